@@ -1,0 +1,133 @@
+"""The docstrings of an activation function, written from its block."""
+
+from __future__ import annotations
+
+import inspect
+import math
+
+from ._block import Block, Direction
+from .words.text import describe
+
+_PARAMETERS = {
+    "x": "x : array_like\n    Any shape and strides; integers, float16, bfloat16, float32 or float64. Not modified.",
+    "dy": "dy : array_like\n    The gradient with respect to the output; broadcasts with `x`.",
+    "y": "y : array_like, optional\n    The output, instead of `x`.",
+    "mask": "mask : Mask, optional\n    What ``with_mask`` returned, instead of `x`.",
+}
+_OUT = "out : array, optional\n    Where to write {what}: of the shape and dtype of the result. May be `{may_be}`."
+_ERRORS = """\
+TypeError
+    If a dtype is bool, complex, longdouble or not a number, or `out` is not an array of the result's dtype.
+ValueError
+    If shapes do not broadcast, or `out` has another shape or is read-only."""
+_RESULTS = {
+    "derivative": "d : array\n    The derivative at `x`, of the shape and dtype of the value.",
+    "backward": "dx : array\n    ``dy * {name}.derivative(x)``, and 0 where the derivative is 0, whatever `dy` is there.",
+    "value_and_derivative": "y, d : arrays\n    The value and the derivative, in one pass.",
+    "with_mask": "y : array\n    The value.\nmask : Mask\n    One bit an element, for ``{name}.backward(dy, mask=mask)``.",
+    "vjp": "y : array\n    The value.\npullback : callable\n    Takes dy to dx; it keeps {kept}.",
+}
+_SUMMARIES = {
+    "derivative": "Derivative of {name}.",
+    "backward": "Multiply a gradient by the derivative of {name}, in one pass.",
+    "value_and_derivative": "Compute {name} and its derivative in one pass.",
+    "with_mask": "Compute {name}, and one bit an element for the backward call.",
+    "vjp": "Compute {name}, and the function that takes the gradient of the output to that of the input.",
+}
+
+
+def _number(value: float) -> str:
+    return "nan" if math.isnan(value) else f"{value:g}"
+
+
+def _section(title: str, *entries: str) -> str:
+    text = "\n".join(entry for entry in entries if entry)
+    return f"{title}\n{'-' * len(title)}\n{text}" if text else ""
+
+
+def _join(*sections: str) -> str:
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _block_parameters(block: Block) -> str:
+    return "\n".join(
+        f"{name} : array_like, default {default:g}\n    Broadcasts with `x`; rounded to its dtype."
+        for name, default in block.parameters.items()
+    )
+
+
+def _dtypes(block: Block) -> str:
+    if block.selects:
+        return "The dtype of `x` is kept."
+    return "Floating dtypes are kept; integers become floats as in ``numpy.exp``."
+
+
+def _accuracy(block: Block) -> str:
+    if block.ulp:
+        return f"Accuracy: the error is below {block.ulp:g} units in the last place."
+    return "Accuracy: exact, or one correctly rounded operation."
+
+
+def function(block: Block) -> str:
+    """Document the call itself."""
+    summary, _, rest = inspect.cleandoc(block.value.__doc__ or "").partition("\n")
+    prose, _, references = rest.strip().partition("References\n----------\n")
+    special = ", ".join(f"f({_number(x)}) = {_number(y)}" for x, y in block.special)
+    kinks = ", ".join(f"f'({_number(x)}) = {_number(d)}" for x, d in block.kinks)
+    notes = [
+        f"The formula is ``{describe(block.value)}``, its derivative ``{describe(block.derivative)}``.",
+        f"Special values: {special}." if special else "",
+        f"Where the derivative does not exist: {kinks}." if kinks else "",
+        _accuracy(block),
+        "``.ufunc`` is the same as a NumPy ufunc, with ``where=``, ``casting=`` and ``at``.",
+    ]
+    return _join(
+        summary,
+        prose.strip(),
+        _section(
+            "Parameters", _PARAMETERS["x"], _OUT.format(what="the result", may_be="x"), _block_parameters(block)
+        ),
+        _section("Returns", f"y : array\n    Of the shape of `x`. {_dtypes(block)}"),
+        _section("Raises", _ERRORS),
+        _section("Notes", "\n\n".join(note for note in notes if note)),
+        _section("References", references.strip()),
+        _section("Examples", _example(block)),
+    )
+
+
+def _example(block: Block) -> str:
+    """Show the function on three numbers; the doctest holds what the formula says."""
+    import numpy as np
+
+    from .words import numpy as numpy_words
+    from .words import rebind
+
+    x = np.array([-2.0, 0.0, 3.0])
+    parameters = map(np.float64, block.parameters.values())
+    y = rebind(block.value, numpy_words.words(np.float64))(x, *parameters)
+    source = f">>> import numpy as np\n>>> from {block.module} import {block.name}\n"
+    return f"{source}>>> {block.name}(np.array([-2.0, 0.0, 3.0]))\n{y!r}"
+
+
+def method(block: Block, name: str) -> str:
+    """Document one of the calls that hang on the function."""
+    inputs = ("dy", "x", *[key for key in ("y", "mask") if key in block.backward_from]) if name == "backward" else ("x",)
+    what = "the value" if name in ("with_mask", "vjp") else "the result"
+    if name == "value_and_derivative":
+        out = "out : tuple of arrays, optional\n    Where to write the two results."
+    else:
+        out = _OUT.format(what=what, may_be=inputs[0])
+    documented = [_PARAMETERS[key] for key in inputs[1:]] if name == "backward" else []
+    kept = "a mask" if block.mask_values is not None else "`x`"
+    return _join(
+        _SUMMARIES[name].format(name=block.name),
+        _section("Parameters", _PARAMETERS[inputs[0]], *documented, out, _block_parameters(block)),
+        _section("Returns", _RESULTS[name].format(name=block.name, kept=kept)),
+        _section("Raises", _ERRORS),
+        _section("Notes", f"NaN in `x` gives NaN, except from a mask. See `{block.name}` for the rest."),
+    )
+
+
+def ufunc(block: Block, direction: Direction) -> str:
+    """Document the ufunc of one direction."""
+    return f"The ufunc behind ``{block.name}``: {direction.name.replace('_', ' ')}."

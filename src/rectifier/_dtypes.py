@@ -1,0 +1,61 @@
+"""The one table of dtypes: what comes in, what it is computed in, what is refused and why."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+# dtype -> the type its formulas are computed in; results are rounded once, back to the dtype that came in.
+# The order is the order in which a ufunc looks for the first loop that holds its inputs safely.
+WORKING: dict[str, type[np.generic]] = {
+    "int8": np.int8,
+    "uint8": np.uint8,
+    "int16": np.int16,
+    "uint16": np.uint16,
+    "int32": np.int32,
+    "uint32": np.uint32,
+    "int64": np.int64,
+    "uint64": np.uint64,
+    "float16": np.float32,
+    "float32": np.float32,
+    "float64": np.float64,
+    "bfloat16": np.float32,
+}
+INTEGERS = tuple(name for name in WORKING if "int" in name)
+FLOATS = tuple(name for name in WORKING if "float" in name)
+
+_ADVICE = {
+    "b": "use x.astype(np.uint8)",
+    "c": "apply it to x.real and x.imag, or to abs(x)",
+    "f": "use x.astype(np.float64)",
+    "M": "take a difference and a unit first, as in (x - x.min()) / np.timedelta64(1, 's')",
+    "m": "divide by a unit first, as in x / np.timedelta64(1, 's')",
+    "O": "use x.astype(np.float64)",
+    "S": "parse it first, as in x.astype(np.float64)",
+    "U": "parse it first, as in x.astype(np.float64)",
+    "T": "parse it first, as in x.astype(np.float64)",
+    "V": "use x.astype(np.float32)",
+}
+
+
+def bfloat16() -> np.dtype[Any] | None:
+    """ml_dtypes' bfloat16, if anyone has imported it: nobody else can have made such an array."""
+    ml_dtypes = sys.modules.get("ml_dtypes")
+    return np.dtype(ml_dtypes.bfloat16) if ml_dtypes else None
+
+
+def require_real(dtype: Any, argument: str, function: str) -> None:
+    """Refuse a dtype that has no row in the table.
+
+    Raises
+    ------
+    TypeError
+        Naming `function`, its `argument`, the dtype, and what to do.
+    """
+    if dtype.name not in WORKING:
+        advice = _ADVICE.get(getattr(dtype, "kind", "V"), _ADVICE["V"]).replace("x", argument, 1)
+        raise TypeError(
+            f"{function}: {argument} has dtype {dtype}; it takes integers, float16, bfloat16, float32 and float64: {advice}"
+        )

@@ -1,0 +1,99 @@
+"""Text: what a formula says, and whether it is one.
+
+Running a formula on expressions instead of numbers shows every operation it performs, and refuses what a
+compiled reading could not keep: a branch, a loop, a bare number (in float32 it would drag the arithmetic
+to float64), a name that is not a word.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType
+from typing import Any, NoReturn
+
+from . import WORDS, rebind
+
+
+class FormulaError(TypeError):
+    """A function that is not a formula."""
+
+
+class Expression:
+    """A piece of a formula; `strength` is how tightly its outermost operator binds."""
+
+    __slots__ = ("strength", "text")
+
+    def __init__(self, text: str, strength: int = 9) -> None:
+        self.text = text
+        self.strength = strength
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __bool__(self) -> NoReturn:
+        raise FormulaError("a formula has no `if`, `and`, `or`, `not` or chained comparison: use where(condition, x, y)")
+
+    def __iter__(self) -> NoReturn:
+        raise FormulaError("a formula has no loops")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _operand(value: Any) -> Expression:
+    if isinstance(value, Expression):
+        return value
+    raise FormulaError(f"bare {value!r}: write T({value!r}), so that the number has the type of x")
+
+
+def _binary(symbol: str, strength: int) -> tuple[Any, Any]:
+    def write(left: Any, right: Any) -> Expression:
+        left, right = _operand(left), _operand(right)
+        first = left.text if left.strength >= strength else f"({left})"
+        second = right.text if right.strength > strength else f"({right})"
+        return Expression(f"{first} {symbol} {second}", strength)
+
+    return write, lambda right, left: write(left, right)
+
+
+for _name, _symbol, _strength in (
+    ("add", "+", 2), ("sub", "-", 2), ("mul", "*", 3), ("truediv", "/", 3),
+):  # fmt: skip
+    _write, _reflected = _binary(_symbol, _strength)
+    setattr(Expression, f"__{_name}__", _write)
+    setattr(Expression, f"__r{_name}__", _reflected)
+for _name, _symbol in (("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">="), ("eq", "=="), ("ne", "!=")):
+    setattr(Expression, f"__{_name}__", _binary(_symbol, 1)[0])
+setattr(Expression, "__neg__", lambda x: Expression(f"-{x.text if x.strength >= 4 else f'({x})'}", 4))
+
+
+def _literal(number: Any) -> Expression:
+    if type(number) not in (int, float):
+        raise FormulaError(f"T({number}): T takes a literal number")
+    return Expression(repr(number), 9 if number >= 0 else 4)
+
+
+def _where(condition: Any, x: Any, y: Any) -> Expression:
+    return Expression(f"where({_operand(condition)}, {_operand(x)}, {_operand(y)})")
+
+
+def describe(formula: FunctionType) -> str:
+    """Write out what `formula` computes.
+
+    Raises
+    ------
+    FormulaError
+        If `formula` is not straight-line code over the words.
+    """
+    where = f"{formula.__qualname__} in {formula.__code__.co_filename}, line {formula.__code__.co_firstlineno}"
+    if formula.__closure__:
+        names = ", ".join(formula.__code__.co_freevars)
+        raise FormulaError(f"{where}: a formula takes what it needs as parameters, and this one closes over {names}")
+    meaning = rebind(formula, {"T": _literal, "where": _where, "__builtins__": {}})
+    names = formula.__code__.co_varnames[: formula.__code__.co_argcount]
+    try:
+        result = meaning(*map(Expression, names))
+        parts = result if isinstance(result, tuple) else (result,)
+        return ", ".join(str(_operand(part)) for part in parts)
+    except FormulaError as error:
+        raise FormulaError(f"{where}: {error}") from None
+    except NameError as error:
+        raise FormulaError(f"{where}: {error}; the words of a formula are {', '.join(WORDS)}") from None
