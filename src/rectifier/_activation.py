@@ -2,8 +2,8 @@
 
 A public name is a plain function with attributes: a class with ``__call__`` costs 110 ns a call more. Each
 first tries the ufunc with ``casting="no"``, which takes exactly the dtypes of its loops; whatever that
-refuses (an integer array where a float is due, a list, bool, an `out` of another shape) goes through
-`_call`, which prepares it or says what is wrong with it.
+refuses (an integer array where a float is due, a list, bool, an `out` of another shape) goes to
+`_calls`, which prepares it or says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -16,26 +16,15 @@ from typing import Any, Protocol, overload
 
 import numpy as np
 
-from . import _docs, _dtypes
-from ._block import (
-    BACKWARD,
-    BACKWARD_FROM_MASK,
-    DERIVATIVE,
-    VALUE,
-    VALUE_AND_DERIVATIVE,
-    WITH_MASK,
-    Block,
-    Direction,
-)
+from . import _calls, _docs, _dtypes
+from ._block import BACKWARD, BACKWARD_FROM_MASK, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, WITH_MASK, Block
 from ._mask import Mask
-from .cpu.ufuncs import make_ufunc, register_bfloat16
-from .words import T, rebind
-from .words import numpy as numpy_words
+from .cpu.ufuncs import make_ufunc
+from .words import T
 from .words.text import FormulaError, describe
 
 INF = float("inf")
 NAN = float("nan")
-BLOCK = 1 << 16  # elements that a mask loop takes at a time from an array that is not contiguous; whole bytes of bits
 
 
 class Call(Protocol):
@@ -163,12 +152,21 @@ def elementwise(
                 _incomplete(formula.__name__)
             describe(derivative)
             block = Block(
-                name=formula.__name__, full_name=formula.__name__ if module == "rectifier" else f"{module}.{formula.__name__}",
-                module=module, value=formula, derivative=derivative, parameters=parameters,
-                exact=exact, special=tuple(special), kinks=tuple(kinks), ulp=ulp, backward_from=backward_from,
-                y_determines=y_determines, mask_values=mask_values if "mask" in backward_from else None,
+                name=formula.__name__,
+                full_name=formula.__name__ if module == "rectifier" else f"{module}.{formula.__name__}",
+                module=module,
+                parameters=parameters,
+                value=formula,
+                derivative=derivative,
+                mask_values=mask_values,
+                y_determines=y_determines,
+                exact=exact,
+                special=tuple(special),
+                kinks=tuple(kinks),
+                ulp=ulp,
+                backward_from=backward_from,
                 selects=selects,
-            )  # fmt: skip
+            )
             _complete(activation, block, namespace)
             return derivative
 
@@ -251,349 +249,36 @@ def _define(
 
 def _complete(activation: Any, block: Block, namespace: dict[str, Any]) -> None:
     """Give a block's function its ufunc, and the calls that need the derivative."""
-    dtypes = _dtypes.FLOATS if not block.selects else tuple(_dtypes.WORKING)
-
-    def ufunc_of(direction: Direction, name: str) -> np.ufunc:
-        return make_ufunc(block, direction, name, _docs.ufunc(block, direction), dtypes)
-
-    def define(method: str, source: str, call: Any, **names: Any) -> Any:
-        function = _define(
-            f"{block.name}.{method}", source, block.parameters, block.module, {"call": call, **names},
-            _docs.method(block, method),
-        )  # fmt: skip
-        setattr(activation, method, function)
-        return function
-
-    def define_ufunc(direction: Direction, source: str, bind: Callable[[np.ufunc], Any]) -> np.ufunc:
-        ufunc = ufunc_of(direction, f"{block.name}.{direction.name}.ufunc")
-        define(direction.name, source, bind(ufunc), ufunc=ufunc).ufunc = ufunc
-        return ufunc
-
-    value = ufunc_of(VALUE, f"{block.name}.ufunc")
-    namespace.update(ufunc=value, call=partial(_call, block, VALUE, value))
-    activation.block, activation.ufunc, activation.__doc__ = block, value, _docs.function(block)
-    define_ufunc(DERIVATIVE, _ONE_ARRAY, lambda ufunc: partial(_call, block, DERIVATIVE, ufunc))
-    define_ufunc(
-        VALUE_AND_DERIVATIVE, _TWO_RESULTS, lambda ufunc: partial(_call_value_and_derivative, activation, ufunc)
-    )
-    mask_to_dx = y_and_mask = None
-    if block.mask_values is not None:
-        y_and_mask = ufunc_of(WITH_MASK, f"{block.name}.with_mask")
-        mask_to_dx = ufunc_of(BACKWARD_FROM_MASK, f"{block.name}.backward_from_mask")
-    define_ufunc(BACKWARD, _BACKWARD, lambda ufunc: partial(_call_backward, block, ufunc, mask_to_dx, value))
-    define("with_mask", _MASKED, partial(_call_with_mask, block, y_and_mask, value))
-    define("vjp", _MASKED, partial(_call_vjp, activation))
-
-
-def _call(
-    block: Block, direction: Direction, ufunc: np.ufunc, arrays: tuple[Any, ...], out: Any, values: tuple[Any, ...],
-    names: tuple[str, ...] | None = None,
-) -> Any:  # fmt: skip
-    """Call a ufunc with anything that a user may pass, or say what is wrong with it before a byte is written."""
-    function = block.name if direction is VALUE else f"{block.name}.{direction.name}"
-    names = names or direction.inputs
-    register_bfloat16()
-    operands = [_operand(function, name, array) for name, array in zip(names, arrays, strict=True)]
-    foreign = next((operand for operand in (*operands, out) if _is_foreign(operand)), None)
-    if foreign is not None:
-        values = tuple(_operand(function, name, value) for name, value in zip(block.parameters, values, strict=True))
-        try:
-            return ufunc(*operands, *values, **({} if out is None else {"out": out}))
-        except TypeError as error:
-            raise TypeError(
-                f"{function}: {type(foreign).__module__}.{type(foreign).__qualname__} does not take it ({error}); "
-                "convert to NumPy first"
-            ) from error
-    dtype = _resolve(function, ufunc, names, operands, len(values))
-    values = _parameter_values(function, block, values, dtype)
-    shape = _broadcast(function, (*names, *block.parameters), (*operands, *values))
-    if out is not None:
-        _require_out(function, direction.outputs, out, shape, dtype)
-    return ufunc(*operands, *values, out=out)
-
-
-def _call_value_and_derivative(
-    activation: Any, ufunc: np.ufunc, arrays: tuple[Any, ...], out: Any, values: tuple[Any, ...]
-) -> Any:
-    block = activation.block
-    if _is_foreign(arrays[0]):  # Dask and xarray take no ufunc with two outputs
-        parameters = dict(zip(block.parameters, values, strict=True))
-        y, d = (None, None) if out is None else out
-        return activation(arrays[0], y, **parameters), activation.derivative(arrays[0], d, **parameters)
-    return _call(block, VALUE_AND_DERIVATIVE, ufunc, arrays, out, values)
-
-
-def _call_backward(
-    block: Block, ufunc: np.ufunc, from_mask: Any, value: np.ufunc,
-    dy: Any, x: Any, out: Any, y: Any, mask: Any, values: tuple[Any, ...],
-) -> Any:  # fmt: skip
-    if mask is not None and x is None and y is None and from_mask is not None:
-        dx = _backward_from_mask_at_once(block, from_mask, dy, out, mask, values)
-        if dx is not None:
-            return dx
-    function = f"{block.name}.backward"
-    if (x is None) + (y is None) + (mask is None) != 2:
-        given = [name for name, operand in (("x", x), ("y", y), ("mask", mask)) if operand is not None]
-        raise TypeError(
-            f"{function} takes dy and one of {', '.join(block.backward_from)}; it got {' and '.join(given) or 'none'}"
+    dtypes = tuple(_dtypes.WORKING) if block.selects else _dtypes.FLOATS
+    directions = [VALUE, DERIVATIVE, BACKWARD, VALUE_AND_DERIVATIVE]
+    if "mask" in block.backward_from:
+        directions += [WITH_MASK, BACKWARD_FROM_MASK]
+    names = {VALUE: f"{block.name}.ufunc"}
+    ufuncs = {
+        direction.name: make_ufunc(
+            block,
+            direction,
+            names.get(direction, f"{block.name}.{direction.name}.ufunc"),
+            f"The ufunc behind ``{block.name}``: {direction.name.replace('_', ' ')}.",
+            dtypes,
         )
-    if x is not None:
-        return _call(block, BACKWARD, ufunc, (dy, x), out, values)
-    if ("y" if mask is None else "mask") not in block.backward_from:
-        raise TypeError(f"{function}: that does not determine the derivative; pass {' or '.join(block.backward_from)}")
-    if y is not None:
-        _require_y_to_determine(function, block, values)
-        try:
-            if out is None:
-                return ufunc(dy, y, *values, casting="no")
-        except TypeError:
-            pass
-        return _call(block, BACKWARD, ufunc, (dy, y), out, values, names=("dy", "y"))
-    if not isinstance(mask, Mask):
-        raise TypeError(f"{function}: mask is a {type(mask).__name__}; it takes what {block.name}.with_mask returned")
-    parameters = dict(zip(block.parameters, values, strict=True))
-    if not mask.agrees(block.full_name, parameters):
-        raise ValueError(
-            f"{function}: this call is {_signature(block.full_name, parameters)}, "
-            f"the mask was made by {_signature(mask.function, mask.parameters)}"
-        )
-    dy = _native(function, "dy", dy)
-    dtype = _resolve(function, value, ("dy",), [dy], len(values))
-    try:
-        source = np.broadcast_to(dy, mask.shape, subok=True)
-    except ValueError:
-        raise ValueError(f"{function}: dy has shape {dy.shape}, the mask {mask.shape}") from None
-    dx = _masked_out(function, "dx", out, source, dtype)
-    _sweep(from_mask, source, _parameter_arrays(function, block, values, dtype, dx), mask.bits, dx, making=False)
-    return dx[()] if dx.ndim == 0 and out is None else dx
-
-
-def _backward_from_mask_at_once(
-    block: Block, from_mask: np.ufunc, dy: Any, out: Any, mask: Any, values: tuple[Any, ...]
-) -> Any:
-    """Do the common case, in which nothing needs preparing; None where something does."""
-    if out is not None or type(mask) is not Mask or type(dy) is not np.ndarray:
-        return None
-    if dy.shape != mask.shape or not dy.flags.c_contiguous or mask.function != block.full_name:
-        return None
-    try:
-        if values:
-            if not mask.agrees(block.full_name, dict(zip(block.parameters, values, strict=True))):
-                return None
-            return from_mask(dy.reshape(-1), mask.bits, *_one_number_each(values, dy), casting="no").reshape(dy.shape)
-        return from_mask(dy.reshape(-1), mask.bits, casting="no").reshape(dy.shape)
-    except TypeError:
-        return None
-
-
-def _require_y_to_determine(function: str, block: Block, values: tuple[Any, ...]) -> None:
-    if block.y_determines is None or np.all(rebind(block.y_determines, numpy_words.words(np.float64))(*values)):
-        return
-    settings = ", ".join(f"{name}={value}" for name, value in zip(block.parameters, values, strict=True))
-    others = " or ".join(f"{name}=" for name in block.backward_from if name != "y")
-    raise ValueError(
-        f"{function}: y determines the derivative only where {describe(block.y_determines)}, "
-        f"and this call has {settings}; pass {others}"
-    )
-
-
-def _call_with_mask(
-    block: Block, ufunc: np.ufunc | None, value: np.ufunc, x: Any, out: Any, values: tuple[Any, ...]
-) -> tuple[Any, Mask]:
-    if ufunc is None:
-        raise TypeError(f"{block.name} has no mask: its derivative takes more than two values; keep x instead")
-    if out is None and type(x) is np.ndarray and x.flags.c_contiguous:
-        bits = np.empty((x.size + 7) // 8, np.uint8)
-        try:
-            numbers = _one_number_each(values, x) if values else ()
-            y, _ = ufunc(x.reshape(-1), *numbers, None, bits, casting="no")
-            return y.reshape(x.shape), Mask(bits, x.shape, block.full_name, _recorded(block, values) if values else {})
-        except TypeError:
-            pass
-    function = f"{block.name}.with_mask"
-    x = _native(function, "x", x)
-    dtype = _resolve(function, value, ("x",), [x], len(values))
-    shape = _broadcast(function, ("x", *block.parameters), (x, *values))
-    source = np.broadcast_to(x, shape, subok=True)
-    y = _masked_out(function, "y", out, source, dtype)
-    bits = np.empty((y.size + 7) // 8, np.uint8)
-    _sweep(ufunc, source, _parameter_arrays(function, block, values, dtype, y), bits, y, making=True)
-    return y[()] if y.ndim == 0 and out is None else y, Mask(bits, shape, block.full_name, _recorded(block, values))
-
-
-def _call_vjp(activation: Any, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Any]:
-    block: Block = activation.block
-    parameters = dict(zip(block.parameters, values, strict=True))
-    if block.mask_values is not None and not _is_foreign(x):
-        y, mask = activation.with_mask(x, out, **parameters)
-        return y, partial(activation.backward, mask=mask, **parameters)
-    if isinstance(out, np.ndarray) and np.may_share_memory(out, x):
-        raise ValueError(f"{block.name}.vjp: out would overwrite x, which the backward call needs")
-    return activation(x, out, **parameters), partial(activation.backward, x=x, **parameters)
-
-
-def _sweep(ufunc: np.ufunc, source: Any, parameters: list[Any], bits: Any, target: Any, *, making: bool) -> None:
-    """Run a mask loop over arrays of any layout in C index order, with no temporary of their size."""
-    source, target = np.asarray(source), np.asarray(target)
-    in_place = _is_same_view(source, target)
-    if not in_place and np.may_share_memory(source, target):
-        source = source.copy()
-    here, there = _elements(source), _elements(target)
-    numbers = [number if number.size == 1 else _elements(number) for number in parameters]
-    # NumPy copies what a generalised ufunc reads and writes at once: in place, let it be a block.
-    direct = isinstance(here, np.ndarray) and isinstance(there, np.ndarray) and not in_place
-    step = target.size if direct else BLOCK
-    for start in range(0, target.size, step or 1):
-        stop = min(start + step, target.size)
-        x = here[start:stop].astype(target.dtype, copy=False)
-        y = there[start:stop]
-        values = [number if number.size == 1 else number[start:stop] for number in numbers]
-        flags = bits[start // 8 : (stop + 7) // 8]
-        ufunc(x, *values, out=(y, flags)) if making else ufunc(x, flags, *values, out=y)
-        if not isinstance(there, np.ndarray):
-            there[start:stop] = y  # the slice of a flat iterator is a copy
-
-
-def _one_number_each(values: tuple[Any, ...], like: Any) -> list[Any]:
-    """Give parameters that are Python numbers as arrays of one; the mask loops take no scalars.
-
-    Raises
-    ------
-    TypeError
-        If one of them is anything else.
-    """
-    if not all(type(value) in (int, float) for value in values):
-        raise TypeError
-    return [np.array([value], like.dtype) for value in values]
-
-
-def _recorded(block: Block, values: tuple[Any, ...]) -> dict[str, Any]:
-    """Give the parameters of a call as a mask keeps them, so that nobody changes them later."""
-    return {
-        name: value if type(value) in (int, float) else np.array(value)
-        for name, value in zip(block.parameters, values, strict=True)
+        for direction in directions
     }
 
+    def define(method: str, source: str, call: Any, ufunc: np.ufunc | None = None) -> None:
+        words = {"call": call, "ufunc": ufunc}
+        doc = _docs.method(block, method)
+        function = _define(f"{block.name}.{method}", source, block.parameters, block.module, words, doc)
+        setattr(activation, method, function)
+        if ufunc is not None:
+            function.ufunc = ufunc
 
-def _elements(array: Any) -> Any:
-    """See an array as one dimension in C order; its slices are views where they can be, else copies."""
-    return array.reshape(-1) if array.flags.c_contiguous else array.flat
-
-
-def _is_same_view(a: Any, b: Any) -> bool:
-    interface, other = a.__array_interface__, b.__array_interface__
-    return bool(interface["data"] == other["data"] and a.strides == b.strides and a.dtype == b.dtype)
-
-
-def _is_foreign(array: Any) -> bool:
-    """Say whether an array has its own way with ufuncs, as those of pandas, xarray and Dask do."""
-    override = getattr(type(array), "__array_ufunc__", None)
-    return override is not None and override is not np.ndarray.__array_ufunc__ and not isinstance(array, np.generic)
-
-
-def _operand(function: str, name: str, value: Any) -> Any:
-    """Make an array of an array-like, leave a Python number to adapt to the arrays, refuse a dtype without a row."""
-    if type(value) in (int, float):
-        return value
-    if _is_foreign(value):
-        dtypes = getattr(value, "dtypes", None)
-        for dtype in dtypes.values if hasattr(dtypes, "values") and not callable(dtypes.values) else [value.dtype]:
-            _dtypes.require_real(dtype, name, function)
-        return value
-    try:
-        array = np.asanyarray(value)
-    except ValueError as error:
-        raise ValueError(f"{function}: {name} is no array: {error}") from None
-    _dtypes.require_real(array.dtype, name, function)
-    return array
-
-
-def _native(function: str, name: str, value: Any) -> Any:
-    """Make an array, and refuse one whose library has its own way with ufuncs: a mask has no labels or chunks."""
-    if _is_foreign(value):
-        raise TypeError(f"{function}: {name} is a {type(value).__name__}; masks are for NumPy arrays: convert it first")
-    register_bfloat16()
-    return np.asanyarray(_operand(function, name, value))
-
-
-def _resolve(function: str, ufunc: np.ufunc, names: tuple[str, ...], operands: list[Any], parameters: int) -> Any:
-    """Give the dtype in which NumPy would call `ufunc` on these operands; Python numbers adapt to the arrays."""
-    weak = any(isinstance(operand, np.ndarray) for operand in operands)
-    kinds: list[Any] = [
-        type(operand) if weak and type(operand) in (int, float) else np.asanyarray(operand).dtype for operand in operands
-    ]
-    try:
-        return ufunc.resolve_dtypes((*kinds, *[float] * parameters, *[None] * ufunc.nout))[0]
-    except TypeError:
-        came = " and ".join(f"{name} is {getattr(kind, 'name', kind)}" for name, kind in zip(names, kinds, strict=True))
-        raise TypeError(f"{function}: {came}: no dtype holds both; convert one with astype") from None
-
-
-def _parameter_values(function: str, block: Block, values: tuple[Any, ...], dtype: Any) -> tuple[Any, ...]:
-    """Check parameters, and round arrays of them to the dtype of the call."""
-    numbers = []
-    for name, value in zip(block.parameters, values, strict=True):
-        number = _operand(function, name, value)
-        if isinstance(number, np.ndarray):
-            try:
-                number = number.astype(dtype, casting="same_kind", copy=False)
-            except TypeError:
-                raise TypeError(f"{function}: {name} is {number.dtype}, which does not fit {dtype} arrays") from None
-        numbers.append(number)
-    return tuple(numbers)
-
-
-def _parameter_arrays(function: str, block: Block, values: tuple[Any, ...], dtype: Any, like: Any) -> list[Any]:
-    """Give each parameter as one number or as many as `like` has elements."""
-    arrays = [np.asarray(value).astype(dtype, copy=False) for value in _parameter_values(function, block, values, dtype)]
-    arrays = [a.copy() if np.may_share_memory(a, like) else a for a in arrays]
-    return [a.reshape(1) if a.size == 1 else np.broadcast_to(a, like.shape) for a in arrays]
-
-
-def _broadcast(function: str, names: tuple[str, ...], operands: tuple[Any, ...]) -> tuple[int, ...]:
-    try:
-        return np.broadcast_shapes(*map(np.shape, operands))
-    except ValueError:
-        shapes = ", ".join(f"{name} {np.shape(operand)}" for name, operand in zip(names, operands, strict=True))
-        raise ValueError(f"{function}: shapes do not broadcast: {shapes}") from None
-
-
-def _require_out(function: str, outputs: tuple[str, ...], out: Any, shape: tuple[int, ...], dtype: Any) -> None:
-    """Refuse an `out` that is not exactly what the call would have made."""
-    if len(outputs) == 1:
-        arrays = out if isinstance(out, tuple) else (out,)
-    elif isinstance(out, tuple):
-        arrays = out
-    else:
-        raise TypeError(f"{function}: out is a {type(out).__name__}; it takes a tuple of arrays for ({', '.join(outputs)})")
-    if len(arrays) != len(outputs):
-        raise ValueError(f"{function}: out has {len(arrays)} arrays; it takes {len(outputs)}, for ({', '.join(outputs)})")
-    for array in arrays:
-        if array is None and len(outputs) > 1:
-            continue
-        if not isinstance(array, np.ndarray):
-            raise TypeError(
-                f"{function}: out is a {type(array).__name__}; it takes an array of shape {shape} and dtype {dtype} "
-                "(a parameter is passed by keyword)"
-            )
-        if array.dtype != dtype:
-            raise TypeError(f"{function}: out has dtype {array.dtype}; the result has {dtype}")
-        if array.shape != shape:
-            raise ValueError(f"{function}: out has shape {array.shape}; the result has {shape}")
-        if not array.flags.writeable:
-            raise ValueError(f"{function}: out is read-only")
-    given = [array for array in arrays if array is not None]
-    if len(given) == 2 and np.shares_memory(*given, max_work=1000):
-        raise ValueError(f"{function}: the two arrays of out share memory")
-
-
-def _masked_out(function: str, output: str, out: Any, like: Any, dtype: Any) -> Any:
-    """Check `out`, or make the array that the ufunc would have made."""
-    if out is None:
-        return np.empty_like(like, dtype=dtype)
-    _require_out(function, (output,), out, like.shape, dtype)
-    return out[0] if isinstance(out, tuple) else out
-
-
-def _signature(function: str, parameters: dict[str, Any]) -> str:
-    return f"{function}({', '.join(f'{name}={value!r}' for name, value in parameters.items())})"
+    value, derivative, both = ufuncs["value"], ufuncs["derivative"], ufuncs["value_and_derivative"]
+    namespace.update(ufunc=value, call=partial(_calls.call, block, VALUE, value))
+    activation.block, activation.ufunc, activation.__doc__ = block, value, _docs.function(block)
+    define("derivative", _ONE_ARRAY, partial(_calls.call, block, DERIVATIVE, derivative), derivative)
+    define("backward", _BACKWARD, partial(_calls.backward, block, ufuncs), ufuncs["backward"])
+    call_both = partial(_calls.value_and_derivative, block, VALUE_AND_DERIVATIVE, ufuncs)
+    define("value_and_derivative", _TWO_RESULTS, call_both, both)
+    define("with_mask", _MASKED, partial(_calls.with_mask, block, ufuncs))
+    define("vjp", _MASKED, partial(_calls.vjp, block, activation))

@@ -73,14 +73,14 @@ class Block:
     name: str
     full_name: str  # with its module, unless that is this package
     module: str
+    parameters: dict[str, float]
     value: FunctionType
     derivative: FunctionType
-    parameters: dict[str, float]
+    mask_values: Callable[..., Any]
+    y_determines: Callable[..., Any] | None
     exact: Callable[..., Any]
     special: tuple[tuple[float, float], ...]
     kinks: tuple[tuple[float, float], ...]
     ulp: float
     backward_from: tuple[str, ...]
-    y_determines: FunctionType | None
-    mask_values: FunctionType | None
     selects: bool

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 
-from ._block import Block, Direction
+from ._block import Block
 from .words.text import describe
 
 _PARAMETERS = {
@@ -118,7 +118,7 @@ def method(block: Block, name: str) -> str:
     else:
         out = _OUT.format(what=what, may_be=inputs[0])
     documented = [_PARAMETERS[key] for key in inputs[1:]] if name == "backward" else []
-    kept = "a mask" if block.mask_values is not None else "`x`"
+    kept = "a mask" if "mask" in block.backward_from else "`x`"
     return _join(
         _SUMMARIES[name].format(name=block.name),
         _section("Parameters", _PARAMETERS[inputs[0]], *documented, out, _block_parameters(block)),
@@ -126,8 +126,3 @@ def method(block: Block, name: str) -> str:
         _section("Raises", _ERRORS),
         _section("Notes", f"NaN in `x` gives NaN, except from a mask. See `{block.name}` for the rest."),
     )
-
-
-def ufunc(block: Block, direction: Direction) -> str:
-    """Document the ufunc of one direction."""
-    return f"The ufunc behind ``{block.name}``: {direction.name.replace('_', ' ')}."

@@ -61,6 +61,7 @@ def interpret(
         with np.errstate(all="ignore"):
             for start in range(0, n, CHUNK):
                 _interpret_chunk(formula, names, operands, last, dtype, slice(start, min(start + CHUNK, n)))
+    np.add(1.0, 1.0)  # NumPy clears the floating-point flags before a loop, and would warn of those left after ours
 
 
 def _interpret_chunk(

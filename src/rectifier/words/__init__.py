@@ -31,7 +31,7 @@ def _refuse() -> NoReturn:
     raise TypeError("a formula is not called as written; call the function that its block defines")
 
 
-def rebind(formula: FunctionType, words: Mapping[str, Any]) -> FunctionType:
+def rebind(formula: Any, words: Mapping[str, Any]) -> FunctionType:
     """Give `formula`, unchanged, another meaning for each of its words."""
     return FunctionType(formula.__code__, {**words, "__name__": __name__}, formula.__name__, formula.__defaults__)
 

@@ -1,0 +1,252 @@
+"""Truth, and whether an activation function tells it: for the functions here and for those of your own.
+
+Truth comes from the block's `exact`, evaluated by mpmath; nothing here uses a formula or a kernel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import mpmath
+import numpy as np
+
+from . import _dtypes
+from ._activation import Activation
+from ._block import Block
+from .words import exact as exact_words
+from .words import rebind
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+# bits of the significand, exponent of the smallest subnormal
+_FORMATS = {"float16": (11, -24), "bfloat16": (8, -133), "float32": (24, -149), "float64": (53, -1074)}
+_DIGITS = 60
+
+
+def dtype_of(name: str) -> np.dtype[Any]:
+    """Give the dtype of a name in the table; bfloat16 is that of ml_dtypes."""
+    if name == "bfloat16":
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(name)
+
+
+def special_values(dtype: Any) -> np.ndarray[Any, Any]:
+    """List the values of a floating dtype at which functions go wrong.
+
+    Returns
+    -------
+    array
+        Zeros, infinities and NaN of both signs, the edges of the subnormal and normal numbers, 1 and its
+        neighbours, small integers.
+
+    Examples
+    --------
+    >>> special_values("float32")[:4]
+    array([ 0.,  1., inf, nan], dtype=float32)
+    """
+    dtype = dtype_of(dtype) if isinstance(dtype, str) else np.dtype(dtype)
+    bits, smallest = _FORMATS[dtype.name]
+    integer = np.dtype(f"u{dtype.itemsize}")
+    largest = 2.0 ** (2 - bits - smallest)  # the largest power of two
+    positive = np.array([0, 1, math.inf, math.nan, 0.5, 2, 3, 6, 1.5 * largest, largest]).astype(dtype)
+    one = np.array(1).astype(dtype).view(integer)
+    edge = 1 << (bits - 1)  # bit pattern of the smallest normal number
+    near = np.array([1, 2, 3, edge - 1, edge, edge + 1, one - 1, one + 1], integer).view(dtype)
+    values = np.concatenate([positive, near])
+    return np.concatenate([values, -values])
+
+
+def nearest(exact: Any, dtype: Any) -> Any:
+    """Round an mpmath number to a floating dtype, to nearest, ties to even.
+
+    Examples
+    --------
+    >>> nearest(mpmath.mpf(2) ** -150, np.dtype("float32"))
+    np.float32(0.0)
+    """
+    bits, smallest = _FORMATS[dtype.name]
+    if not mpmath.isfinite(exact) or exact == 0:
+        return np.array(float(exact)).astype(dtype)[()]
+    with mpmath.workdps(_DIGITS):
+        _, exponent = mpmath.frexp(exact)
+        quantum = max(exponent - bits, smallest)
+        rounded = mpmath.ldexp(mpmath.nint(mpmath.ldexp(abs(exact), -quantum)), quantum)
+        overflows = rounded >= mpmath.ldexp(1, 3 - smallest - bits)
+    value = math.inf if overflows else float(rounded)
+    return np.array(math.copysign(value, exact)).astype(dtype)[()]
+
+
+def ulp_distance(actual: Any, exact: Any, dtype: Any) -> float:
+    """Give the distance of a result from an mpmath number, in units in the last place of that number.
+
+    Returns
+    -------
+    float
+        0 where both are NaN, infinite where one is, or where an infinity is not what rounding gives.
+    """
+    value = float(actual)
+    if math.isnan(value) or mpmath.isnan(exact):
+        return 0.0 if math.isnan(value) and mpmath.isnan(exact) else math.inf
+    if math.isinf(value) or not mpmath.isfinite(exact):
+        return 0.0 if value == float(nearest(exact, dtype)) else math.inf
+    bits, smallest = _FORMATS[dtype.name]
+    exponent = mpmath.frexp(exact)[1] if exact else -(10**9)
+    return float(abs(mpmath.mpf(value) - exact) / mpmath.ldexp(1, max(exponent - bits, smallest)))
+
+
+def exact_value(block: Block, x: Any, parameters: Iterable[Any]) -> Any:
+    """Evaluate the textbook form at one finite number."""
+    with mpmath.workdps(_DIGITS):
+        return mpmath.mpf(block.exact(mpmath.mpf(float(x)), *(mpmath.mpf(float(p)) for p in parameters)))
+
+
+def exact_derivative(block: Block, x: Any, parameters: Iterable[Any]) -> Any:
+    """Differentiate the textbook form at one finite number that is no kink."""
+    with mpmath.workdps(3 * _DIGITS):
+        center, numbers = mpmath.mpf(float(x)), [mpmath.mpf(float(p)) for p in parameters]
+        h = (abs(center) or 1) * mpmath.mpf(10) ** -_DIGITS
+        return (block.exact(center + h, *numbers) - block.exact(center - h, *numbers)) / (2 * h)
+
+
+def _same(actual: Any, expected: Any) -> bool:
+    """Compare bit for bit, all NaN being one."""
+    actual, expected = float(actual), float(expected)
+    if math.isnan(expected):
+        return math.isnan(actual)
+    return actual == expected and math.copysign(1, actual) == math.copysign(1, expected)
+
+
+def check_points(activation: Activation, x: np.ndarray[Any, Any], **parameters: Any) -> int:
+    """Check value and derivative at every element of `x` against the truth.
+
+    A result that is exactly 0 is +0.0, save where the block's special values say otherwise.
+
+    Returns
+    -------
+    int
+        How many results were compared.
+
+    Raises
+    ------
+    AssertionError
+        With the first result that is off by more than the block's bound.
+    """
+    block, dtype = activation.block, x.dtype
+    settings = [np.array(parameters.get(name, default)).astype(dtype) for name, default in block.parameters.items()]
+    at_defaults = not parameters
+    special = {(v, math.copysign(1, v)): y for v, y in block.special} if at_defaults else {}
+    kinks = dict(block.kinks) if at_defaults else {}
+    values, derivatives = activation(x, **parameters), activation.derivative(x, **parameters)
+    compared = 0
+    for v, y, d in zip(x.tolist(), values.tolist(), derivatives.tolist(), strict=True):
+        if math.isnan(v):
+            assert math.isnan(y) and math.isnan(d), f"{block.name}: NaN at {v} became {y}, derivative {d}"
+            compared += 2
+            continue
+        if (v, math.copysign(1, v)) in special:
+            expected = np.array(special[v, math.copysign(1, v)]).astype(dtype)
+            assert _same(y, expected), f"{block.name}({v}) is {y}, its block says {expected}"
+            compared += 1
+        elif not math.isinf(v):
+            y = abs(y) if v == 0 else y  # 0 times a parameter has the sign of IEEE 754, which mpmath lacks
+            compared += _check(block, f"{block.name}({v!r})", y, exact_value(block, v, settings), dtype)
+        if v in kinks:
+            assert _same(d, np.array(kinks[v]).astype(dtype)), f"{block.name}'({v}) is {d}, its block says {kinks[v]}"
+            compared += 1
+        elif not math.isinf(v) and not any(v == k for k, _ in block.kinks):
+            compared += _check(block, f"{block.name}'({v!r})", d, exact_derivative(block, v, settings), dtype)
+    assert compared, "nothing was compared"
+    return compared
+
+
+def _check(block: Block, what: str, actual: float, exact: Any, dtype: Any) -> int:
+    expected = nearest(exact, dtype)
+    if block.ulp == 0:
+        assert _same(actual, expected), f"{what} in {dtype} is {actual!r}, correctly rounded {float(expected)!r}"
+    else:
+        error = ulp_distance(actual, exact, dtype)
+        assert error <= block.ulp, f"{what} in {dtype} is {actual!r}, off by {error} ulp of {float(expected)!r}"
+    return 1
+
+
+def check(activation: Activation, dtypes: Iterable[str] = ("float32", "float64")) -> None:
+    """Check that an activation function is what its block says.
+
+    Checked are special values and kinks, value and derivative on a grid against mpmath, the algebra of
+    the formulas apart from rounding, that NaN propagates, that backward selects, and that a mask gives
+    the same as x.
+
+    Parameters
+    ----------
+    activation : activation function
+        One of this package, or your own, made with `elementwise`.
+    dtypes : names of floating dtypes
+        In which to check.
+
+    Raises
+    ------
+    AssertionError
+        With the first claim that does not hold, and where.
+
+    Examples
+    --------
+    >>> from rectifier import relu
+    >>> check(relu)
+    """
+    block = activation.block
+    check_algebra(activation)
+    for name in dtypes:
+        dtype = dtype_of(name)
+        grid = np.concatenate([np.linspace(-8, 8, 257), np.geomspace(1e-6, 1e4, 64), -np.geomspace(1e-6, 1e4, 64)])
+        edges = [np.nextafter(kink, side) for kink, _ in block.kinks for side in (-np.inf, np.inf)]
+        check_points(activation, np.concatenate([special_values(dtype), grid.astype(dtype), np.array(edges).astype(dtype)]))
+        check_backward(activation, special_values(dtype))
+
+
+def check_algebra(activation: Activation) -> None:
+    """Check the formulas against `exact` on mpmath numbers, where nothing is rounded."""
+    block = activation.block
+    words = exact_words.words()
+    value, derivative = rebind(block.value, words), rebind(block.derivative, words)
+    with mpmath.workdps(3 * _DIGITS):
+        tolerance = mpmath.mpf(10) ** -50
+        parameters = [mpmath.mpf(default) for default in block.parameters.values()]
+        for k in range(-40, 41):
+            x = mpmath.mpf(k) / 7 + mpmath.mpf(1) / 1000
+            y, d = block.exact(x, *parameters), exact_derivative(block, x, parameters)
+            assert abs(value(x, *parameters) - y) <= tolerance, f"the formula of {block.name} is wrong at {x}"
+            x = mpmath.mpf(float(x))
+            d = exact_derivative(block, x, parameters)
+            assert abs(derivative(x, *parameters) - d) <= tolerance, f"the derivative of {block.name} is wrong at {x}"
+
+
+def check_backward(activation: Activation, x: np.ndarray[Any, Any], **parameters: Any) -> None:
+    """Check that backward selects where the derivative is 0, multiplies elsewhere, and that a mask agrees."""
+    block = activation.block
+    dy = special_values(x.dtype)
+    dy, x = (a.ravel() for a in np.meshgrid(dy, x))
+    d = activation.derivative(x, **parameters)
+    dx = activation.backward(dy, x, **parameters)
+    working = _dtypes.WORKING[x.dtype.name]
+    with np.errstate(all="ignore"):
+        product = (dy.astype(working) * d.astype(working)).astype(x.dtype)
+    expected = np.where(d == 0, np.zeros(1, x.dtype), product)
+    _assert_same(dx, expected, f"{block.name}.backward", dy, x)
+    if "mask" in block.backward_from:
+        y, mask = activation.with_mask(x, **parameters)
+        _assert_same(y, activation(x, **parameters), f"{block.name}.with_mask", x)
+        expected = np.where(np.isnan(x), dy, dx)  # one bit: at NaN, dy passes
+        from_mask = activation.backward(dy, mask=mask, **parameters)
+        _assert_same(from_mask, expected, f"{block.name}.backward from the mask", dy, x)
+
+
+def _assert_same(actual: Any, expected: Any, what: str, *at: Any) -> None:
+    """Assert that arrays agree bit for bit, all NaN being one."""
+    unsigned = np.dtype(f"u{actual.dtype.itemsize}")
+    differ = (actual.view(unsigned) != expected.view(unsigned)) & ~(np.isnan(actual) & np.isnan(expected))
+    if differ.any():
+        i = int(np.flatnonzero(differ)[0])
+        raise AssertionError(f"{what} at {', '.join(str(a[i]) for a in at)} is {actual[i]}, expected {expected[i]}")

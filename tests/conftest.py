@@ -1,0 +1,90 @@
+"""The backends under test: the compiled engine and the NumPy reading, each with its own copy of the package."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import rectifier
+from rectifier.catalogue import CATALOGUE
+from rectifier.testing import dtype_of
+
+
+def _copy_of_package(engine: str) -> ModuleType:
+    kept = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "rectifier"}
+    before = os.environ.get("RECTIFIER_ENGINE")
+    os.environ["RECTIFIER_ENGINE"] = engine
+    try:
+        return importlib.import_module("rectifier")
+    finally:
+        os.environ.pop("RECTIFIER_ENGINE")
+        if before is not None:
+            os.environ["RECTIFIER_ENGINE"] = before
+        for name in [name for name in sys.modules if name.partition(".")[0] == "rectifier"]:
+            del sys.modules[name]
+        sys.modules.update(kept)
+
+
+BACKENDS = {"numba": rectifier, "numpy": _copy_of_package("numpy")}
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for `activation` over the catalogue and both backends, one for `dtype` over the floats."""
+    if "activation" in metafunc.fixturenames:
+        cases = [
+            pytest.param(getattr(package, name), id=f"{name}-{backend}")
+            for name in CATALOGUE
+            for backend, package in BACKENDS.items()
+        ]
+        assert len(cases) >= 4
+        metafunc.parametrize("activation", cases)
+    if "dtype" in metafunc.fixturenames:
+        metafunc.parametrize("dtype", [pytest.param(dtype_of(name), id=name) for name in FLOATS])
+
+
+def settings_of(activation) -> list[dict[str, float]]:
+    """List settings of the parameters: the defaults, and others for each."""
+    parameters = activation.block.parameters
+    settings = [{}]
+    for name, default in parameters.items():
+        settings += [{name: value} for value in (0.0, -default, 0.25, 3.0)]
+    return settings
+
+
+def numbers(n: int, dtype: np.dtype, seed: int = 0) -> np.ndarray:
+    """Make `n` numbers, one in eight special: NaN, an infinity, a zero of either sign, a subnormal."""
+    from rectifier.testing import special_values
+
+    rng = np.random.default_rng([seed, n])
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        return rng.integers(info.min, info.max, n, dtype=dtype, endpoint=True)
+    x = rng.standard_normal(n).astype(dtype)
+    if n:
+        special = special_values(dtype)
+        chosen = rng.random(n) < 1 / 8
+        x[chosen] = special[rng.integers(0, len(special), int(chosen.sum()))]
+    return x
+
+
+def assert_same(actual, expected) -> None:
+    """Assert the same type, dtype, shape and bits, all NaN being one."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.dtype == expected.dtype
+    assert actual.shape == expected.shape
+    if actual.dtype.kind in "iub":
+        assert np.array_equal(actual, expected)
+        return
+    a, e = np.ascontiguousarray(actual), np.ascontiguousarray(expected)
+    unsigned = np.dtype(f"u{a.dtype.itemsize}")
+    same = (a.reshape(-1).view(unsigned) == e.reshape(-1).view(unsigned)) | (
+        np.isnan(a.reshape(-1)) & np.isnan(e.reshape(-1))
+    )
+    assert same.all(), f"{np.count_nonzero(~same)} of {same.size} differ, first at {np.flatnonzero(~same)[0]}"

@@ -1,0 +1,84 @@
+"""Every value of the 16-bit dtypes; in the slow tier every float32. Truth is mpmath here, integers there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import BACKENDS, assert_same, settings_of
+
+from rectifier.testing import check_points, dtype_of
+
+
+def all_16_bit_values(dtype):
+    return np.arange(1 << 16, dtype=np.uint16).view(dtype)
+
+
+@pytest.fixture(autouse=True)
+def _ml_dtypes_warns_of_a_signalling_nan():
+    with np.errstate(invalid="ignore"):
+        yield
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_all_16_bit_values_are_correctly_rounded(activation, name):
+    x = all_16_bit_values(dtype_of(name))
+    assert check_points(activation, x) > 2 * 60_000
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_all_16_bit_values_with_another_parameter_are_correctly_rounded(activation, name):
+    for settings in settings_of(activation)[-2:]:
+        if settings:
+            assert check_points(activation, all_16_bit_values(dtype_of(name))[::7], **settings) > 2 * 8_000
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_all_16_bit_gradients_are_correctly_rounded(activation, name):
+    """All dy, at an x on either side of the kink, from x and from the mask: dy * d is exact in float64."""
+    dtype = dtype_of(name)
+    dy = all_16_bit_values(dtype)
+    for settings in settings_of(activation):
+        for x in (-1.0, 2.0):
+            x = np.full_like(dy, x)
+            d = activation.derivative(x[:1], **settings).astype(np.float64)
+            with np.errstate(over="ignore"):
+                product = (dy.astype(np.float64) * d).astype(np.float32 if name == "bfloat16" else dtype).astype(dtype)
+            expected = product if d != 0 else np.zeros_like(dy)
+            _, mask = activation.with_mask(x, **settings)
+            assert_same(activation.backward(dy, x, **settings), expected)
+            assert_same(activation.backward(dy, mask=mask, **settings), expected)
+
+
+def expected_by_integers(name: str, bits: np.ndarray, slope: np.float32) -> tuple[np.ndarray, np.ndarray]:
+    """Value and derivative of float32 bit patterns, by integers and one float64 product; NaN keeps its place."""
+    negative = bits >> 31 == 1
+    nan = bits & 0x7FFFFFFF > 0x7F800000
+    off = (negative & ~nan) | (bits << 1 == 0)
+    with np.errstate(invalid="ignore"):
+        x = bits.view(np.float32)
+    if name == "relu":
+        value, low = np.where(off, np.float32(0), x), np.float32(0)
+    else:  # 24 bits times 24 bits fit float64; the conversion rounds once
+        with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+            product = (x.astype(np.float64) * np.float64(slope)).astype(np.float32)
+        value, low = np.where(off, product, x), slope
+    derivative = np.where(nan, np.float32(np.nan), np.where(off, low, np.float32(1)))
+    return value, derivative
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["relu", "leaky_relu"])
+def test_all_float32_values(name):
+    activation = getattr(BACKENDS["numba"], name)
+    step, count = 1 << 24, 0
+    for start in range(0, 1 << 32, step):
+        bits = np.arange(start, start + step, dtype=np.uint64).astype(np.uint32)
+        x = bits.view(np.float32)
+        value, derivative = expected_by_integers(name, bits, np.float32(0.01))
+        assert_same(activation(x), value)
+        assert_same(activation.derivative(x), derivative)
+        y, mask = activation.with_mask(x)
+        assert_same(y, value)
+        assert_same(mask.to_array(), (derivative == 1) | np.isnan(derivative))
+        count += step
+    assert count == 1 << 32
