@@ -21,7 +21,7 @@ def operand(function: str, name: str, value: Any) -> Any:
     if type(value) in (int, float):
         return value
     if is_foreign(value):
-        for dtype in _foreign_dtypes(value):
+        for dtype in foreign_dtypes(value):
             _dtypes.require_real(dtype, name, function)
         return value
     try:
@@ -32,7 +32,7 @@ def operand(function: str, name: str, value: Any) -> Any:
     return array
 
 
-def _foreign_dtypes(array: Any) -> list[Any]:
+def foreign_dtypes(array: Any) -> list[Any]:
     """List the dtypes of an array, or of the columns of a frame."""
     if hasattr(array, "dtype"):
         return [array.dtype]
@@ -49,17 +49,22 @@ def native(function: str, name: str, value: Any) -> Any:
     return np.asanyarray(operand(function, name, value))
 
 
-def resolve(function: str, ufunc: np.ufunc, names: tuple[str, ...], operands: list[Any], parameters: int) -> Any:
+def foreign_parameters(ufunc: np.ufunc, operands: list[Any], values: tuple[Any, ...]) -> list[Any]:
+    """Give Python numbers the dtype of the arrays: pandas would make float64 of them, and of the result."""
+    if not values:
+        return []
+    kinds = [np.result_type(*foreign_dtypes(array)) if is_foreign(array) else np.asarray(array).dtype for array in operands]
+    dtype = ufunc.resolve_dtypes((*kinds, *[kinds[0]] * len(values), *[None] * ufunc.nout))[0]
+    return [np.array(value).astype(dtype)[()] if type(value) in (int, float) else value for value in values]
+
+
+def resolve(ufunc: np.ufunc, operands: list[Any], parameters: int) -> Any:
     """Give the dtype in which NumPy would call `ufunc` on these operands; parameters and Python numbers adapt to it."""
     strong = next((array.dtype for array in operands if isinstance(array, np.ndarray)), None)
     kinds: list[Any] = [
         type(array) if strong and type(array) in (int, float) else np.asanyarray(array).dtype for array in operands
     ]
-    try:
-        return ufunc.resolve_dtypes((*kinds, *[strong or kinds[0]] * parameters, *[None] * ufunc.nout))[0]
-    except TypeError:
-        came = " and ".join(f"{name} is {getattr(kind, 'name', kind)}" for name, kind in zip(names, kinds, strict=True))
-        raise TypeError(f"{function}: {came}: no dtype holds both; convert one with astype") from None
+    return ufunc.resolve_dtypes((*kinds, *[strong or kinds[0]] * parameters, *[None] * ufunc.nout))[0]
 
 
 def parameters(function: str, block: Block, values: tuple[Any, ...], dtype: Any) -> tuple[Any, ...]:

@@ -40,11 +40,11 @@ def call(
     keywords = {} if out is None else {"out": out}
     if foreign is not None:
         try:
-            return ufunc(*operands, *values, **keywords)
+            return ufunc(*operands, *_arguments.foreign_parameters(ufunc, operands, values), **keywords)
         except TypeError as error:
             kind = f"{type(foreign).__module__}.{type(foreign).__qualname__}"
             raise TypeError(f"{function}: {kind} refuses it ({error}); convert to NumPy first") from error
-    dtype = _arguments.resolve(function, ufunc, names, operands, len(values))
+    dtype = _arguments.resolve(ufunc, operands, len(values))
     numbers = _arguments.parameters(function, block, values, dtype)
     shape = _arguments.broadcast(function, (*names, *block.parameters), (*operands, *numbers))
     if out is not None:
@@ -96,7 +96,7 @@ def backward(
     try:
         if out is None:
             return ufuncs["backward"](dy, y, *values, casting="no")
-    except TypeError:
+    except (TypeError, ValueError):
         pass
     return call(block, BACKWARD, ufuncs["backward"], (dy, y), out, values, names=("dy", "y"))
 
@@ -136,11 +136,11 @@ def _backward_from_mask(
         try:
             numbers = _one_number_each(values, dy) if values else ()
             return ufuncs["backward_from_mask"](dy.reshape(-1), mask.bits, *numbers, casting="no").reshape(dy.shape)
-        except TypeError:
+        except (TypeError, ValueError):
             pass
     register_bfloat16()
     dy = _arguments.native(function, "dy", dy)
-    dtype = _arguments.resolve(function, ufuncs["value"], ("dy",), [dy], len(values))
+    dtype = _arguments.resolve(ufuncs["value"], [dy], len(values))
     try:
         dy = np.broadcast_to(dy, mask.shape, subok=True)
     except ValueError:
@@ -161,20 +161,21 @@ def with_mask(
             numbers = _one_number_each(values, x) if values else ()
             y, _ = ufuncs["with_mask"](x.reshape(-1), *numbers, None, bits, casting="no")
             return y.reshape(x.shape), Mask(bits, x.shape, block.full_name, _recorded(block, values) if values else {})
-        except TypeError:
+        except (TypeError, ValueError):
             pass
     function = f"{block.name}.with_mask"
     _require_source(function, block, "mask")
     register_bfloat16()
     x = _arguments.native(function, "x", x)
-    dtype = _arguments.resolve(function, ufuncs["value"], ("x",), [x], len(values))
+    dtype = _arguments.resolve(ufuncs["value"], [x], len(values))
     numbers = _arguments.parameters(function, block, values, dtype)
     shape = _arguments.broadcast(function, ("x", *block.parameters), (x, *numbers))
     x = np.broadcast_to(x, shape, subok=True)
     y = _result(function, "y", out, x, dtype)
     bits = np.empty((x.size + 7) // 8, np.uint8)
+    recorded = _recorded(block, values)  # before `out`, which may be one of them, is written
     _sweep(ufuncs["with_mask"], x, numbers, bits, y, making=True)
-    return y[()] if y.ndim == 0 and out is None else y, Mask(bits, shape, block.full_name, _recorded(block, values))
+    return y[()] if y.ndim == 0 and out is None else y, Mask(bits, shape, block.full_name, recorded)
 
 
 def vjp(block: Block, activation: Any, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -258,7 +259,7 @@ def _elements(array: Any) -> Any:
 
 
 def _is_same_view(a: Any, b: Any) -> bool:
-    data, other = a.__array_interface__["data"], b.__array_interface__["data"]
+    (data, _), (other, _) = a.__array_interface__["data"], b.__array_interface__["data"]
     return bool(data == other and a.strides == b.strides and a.shape == b.shape and a.dtype == b.dtype)
 
 

@@ -1,8 +1,10 @@
 """The command ``rectifier``."""
 
+import _thread
 import importlib.util
 import json
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -23,10 +25,22 @@ def main() -> None:
     if any(importlib.util.find_spec(name) is None for name in _EXTRA):
         print("rectifier: the command line needs more packages: pip install 'rectifier[demo]'", file=sys.stderr)
         raise SystemExit(2)
+    sys.unraisablehook = _keep_interrupts
     try:
         _app()()
     except KeyboardInterrupt:  # outside of a command; Typer does the same inside
         raise SystemExit(130) from None
+
+
+def _keep_interrupts(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Raise Ctrl-C again a little later, where it struck in a callback that Python lets no exception leave.
+
+    Numba's compiler has such callbacks, and a demo would run on.
+    """
+    if unraisable.exc_type is KeyboardInterrupt:
+        threading.Timer(0.05, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _app() -> "typer.Typer":
@@ -72,18 +86,18 @@ def _demo(output: Path, as_json: bool, quick: bool) -> None:
 
     from . import demo
 
-    with Progress(console=Console(stderr=True)) as progress:
+    size: dict[str, Any] = {"epochs": 1, "shapes": ((4, 4),), "seconds_per_row": 0.0} if quick else {}
+    try:
+        demo.require_writable(output)
+        with Progress(console=Console(stderr=True)) as progress:
 
-        def start(stage: str, steps: int) -> Callable[[], object]:
-            return partial(progress.advance, progress.add_task(stage, total=steps))
+            def start(stage: str, steps: int) -> Callable[[], object]:
+                return partial(progress.advance, progress.add_task(stage, total=steps))
 
-        size: dict[str, Any] = {"epochs": 1, "shapes": ((4, 4),), "seconds_per_row": 0.0} if quick else {}
-        try:
             result = demo.run(output, start=start, **size)
-        except OSError as error:
-            progress.stop()
-            print(f"rectifier demo: --output {output}: {error.strerror}", file=sys.stderr)
-            raise SystemExit(2) from None
+    except OSError as error:
+        print(f"rectifier demo: {error.filename or output}: {error.strerror}", file=sys.stderr)
+        raise SystemExit(2) from None
     _show(result, _render_demo, as_json)
 
 
@@ -99,29 +113,33 @@ def _show(result: Any, render: Callable[[Any], list[Any]], as_json: bool) -> Non
     if as_json:
         print(json.dumps(asdict(result), indent=2))
     else:
-        console = Console(highlight=False)
+        console = Console(highlight=False, markup=False, emoji=False)  # a path or a processor's name is no markup
         for part in render(result):
-            console.print(part)
+            console.print(part, soft_wrap=isinstance(part, str))
 
 
 def _render_demo(result: "Demo") -> list[Any]:
+    from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     from .demo import HEADER, notes, ours_is_slower, rows
 
     training = result.training
-    table = Table(title="ReLU: the recipe's time against ours", title_justify="left")
+    table = Table(
+        title="ReLU: the recipe's time against ours", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for column, name in enumerate(HEADER):
         table.add_column(name, justify="right" if column else "left", no_wrap=True)
     body = rows(result.timings)
-    colors = {None: "", True: "[red]", False: "[green]"}
+    colors = {None: "", True: "red", False: "green"}
     for row, below in zip(body, [*body[1:], None], strict=True):
-        cells = (colors[ours_is_slower(cell)] + cell for cell in row)
+        cells = (Text(cell, colors[ours_is_slower(cell)]) for cell in row)
         table.add_row(*cells, end_section=below is None or below[0] != row[0])
     return [
         f"Trained {' - '.join(map(str, training.widths))} units on {training.training_samples:,} handwritten digits, "
-        f"{training.epochs} epochs, {training.seconds:.1f} s.",
-        f"Test accuracy: [bold]{training.test_accuracy:.1%}[/] of {training.test_samples} digits not trained on.",
+        f"{training.epochs} epochs.",
+        f"Test accuracy: {training.test_accuracy:.1%} of {training.test_samples} digits not trained on.",
         f"Kept for the backward pass of each step: masks of {training.mask_bytes_per_step:,} bytes; "
         f"keeping x would take {training.x_bytes_per_step:,}.",
         f"Dead units (off for every training sample): {training.dead_units} of {training.hidden_units}.",
@@ -129,7 +147,8 @@ def _render_demo(result: "Demo") -> list[Any]:
         table,
         *notes(result.timings, result.machine),
         "",
-        f"Pictures: {', '.join(result.pictures)}",
+        "Pictures:",
+        *(f"  {path}" for path in result.pictures),
         f"{result.seconds:.0f} s in all.",
     ]
 
@@ -147,9 +166,8 @@ def _render_info(machine: "Machine") -> list[Any]:
         "caches": ", ".join(f"{name} {_binary(size)}" for name, size in machine.cache_bytes.items()),
         "memory": machine.memory_bytes and _binary(machine.memory_bytes),
         "transparent huge pages": machine.transparent_huge_pages,
-        "threads": f"{threads.used} used; {threads.allowed} allowed, by {threads.reason} "
-        f"(logical processors {threads.logical_processors}, affinity {threads.affinity_processors or 'unknown'}, "
-        f"CPU quota {quota})",
+        "threads": f"{threads.used} used by this version; {threads.allowed} allowed, the smallest of: logical "
+        f"processors {threads.logical_processors}, affinity {threads.affinity_processors or 'unknown'}, quota {quota}",
         "engine": f"{machine.engine} ({machine.engine_reason})",
         "GPU": ", ".join(machine.gpu.devices) or f"none ({machine.gpu.reason})",
     }

@@ -51,8 +51,6 @@ class Training:
         Inputs, hidden units and classes.
     epochs, batch_samples, training_samples, test_samples : int
         How long, and on what.
-    seconds : float
-        Time in the training loop.
     test_accuracy : float
         Part of the test samples that is classified correctly.
     mask_bytes_per_step, x_bytes_per_step : int
@@ -66,7 +64,6 @@ class Training:
     batch_samples: int
     training_samples: int
     test_samples: int
-    seconds: float
     test_accuracy: float
     mask_bytes_per_step: int
     x_bytes_per_step: int
@@ -126,7 +123,7 @@ def run(
     Parameters
     ----------
     output : Path
-        Directory for the pictures; made where it is missing.
+        Directory for the pictures, after `require_writable`.
     epochs, shapes, seconds_per_row
         As `train` and `time_calls` take them.
     start : callable
@@ -135,20 +132,28 @@ def run(
     Returns
     -------
     Demo
-
-    Raises
-    ------
-    OSError
-        If `output` takes no files: before any work is done, unless that changes meanwhile.
     """
     started = perf_counter()
-    _require_writable(output)
     training = train(epochs, advance=start("training", epochs))
     timings = tuple(time_calls(shapes, seconds_per_row, advance=start("timing", 3 * len(shapes))))
     machine = describe()
     figures = {"relu": draw_function(), "timings": draw_timings(timings, machine)}
     pictures = tuple(str(path) for name, figure in figures.items() for path in _save(figure, output / name))
     return Demo(machine, training, timings, pictures, perf_counter() - started)
+
+
+def require_writable(output: Path) -> None:
+    """Make a directory, and see that it takes files.
+
+    Raises
+    ------
+    OSError
+        If it does not.
+    """
+    if output.is_file():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(output))
+    output.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=output).close()
 
 
 @dataclass
@@ -202,14 +207,12 @@ def train(
     rng = np.random.default_rng(seed)
     widths = (images.shape[1], *hidden, len(digits.target_names))
     layers = [_layer(rng, fan_in, fan_out) for fan_in, fan_out in pairwise(widths)]
-    started = perf_counter()
     for _ in range(epochs):
         order = rng.permutation(len(x_train))
         for batch in np.split(order, range(batch_samples, len(order), batch_samples)):
             logits, kept = _forward(layers, x_train[batch])
             _descend(layers, kept, _cross_entropy_gradient(logits, labels_train[batch]), step, momentum)
         advance()
-    seconds = perf_counter() - started
 
     logits, _ = _forward(layers, x_test)
     _, kept = _forward(layers, x_train)
@@ -220,7 +223,6 @@ def train(
         batch_samples=batch_samples,
         training_samples=len(x_train),
         test_samples=len(x_test),
-        seconds=seconds,
         test_accuracy=float(np.mean(logits.argmax(axis=1) == labels_test)),
         mask_bytes_per_step=sum(mask.nbytes for _, mask in kept_of_batch if mask),
         x_bytes_per_step=sum(mask.size * images.itemsize for _, mask in kept_of_batch if mask),
@@ -452,13 +454,14 @@ def draw_function() -> Figure:
     """Draw ReLU and its derivative, with what they are at 0."""
     from matplotlib import style
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     zero = np.zeros(1, np.float32)
     below = np.array([-3, 0], np.float32)
     above = np.array([np.nextafter(zero[0], np.float32(1)), 3], np.float32)
     panels = (("relu(x)", relu, ""), ("relu.derivative(x)", relu.derivative, ", by convention"))
     with style.context(_STYLE):
-        figure = Figure(figsize=(9, 3.8), layout="constrained")
+        figure = Figure(figsize=(9, 3.8), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
         for axes, (title, function, why) in zip(figure.subplots(1, 2), panels, strict=True):
             axes.axhline(0, color=_FAINT, linewidth=1)
             axes.axvline(0, color=_FAINT, linewidth=1)
@@ -468,11 +471,10 @@ def draw_function() -> Figure:
             if not np.isclose(at, after):  # open: not reached
                 axes.plot(zero, after, "o", color=_BLUE, markerfacecolor="white", markersize=9, markeredgewidth=2)
             axes.plot(zero, at, "o", color=_BLUE, markersize=9)
-            axes.annotate(f"{at:g} at x = 0{why}", (0, at), (10, -16), textcoords="offset points", va="center")
+            axes.annotate(f"{at:g} at 0{why}", (0, at), (10, -16), textcoords="offset points", va="center")
             axes.set_title(title, pad=12)
             axes.set(xlabel="x", xticks=range(-3, 4), yticks=range(int(function(above)[-1]) + 1))
             axes.margins(y=0.16)
-        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # type: ignore[union-attr]
     return figure
 
 
@@ -504,13 +506,6 @@ def draw_timings(timings: Sequence[Timing], machine: Machine) -> Figure:
         axes.axhline(bottom, color=_INK, linewidth=1)
         axes.text(0, bottom + 0.5, "\n".join(footer), va="top", fontsize=9.5, linespacing=1.5)
     return figure
-
-
-def _require_writable(output: Path) -> None:
-    if output.is_file():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(output))
-    output.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=output).close()
 
 
 def _save(figure: Figure, stem: Path) -> Iterator[Path]:

@@ -1,0 +1,161 @@
+"""What dtype comes out, and which dtypes do not come in."""
+
+from __future__ import annotations
+
+import warnings
+
+import ml_dtypes
+import numpy as np
+import pytest
+from conftest import BACKENDS, FLOATS, INTEGERS, assert_same, numbers
+
+from rectifier import _dtypes
+from rectifier.testing import dtype_of
+
+REFUSED = {
+    "bool": np.array([True]),
+    "complex64": np.ones(1, np.complex64),
+    "complex128": np.ones(1, np.complex128),
+    "longdouble": np.ones(1, np.longdouble),
+    "datetime64": np.array(["2020-01-01"], "M8[D]"),
+    "timedelta64": np.ones(1, "m8[s]"),
+    "object": np.array([1.0], object),
+    "str": np.array(["1"]),
+    "bytes": np.array([b"1"]),
+    "StringDType": np.array(["1"], np.dtypes.StringDType()),
+    "structured": np.zeros(1, [("a", "f4")]),
+    "float8": np.ones(1, ml_dtypes.float8_e4m3fn),
+    "int4": np.ones(1, ml_dtypes.int4),
+}
+
+
+def test_the_table_holds_the_contract():
+    assert set(_dtypes.FLOATS) == set(FLOATS)
+    assert set(_dtypes.INTEGERS) == set(INTEGERS)
+    for name, working in _dtypes.WORKING.items():
+        expected = "float32" if name in ("float16", "bfloat16") else name
+        assert np.dtype(working).name == expected
+
+
+def test_floats_are_kept_in_all_directions(activation, dtype):
+    x = numbers(100, dtype)
+    y, mask = activation.with_mask(x)
+    results = [
+        activation(x), activation.derivative(x), activation.backward(x, x), activation.backward(x, y=y),
+        activation.backward(x, mask=mask), *activation.value_and_derivative(x), y, activation.ufunc(x, *activation.block.parameters.values())
+        if dtype.name != "bfloat16" else activation(x),
+    ]  # fmt: skip
+    assert [result.dtype for result in results] == [dtype] * len(results)
+
+
+def test_ufunc_itself_knows_bfloat16():
+    x = np.array([-1.0, 2.0], ml_dtypes.bfloat16)
+    for package in BACKENDS.values():
+        assert_same(package.relu.ufunc(x), np.array([0.0, 2.0], ml_dtypes.bfloat16))
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integers_are_kept_by_relu(name):
+    x = np.concatenate([numbers(300, np.dtype(name)), np.array([0, 1, 2], name)])
+    dy = x[::-1].copy()
+    on = x > 0
+    for package in BACKENDS.values():
+        relu = package.relu
+        y, mask = relu.with_mask(x)
+        for value in (relu(x), relu.value_and_derivative(x)[0], y, relu(x.astype(x.dtype.newbyteorder()))):
+            assert_same(value, np.where(on, x, np.zeros_like(x)))
+        for derivative in (relu.derivative(x), relu.value_and_derivative(x)[1]):
+            assert_same(derivative, on.astype(x.dtype))
+        for dx in (relu.backward(dy, x), relu.backward(dy, mask=mask), relu.backward(dy, y=y)):
+            assert_same(dx, np.where(on, dy, np.zeros_like(dy)))
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integers_become_floats_as_in_exp_where_a_function_multiplies(name):
+    x = np.array([0, 1, 2, 3], name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = np.exp(x).dtype
+    for package in BACKENDS.values():
+        leaky_relu = package.leaky_relu
+        y, mask = leaky_relu.with_mask(x)
+        for result in (leaky_relu(x), leaky_relu.derivative(x), leaky_relu.backward(x, x), y, leaky_relu.backward(x, mask=mask)):
+            assert result.dtype == expected
+        assert_same(leaky_relu(x), leaky_relu(x.astype(expected)))
+        assert_same(leaky_relu(x, negative_slope=1), x.astype(expected))
+
+
+@pytest.mark.parametrize("a", [*FLOATS, *INTEGERS])
+@pytest.mark.parametrize("b", [*FLOATS, *INTEGERS])
+def test_dy_and_x_are_promoted_by_numpy_before_the_loop(a, b):
+    a, b = dtype_of(a), dtype_of(b)
+    dy, x = np.array([3, 4, 5]).astype(a), np.array([0, 1, 2]).astype(b)
+    expected = np.array([0, 4, 5]).astype(np.add(dy, x).dtype)
+    for package in BACKENDS.values():
+        assert_same(package.relu.backward(dy, x), expected)
+
+
+def test_python_numbers_adapt_to_the_array(dtype):
+    x = numbers(10, dtype)
+    for package in BACKENDS.values():
+        assert package.relu.backward(2, x).dtype == dtype if dtype.name != "bfloat16" else True
+        assert package.leaky_relu(x, negative_slope=1).dtype == dtype
+        assert package.leaky_relu(x, negative_slope=0.5).dtype == dtype
+
+
+@pytest.mark.parametrize("slope", [np.float64(0.1), np.float32(0.1), np.float16(0.1), np.array(0.1), np.array([0.1]), 1, np.int8(1)])
+def test_parameters_are_rounded_to_the_dtype_of_x(dtype, slope):
+    x = numbers(100, dtype)
+    rounded = np.asarray(slope).reshape(-1)[:1].astype(dtype)
+    for package in BACKENDS.values():
+        expected = package.leaky_relu(x, negative_slope=rounded)
+        assert_same(package.leaky_relu(x, negative_slope=slope), expected)
+        y, mask = package.leaky_relu.with_mask(x, negative_slope=slope)
+        assert_same(y, expected)
+        dx = package.leaky_relu.backward(x, x, negative_slope=slope)
+        assert_same(package.leaky_relu.backward(x, mask=mask, negative_slope=slope), np.where(np.isnan(x), x, dx))
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_refused_dtypes_say_what_to_do(activation, kind):
+    x = REFUSED[kind]
+    good = np.ones(1, "f4")
+    name = activation.block.name
+    mask = activation.with_mask(good)[1]
+    with pytest.raises(TypeError, match=rf"{name}: x has dtype .*: (use|apply|take|divide|parse)"):
+        activation(x)
+    with pytest.raises(TypeError, match=rf"{name}.derivative: x has dtype"):
+        activation.derivative(x)
+    with pytest.raises(TypeError, match=rf"{name}.backward: dy has dtype"):
+        activation.backward(x, good)
+    with pytest.raises(TypeError, match=rf"{name}.backward: x has dtype"):
+        activation.backward(good, x)
+    with pytest.raises(TypeError, match=rf"{name}.backward: y has dtype"):
+        activation.backward(good, y=x)
+    with pytest.raises(TypeError, match=rf"{name}.backward: dy has dtype"):
+        activation.backward(x, mask=mask)
+    with pytest.raises(TypeError, match=rf"{name}.with_mask: x has dtype"):
+        activation.with_mask(x)
+    with pytest.raises(TypeError, match=rf"{name}.value_and_derivative: x has dtype"):
+        activation.value_and_derivative(x)
+    with pytest.raises(TypeError, match=r"x has dtype"):
+        activation.vjp(x)
+    for parameter in activation.block.parameters:
+        with pytest.raises(TypeError, match=rf"{name}: {parameter} has dtype"):
+            activation(good, **{parameter: x})
+
+
+@pytest.mark.parametrize("kind", ["bool", "complex128", "object"])
+def test_refused_scalars_and_empty_arrays(activation, kind):
+    for x in (REFUSED[kind][0], REFUSED[kind][:0], REFUSED[kind].tolist()):
+        if kind == "object" and not isinstance(x, np.ndarray):
+            continue
+        with pytest.raises(TypeError, match="x has dtype"):
+            activation(x)
+
+
+def test_promoted_and_swapped_results_are_native(activation):
+    x = np.arange(4).astype(">i4")
+    assert activation(x).dtype.isnative
+    assert activation.derivative(x).dtype.isnative
+    assert activation.with_mask(x)[0].dtype.isnative

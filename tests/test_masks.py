@@ -1,0 +1,124 @@
+"""A mask is one bit an element, and says what it is."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from conftest import BACKENDS, assert_same, numbers
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rectifier import Mask, leaky_relu, relu
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (8,), (9,), (3, 5), (3, 0, 2), (1, 70_001), (70_001, 1), (257, 33, 9)])
+def test_bits_are_in_c_order_and_the_rest_is_zero(activation, shape):
+    x = numbers(int(np.prod(shape)), np.dtype("f4")).reshape(shape)
+    for layout in (x, np.asarray(x, order="F")):
+        _, mask = activation.with_mask(layout)
+        flags = ~(x <= 0)
+        assert mask.shape == shape
+        assert mask.size == x.size
+        assert mask.ndim == x.ndim
+        assert mask.nbytes == (x.size + 7) // 8 == mask.bits.nbytes
+        assert np.array_equal(np.unpackbits(mask.bits, count=x.size, bitorder="little"), flags.ravel())
+        assert not np.unpackbits(mask.bits, bitorder="little")[x.size :].any()
+        assert mask.to_array().dtype == bool
+        assert np.array_equal(mask.to_array(), flags)
+
+
+def test_count_of_everything_and_along_axes():
+    shape = (70, 33, 29)
+    x = numbers(int(np.prod(shape)), np.dtype("f4")).reshape(shape)
+    _, mask = relu.with_mask(x)
+    flags = ~(x <= 0)
+    assert mask.count() == np.count_nonzero(flags)
+    assert type(mask.count()) is int
+    for axis in (0, 1, 2, -1, (0, 1), (0, 2), (1, 2), (2, 0), (0, 1, 2), ()):
+        assert np.array_equal(mask.count(axis=axis), np.count_nonzero(flags, axis=axis)), axis
+    with pytest.raises(np.exceptions.AxisError):
+        mask.count(axis=3)
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.sampled_from([None, 0, 1, (0, 1)]), st.integers(0, 2**32))
+def test_count_of_any_shape(rows, columns, axis, seed):
+    x = np.random.default_rng(seed).standard_normal((rows, columns), np.float32)
+    assert np.array_equal(relu.with_mask(x)[1].count(axis=axis), np.count_nonzero(x > 0, axis=axis))
+
+
+def test_dead_units_are_found():
+    x = np.random.default_rng(0).standard_normal((64, 10), np.float32)
+    x[:, [2, 7]] = -abs(x[:, [2, 7]])
+    assert np.flatnonzero(relu.with_mask(x)[1].count(axis=0) == 0).tolist() == [2, 7]
+
+
+def test_counting_does_not_unpack_everything():
+    import tracemalloc
+
+    _, mask = relu.with_mask(np.ones((4096, 1024), np.float32))
+    mask.count(axis=0)
+    tracemalloc.start()
+    mask.count(axis=0)
+    mask.count()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < mask.size / 4
+
+
+def test_equal_masks_are_equal():
+    x = numbers(100, np.dtype("f4"))
+    mask = relu.with_mask(x)[1]
+    assert mask == relu.with_mask(x.astype("f8"))[1]
+    assert mask != relu.with_mask(-x)[1]
+    assert mask != relu.with_mask(x.reshape(10, 10))[1]
+    assert mask != leaky_relu.with_mask(x)[1]
+    assert leaky_relu.with_mask(x)[1] != leaky_relu.with_mask(x, negative_slope=0.3)[1]
+    slopes = np.full(100, 0.3)
+    assert leaky_relu.with_mask(x, negative_slope=slopes)[1] == leaky_relu.with_mask(x, negative_slope=slopes.copy())[1]
+    assert mask != "mask"
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(mask)
+
+
+@pytest.mark.parametrize("copied", [lambda m: pickle.loads(pickle.dumps(m)), copy.copy, copy.deepcopy])
+def test_a_copied_mask_works(copied):
+    x = numbers(1001, np.dtype("f4"))
+    _, mask = leaky_relu.with_mask(x)
+    again = copied(mask)
+    assert again == mask
+    assert np.array_equal(again.to_array(), mask.to_array())
+    assert_same(leaky_relu.backward(x, mask=again), leaky_relu.backward(x, mask=mask))
+    with pytest.raises(ValueError, match="read-only"):
+        again.bits[0] = 0
+
+
+def test_pickled_mask_is_small():
+    _, mask = relu.with_mask(np.ones(80_000, np.float32))
+    assert len(pickle.dumps(mask)) < 10_300
+
+
+def test_mask_does_not_change():
+    slopes = np.array([0.1, 0.2])
+    _, mask = leaky_relu.with_mask(np.array([-1.0, 1.0]), negative_slope=slopes)
+    with pytest.raises(ValueError, match="read-only"):
+        mask.bits[0] = 0
+    slopes[0] = 5
+    assert mask.parameters["negative_slope"][0] == 0.1
+    with pytest.raises(ValueError, match="the mask was made by"):
+        leaky_relu.backward(np.ones(2), mask=mask, negative_slope=slopes)
+
+
+def test_repr_says_what_it_is():
+    x = np.array([[1.0, -1.0, 0.0]] * 3)
+    assert repr(relu.with_mask(x)[1]) == "<Mask of relu, shape (3, 3): 3 of 9 on, 2 bytes>"
+    assert repr(leaky_relu.with_mask(x[0])[1]) == "<Mask of leaky_relu, negative_slope=0.01, shape (3,): 1 of 3 on, 1 byte>"
+
+
+def test_a_mask_holds_one_bit_an_element():
+    x = np.ones((1000, 1000), np.float32)
+    for package in BACKENDS.values():
+        assert package.relu.with_mask(x)[1].nbytes == x.nbytes / 32
+    assert Mask.__slots__

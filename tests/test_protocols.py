@@ -1,0 +1,204 @@
+"""Other libraries' arrays go in and come out as themselves, through a true ufunc."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import dask
+import dask.array
+import ml_dtypes
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from conftest import BACKENDS, assert_same, numbers
+from dask.base import tokenize
+
+from rectifier import leaky_relu, relu
+
+X = numbers(24, np.dtype("f4")).reshape(4, 6)
+
+
+def calls(activation):
+    return {
+        "value": (activation, activation(X)),
+        "derivative": (activation.derivative, activation.derivative(X)),
+        "backward": (lambda x: activation.backward(x, x), activation.backward(X, X)),
+        "backward-y": (lambda x: activation.backward(x, y=x), activation.backward(X, X)),
+        "vjp": (lambda x: activation.vjp(x)[1](x), activation.backward(X, X)),
+        "both-0": (lambda x: activation.value_and_derivative(x)[0], activation(X)),
+        "both-1": (lambda x: activation.value_and_derivative(x)[1], activation.derivative(X)),
+    }
+
+
+@pytest.mark.parametrize("call", calls(relu))
+def test_pandas(activation, call):
+    function, expected = calls(activation)[call]
+    frame = pd.DataFrame(X, columns=list("abcdef"), index=list("wxyz"))
+    result = function(frame)
+    assert type(result) is pd.DataFrame
+    assert result.columns.equals(frame.columns)
+    assert result.index.equals(frame.index)
+    assert_same(result.to_numpy(), expected)
+    series = function(frame["b"])
+    assert type(series) is pd.Series
+    assert series.name == "b"
+    assert_same(series.to_numpy(), expected[:, 1])
+
+
+@pytest.mark.parametrize("call", calls(relu))
+def test_xarray(activation, call):
+    function, expected = calls(activation)[call]
+    array = xr.DataArray(X, dims=("sample", "unit"), coords={"unit": list("abcdef")}, name="x")
+    result = function(array)
+    assert type(result) is xr.DataArray
+    assert result.dims == array.dims
+    assert list(result.coords["unit"].values) == list("abcdef")
+    assert_same(result.to_numpy(), expected)
+    dataset = function(xr.Dataset({"x": array}))
+    assert_same(dataset["x"].to_numpy(), expected)
+
+
+@pytest.mark.parametrize("call", calls(relu))
+def test_dask_stays_lazy(activation, call):
+    function, expected = calls(activation)[call]
+    computed = []
+    array = dask.array.from_array(X, chunks=(2, 3)).map_blocks(lambda block: computed.append(1) or block, dtype=X.dtype)
+    computed.clear()
+    result = function(array)
+    assert type(result) is dask.array.Array
+    assert result.chunks == array.chunks
+    assert result.dtype == X.dtype
+    assert not computed
+    assert_same(result.compute(scheduler="threads"), expected)
+    assert computed
+
+
+def test_dask_in_processes_finds_the_ufunc_by_name():
+    array = dask.array.from_array(X, chunks=(2, 6))
+    with dask.config.set({"multiprocessing.context": "spawn"}):
+        assert_same(relu(array).compute(scheduler="processes", num_workers=1), relu(X))
+
+
+def test_dask_names_are_deterministic():
+    array = dask.array.from_array(X, chunks=(2, 3), name="x")
+    assert relu(array).name == relu(array).name
+    assert relu(array).name != relu.derivative(array).name
+    assert tokenize(relu.ufunc) == tokenize(relu.ufunc) != tokenize(leaky_relu.ufunc)
+
+
+def test_dask_with_array_slopes():
+    slopes = np.linspace(-1, 1, 6, dtype="f4")
+    result = leaky_relu(dask.array.from_array(X, chunks=(2, 3)), negative_slope=slopes)
+    assert_same(result.compute(), leaky_relu(X, negative_slope=slopes))
+
+
+def test_masks_are_for_numpy_arrays(activation):
+    for array in (pd.Series(X[0]), xr.DataArray(X), dask.array.from_array(X)):
+        with pytest.raises(TypeError, match=r"with_mask: x is a \w+; masks are for NumPy arrays"):
+            activation.with_mask(array)
+        _, mask = activation.with_mask(np.ones(array.shape, "f4"))
+        with pytest.raises(TypeError, match=r"backward: dy is a \w+; masks are for NumPy arrays"):
+            activation.backward(array, mask=mask)
+
+
+def test_refused_dtypes_of_other_libraries(activation):
+    for array in (
+        pd.Series([True]), pd.DataFrame({"a": [1.0], "b": [True]}), pd.Series(["a"]), pd.Series([True], dtype="boolean"),
+        xr.DataArray([True]), xr.Dataset({"a": ("x", [1j])}), dask.array.from_array(np.array([1j])),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match=r"x has dtype .*: (use|apply|parse)"):
+            activation(array)
+
+
+def test_arrays_that_refuse_ufuncs_get_a_word_of_advice(activation):
+    class Stubborn:
+        dtype = np.dtype("f4")
+
+        def __array_ufunc__(self, *arguments, **keywords):
+            return NotImplemented
+
+    with pytest.raises(TypeError, match=r"Stubborn refuses it .*convert to NumPy first"):
+        activation(Stubborn())
+
+
+class Labelled(np.ndarray):
+    pass
+
+
+def test_subclasses_come_out_as_themselves(activation):
+    x = X.view(Labelled)
+    for result in (
+        activation(x), activation.derivative(x), activation.backward(x, x), *activation.value_and_derivative(x),
+        activation.with_mask(x)[0], activation.backward(x, mask=activation.with_mask(x)[1]),
+    ):  # fmt: skip
+        assert type(result) is Labelled
+    assert_same(np.asarray(activation.with_mask(x)[0]), activation(X))
+
+
+def test_masked_arrays_keep_their_mask(activation):
+    x = np.ma.masked_less(X, -1)
+    y = activation(x)
+    assert isinstance(y, np.ma.MaskedArray)
+    assert np.array_equal(y.mask, x.mask)
+
+
+def test_a_memmap_is_an_array(activation, tmp_path):
+    x = np.memmap(tmp_path / "x", "f4", "w+", shape=X.shape)
+    x[...] = X
+    assert_same(activation(x), activation(X))
+    activation(x, out=x)
+    assert_same(np.fromfile(tmp_path / "x", "f4").reshape(X.shape), activation(X))
+
+
+def test_ufunc_is_a_true_ufunc():
+    x = np.array([-1.0, 2.0, -3.0])
+    for package in BACKENDS.values():
+        ufunc = package.relu.ufunc
+        assert type(ufunc) is np.ufunc
+        assert ufunc.nin == ufunc.nout == 1
+        out = np.full(3, 7.0)
+        assert ufunc(x, where=[True, False, True], out=out) is out
+        assert out.tolist() == [0, 7, 0]
+        y = x.copy()
+        ufunc.at(y, [0, 1])
+        assert y.tolist() == [0, 2, -3]
+        assert ufunc(x, dtype="f4").dtype == np.float32
+        with pytest.raises(TypeError):
+            ufunc(x, casting="no", dtype="f4")
+        assert package.relu.backward.ufunc.outer(x, x).shape == (3, 3)
+        assert package.leaky_relu.ufunc(x, 0.5).tolist() == [-0.5, 2, -1.5]
+        assert package.relu.value_and_derivative.ufunc.nout == 2
+
+
+def test_ufuncs_have_names_of_their_own():
+    names = [relu.ufunc, relu.derivative.ufunc, relu.backward.ufunc, relu.value_and_derivative.ufunc]
+    assert [ufunc.__name__ for ufunc in names] == [
+        "relu.ufunc", "relu.derivative.ufunc", "relu.backward.ufunc", "relu.value_and_derivative.ufunc",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu"])
+def test_everything_pickles_by_name(name):
+    activation = {"relu": relu, "leaky_relu": leaky_relu}[name]
+    for thing in (
+        activation, activation.derivative, activation.backward, activation.with_mask, activation.vjp,
+        activation.value_and_derivative, activation.ufunc, activation.derivative.ufunc, activation.backward.ufunc,
+    ):  # fmt: skip
+        assert pickle.loads(pickle.dumps(thing)) is thing
+        assert copy.deepcopy(thing) is thing
+    y, pullback = activation.vjp(X)
+    assert_same(pickle.loads(pickle.dumps(pullback))(X), pullback(X))
+
+
+def test_public_names_are_plain_functions():
+    assert type(relu).__name__ == "function"
+    assert relu.__module__ == "rectifier"
+    assert relu.backward.__qualname__ == "relu.backward"
+
+
+def test_bfloat16_in_dask():
+    x = X.astype(ml_dtypes.bfloat16)
+    with np.errstate(invalid="ignore"):
+        assert_same(relu(dask.array.from_array(x, chunks=2)).compute(), relu(x))
