@@ -7,7 +7,7 @@ import warnings
 import ml_dtypes
 import numpy as np
 import pytest
-from conftest import BACKENDS, FLOATS, INTEGERS, assert_same, numbers
+from conftest import BACKENDS, FLOATS, INTEGERS, assert_same, numbers, run_python
 
 from rectifier import _dtypes
 from rectifier.testing import dtype_of
@@ -159,3 +159,23 @@ def test_promoted_and_swapped_results_are_native(activation):
     assert activation(x).dtype.isnative
     assert activation.derivative(x).dtype.isnative
     assert activation.with_mask(x)[0].dtype.isnative
+
+
+BFLOAT16_COMES_LATER = """
+import numpy as np, rectifier
+from rectifier import relu, leaky_relu
+before = relu(np.ones(3, "f4"))
+import ml_dtypes
+x = np.array([-1, 2], ml_dtypes.bfloat16)
+for activation in (relu, leaky_relu):
+    y, mask = activation.with_mask(x)
+    results = [activation(x), activation(x), activation.derivative(x), activation.backward(x, x),
+               *activation.value_and_derivative(x), y, activation.backward(x, mask=mask), activation(x)]
+    print({result.dtype.name for result in results}, activation.ufunc is activation.ufunc)
+print(relu.ufunc(x).dtype)
+"""
+
+
+def test_bfloat16_is_kept_when_ml_dtypes_comes_after_the_first_call():
+    run = run_python(BFLOAT16_COMES_LATER)
+    assert run.stdout.splitlines() == ["{'bfloat16'} True", "{'bfloat16'} True", "bfloat16"], run.stderr

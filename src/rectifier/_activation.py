@@ -17,9 +17,9 @@ from typing import Any, Protocol, overload
 import numpy as np
 
 from . import _calls, _docs, _dtypes
-from ._block import BACKWARD, BACKWARD_FROM_MASK, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, WITH_MASK, Block
+from ._block import BACKWARD, BACKWARD_FROM_MASK, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, WITH_MASK, Block, Direction
 from ._mask import Mask
-from .cpu.ufuncs import make_ufunc
+from .cpu.ufuncs import publish_ufunc
 from .words import T
 from .words.text import FormulaError, describe
 
@@ -253,32 +253,29 @@ def _complete(activation: Any, block: Block, namespace: dict[str, Any]) -> None:
     directions = [VALUE, DERIVATIVE, BACKWARD, VALUE_AND_DERIVATIVE]
     if "mask" in block.backward_from:
         directions += [WITH_MASK, BACKWARD_FROM_MASK]
-    names = {VALUE: f"{block.name}.ufunc"}
-    ufuncs = {
-        direction.name: make_ufunc(
-            block,
-            direction,
-            names.get(direction, f"{block.name}.{direction.name}.ufunc"),
-            f"The ufunc behind ``{block.name}``: {direction.name.replace('_', ' ')}.",
-            dtypes,
-        )
-        for direction in directions
-    }
+    ufuncs: dict[str, np.ufunc] = {}
+    owners = {VALUE.name: (activation, namespace)}
 
-    def define(method: str, source: str, call: Any, ufunc: np.ufunc | None = None) -> None:
-        words = {"call": call, "ufunc": ufunc}
+    def define(method: str, source: str, call: Any) -> None:
+        words = {"call": call}
         doc = _docs.method(block, method)
         function = _define(f"{block.name}.{method}", source, block.parameters, block.module, words, doc)
         setattr(activation, method, function)
-        if ufunc is not None:
-            function.ufunc = ufunc
+        owners[method] = function, words
 
-    value, derivative, both = ufuncs["value"], ufuncs["derivative"], ufuncs["value_and_derivative"]
-    namespace.update(ufunc=value, call=partial(_calls.call, block, VALUE, value))
-    activation.block, activation.ufunc, activation.__doc__ = block, value, _docs.function(block)
-    define("derivative", _ONE_ARRAY, partial(_calls.call, block, DERIVATIVE, derivative), derivative)
-    define("backward", _BACKWARD, partial(_calls.backward, block, ufuncs), ufuncs["backward"])
-    call_both = partial(_calls.value_and_derivative, block, VALUE_AND_DERIVATIVE, ufuncs)
-    define("value_and_derivative", _TWO_RESULTS, call_both, both)
+    def publish(direction: Direction, ufunc: np.ufunc) -> None:
+        ufuncs[direction.name] = ufunc
+        if direction.name != BACKWARD_FROM_MASK.name:
+            function, words = owners[direction.name]
+            function.ufunc = words["ufunc"] = ufunc
+
+    namespace["call"] = partial(_calls.call, block, VALUE, ufuncs)
+    define("derivative", _ONE_ARRAY, partial(_calls.call, block, DERIVATIVE, ufuncs))
+    define("backward", _BACKWARD, partial(_calls.backward, block, ufuncs))
+    define("value_and_derivative", _TWO_RESULTS, partial(_calls.value_and_derivative, block, ufuncs))
     define("with_mask", _MASKED, partial(_calls.with_mask, block, ufuncs))
     define("vjp", _MASKED, partial(_calls.vjp, block, activation))
+    for direction in directions:
+        path = block.name if direction is VALUE else f"{block.name}.{direction.name}"
+        publish_ufunc(block, direction, f"{path}.ufunc", dtypes, partial(publish, direction))
+    activation.block, activation.__doc__ = block, _docs.function(block)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import _arguments
-from ._block import BACKWARD, VALUE, Block, Direction
+from ._block import BACKWARD, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, Block, Direction
 from ._mask import Mask
 from .cpu.ufuncs import register_bfloat16
 from .words import numpy as numpy_words
@@ -25,7 +25,7 @@ BLOCK = 1 << 16  # elements that a mask loop takes at a time from an array that 
 def call(
     block: Block,
     direction: Direction,
-    ufunc: np.ufunc,
+    ufuncs: dict[str, np.ufunc],
     arrays: tuple[Any, ...],
     out: Any,
     values: tuple[Any, ...],
@@ -35,6 +35,7 @@ def call(
     function = block.name if direction is VALUE else f"{block.name}.{direction.name}"
     names = names or direction.inputs
     register_bfloat16()
+    ufunc = ufuncs[direction.name]
     operands = [_arguments.operand(function, name, array) for name, array in zip(names, arrays, strict=True)]
     foreign = next((array for array in (*operands, *values, out) if _arguments.is_foreign(array)), None)
     keywords = {} if out is None else {"out": out}
@@ -53,21 +54,13 @@ def call(
 
 
 def value_and_derivative(
-    block: Block,
-    direction: Direction,
-    ufuncs: dict[str, np.ufunc],
-    arrays: tuple[Any, ...],
-    out: Any,
-    values: tuple[Any, ...],
+    block: Block, ufuncs: dict[str, np.ufunc], arrays: tuple[Any, ...], out: Any, values: tuple[Any, ...]
 ) -> Any:
     """Call the ufunc with two outputs; Dask and xarray take none such, and get two ufuncs."""
     if not _arguments.is_foreign(arrays[0]):
-        return call(block, direction, ufuncs[direction.name], arrays, out, values)
+        return call(block, VALUE_AND_DERIVATIVE, ufuncs, arrays, out, values)
     y, d = (None, None) if out is None else out
-    return (
-        call(block, VALUE, ufuncs["value"], arrays, y, values),
-        call(block, VALUE, ufuncs["derivative"], arrays, d, values),
-    )
+    return call(block, VALUE, ufuncs, arrays, y, values), call(block, DERIVATIVE, ufuncs, arrays, d, values)
 
 
 def backward(
@@ -90,7 +83,7 @@ def backward(
             f"{function} takes dy and one of {', '.join(block.backward_from)}; it got {' and '.join(given) or 'none'}"
         )
     if x is not None:
-        return call(block, BACKWARD, ufuncs["backward"], (dy, x), out, values)
+        return call(block, BACKWARD, ufuncs, (dy, x), out, values)
     _require_source(function, block, "y")
     _require_y_to_determine(function, block, values)
     try:
@@ -98,7 +91,7 @@ def backward(
             return ufuncs["backward"](dy, y, *values, casting="no")
     except (TypeError, ValueError):
         pass
-    return call(block, BACKWARD, ufuncs["backward"], (dy, y), out, values, names=("dy", "y"))
+    return call(block, BACKWARD, ufuncs, (dy, y), out, values, names=("dy", "y"))
 
 
 def _require_source(function: str, block: Block, source: str) -> None:
@@ -128,6 +121,7 @@ def _backward_from_mask(
         raise TypeError(f"{function}: mask is a {type(mask).__name__}; it takes what {block.name}.with_mask returned")
     parameters = dict(zip(block.parameters, values, strict=True)) if values else {}
     if not mask.agrees(block.full_name, parameters):
+        _require_source(function, block, "mask")
         raise ValueError(
             f"{function}: this call is {_signature(block.full_name, parameters)}, "
             f"the mask was made by {_signature(mask.function, mask.parameters)}"

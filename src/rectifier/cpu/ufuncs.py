@@ -144,8 +144,13 @@ def _first_call(arrays: Any, dims: Any, steps: Any, data: int) -> None:
 _first_call_address = ctypes.cast(_first_call, ctypes.c_void_p).value
 
 
-def make_ufunc(block: Block, direction: Direction, name: str, doc: str, dtypes: tuple[str, ...]) -> np.ufunc:
-    """Make the ufunc of one direction, with a loop for each of `dtypes`.
+def publish_ufunc(
+    block: Block, direction: Direction, name: str, dtypes: tuple[str, ...], publish: Callable[[np.ufunc], None]
+) -> None:
+    """Make the ufunc of one direction, with a loop for each of `dtypes`, and hand it to `publish`.
+
+    It is handed over a second time if bfloat16 comes later: a ufunc remembers how it resolved a dtype
+    before it had a loop for it, and would go on making float32 of bfloat16.
 
     Parameters
     ----------
@@ -154,50 +159,52 @@ def make_ufunc(block: Block, direction: Direction, name: str, doc: str, dtypes: 
     """
     loops = [_Loop(block, direction, np.dtype(char)) for char in _chars(dtypes)]
     table = (ctypes.c_void_p * len(loops))(*[_first_call_address] * len(loops))
-    plans = (ctypes.c_void_p * len(loops))(*[loop.address for loop in loops])
-    types = ctypes.create_string_buffer(bytes(number for loop in loops for number in loop.types))
     for row, loop in enumerate(loops):
         loop.install = functools.partial(table.__setitem__, row)
-    texts = name.encode(), doc.encode()
+    plans = (ctypes.c_void_p * len(loops))(*[loop.address for loop in loops])
+    types = ctypes.create_string_buffer(bytes(number for loop in loops for number in loop.types))
     inputs, outputs = len(direction.inputs) + len(block.parameters), len(direction.outputs)
-    arguments = (
-        ctypes.addressof(table), ctypes.addressof(plans), types, len(loops), inputs, outputs, -1, *texts, 0,
+    doc = f"The ufunc behind ``{block.name}``: {direction.name.replace('_', ' ')}."
+    arguments: tuple[Any, ...] = (
+        ctypes.addressof(table), ctypes.addressof(plans), types, len(loops), inputs, outputs, -1,
+        name.encode(), doc.encode(), 0,
     )  # fmt: skip
+    constructor = _from_func_and_data
     if "mask" in (*direction.inputs, *direction.outputs):
-        dimension = {"mask": "(m)"}
-        sides = (
-            [dimension.get(name, "(n)") for name in direction.inputs]
-            + [f"(p{k})" for k in range(len(block.parameters))],
-            [dimension.get(name, "(n)") for name in direction.outputs],
-        )
-        signature = "->".join(",".join(side) for side in sides).encode()
-        ufunc = _from_func_and_data_and_signature(*arguments, signature)
-        texts += (signature,)
-    else:
-        ufunc = _from_func_and_data(*arguments)
-    _immortal.append((table, plans, types, texts))
-    _bfloat16_pending.append((ufunc, block, direction))
+        constructor, arguments = _from_func_and_data_and_signature, (*arguments, _signature(block, direction))
+    _immortal.append((table, plans, arguments))
+    _awaiting_bfloat16.append((functools.partial(constructor, *arguments), block, direction, publish))
+    if _dtypes.bfloat16() is None:
+        publish(constructor(*arguments))
     register_bfloat16()
-    return ufunc
+
+
+def _signature(block: Block, direction: Direction) -> bytes:
+    """Give each operand one core dimension: n elements, m bytes of bits, or 1 or n of a parameter."""
+    dimensions = [["(m)" if name == "mask" else "(n)" for name in side] for side in (direction.inputs, direction.outputs)]
+    dimensions[0] += [f"(p{k})" for k in range(len(block.parameters))]
+    return "->".join(map(",".join, dimensions)).encode()
 
 
 # NumPy keeps pointers into these, and a ufunc may outlive this module at exit.
 _immortal: list[Any] = []
-ctypes.pythonapi.Py_IncRef(ctypes.py_object(_immortal))
-ctypes.pythonapi.Py_IncRef(ctypes.py_object(_loops))
-ctypes.pythonapi.Py_IncRef(ctypes.py_object(_first_call))
+for _kept in (_immortal, _loops, _first_call):
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(_kept))
 
-_bfloat16_pending: list[tuple[np.ufunc, Block, Direction]] = []
+_awaiting_bfloat16: list[tuple[Callable[[], np.ufunc], Block, Direction, Callable[[np.ufunc], None]]] = []
+_lock = threading.Lock()
 
 
 def register_bfloat16() -> None:
     """Give every ufunc its bfloat16 loop, once ml_dtypes has brought the dtype to NumPy."""
     dtype = _dtypes.bfloat16()
-    while dtype is not None and _bfloat16_pending:
-        ufunc, block, direction = _bfloat16_pending.pop()
-        loop = _Loop(block, direction, dtype)
-        loop.install = functools.partial(_register, ufunc, loop)
-        loop.install(_first_call_address)
+    with _lock:
+        while dtype is not None and _awaiting_bfloat16:
+            make, block, direction, publish = _awaiting_bfloat16.pop()
+            ufunc, loop = make(), _Loop(block, direction, dtype)
+            loop.install = functools.partial(_register, ufunc, loop)
+            loop.install(_first_call_address)
+            publish(ufunc)
 
 
 def _register(ufunc: np.ufunc, loop: _Loop, address: int) -> None:

@@ -1,0 +1,244 @@
+"""The compiled engine and the NumPy reading: the same bits, and each a whole engine."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from conftest import BACKENDS, FLOATS, INTEGERS, assert_same, numbers, run_python, settings_of
+
+from rectifier import _block, leaky_relu, relu
+from rectifier.catalogue import CATALOGUE
+from rectifier.cpu import ufuncs
+from rectifier.testing import dtype_of
+
+
+@pytest.mark.parametrize("dtype_name", [*FLOATS, *INTEGERS])
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_numba_and_numpy_agree_bit_for_bit(name, dtype_name):
+    compiled, reading = (getattr(BACKENDS[backend], name) for backend in ("numba", "numpy"))
+    assert compiled.block.ulp == 0
+    size = 1 << (8 if "8" in dtype_name else 16)
+    x = np.arange(size, dtype=f"u{min(8, size // 128)}"[:2] if size == 256 else "u2")
+    if dtype_of(dtype_name).itemsize <= 2:
+        x = x.view(dtype_of(dtype_name))
+    else:
+        x = np.concatenate([numbers(size, dtype_of(dtype_name)), np.random.default_rng(0).bytes(8 * size) and
+                            np.frombuffer(np.random.default_rng(0).bytes(8 * size), dtype_of(dtype_name))])  # fmt: skip
+    dy = x[::-1].copy()
+    with np.errstate(all="ignore"):
+        for settings in settings_of(compiled):
+            assert_same(compiled(x, **settings), reading(x, **settings))
+            assert_same(compiled.derivative(x, **settings), reading.derivative(x, **settings))
+            assert_same(compiled.backward(dy, x, **settings), reading.backward(dy, x, **settings))
+            (y, mask), (z, other) = compiled.with_mask(x, **settings), reading.with_mask(x, **settings)
+            assert_same(y, z)
+            assert np.array_equal(mask.bits, other.bits)
+            assert_same(compiled.backward(dy, mask=mask, **settings), reading.backward(dy, mask=other, **settings))
+
+
+def test_the_engines_are_what_they_are_called():
+    assert ufuncs.engine()[0] == "numba"
+    relu(np.ones(3, "f4"))
+    compiled = [loop for loop in ufuncs._loops.values() if loop.compiled]
+    assert compiled
+    code = (
+        "import sys, numpy as np, rectifier; from rectifier.cpu.ufuncs import engine;"
+        "assert rectifier.relu(np.array([-1., 2.])).tolist() == [0, 2];"
+        "print(engine(), 'numba' in sys.modules)"
+    )
+    assert run_python(code, RECTIFIER_ENGINE="numpy").stdout.strip() == "('numpy', 'RECTIFIER_ENGINE=numpy') False"
+
+
+def test_an_unknown_engine_is_refused():
+    result = run_python("import rectifier", RECTIFIER_ENGINE="fortran")
+    assert result.returncode == 1
+    assert "RECTIFIER_ENGINE is 'fortran'; it takes numba or numpy" in result.stderr
+
+
+WITHOUT_NUMBA = """
+import sys, warnings, numpy as np
+sys.modules["numba"] = None
+import rectifier
+x = np.array([-1., 2.], "f4")
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    assert rectifier.relu(x).tolist() == [0, 2]
+    assert rectifier.relu.derivative(x).tolist() == [0, 1]
+    assert rectifier.relu.with_mask(x)[1].count() == 1
+print([str(w.message) for w in caught])
+from rectifier.cpu.ufuncs import engine
+print(engine())
+"""
+
+
+def test_without_numba_numpy_takes_over_with_one_warning():
+    result = run_python(WITHOUT_NUMBA)
+    assert result.returncode == 0, result.stderr
+    warning, engine = result.stdout.splitlines()
+    assert warning.count("rectifier computes every function with NumPy") == 1
+    assert engine.startswith("('numpy', 'Numba cannot be imported")
+
+
+FAILING_KERNEL = """
+import warnings, numpy as np, rectifier
+from rectifier.cpu import kernels
+def fail(*arguments):
+    raise RuntimeError("no executable memory")
+kernels.compile_kernel = fail
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for _ in range(3):
+        assert rectifier.relu(np.array([-1., 2.])).tolist() == [0, 2]
+assert len(caught) == 1, caught
+print(caught[0].message)
+"""
+
+
+def test_a_kernel_that_does_not_compile_is_interpreted_with_one_warning():
+    result = run_python(FAILING_KERNEL)
+    assert result.returncode == 0, result.stderr
+    assert "relu.value in float64 with NumPy, slower than compiled (RuntimeError: no executable memory)" in result.stdout
+
+
+INTERRUPTED = """
+import time, numpy as np, rectifier
+from rectifier.cpu import kernels
+compile_kernel = kernels.compile_kernel
+def interrupted(*arguments):
+    raise KeyboardInterrupt
+kernels.compile_kernel = interrupted
+x = np.array([-1., 2.])
+try:
+    y = rectifier.relu(x)
+    time.sleep(10)
+except KeyboardInterrupt:
+    print("interrupted", y.tolist())
+kernels.compile_kernel = compile_kernel
+assert rectifier.relu(x).tolist() == [0, 2]
+from rectifier.cpu import ufuncs
+print(any(loop.compiled for loop in ufuncs._loops.values()))
+"""
+
+
+def test_ctrl_c_while_compiling_gives_the_result_then_the_interrupt_and_leaves_a_usable_process():
+    result = run_python(INTERRUPTED)
+    assert result.stdout.splitlines() == ["interrupted [0.0, 2.0]", "True"], result.stderr
+
+
+def test_first_calls_from_many_threads():
+    code = (
+        "import threading, numpy as np, rectifier;"
+        "x = np.linspace(-1, 1, 100001, dtype='f4'); wrong = [];"
+        "go = threading.Barrier(8);"
+        "work = lambda: (go.wait(), [np.array_equal(rectifier.leaky_relu(x), np.where(x > 0, x, x * np.float32(0.01)))"
+        " or wrong.append(1) for _ in range(20)]);"
+        "threads = [threading.Thread(target=work) for _ in range(8)];"
+        "[t.start() for t in threads]; [t.join() for t in threads]; print(wrong)"
+    )
+    result = run_python(code)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_many_threads_call_at_once():
+    x = numbers(50_000, np.dtype("f4"))
+    expected = relu(x)
+    _, mask = relu.with_mask(x)
+    dx = relu.backward(x, mask=mask)
+    wrong = []
+
+    def work():
+        for _ in range(50):
+            if relu(x).tobytes() != expected.tobytes() or relu.backward(x, mask=mask).tobytes() != dx.tobytes():
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_an_unwritable_home_and_cache_work(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    closed = str(tmp_path / "closed")
+    result = run_python(
+        "import numpy as np, rectifier; print(rectifier.relu(np.array([-1., 2.])).tolist())",
+        HOME=closed, XDG_CACHE_HOME=closed, NUMBA_CACHE_DIR=f"{closed}/numba",
+    )  # fmt: skip
+    assert result.stdout.strip() == "[0.0, 2.0]", result.stderr
+
+
+def test_a_forked_child_computes():
+    code = (
+        "import os, numpy as np, rectifier;"
+        "x = np.linspace(-1, 1, 1000); y = rectifier.relu(x);"
+        "child = os.fork();"
+        "child or os._exit(0 if (rectifier.relu(x) == y).all() and (rectifier.relu.derivative(x) == (x > 0)).all() else 1);"
+        "print(os.waitpid(child, 0)[1])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert result.stdout.strip() == "0", result.stderr
+
+
+DIRECTIONS = [value for value in vars(_block).values() if isinstance(value, _block.Direction)]
+
+
+@pytest.mark.parametrize("dtype_name", ["float16", "bfloat16", "float32", "float64", "int8", "int32"])
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=lambda direction: direction.name)
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_kernels_are_vector_code(name, direction, dtype_name):
+    from rectifier.cpu import kernels
+
+    assert len(DIRECTIONS) == 6
+    block = CATALOGUE[name].block
+    if "int" in dtype_name and not block.selects:
+        pytest.skip("integers become floats")
+    library = kernels.compile_kernel(block, direction, dtype_name)._library
+    loops = 2 if block.parameters else 1
+    stores = re.findall(r"store <(\d+) x [a-z0-9]+>", library.get_llvm_str())
+    assert len(stores) >= loops
+    assert "fast" not in re.findall(r"= f(?:mul|add|sub|div|cmp) (\w+)", library.get_llvm_str())
+    assert " @llvm.fmuladd" not in library.get_llvm_str()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.uname().machine != "x86_64", reason="sets the x86 control word")
+@pytest.mark.parametrize("state", ["flush-to-zero", "upward", "toward-zero", "divide-traps"])
+def test_the_caller_s_floating_point_state_does_not_matter(state):
+    """In a process of its own: numba's own code runs in whatever state the thread has."""
+    code = f"""
+import ctypes, numpy as np
+from rectifier import relu, leaky_relu
+slope = {{"negative_slope": float(np.float32(0.01))}}  # NumPy rounds the parameter itself in the caller's state
+x = np.concatenate([np.array([1e-40, -1e-40, 1e-45, -3, -1.1, 3, np.nan, np.inf, -np.inf, 3e38], 'f4')] * 20)
+dy = x[::-1].copy()
+_, mask = leaky_relu.with_mask(x, **slope)
+with np.errstate(over='ignore'):
+    half = x.astype('f2')
+def results():
+    return [leaky_relu(x, **slope), leaky_relu.derivative(x, **slope), leaky_relu.backward(dy, x, **slope), leaky_relu.backward(dy, mask=mask, **slope),
+            leaky_relu.with_mask(x, **slope)[0], relu(x), relu(x[::3]), leaky_relu(half, negative_slope=0.25), *relu.value_and_derivative(x)]
+expected = [r.tobytes() for r in results()]
+libm = ctypes.CDLL('libm.so.6')
+environment = (ctypes.c_uint8 * 32)()
+libm.fegetenv(environment)
+control = int.from_bytes(bytes(environment[28:32]), 'little')
+control |= {{'flush-to-zero': 0x8040, 'upward': 0x4000, 'toward-zero': 0x6000, 'divide-traps': 0}}['{state}']
+control &= ~0x200 if '{state}' == 'divide-traps' else -1
+environment[28:32] = control.to_bytes(4, 'little')
+control_before = control & ~0x3f
+libm.fesetenv(environment)
+actual = results()
+libm.fegetenv(environment)
+control_after = int.from_bytes(bytes(environment[28:32]), 'little') & ~0x3f
+libm.fesetenv(ctypes.c_void_p(-1))
+print([r.tobytes() for r in actual] == expected, control_before == control_after)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert result.stdout.strip() == "True True", result.stderr
