@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from conftest import BACKENDS, numbers
 
 X = np.array([[-1.0, 2.0, 3.0], [4.0, -5.0, 6.0]], "f4")
@@ -115,9 +116,13 @@ def test_mask_of_another_shape_function_or_setting():
             relu.backward(X.T, mask=mask)
         with pytest.raises(ValueError, match=r"dy has shape \(4, 2, 3\), the mask \(2, 3\)"):
             relu.backward(np.ones((4, 2, 3)), mask=mask)
-        with pytest.raises(ValueError, match=r"this call is leaky_relu\(negative_slope=0.01\), the mask was made by relu"):
+        with pytest.raises(
+            ValueError, match=r"this call is leaky_relu\(negative_slope=0.01\), the mask was made by relu"
+        ):
             leaky_relu.backward(X, mask=mask)
-        with pytest.raises(ValueError, match=r"negative_slope=0.01\), the mask was made by leaky_relu\(negative_slope=0.2"):
+        with pytest.raises(
+            ValueError, match=r"negative_slope=0.01\), the mask was made by leaky_relu\(negative_slope=0.2"
+        ):
             leaky_relu.backward(X, mask=leaky)
         with pytest.raises(ValueError, match=r"the mask was made by leaky_relu"):
             relu.backward(X, mask=leaky)
@@ -127,7 +132,13 @@ def test_mask_of_another_shape_function_or_setting():
 
 def test_backward_wants_one_source(activation):
     _, mask = activation.with_mask(X)
-    for sources in ({}, {"x": X, "y": X}, {"x": X, "mask": mask}, {"y": X, "mask": mask}, {"x": X, "y": X, "mask": mask}):
+    for sources in (
+        {},
+        {"x": X, "y": X},
+        {"x": X, "mask": mask},
+        {"y": X, "mask": mask},
+        {"x": X, "y": X, "mask": mask},
+    ):
         with pytest.raises(TypeError, match="backward takes dy and one of x, y, mask"):
             activation.backward(X, **sources)
 
@@ -135,7 +146,9 @@ def test_backward_wants_one_source(activation):
 @pytest.mark.parametrize("slope", [-0.5, np.array([0.5, -0.5, 1.0], "f4"), np.nan])
 def test_y_is_refused_where_it_does_not_determine_the_derivative(slope):
     for package in BACKENDS.values():
-        with pytest.raises(ValueError, match=r"y determines the derivative only where negative_slope >= 0.*pass x= or mask="):
+        with pytest.raises(
+            ValueError, match=r"y determines the derivative only where negative_slope >= 0.*pass x= or mask="
+        ):
             package.leaky_relu.backward(X, y=X, negative_slope=slope)
 
 

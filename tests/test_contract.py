@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from conftest import FLOATS, assert_same, settings_of
 
+from conftest import FLOATS, assert_same, settings_of
 from rectifier.testing import check_algebra, check_backward, check_points, dtype_of, special_values
 
 
@@ -24,7 +24,9 @@ def test_derivative_at_a_kink_is_as_the_block_says(activation, dtype):
     assert block.kinks
     for x, d in block.kinks:
         for zero_of_either_sign in (x, -x) if x == 0 else (x,):
-            assert_same(activation.derivative(np.array([zero_of_either_sign]).astype(dtype)), np.array([d]).astype(dtype))
+            assert_same(
+                activation.derivative(np.array([zero_of_either_sign]).astype(dtype)), np.array([d]).astype(dtype)
+            )
 
 
 def test_special_values_and_grid_are_correctly_rounded(activation, dtype):
@@ -48,7 +50,14 @@ def test_nan_propagates(activation, dtype):
     x = np.array([math.nan, -math.nan]).astype(dtype)
     dy = np.ones_like(x)
     y, d = activation.value_and_derivative(x)
-    for result in (activation(x), activation.derivative(x), activation.backward(dy, x), activation.backward(dy, y=x), y, d):
+    for result in (
+        activation(x),
+        activation.derivative(x),
+        activation.backward(dy, x),
+        activation.backward(dy, y=x),
+        y,
+        d,
+    ):
         assert np.isnan(result).all()
 
 
@@ -132,7 +141,7 @@ def test_no_call_warns_or_raises_floating_point_flags(activation, dtype):
         activation.derivative(x)
         activation.backward(x, x[::-1])
         activation.value_and_derivative(x)
-        y, mask = activation.with_mask(x)
+        _, mask = activation.with_mask(x)
         activation.backward(x, mask=mask)
         activation(x[::3])
 

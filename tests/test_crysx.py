@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import assert_same, numbers
 
+from conftest import assert_same, numbers
 from rectifier import crysx, relu
 
 

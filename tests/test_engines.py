@@ -10,9 +10,9 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import BACKENDS, FLOATS, INTEGERS, assert_same, numbers, run_python, settings_of
 
-from rectifier import _block, leaky_relu, relu
+from conftest import BACKENDS, FLOATS, INTEGERS, assert_same, numbers, run_python, settings_of
+from rectifier import _block, relu
 from rectifier.catalogue import CATALOGUE
 from rectifier.cpu import ufuncs
 from rectifier.testing import dtype_of
@@ -103,7 +103,9 @@ print(caught[0].message)
 def test_a_kernel_that_does_not_compile_is_interpreted_with_one_warning():
     result = run_python(FAILING_KERNEL)
     assert result.returncode == 0, result.stderr
-    assert "relu.value in float64 with NumPy, slower than compiled (RuntimeError: no executable memory)" in result.stdout
+    assert (
+        "relu.value in float64 with NumPy, slower than compiled (RuntimeError: no executable memory)" in result.stdout
+    )
 
 
 INTERRUPTED = """
@@ -154,8 +156,8 @@ def test_many_threads_call_at_once():
 
     def work():
         for _ in range(50):
-            if relu(x).tobytes() != expected.tobytes() or relu.backward(x, mask=mask).tobytes() != dx.tobytes():
-                wrong.append(1)
+            same = relu(x).tobytes() == expected.tobytes() and relu.backward(x, mask=mask).tobytes() == dx.tobytes()
+            wrong.extend([] if same else [1])
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
@@ -180,7 +182,8 @@ def test_a_forked_child_computes():
         "import os, numpy as np, rectifier;"
         "x = np.linspace(-1, 1, 1000); y = rectifier.relu(x);"
         "child = os.fork();"
-        "child or os._exit(0 if (rectifier.relu(x) == y).all() and (rectifier.relu.derivative(x) == (x > 0)).all() else 1);"
+        "right = lambda: (rectifier.relu(x) == y).all() and (rectifier.relu.derivative(x) == (x > 0)).all();"
+        "child or os._exit(0 if right() else 1);"
         "print(os.waitpid(child, 0)[1])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
@@ -222,8 +225,9 @@ _, mask = leaky_relu.with_mask(x, **slope)
 with np.errstate(over='ignore'):
     half = x.astype('f2')
 def results():
-    return [leaky_relu(x, **slope), leaky_relu.derivative(x, **slope), leaky_relu.backward(dy, x, **slope), leaky_relu.backward(dy, mask=mask, **slope),
-            leaky_relu.with_mask(x, **slope)[0], relu(x), relu(x[::3]), leaky_relu(half, negative_slope=0.25), *relu.value_and_derivative(x)]
+    return [leaky_relu(x, **slope), leaky_relu.derivative(x, **slope), leaky_relu.backward(dy, x, **slope),
+            leaky_relu.backward(dy, mask=mask, **slope), leaky_relu.with_mask(x, **slope)[0], relu(x), relu(x[::3]),
+            leaky_relu(half, negative_slope=0.25), *relu.value_and_derivative(x)]
 expected = [r.tobytes() for r in results()]
 libm = ctypes.CDLL('libm.so.6')
 environment = (ctypes.c_uint8 * 32)()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import BACKENDS, assert_same, settings_of
 
+from conftest import BACKENDS, assert_same, settings_of
 from rectifier.testing import check_points, dtype_of
 
 

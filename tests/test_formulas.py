@@ -8,8 +8,8 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from conftest import assert_same, numbers
 
+from conftest import assert_same, numbers
 from rectifier import elementwise, relu, testing
 from rectifier.catalogue import CATALOGUE
 from rectifier.words import T, where
@@ -29,8 +29,10 @@ def chained(x):
 
 
 def loop(x):
+    total = x
     for part in x:
-        return part
+        total = total + part
+    return total
 
 
 def bare(x):
@@ -73,7 +75,9 @@ REFUSED = {
 
 @pytest.mark.parametrize("formula", REFUSED, ids=lambda formula: formula.__name__)
 def test_what_is_no_formula_is_refused(formula):
-    with pytest.raises(FormulaError, match=rf"{formula.__name__} in .*test_formulas.py, line \d+: .*{REFUSED[formula]}"):
+    with pytest.raises(
+        FormulaError, match=rf"{formula.__name__} in .*test_formulas.py, line \d+: .*{REFUSED[formula]}"
+    ):
         elementwise(exact=lambda x: x, special=(), ulp=0)(formula)
     good = elementwise(exact=lambda x: x, special=(), ulp=0)(identity)
     with pytest.raises(FormulaError, match=REFUSED[formula]):
@@ -156,7 +160,7 @@ def half_square_derivative(x):
 def test_a_function_of_one_s_own_gets_everything():
     testing.check(half_square, ("float16", "bfloat16", "float32", "float64"))
     x, dy = numbers(1000, np.dtype("f4")), numbers(1000, np.dtype("f4"), 1)
-    y, pullback = half_square.vjp(x)
+    _, pullback = half_square.vjp(x)
     assert_same(pullback(dy), half_square.backward(dy, x))
     assert half_square.__module__ == __name__
     assert half_square(np.arange(-2, 3)).dtype == np.float64
@@ -196,9 +200,8 @@ def test_check_finds_a_wrong_block(wrong):
     fields = {"value": relu.block.value, "derivative": relu.block.derivative, "special": relu.block.special}
     fields |= WRONG_BLOCKS[wrong]
     fields["value"].__name__ = "wrong"
-    mine = elementwise(
-        exact=relu.block.exact, special=fields["special"], kinks=relu.block.kinks, ulp=0, backward_from=("x", "y", "mask"), selects=True
-    )(fields["value"])  # fmt: skip
+    like_relu = {name: getattr(relu.block, name) for name in ("exact", "kinks", "ulp", "backward_from", "selects")}
+    mine = elementwise(special=fields["special"], **like_relu)(fields["value"])
     mine.derivative(fields["derivative"])
     with pytest.raises(AssertionError, match=r"."):
         testing.check(mine)

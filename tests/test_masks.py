@@ -7,14 +7,16 @@ import pickle
 
 import numpy as np
 import pytest
-from conftest import BACKENDS, assert_same, numbers
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import BACKENDS, assert_same, numbers
 from rectifier import Mask, leaky_relu, relu
 
 
-@pytest.mark.parametrize("shape", [(), (0,), (1,), (8,), (9,), (3, 5), (3, 0, 2), (1, 70_001), (70_001, 1), (257, 33, 9)])
+@pytest.mark.parametrize(
+    "shape", [(), (0,), (1,), (8,), (9,), (3, 5), (3, 0, 2), (1, 70_001), (70_001, 1), (257, 33, 9)]
+)
 def test_bits_are_in_c_order_and_the_rest_is_zero(activation, shape):
     x = numbers(int(np.prod(shape)), np.dtype("f4")).reshape(shape)
     for layout in (x, np.asarray(x, order="F")):
@@ -114,7 +116,10 @@ def test_mask_does_not_change():
 def test_repr_says_what_it_is():
     x = np.array([[1.0, -1.0, 0.0]] * 3)
     assert repr(relu.with_mask(x)[1]) == "<Mask of relu, shape (3, 3): 3 of 9 on, 2 bytes>"
-    assert repr(leaky_relu.with_mask(x[0])[1]) == "<Mask of leaky_relu, negative_slope=0.01, shape (3,): 1 of 3 on, 1 byte>"
+    assert (
+        repr(leaky_relu.with_mask(x[0])[1])
+        == "<Mask of leaky_relu, negative_slope=0.01, shape (3,): 1 of 3 on, 1 byte>"
+    )
 
 
 def test_a_mask_holds_one_bit_an_element():

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from conftest import BACKENDS, assert_same, numbers
 from dask.base import tokenize
 
+from conftest import BACKENDS, assert_same, numbers
 from rectifier import leaky_relu, relu
 
 X = numbers(24, np.dtype("f4")).reshape(4, 6)
@@ -105,8 +105,9 @@ def test_masks_are_for_numpy_arrays(activation):
 
 def test_refused_dtypes_of_other_libraries(activation):
     for array in (
-        pd.Series([True]), pd.DataFrame({"a": [1.0], "b": [True]}), pd.Series(["a"]), pd.Series([True], dtype="boolean"),
-        xr.DataArray([True]), xr.Dataset({"a": ("x", [1j])}), dask.array.from_array(np.array([1j])),
+        pd.Series([True]), pd.DataFrame({"a": [1.0], "b": [True]}), pd.Series(["a"]),
+        pd.Series([True], dtype="boolean"), xr.DataArray([True]), xr.Dataset({"a": ("x", [1j])}),
+        dask.array.from_array(np.array([1j])),
     ):  # fmt: skip
         with pytest.raises(TypeError, match=r"x has dtype .*: (use|apply|parse)"):
             activation(array)
@@ -188,7 +189,7 @@ def test_everything_pickles_by_name(name):
     ):  # fmt: skip
         assert pickle.loads(pickle.dumps(thing)) is thing
         assert copy.deepcopy(thing) is thing
-    y, pullback = activation.vjp(X)
+    _, pullback = activation.vjp(X)
     assert_same(pickle.loads(pickle.dumps(pullback))(X), pullback(X))
 
 

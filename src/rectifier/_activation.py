@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import FunctionType
-from typing import Any, Protocol, overload
+from typing import Any, Protocol, cast, overload
 
 import numpy as np
 
@@ -171,7 +171,7 @@ def elementwise(
             return derivative
 
         activation.derivative = take_derivative
-        return activation
+        return cast(Activation, activation)
 
     return decorate
 

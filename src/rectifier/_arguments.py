@@ -53,7 +53,9 @@ def foreign_parameters(ufunc: np.ufunc, operands: list[Any], values: tuple[Any, 
     """Give Python numbers the dtype of the arrays: pandas would make float64 of them, and of the result."""
     if not values:
         return []
-    kinds = [np.result_type(*foreign_dtypes(array)) if is_foreign(array) else np.asarray(array).dtype for array in operands]
+    kinds = [
+        np.result_type(*foreign_dtypes(array)) if is_foreign(array) else np.asarray(array).dtype for array in operands
+    ]
     dtype = ufunc.resolve_dtypes((*kinds, *[kinds[0]] * len(values), *[None] * ufunc.nout))[0]
     return [np.array(value).astype(dtype)[()] if type(value) in (int, float) else value for value in values]
 
@@ -121,6 +123,6 @@ def _require_array(function: str, out: Any, shape: tuple[int, ...], dtype: Any) 
 
 def _share(a: Any, b: Any) -> bool:
     try:
-        return np.shares_memory(a, b, 10_000)  # the question is NP-hard; columns of one array take a few steps
+        return np.shares_memory(a, b, 10_000)  # type: ignore[arg-type]  # the question is NP-hard; columns of one array take a few steps
     except np.exceptions.TooHardError:
         return True

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import FunctionType
 from typing import Any
 
 from .words import T, where
 
-# The directions are formulas too, over a block's own: `words.read` binds these three names to them.
-value: Any
-derivative: Any
-mask_values: Any
+
+def _block_s_own(*numbers: Any) -> Any:
+    raise TypeError("words.read binds the formulas of a block here")
+
+
+# The directions are formulas too, over these three of the block's.
+value = derivative = mask_values = _block_s_own
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Direction:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     parts: tuple[str, ...]
-    formula: FunctionType
+    formula: Callable[..., Any]
 
 
 def _value(x, *parameters):
@@ -46,7 +48,7 @@ def _value_and_derivative(x, *parameters):
 
 # `!=` is true of NaN, so a NaN in x sets the bit.
 def _with_mask(x, *parameters):
-    off, on = mask_values(*parameters)
+    off, _ = mask_values(*parameters)
     return value(x, *parameters), derivative(x, *parameters) != off
 
 
@@ -74,8 +76,8 @@ class Block:
     full_name: str  # with its module, unless that is this package
     module: str
     parameters: dict[str, float]
-    value: FunctionType
-    derivative: FunctionType
+    value: Callable[..., Any]
+    derivative: Callable[..., Any]
     mask_values: Callable[..., Any]
     y_determines: Callable[..., Any] | None
     exact: Callable[..., Any]

@@ -145,9 +145,7 @@ def _backward_from_mask(
     return dx[()] if dx.ndim == 0 and out is None else dx
 
 
-def with_mask(
-    block: Block, ufuncs: dict[str, np.ufunc], x: Any, out: Any, values: tuple[Any, ...]
-) -> tuple[Any, Mask]:
+def with_mask(block: Block, ufuncs: dict[str, np.ufunc], x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:
     """Compute the value and the mask."""
     if out is None and type(x) is np.ndarray and x.flags.c_contiguous and "with_mask" in ufuncs:
         bits = np.empty((x.size + 7) // 8, np.uint8)
@@ -212,9 +210,7 @@ def _recorded(block: Block, values: tuple[Any, ...]) -> dict[str, Any]:
     }
 
 
-def _sweep(
-    ufunc: np.ufunc, source: Any, numbers: tuple[Any, ...], bits: Any, target: Any, *, making: bool
-) -> None:
+def _sweep(ufunc: np.ufunc, source: Any, numbers: tuple[Any, ...], bits: Any, target: Any, *, making: bool) -> None:
     """Run a mask loop over arrays of any layout in C index order, with no temporary of their size."""
     source, target = np.asarray(source), np.asarray(target)
     in_place = _is_same_view(source, target)

@@ -22,9 +22,9 @@ ValueError
     If shapes do not broadcast, or `out` has another shape or is read-only."""
 _RESULTS = {
     "derivative": "d : array\n    The derivative at `x`, of the shape and dtype of the value.",
-    "backward": "dx : array\n    ``dy * {name}.derivative(x)``, and 0 where the derivative is 0, whatever `dy` is there.",
+    "backward": "dx : array\n    ``dy * {name}.derivative(x)``; 0 where the derivative is 0, whatever `dy` is there.",
     "value_and_derivative": "y, d : arrays\n    The value and the derivative, in one pass.",
-    "with_mask": "y : array\n    The value.\nmask : Mask\n    One bit an element, for ``{name}.backward(dy, mask=mask)``.",
+    "with_mask": "y : array\n    The value.\nmask : Mask\n    One bit an element, for ``backward(dy, mask=mask)``.",
     "vjp": "y : array\n    The value.\npullback : callable\n    Takes dy to dx; it keeps {kept}.",
 }
 _SUMMARIES = {
@@ -84,9 +84,7 @@ def function(block: Block) -> str:
     return _join(
         summary,
         prose.strip(),
-        _section(
-            "Parameters", _PARAMETERS["x"], _OUT.format(what="the result", may_be="x"), _block_parameters(block)
-        ),
+        _section("Parameters", _PARAMETERS["x"], _OUT.format(what="the result", may_be="x"), _block_parameters(block)),
         _section("Returns", f"y : array\n    Of the shape of `x`. {_dtypes(block)}"),
         _section("Raises", _ERRORS),
         _section("Notes", "\n\n".join(note for note in notes if note)),
@@ -111,7 +109,9 @@ def _example(block: Block) -> str:
 
 def method(block: Block, name: str) -> str:
     """Document one of the calls that hang on the function."""
-    inputs = ("dy", "x", *[key for key in ("y", "mask") if key in block.backward_from]) if name == "backward" else ("x",)
+    inputs = (
+        ("dy", "x", *[key for key in ("y", "mask") if key in block.backward_from]) if name == "backward" else ("x",)
+    )
     what = "the value" if name in ("with_mask", "vjp") else "the result"
     if name == "value_and_derivative":
         out = "out : tuple of arrays, optional\n    Where to write the two results."

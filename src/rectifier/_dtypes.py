@@ -56,6 +56,4 @@ def require_real(dtype: Any, argument: str, function: str) -> None:
     """
     if dtype.name not in WORKING:
         advice = _ADVICE.get(getattr(dtype, "kind", "V"), _ADVICE["V"]).replace("x", argument, 1)
-        raise TypeError(
-            f"{function}: {argument} has dtype {dtype}; it takes integers, float16, bfloat16, float32 and float64: {advice}"
-        )
+        raise TypeError(f"{function}: {argument} has dtype {dtype}; it takes integers and float16 to float64: {advice}")

@@ -4,8 +4,8 @@ It is compiled once and serves every kernel. What it needs to know of a loop sta
 of 64-bit words at the address that NumPy hands to the loop as `data`:
 
     KERNEL      address of the kernel, 0 until it is compiled
-    OPERANDS    how many: inputs, parameters, outputs, in this order
-    FIRST, LAST the parameters are FIRST <= k < LAST, the outputs LAST <= k < OPERANDS
+    COUNT       of operands: inputs, parameters, outputs, in this order
+    FIRST, LAST the parameters are FIRST <= k < LAST, the outputs LAST <= k < COUNT
     MASK        which operand is a mask, -1 if none is
     SIZE + k    bytes of an element of operand k
 
@@ -21,11 +21,12 @@ from typing import Any
 import numba
 from llvmlite import ir
 from llvmlite.binding import get_process_triple
-from numba.core import cgutils, types
+from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .kernels import OPERANDS, SIGNATURE
-from .plan import FIRST, KERNEL, LAST, MASK, MAX_OPERANDS, OPERANDS as COUNT, SIZE  # noqa: N811
+from .plan import COUNT, FIRST, KERNEL, LAST, MASK, MAX_OPERANDS, SIZE
 
 TILE = 2048  # bytes an operand; 512 float32. Five operands of a tile fit a 32 KiB L1 cache twice over.
 LOOP = types.void(OPERANDS, types.CPointer(types.intp), types.CPointer(types.intp), types.voidptr)
@@ -142,7 +143,7 @@ def unpack64(typingctx, target, source):
 
 
 def _architecture() -> str:
-    return get_process_triple().split("-")[0]
+    return str(get_process_triple()).split("-")[0]
 
 
 @intrinsic

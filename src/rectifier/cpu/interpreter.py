@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,6 @@ from ..words import numpy as numpy_words
 from ..words import read
 
 CHUNK = 8192  # elements; temporaries of the formula stay in the L2 cache, and do not grow with the array
-
-
-@functools.cache
-def _words(T: type[np.generic]) -> dict[str, Any]:
-    return numpy_words.words(T)
 
 
 class _Memory:
@@ -38,11 +32,9 @@ def _view(address: int, n: int, step: int, dtype: np.dtype[Any]) -> np.ndarray[A
     return np.asarray(_Memory(address, n, step, dtype)).view(dtype)
 
 
-def interpret(
-    block: Block, direction: Direction, dtype: np.dtype[Any], arrays: Any, dims: Any, steps: Any
-) -> None:
+def interpret(block: Block, direction: Direction, dtype: np.dtype[Any], arrays: Any, dims: Any, steps: Any) -> None:
     """Do what the compiled loop would do with the same arguments."""
-    formula = read(block, direction, _words(_dtypes.WORKING[dtype.name]))
+    formula = read(block, direction, numpy_words.words(_dtypes.WORKING[dtype.name]))
     names = (*direction.inputs, *block.parameters, *direction.outputs)
     count, first, last = len(names), len(direction.inputs), len(direction.inputs) + len(block.parameters)
     has_mask = "mask" in names

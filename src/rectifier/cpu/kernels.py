@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
-from numba.core import types
+from numba import types
 from numba.extending import intrinsic
 
 from .. import _dtypes
@@ -29,7 +29,7 @@ OPERANDS = types.CPointer(types.voidptr)
 SIGNATURE = types.void(OPERANDS, types.intp, types.intp)
 
 
-class _BFloat(ir.types._BaseFloatType):  # type: ignore[misc]
+class _BFloat(ir.types._BaseFloatType):
     """LLVM's bfloat, which llvmlite lacks."""
 
     null = "0.0"
@@ -99,7 +99,9 @@ class _DistinctMetadata(ir.MDValue):
         buf.append(f"distinct !{{ {', '.join(operand.get_reference() for operand in self.operands)} }}\n")
 
 
-def _declare_iterations_independent(module: ir.Module, accesses: list[ir.Instruction], back_edge: ir.Instruction) -> None:
+def _declare_iterations_independent(
+    module: ir.Module, accesses: list[ir.Instruction], back_edge: ir.Instruction
+) -> None:
     """Tell LLVM that no iteration reads what another wrote.
 
     In place, x and y are one array; LLVM's run-time overlap check then picks the scalar loop, which took
@@ -186,7 +188,9 @@ def _compile(block: Block, direction: Direction, dtype: str, selected: bool) -> 
                 results = [result]
                 if isinstance(call.return_type, types.BaseTuple):
                     results = [builder.extract_value(result, k) for k in range(len(outputs))]
-                for k, (operand, number, kind) in enumerate(zip(outputs, results, _kinds(call.return_type), strict=True), last):
+                for k, (operand, number, kind) in enumerate(
+                    zip(outputs, results, _kinds(call.return_type), strict=True), last
+                ):
                     number = context.cast(builder, number, kind, operand.working)
                     access = builder.store(operand.narrow(builder, number), builder.gep(arrays[k], [i], inbounds=True))
                     access.align = operand.size
@@ -215,5 +219,5 @@ def _compile(block: Block, direction: Direction, dtype: str, selected: bool) -> 
     return numba.cfunc(SIGNATURE, error_model="numpy")(kernel)
 
 
-def _kinds(result: types.Type) -> tuple[types.Type, ...]:
+def _kinds(result: Any) -> tuple[Any, ...]:
     return tuple(result.types) if isinstance(result, types.BaseTuple) else (result,)

@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-KERNEL, OPERANDS, FIRST, LAST, MASK, SIZE = range(6)
+KERNEL, COUNT, FIRST, LAST, MASK, SIZE = range(6)
 MAX_OPERANDS = 8

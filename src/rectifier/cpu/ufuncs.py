@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy._core import _multiarray_umath
+from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
 from .. import _dtypes
 from .._block import Block, Direction
@@ -121,7 +121,7 @@ class _Loop:
 _loops: dict[int, _Loop] = {}
 
 
-@LOOP
+@LOOP  # type: ignore[untyped-decorator]
 def _first_call(arrays: Any, dims: Any, steps: Any, data: int) -> None:
     # No exception can leave a C callback: whatever goes wrong, the result is computed first.
     loop = _loops[data]
@@ -141,7 +141,7 @@ def _first_call(arrays: Any, dims: Any, steps: Any, data: int) -> None:
         loop.give_up(failure)
 
 
-_first_call_address = ctypes.cast(_first_call, ctypes.c_void_p).value
+_first_call_address: int = ctypes.cast(_first_call, ctypes.c_void_p).value or 0
 
 
 def publish_ufunc(
@@ -181,7 +181,9 @@ def publish_ufunc(
 
 def _signature(block: Block, direction: Direction) -> bytes:
     """Give each operand one core dimension: n elements, m bytes of bits, or 1 or n of a parameter."""
-    dimensions = [["(m)" if name == "mask" else "(n)" for name in side] for side in (direction.inputs, direction.outputs)]
+    dimensions = [
+        ["(m)" if name == "mask" else "(n)" for name in side] for side in (direction.inputs, direction.outputs)
+    ]
     dimensions[0] += [f"(p{k})" for k in range(len(block.parameters))]
     return "->".join(map(",".join, dimensions)).encode()
 

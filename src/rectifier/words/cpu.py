@@ -22,5 +22,5 @@ def where(typingctx, condition, x, y):
 
 
 def words(T: type[np.generic]) -> dict[str, Any]:
-    """The words for scalars of the working type `T`."""
+    """Give the words for scalars of the working type `T`."""
     return {"T": T, "where": where}

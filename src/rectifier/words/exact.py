@@ -1,4 +1,4 @@
-"""mpmath numbers: is the algebra right, apart from rounding?"""
+"""mpmath numbers: they tell whether the algebra is right, apart from rounding."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ import mpmath
 
 
 def words() -> dict[str, Any]:
-    """The words for mpmath numbers, at the caller's precision."""
+    """Give the words for mpmath numbers, at the caller's precision."""
     return {"T": mpmath.mpf, "where": lambda condition, x, y: x if condition else y}

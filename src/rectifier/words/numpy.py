@@ -8,5 +8,5 @@ import numpy as np
 
 
 def words(T: type[np.generic]) -> dict[str, Any]:
-    """The words for arrays of the working type `T`."""
+    """Give the words for arrays of the working type `T`."""
     return {"T": T, "where": np.where}

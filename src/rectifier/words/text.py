@@ -7,7 +7,6 @@ to float64), a name that is not a word.
 
 from __future__ import annotations
 
-from types import FunctionType
 from typing import Any, NoReturn
 
 from . import WORDS, rebind
@@ -30,7 +29,9 @@ class Expression:
         return self.text
 
     def __bool__(self) -> NoReturn:
-        raise FormulaError("a formula has no `if`, `and`, `or`, `not` or chained comparison: use where(condition, x, y)")
+        raise FormulaError(
+            "a formula has no `if`, `and`, `or`, `not` or chained comparison: use where(condition, x, y)"
+        )
 
     def __iter__(self) -> NoReturn:
         raise FormulaError("a formula has no loops")
@@ -75,7 +76,7 @@ def _where(condition: Any, x: Any, y: Any) -> Expression:
     return Expression(f"where({_operand(condition)}, {_operand(x)}, {_operand(y)})")
 
 
-def describe(formula: FunctionType) -> str:
+def describe(formula: Any) -> str:
     """Write out what `formula` computes.
 
     Raises
@@ -88,9 +89,9 @@ def describe(formula: FunctionType) -> str:
         names = ", ".join(formula.__code__.co_freevars)
         raise FormulaError(f"{where}: a formula takes what it needs as parameters, and this one closes over {names}")
     meaning = rebind(formula, {"T": _literal, "where": _where, "__builtins__": {}})
-    names = formula.__code__.co_varnames[: formula.__code__.co_argcount]
+    arguments = formula.__code__.co_varnames[: formula.__code__.co_argcount]
     try:
-        result = meaning(*map(Expression, names))
+        result = meaning(*map(Expression, arguments))
         parts = result if isinstance(result, tuple) else (result,)
         return ", ".join(str(_operand(part)) for part in parts)
     except FormulaError as error:

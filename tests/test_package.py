@@ -1,0 +1,140 @@
+"""What a user installs: what importing loads, what is public, and that the documentation is true."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from conftest import run_python
+
+import rectifier
+from rectifier.catalogue import CATALOGUE
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_import_loads_nothing_beyond_numpy():
+    code = (
+        "import sys, numpy; before = set(sys.modules); import rectifier;"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names);"
+        "print(sorted(new))"
+    )
+    assert run_python(code).stdout.strip() == "['rectifier']"
+
+
+def test_the_numpy_engine_needs_numpy_alone():
+    code = (
+        "import sys, numpy as np, rectifier; rectifier.leaky_relu.vjp(np.ones(3))[1](np.ones(3));"
+        "print('numba' in sys.modules, 'llvmlite' in sys.modules)"
+    )
+    assert run_python(code, RECTIFIER_ENGINE="numpy").stdout.strip() == "False False"
+
+
+def test_all_is_what_is_public():
+    assert set(rectifier.__all__) == {"Activation", "Mask", "elementwise", *CATALOGUE}
+    for name in rectifier.__all__:
+        assert getattr(rectifier, name) is not None
+    for name, activation in CATALOGUE.items():
+        assert getattr(rectifier, name) is activation
+        assert activation.__name__ == name
+
+
+def test_every_block_of_a_catalogue_file_is_in_its_all():
+    from rectifier.catalogue import piecewise
+
+    blocks = {name for name, value in vars(piecewise).items() if isinstance(value, types.FunctionType) and hasattr(value, "block")}
+    assert blocks == set(piecewise.__all__)
+
+
+def test_version_is_that_of_the_distribution():
+    from importlib.metadata import version
+
+    assert version("rectifier") == rectifier.__version__
+
+
+def modules():
+    names = [module.name for module in pkgutil.walk_packages(rectifier.__path__, "rectifier.")]
+    assert len(names) > 15
+    return ["rectifier", *names]
+
+
+@pytest.mark.parametrize("name", modules())
+def test_examples_in_docstrings_run(name):
+    module = importlib.import_module(name)
+    assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_composed_docstrings_are_numpydoc_and_run(name):
+    activation = CATALOGUE[name]
+    calls = [activation, *(getattr(activation, method) for method in METHODS)]
+    for call in calls:
+        text = inspect.getdoc(call)
+        assert text.splitlines()[0].endswith(".")
+        for section in ("Parameters", "Returns", "Raises", "Notes"):
+            assert f"\n{section}\n{'-' * len(section)}\n" in text
+        for parameter in inspect.signature(call).parameters:
+            assert re.search(rf"^{parameter}(, \w+)? : ", text, re.MULTILINE), f"{call.__qualname__} does not document {parameter}"
+    examples = doctest.DocTestFinder().find(activation, name, module=False, globs={})
+    assert sum(len(example.examples) for example in examples) >= 3
+    assert all(doctest.DocTestRunner().run(example).failed == 0 for example in examples)
+
+
+METHODS = ("derivative", "backward", "value_and_derivative", "with_mask", "vjp")
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_signatures_are_alike(name):
+    activation = CATALOGUE[name]
+    parameters = list(activation.block.parameters)
+    assert list(inspect.signature(activation).parameters) == ["x", "out", *parameters]
+    for method in METHODS:
+        first = ["dy", "x", "out", "y", "mask"] if method == "backward" else ["x", "out"]
+        signature = inspect.signature(getattr(activation, method))
+        assert list(signature.parameters) == [*first, *parameters]
+        for parameter in parameters:
+            assert signature.parameters[parameter].kind is inspect.Parameter.KEYWORD_ONLY
+            assert signature.parameters[parameter].default == activation.block.parameters[parameter]
+
+
+def fenced(path: str, language: str) -> list[str]:
+    blocks = re.findall(rf"```{language}\n(.*?)```", (ROOT / path).read_text(), re.DOTALL)
+    assert blocks, f"{path} has no {language} block"
+    return blocks
+
+
+def test_readme_examples_run():
+    for block in fenced("README.md", "python"):
+        run = run_python(block)
+        assert run.returncode == 0, run.stderr
+
+
+def test_contributing_recipe_adds_a_function(tmp_path):
+    """What CONTRIBUTING.md says to append to a catalogue file, appended to one of a copy of the package, works."""
+    import shutil
+
+    shutil.copytree(ROOT / "src" / "rectifier", tmp_path / "rectifier")
+    block, use = fenced("CONTRIBUTING.md", "python")
+    file = tmp_path / "rectifier" / "catalogue" / "piecewise.py"
+    text = file.read_text()
+    name = re.search(r"^def (\w+)\(x", block, re.MULTILINE)[1]
+    file.write_text(text.replace("__all__ = [", f'__all__ = ["{name}", ') + "\n\n" + block)
+    run = subprocess.run([sys.executable, "-W", "error", "-c", use], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert str(tmp_path) in subprocess.run(
+        [sys.executable, "-c", "import rectifier; print(rectifier.__file__)"], cwd=tmp_path, capture_output=True, text=True
+    ).stdout  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]], ids=" ".join)
+def test_lint_and_types(command):
+    run = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stdout + run.stderr
