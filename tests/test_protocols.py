@@ -173,6 +173,18 @@ def test_ufunc_is_a_true_ufunc():
         assert package.relu.value_and_derivative.ufunc.nout == 2
 
 
+def test_reduce_and_accumulate_feed_each_result_to_the_next():
+    x = np.random.default_rng(0).uniform(0.5, 1.5, (300, 3)).astype("f4")
+    for package in BACKENDS.values():
+        for ufunc in (package.relu.backward.ufunc, package.leaky_relu.ufunc):
+            expected = [x[0]]
+            for row in x[1:]:
+                expected.append(ufunc(expected[-1], row))
+            for array, rows in ((x, expected), (np.asfortranarray(x), expected), (x[:, 0], [row[0] for row in expected])):
+                assert_same(ufunc.accumulate(array), np.array(rows))
+                assert_same(ufunc.reduce(array), np.array(rows[-1]))
+
+
 def test_ufuncs_have_names_of_their_own():
     names = [relu.ufunc, relu.derivative.ufunc, relu.backward.ufunc, relu.value_and_derivative.ufunc]
     assert [ufunc.__name__ for ufunc in names] == [

@@ -9,6 +9,7 @@ refuses (an integer array where a float is due, a list, bool, an `out` of anothe
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import FunctionType
@@ -181,6 +182,8 @@ def _parameters(formula: FunctionType) -> dict[str, float]:
     if x.name != "x":
         raise FormulaError(f"{formula.__name__}: the first argument of a formula is called x, not {x.name}")
     for parameter in parameters:
+        if parameter.name in ("dy", "y", "out", "mask", "ufunc", "call"):
+            raise FormulaError(f"{formula.__name__}: the calls have an argument {parameter.name} of their own")
         if type(parameter.default) not in (int, float):
             raise FormulaError(f"{formula.__name__}: parameter {parameter.name} needs a number as its default")
     return {parameter.name: float(parameter.default) for parameter in parameters}
@@ -198,52 +201,44 @@ def call_one(x, out=None{keywords}):
         if out is None:
             return ufunc(x{values}, casting="no")
         if x.shape == out.shape:
-            return ufunc(x{values}, out, casting="no")
+            return ufunc(x{values}, out=(out,), casting="no")
     except (TypeError, ValueError, AttributeError):
         pass
-    return call((x,), out, ({values},))
-"""
-_TWO_RESULTS = """
-def call_two(x, out=None{keywords}):
-    try:
-        if out is None:
-            return ufunc(x{values}, casting="no")
-    except (TypeError, ValueError, AttributeError):
-        pass
-    return call((x,), out, ({values},))
+    return call((x,), out, ({tuple}))
 """
 _BACKWARD = """
-def call_backward(dy, x=None, out=None, *, y=None, mask=None{parameters}):
+def call_backward(dy, x=None, out=None, *, y=None, mask=None{more_keywords}):
     try:
         if y is None and mask is None:
             if out is None:
                 return ufunc(dy, x{values}, casting="no")
             if dy.shape == x.shape == out.shape:
-                return ufunc(dy, x{values}, out, casting="no")
+                return ufunc(dy, x{values}, out=(out,), casting="no")
     except (TypeError, ValueError, AttributeError):
         pass
-    return call(dy, x, out, y, mask, ({values},))
+    return call(dy, x, out, y, mask, ({tuple}))
 """
-_MASKED = """
-def call_masked(x, out=None{keywords}):
-    return call(x, out, ({values},))
+_PREPARED = """
+def call_prepared(x, out=None{keywords}):
+    return call(x, out, ({tuple}))
 """
 
 
 def _define(
     name: str, source: str, parameters: dict[str, float], module: str, namespace: dict[str, Any], doc: str = ""
 ) -> Any:
-    with_defaults = "".join(f", {parameter}={default!r}" for parameter, default in parameters.items())
-    text = source.replace("({values},)", "({tuple})").format(
-        keywords=f", *{with_defaults}" if parameters else "",
-        parameters=with_defaults,
+    keywords = "".join(f", {parameter}=None" for parameter in parameters)
+    text = source.format(
+        keywords=f", *{keywords}" if parameters else "",
+        more_keywords=keywords,
         values="".join(f", {parameter}" for parameter in parameters),
         tuple="".join(f"{parameter}, " for parameter in parameters),
     )
     exec(compile(text, f"<{name}, from {__name__}>", "exec"), namespace)
-    function = namespace.pop(text.split("(")[0].split()[-1])
+    function: Any = namespace.pop(re.findall(r"def (\w+)", text)[0])
     function.__name__, function.__qualname__ = name.rpartition(".")[2], name
     function.__module__, function.__doc__ = module, doc
+    function.__kwdefaults__ = {**(function.__kwdefaults__ or {}), **parameters}
     return function
 
 
@@ -272,9 +267,9 @@ def _complete(activation: Any, block: Block, namespace: dict[str, Any]) -> None:
     namespace["call"] = partial(_calls.call, block, VALUE, ufuncs)
     define("derivative", _ONE_ARRAY, partial(_calls.call, block, DERIVATIVE, ufuncs))
     define("backward", _BACKWARD, partial(_calls.backward, block, ufuncs))
-    define("value_and_derivative", _TWO_RESULTS, partial(_calls.value_and_derivative, block, ufuncs))
-    define("with_mask", _MASKED, partial(_calls.with_mask, block, ufuncs))
-    define("vjp", _MASKED, partial(_calls.vjp, block, activation))
+    define("value_and_derivative", _ONE_ARRAY, partial(_calls.value_and_derivative, block, ufuncs))
+    define("with_mask", _PREPARED, partial(_calls.with_mask, block, ufuncs))
+    define("vjp", _PREPARED, partial(_calls.vjp, block, activation))
     for direction in directions:
         path = block.name if direction is VALUE else f"{block.name}.{direction.name}"
         publish_ufunc(block, direction, f"{path}.ufunc", dtypes, partial(publish, direction))

@@ -1,10 +1,10 @@
 """The command ``rectifier``."""
 
-import _thread
 import importlib.util
 import json
+import os
+import signal
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -25,22 +25,16 @@ def main() -> None:
     if any(importlib.util.find_spec(name) is None for name in _EXTRA):
         print("rectifier: the command line needs more packages: pip install 'rectifier[demo]'", file=sys.stderr)
         raise SystemExit(2)
-    sys.unraisablehook = _keep_interrupts
-    try:
-        _app()()
-    except KeyboardInterrupt:  # outside of a command; Typer does the same inside
-        raise SystemExit(130) from None
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a parent wants it ignored
+        signal.signal(signal.SIGINT, _stop)
+    _app()()
 
 
-def _keep_interrupts(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Raise Ctrl-C again a little later, where it struck in a callback that Python lets no exception leave.
-
-    Numba's compiler has such callbacks, and a demo would run on.
-    """
-    if unraisable.exc_type is KeyboardInterrupt:
-        threading.Timer(0.05, _thread.interrupt_main).start()
-    else:
-        sys.__unraisablehook__(unraisable)
+def _stop(*_: object) -> None:
+    """Leave at once, not by an exception: where Ctrl-C strikes in a callback of the compiler, Python drops that."""
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # a progress bar hides the cursor
+    os._exit(130)
 
 
 def _app() -> "typer.Typer":

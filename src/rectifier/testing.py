@@ -97,6 +97,11 @@ def ulp_distance(actual: Any, exact: Any, dtype: Any) -> float:
     return float(abs(mpmath.mpf(value) - exact) / mpmath.ldexp(1, max(exponent - bits, smallest)))
 
 
+def _largest(dtype: np.dtype[Any]) -> float:
+    bits, smallest = _FORMATS[dtype.name]
+    return (2.0 - 2.0 ** (1 - bits)) * 2.0 ** (2 - bits - smallest)
+
+
 def exact_value(block: Block, x: Any, parameters: Iterable[Any]) -> Any:
     """Evaluate the textbook form at one finite number."""
     with mpmath.workdps(_DIGITS):
@@ -157,8 +162,9 @@ def check_points(activation: Activation, x: np.ndarray[Any, Any], **parameters: 
         if v in kinks:
             assert _same(d, np.array(kinks[v]).astype(dtype)), f"{block.name}'({v}) is {d}, its block says {kinks[v]}"
             compared += 1
-        elif not math.isinf(v) and not any(v == k for k, _ in block.kinks):
-            compared += _check(block, f"{block.name}'({v!r})", d, exact_derivative(block, v, settings), dtype)
+        elif not any(v == k for k, _ in block.kinks):
+            at = math.copysign(_largest(dtype), v) if math.isinf(v) else v  # at infinity, its limit
+            compared += _check(block, f"{block.name}'({v!r})", d, exact_derivative(block, at, settings), dtype)
     assert compared, "nothing was compared"
     return compared
 

@@ -237,6 +237,12 @@ def _unpack(tile, mask, n):
 
 
 @intrinsic
+def address(typingctx, pointer):
+    """Give a pointer as a number."""
+    return types.intp(types.voidptr), lambda context, builder, signature, values: builder.ptrtoint(values[0], _I64)
+
+
+@intrinsic
 def tiles_as_bytes(typingctx, tile):
     """See a tile as bytes that can be indexed."""
     kind = types.CPointer(types.uint8)
@@ -288,6 +294,16 @@ def _drive(plan, arrays, steps, n):
         start += m
 
 
+@_jit
+def _fold(plan, arrays, steps, n):
+    """Run the kernel element by element: in ``reduce`` and ``accumulate`` each result is an operand of the next."""
+    here = pointers()
+    for i in range(n):
+        for k in range(plan[COUNT]):
+            here[k] = offset(arrays[k], i * steps[k])
+        call_kernel(plan[KERNEL], here, 1, 1)
+
+
 def _elementwise_loop(arrays, dims, steps, data):
     """Be the inner loop of a ufunc: one dimension, `steps` bytes from element to element."""
     plan, n = words_at(data), dims[0]
@@ -300,7 +316,9 @@ def _elementwise_loop(arrays, dims, steps, data):
         else:
             contiguous &= steps[k] == plan[SIZE + k]
     saved = enter_default_floating_point()
-    if n == 1 or (n > 1 and contiguous and (one_number_each or arrays_of_them)):
+    if n > 1 and (steps[last] == 0 or address(arrays[0]) + steps[0] == address(arrays[last])):
+        _fold(plan, arrays, steps, n)
+    elif n == 1 or (n > 1 and contiguous and (one_number_each or arrays_of_them)):
         call_kernel(plan[KERNEL], arrays, n, n == 1 or one_number_each)
     else:
         _drive(plan, arrays, steps, n)

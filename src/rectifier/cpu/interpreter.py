@@ -50,9 +50,12 @@ def interpret(block: Block, direction: Direction, dtype: np.dtype[Any], arrays: 
                 operands.append(_view(arrays[k] + i * steps[k], n, step, dtype))
             else:
                 operands.append(_view(arrays[k], n, steps[k], dtype))
+        # In reduce and accumulate each result is an operand of the next.
+        fold = not has_mask and n > 1 and (steps[last] == 0 or arrays[0] + steps[0] == arrays[last])
+        step = 1 if fold else CHUNK
         with np.errstate(all="ignore"):
-            for start in range(0, n, CHUNK):
-                _interpret_chunk(formula, names, operands, last, dtype, slice(start, min(start + CHUNK, n)))
+            for start in range(0, n, step):
+                _interpret_chunk(formula, names, operands, last, dtype, slice(start, min(start + step, n)))
     np.add(1.0, 1.0)  # NumPy clears the floating-point flags before a loop, and would warn of those left after ours
 
 

@@ -118,27 +118,60 @@ class _Loop:
         )
 
 
+    def run(self, arrays: Any, dims: Any, steps: Any) -> None:
+        """Do the work of a call, compiled if that can be."""
+        failure = None
+        if _Engine.name == "numba" and self.compiled is None:
+            try:
+                self.compile()
+            except Exception as error:
+                failure = error
+        if self.compiled:
+            self.compiled(arrays, dims, steps, self.address)
+        else:
+            interpret(self.block, self.direction, self.dtype, arrays, dims, steps)
+        if failure is not None:
+            self.give_up(failure)
+
+
 _loops: dict[int, _Loop] = {}
 
 
 @LOOP  # type: ignore[untyped-decorator]
 def _first_call(arrays: Any, dims: Any, steps: Any, data: int) -> None:
-    # No exception can leave a C callback: whatever goes wrong, the result is computed first.
-    loop = _loops[data]
-    failure: BaseException | None = None
-    if _Engine.name == "numba" and loop.compiled is None:
-        try:
-            loop.compile()
-        except BaseException as error:
-            failure = error
-    if loop.compiled:
-        loop.compiled(arrays, dims, steps, data)
+    """Be the loop until there is compiled code.
+
+    No exception can leave a C callback, and an interrupt in the middle of a compilation leaves Numba unusable. Python
+    raises interrupts in the main thread, so there the work is done in another.
+    """
+    work = functools.partial(_loops[data].run, arrays, dims, steps)
+    if threading.current_thread() is threading.main_thread():
+        _do_uninterrupted(work)
     else:
-        interpret(loop.block, loop.direction, loop.dtype, arrays, dims, steps)
-    if isinstance(failure, KeyboardInterrupt):
-        threading.Timer(0.05, _thread.interrupt_main).start()  # to be raised once NumPy has returned
-    elif failure is not None:
-        loop.give_up(failure)
+        work()
+
+
+def _do_uninterrupted(work: Callable[[], None]) -> None:
+    """Do `work` once, in another thread; an interrupt meanwhile is raised once NumPy has returned."""
+    claim, done, interrupted = threading.Lock(), threading.Event(), False
+
+    def run() -> None:
+        if claim.acquire(blocking=False):
+            try:
+                work()
+            finally:
+                done.set()
+
+    while not done.is_set():
+        try:
+            threading.Thread(target=run).start()
+            done.wait()
+        except KeyboardInterrupt:
+            interrupted = True
+        except RuntimeError:  # no thread to be had
+            run()
+    if interrupted:
+        threading.Timer(0.05, _thread.interrupt_main).start()
 
 
 _first_call_address: int = ctypes.cast(_first_call, ctypes.c_void_p).value or 0
