@@ -106,7 +106,7 @@ def test_parameters_need_numbers_as_defaults():
     def first_is_y(y):
         return y
 
-    with pytest.raises(FormulaError, match="parameter slope needs a number as its default"):
+    with pytest.raises(FormulaError, match="no_default: parameters need numbers as defaults: slope"):
         elementwise(exact=lambda x: x, special=(), ulp=0)(no_default)
     with pytest.raises(FormulaError, match="is called x, not y"):
         elementwise(exact=lambda x: x, special=(), ulp=0)(first_is_y)

@@ -13,9 +13,9 @@ import types
 from pathlib import Path
 
 import pytest
-from conftest import run_python
 
 import rectifier
+from conftest import run_python
 from rectifier.catalogue import CATALOGUE
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +50,11 @@ def test_all_is_what_is_public():
 def test_every_block_of_a_catalogue_file_is_in_its_all():
     from rectifier.catalogue import piecewise
 
-    blocks = {name for name, value in vars(piecewise).items() if isinstance(value, types.FunctionType) and hasattr(value, "block")}
+    blocks = {
+        name
+        for name, value in vars(piecewise).items()
+        if isinstance(value, types.FunctionType) and hasattr(value, "block")
+    }
     assert blocks == set(piecewise.__all__)
 
 
@@ -82,7 +86,9 @@ def test_composed_docstrings_are_numpydoc_and_run(name):
         for section in ("Parameters", "Returns", "Raises", "Notes"):
             assert f"\n{section}\n{'-' * len(section)}\n" in text
         for parameter in inspect.signature(call).parameters:
-            assert re.search(rf"^{parameter}(, \w+)? : ", text, re.MULTILINE), f"{call.__qualname__} does not document {parameter}"
+            assert re.search(rf"^{parameter}(, \w+)? : ", text, re.MULTILINE), (
+                f"{call.__qualname__} does not document {parameter}"
+            )
     examples = doctest.DocTestFinder().find(activation, name, module=False, globs={})
     assert sum(len(example.examples) for example in examples) >= 3
     assert all(doctest.DocTestRunner().run(example).failed == 0 for example in examples)
@@ -127,11 +133,9 @@ def test_contributing_recipe_adds_a_function(tmp_path):
     text = file.read_text()
     name = re.search(r"^def (\w+)\(x", block, re.MULTILINE)[1]
     file.write_text(text.replace("__all__ = [", f'__all__ = ["{name}", ') + "\n\n" + block)
-    run = subprocess.run([sys.executable, "-W", "error", "-c", use], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    run = run_python(f"{use}\nimport rectifier; print(rectifier.__file__)", PYTHONPATH=str(tmp_path))
     assert run.returncode == 0, run.stderr
-    assert str(tmp_path) in subprocess.run(
-        [sys.executable, "-c", "import rectifier; print(rectifier.__file__)"], cwd=tmp_path, capture_output=True, text=True
-    ).stdout  # fmt: skip
+    assert str(tmp_path) in run.stdout
 
 
 @pytest.mark.parametrize("command", [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]], ids=" ".join)

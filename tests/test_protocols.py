@@ -180,7 +180,11 @@ def test_reduce_and_accumulate_feed_each_result_to_the_next():
             expected = [x[0]]
             for row in x[1:]:
                 expected.append(ufunc(expected[-1], row))
-            for array, rows in ((x, expected), (np.asfortranarray(x), expected), (x[:, 0], [row[0] for row in expected])):
+            for array, rows in (
+                (x, expected),
+                (np.asfortranarray(x), expected),
+                (x[:, 0], [row[0] for row in expected]),
+            ):
                 assert_same(ufunc.accumulate(array), np.array(rows))
                 assert_same(ufunc.reduce(array), np.array(rows[-1]))
 

@@ -1,4 +1,4 @@
-"""The ReLU and its family for arrays: NumPy on the CPU, faster than every peer, right to the last bit."""
+"""The ReLU and its family for NumPy arrays: value, derivative and backward, each in one pass."""
 
 from ._activation import Activation, elementwise
 from ._mask import Mask

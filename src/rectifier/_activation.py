@@ -8,7 +8,6 @@ refuses (an integer array where a float is due, a list, bool, an `out` of anothe
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -178,15 +177,15 @@ def elementwise(
 
 
 def _parameters(formula: FunctionType) -> dict[str, float]:
-    x, *parameters = inspect.signature(formula).parameters.values()
-    if x.name != "x":
-        raise FormulaError(f"{formula.__name__}: the first argument of a formula is called x, not {x.name}")
-    for parameter in parameters:
-        if parameter.name in ("dy", "y", "out", "mask", "ufunc", "call"):
-            raise FormulaError(f"{formula.__name__}: the calls have an argument {parameter.name} of their own")
-        if type(parameter.default) not in (int, float):
-            raise FormulaError(f"{formula.__name__}: parameter {parameter.name} needs a number as its default")
-    return {parameter.name: float(parameter.default) for parameter in parameters}
+    x, *names = formula.__code__.co_varnames[: formula.__code__.co_argcount]
+    defaults = formula.__defaults__ or ()
+    if x != "x":
+        raise FormulaError(f"{formula.__name__}: the first argument of a formula is called x, not {x}")
+    if len(defaults) != len(names) or any(type(default) not in (int, float) for default in defaults):
+        raise FormulaError(f"{formula.__name__}: parameters need numbers as defaults: {', '.join(names)}")
+    if taken := {"dy", "y", "out", "mask", "ufunc", "call"}.intersection(names):
+        raise FormulaError(f"{formula.__name__}: the calls have an argument {taken.pop()} of their own")
+    return {name: float(default) for name, default in zip(names, defaults, strict=True)}
 
 
 def _incomplete(name: str, *arguments: Any, **keywords: Any) -> Any:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .words import T, where
 
@@ -17,8 +16,7 @@ def _block_s_own(*numbers: Any) -> Any:
 value = derivative = mask_values = _block_s_own
 
 
-@dataclass(frozen=True)
-class Direction:
+class Direction(NamedTuple):
     """What is computed from what; an operand called "mask" is one bit an element."""
 
     name: str
@@ -68,8 +66,7 @@ WITH_MASK = Direction("with_mask", ("x",), ("y", "mask"), ("value", "derivative"
 BACKWARD_FROM_MASK = Direction("backward_from_mask", ("dy", "mask"), ("dx",), ("mask_values",), _backward_from_mask)
 
 
-@dataclass(frozen=True, eq=False)
-class Block:
+class Block(NamedTuple):
     """One activation function, as its block in the catalogue states it. `elementwise` documents the fields."""
 
     name: str

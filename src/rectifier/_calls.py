@@ -129,7 +129,7 @@ def _backward_from_mask(
     if out is None and type(dy) is np.ndarray and dy.shape == mask.shape and dy.flags.c_contiguous:
         try:
             numbers = _one_number_each(values, dy) if values else ()
-            return ufuncs["backward_from_mask"](dy.reshape(-1), mask.bits, *numbers, casting="no").reshape(dy.shape)
+            return ufuncs["backward_from_mask"](dy.ravel(), mask.bits, *numbers, casting="no").reshape(dy.shape)
         except (TypeError, ValueError):
             pass
     register_bfloat16()
@@ -151,7 +151,7 @@ def with_mask(block: Block, ufuncs: dict[str, np.ufunc], x: Any, out: Any, value
         bits = np.empty((x.size + 7) // 8, np.uint8)
         try:
             numbers = _one_number_each(values, x) if values else ()
-            y, _ = ufuncs["with_mask"](x.reshape(-1), *numbers, None, bits, casting="no")
+            y, _ = ufuncs["with_mask"](x.ravel(), *numbers, None, bits, casting="no")
             return y.reshape(x.shape), Mask(bits, x.shape, block.full_name, _recorded(block, values) if values else {})
         except (TypeError, ValueError):
             pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 
 from ._block import Block
@@ -70,7 +69,8 @@ def _accuracy(block: Block) -> str:
 
 def function(block: Block) -> str:
     """Document the call itself."""
-    summary, _, rest = inspect.cleandoc(block.value.__doc__ or "").partition("\n")
+    summary, _, rest = (block.value.__doc__ or "").partition("\n")
+    rest = "\n".join(line.removeprefix("    ") for line in rest.splitlines())
     prose, _, references = rest.strip().partition("References\n----------\n")
     special = ", ".join(f"f({_number(x)}) = {_number(y)}" for x, y in block.special)
     kinks = ", ".join(f"f'({_number(x)}) = {_number(d)}" for x, d in block.kinks)
