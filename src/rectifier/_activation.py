@@ -258,6 +258,8 @@ def _complete(activation: Any, block: Block, namespace: dict[str, Any]) -> None:
         owners[method] = function, words
 
     def publish(direction: Direction, ufunc: np.ufunc) -> None:
+        if hasattr(ufunc, "__dict__"):  # from NumPy 2.4 on; before, pickle looks through all modules for its name
+            ufunc.__module__ = block.module
         ufuncs[direction.name] = ufunc
         if direction.name != BACKWARD_FROM_MASK.name:
             function, words = owners[direction.name]

@@ -122,7 +122,8 @@ def _require_array(function: str, out: Any, shape: tuple[int, ...], dtype: Any) 
 
 
 def _share(a: Any, b: Any) -> bool:
+    steps: Any = 10_000  # the question is NP-hard; the columns of one array take a few
     try:
-        return np.shares_memory(a, b, 10_000)  # type: ignore[arg-type]  # the question is NP-hard; columns of one array take a few steps
+        return np.shares_memory(a, b, steps)
     except np.exceptions.TooHardError:
         return True

@@ -5,7 +5,7 @@ the loop is `_first_call`, a Python callback, which compiles the kernel and writ
 compiled loop where NumPy reads it at each call. Where nothing can be compiled it stays, and interprets.
 
 This module holds every use of what NumPy and Numba do not document: the numbers of three entries in
-NumPy's table of C functions, and that a ufunc reads its table of loops at each call (NumPy 2.0 to 2.4).
+NumPy's table of C functions, and that a ufunc reads its table of loops at each call (NumPy 2.0 to 2.5).
 """
 
 from __future__ import annotations
