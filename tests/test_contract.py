@@ -42,7 +42,7 @@ def test_formulas_are_the_textbook_forms(activation):
 
 
 def test_backward_selects_and_masks_agree(activation, dtype):
-    for settings in settings_of(activation):
+    for settings in [*settings_of(activation), dict.fromkeys(activation.block.parameters, math.nan)]:
         check_backward(activation, special_values(dtype), **settings)
 
 

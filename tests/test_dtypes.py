@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from conftest import BACKENDS, FLOATS, INTEGERS, assert_same, numbers, run_python
-from rectifier import _dtypes
+from rectifier import _dtypes, leaky_relu
 from rectifier.testing import dtype_of
 
 REFUSED = {
@@ -104,7 +104,8 @@ def test_dy_and_x_are_promoted_by_numpy_before_the_loop(a, b):
 def test_python_numbers_adapt_to_the_array(dtype):
     x = numbers(10, dtype)
     for package in BACKENDS.values():
-        assert package.relu.backward(2, x).dtype == dtype if dtype.name != "bfloat16" else True
+        for dy in (2, 2.0):
+            assert_same(package.relu.backward(dy, x), package.relu.backward(np.full_like(x, 2), x))
         assert package.leaky_relu(x, negative_slope=1).dtype == dtype
         assert package.leaky_relu(x, negative_slope=0.5).dtype == dtype
 
@@ -130,7 +131,7 @@ def test_refused_dtypes_say_what_to_do(activation, kind):
     good = np.ones(1, "f4")
     name = activation.block.name
     mask = activation.with_mask(good)[1]
-    with pytest.raises(TypeError, match=rf"{name}: x has dtype .*: (use|apply|take|divide|parse)"):
+    with pytest.raises(TypeError, match=rf"{name}: x has dtype .*: (use|apply|take|divide|parse|pass)"):
         activation(x)
     with pytest.raises(TypeError, match=rf"{name}.derivative: x has dtype"):
         activation.derivative(x)
@@ -170,20 +171,53 @@ def test_promoted_and_swapped_results_are_native(activation):
 
 
 BFLOAT16_COMES_LATER = """
-import numpy as np, rectifier
+import pickle, numpy as np, rectifier
 from rectifier import relu, leaky_relu
-before = relu(np.ones(3, "f4"))
+before, ufunc = relu(np.ones(3, "f4")), relu.ufunc
 import ml_dtypes
 x = np.array([-1, 2], ml_dtypes.bfloat16)
 for activation in (relu, leaky_relu):
     y, mask = activation.with_mask(x)
     results = [activation(x), activation(x), activation.derivative(x), activation.backward(x, x),
                *activation.value_and_derivative(x), y, activation.backward(x, mask=mask), activation(x)]
-    print({result.dtype.name for result in results}, activation.ufunc is activation.ufunc)
-print(relu.ufunc(x).dtype)
+    print({result.dtype.name for result in results})
+print(relu.ufunc(x).dtype, relu.ufunc is ufunc, pickle.loads(pickle.dumps(ufunc)) is ufunc)
 """
 
 
 def test_bfloat16_is_kept_when_ml_dtypes_comes_after_the_first_call():
     run = run_python(BFLOAT16_COMES_LATER)
-    assert run.stdout.splitlines() == ["{'bfloat16'} True", "{'bfloat16'} True", "bfloat16"], run.stderr
+    assert run.stdout.splitlines() == ["{'bfloat16'}", "{'bfloat16'}", "bfloat16 True True"], run.stderr
+
+
+@pytest.mark.parametrize("value", [2**70, -(2**70), None, "a", 1j, True, {}, [None]])
+def test_what_is_no_number_is_refused_with_a_word_of_advice(activation, value):
+    with pytest.raises(TypeError, match=r"x has dtype .*: (use|apply|parse|pass)"):
+        activation(value)
+    for name in activation.block.parameters:
+        for call in (
+            activation, activation.derivative, activation.with_mask, activation.value_and_derivative, activation.vjp,
+            lambda x, **slopes: activation.backward(x, x, **slopes),
+            lambda x, **slopes: activation.backward(x, y=x, **slopes),
+        ):  # fmt: skip
+            with pytest.raises(TypeError, match=rf"{name} has dtype .*: (use|apply|parse|pass)"):
+                call(np.ones(3), **{name: value})
+
+
+def test_no_parameter_or_gradient_makes_a_call_warn(dtype):
+    x = numbers(100, dtype)
+    for package in BACKENDS.values():
+        for slope in (1e300, -1e300, 1e-300, np.inf, np.nan, -0.0, np.float64(1e300), np.full(100, 1e300)):
+            with np.errstate(all="raise"):
+                for _ in range(2):
+                    package.leaky_relu(x, negative_slope=slope)
+                    _, mask = package.leaky_relu.with_mask(x, negative_slope=slope)
+                    package.leaky_relu.backward(x, mask=mask, negative_slope=slope)
+                    package.leaky_relu.backward(1e300, x, negative_slope=slope)
+
+
+def test_a_slope_of_minus_0_is_a_slope_of_0_whatever_came_before():
+    x = np.array([-1.0, -np.inf])
+    for slope in (-0.0, 0.0, 0, np.float64(-0.0), -0.0):
+        assert_same(leaky_relu(x, negative_slope=slope), np.zeros(2))
+        assert_same(leaky_relu.derivative(x, negative_slope=slope), np.zeros(2))

@@ -107,6 +107,15 @@ def test_mask_does_not_change():
     _, mask = leaky_relu.with_mask(np.array([-1.0, 1.0]), negative_slope=slopes)
     with pytest.raises(ValueError, match="read-only"):
         mask.bits[0] = 0
+    with pytest.raises(ValueError, match="cannot set WRITEABLE"):
+        mask.bits.flags.writeable = True
+    with pytest.raises(ValueError, match="read-only"):
+        mask.parameters["negative_slope"][0] = 0
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        mask.parameters["negative_slope"] = 0
+    for name in ("shape", "bits", "function", "parameters", "size", "nbytes"):
+        with pytest.raises(AttributeError):
+            setattr(mask, name, None)
     slopes[0] = 5
     assert mask.parameters["negative_slope"][0] == 0.1
     with pytest.raises(ValueError, match="the mask was made by"):
@@ -126,4 +135,43 @@ def test_a_mask_holds_one_bit_an_element():
     x = np.ones((1000, 1000), np.float32)
     for package in BACKENDS.values():
         assert package.relu.with_mask(x)[1].nbytes == x.nbytes / 32
-    assert Mask.__slots__
+
+
+@pytest.mark.parametrize(
+    "bits", [np.zeros(0, "u1"), np.zeros(2, "u1"), np.zeros(1, "f4"), np.zeros((1, 1), "u1"), [256]]
+)
+def test_a_mask_of_the_wrong_size_or_dtype_is_refused(bits):
+    with pytest.raises(ValueError, match=r"Mask: bits have dtype .* for shape \(3,\) they are 1 of uint8"):
+        Mask(bits, (3,), "relu", {})
+
+
+def test_a_mask_with_stray_bits_is_refused():
+    with pytest.raises(ValueError, match="bits after the last element are set"):
+        Mask(np.array([8], "u1"), (3,), "relu", {})
+    assert Mask(np.array([5], "u1"), (3,), "relu", {}).to_array().tolist() == [True, False, True]
+
+
+def test_a_mask_of_nan_slopes_says_which_elements_were_on():
+    x = np.array([-1.0, 1.0, np.nan, 0.0])
+    for package in BACKENDS.values():
+        for slope in (np.nan, 1.0, 0.9999999, [np.nan, np.nan, 1, 1]):
+            _, mask = package.leaky_relu.with_mask(x, negative_slope=slope)
+            assert mask.to_array().tolist() == [False, True, True, False]
+            dx = package.leaky_relu.backward(np.ones(4), mask=mask, negative_slope=slope)
+            assert_same(dx[[0, 1, 3]], package.leaky_relu.backward(np.ones(4), x, negative_slope=slope)[[0, 1, 3]])
+            assert dx[2] == 1
+
+
+def test_the_pullback_does_not_see_later_changes_of_the_slopes():
+    x, slopes = np.array([-1.0, 1.0]), np.array([0.1, 0.2])
+    _, pullback = leaky_relu.vjp(x, negative_slope=slopes)
+    slopes -= 1
+    assert pullback(np.ones(2)).tolist() == [0.1, 1]
+
+
+def test_masks_of_many_dimensions():
+    x = numbers(48, np.dtype("f4")).reshape((1,) * 31 + (2, 3, 8))[..., ::2]
+    y, mask = relu.with_mask(x)
+    assert_same(y, relu(x))
+    assert np.array_equal(mask.to_array(), ~(x <= 0))
+    assert_same(relu.backward(x, mask=mask), np.where(np.isnan(x), x, relu.backward(x, x)))

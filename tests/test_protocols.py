@@ -109,8 +109,41 @@ def test_refused_dtypes_of_other_libraries(activation):
         pd.Series([True], dtype="boolean"), xr.DataArray([True]), xr.Dataset({"a": ("x", [1j])}),
         dask.array.from_array(np.array([1j])),
     ):  # fmt: skip
-        with pytest.raises(TypeError, match=r"x has dtype .*: (use|apply|parse)"):
+        with pytest.raises(TypeError, match=r"x has dtype .*: (use|apply|parse|pass)"):
             activation(array)
+
+
+def test_mixed_frames_keep_the_dtype_of_each_column():
+    frame = pd.DataFrame({"a": np.array([0.5, -1], "f4"), "b": [2**53 + 1, -1], "c": np.array([1, -1], "i1")})
+    for package in BACKENDS.values():
+        for _ in range(2):
+            y = package.relu(frame)
+            assert y.dtypes.tolist() == frame.dtypes.tolist()
+            assert y["b"].tolist() == [2**53 + 1, 0]
+
+
+def test_slopes_do_not_promote_other_libraries_arrays():
+    for slope in (0.1, np.float64(0.1), np.full(6, 0.1), [0.1] * 6):
+        for array in (pd.Series(X[0]), dask.array.from_array(X[0]), xr.DataArray(X[0])):
+            y = leaky_relu(array, negative_slope=slope)
+            assert y.dtype == np.float32
+            assert_same(np.asarray(y), leaky_relu(X[0], negative_slope=slope))
+
+
+def test_out_is_for_numpy_arrays(activation):
+    for array in (pd.Series(X[0]), dask.array.from_array(X[0]), xr.DataArray(X[0])):
+        out = np.full(6, 7, "f4")
+        for call in (
+            lambda array, out: activation(array, out=out),
+            lambda array, out: activation.backward(array, array, out=out),
+            lambda array, out: activation.value_and_derivative(array, out=(out, out.copy())),
+            lambda array, out: activation.vjp(array, out=out),
+        ):
+            with pytest.raises(TypeError, match=r"out is for NumPy arrays, and this call has a .*: assign the result"):
+                call(array, out)
+        assert (out == 7).all()
+    with pytest.raises(TypeError, match="out is a Series; it takes an array of shape"):
+        activation(X[0], out=pd.Series(X[0]))
 
 
 def test_arrays_that_refuse_ufuncs_get_a_word_of_advice(activation):
@@ -136,6 +169,8 @@ def test_subclasses_come_out_as_themselves(activation):
     ):  # fmt: skip
         assert type(result) is Labelled
     assert_same(np.asarray(activation.with_mask(x)[0]), activation(X))
+    zero_d = X[0, 0].reshape(()).view(Labelled)
+    assert type(activation.with_mask(zero_d)[0]) is type(activation(zero_d))
 
 
 def test_masked_arrays_keep_their_mask(activation):
@@ -149,6 +184,7 @@ def test_a_memmap_is_an_array(activation, tmp_path):
     x = np.memmap(tmp_path / "x", "f4", "w+", shape=X.shape)
     x[...] = X
     assert_same(activation(x), activation(X))
+    assert type(activation.with_mask(x)[0]) is type(activation(x))
     activation(x, out=x)
     assert_same(np.fromfile(tmp_path / "x", "f4").reshape(X.shape), activation(X))
 
@@ -166,6 +202,7 @@ def test_ufunc_is_a_true_ufunc():
         ufunc.at(y, [0, 1])
         assert y.tolist() == [0, 2, -3]
         assert ufunc(x, dtype="f4").dtype == np.float32
+        assert ufunc(np.array([True])).dtype == np.int8  # as np.square
         with pytest.raises(TypeError):
             ufunc(x, casting="no", dtype="f4")
         assert package.relu.backward.ufunc.outer(x, x).shape == (3, 3)

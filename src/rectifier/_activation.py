@@ -1,9 +1,9 @@
 """What a block becomes: the public calls of an activation function.
 
 A public name is a plain function with attributes: a class with ``__call__`` costs 110 ns a call more. Each
-first tries the ufunc with ``casting="no"``, which takes exactly the dtypes of its loops; whatever that
-refuses (an integer array where a float is due, a list, bool, an `out` of another shape) goes to
-`_calls`, which prepares it or says what is wrong with it.
+first tries `exact`, the ufunc of the loops that are compiled, with ``casting="no"``, so that it takes just their
+dtypes. Whatever that refuses (a loop not compiled yet, integers where floats are due, a list, bool, an `out`
+of another shape) goes to `_calls`, which prepares it or says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any, Protocol, cast, overload
 
 import numpy as np
 
-from . import _calls, _docs, _dtypes
+from . import _arguments, _calls, _docs, _dtypes
 from ._block import BACKWARD, BACKWARD_FROM_MASK, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, WITH_MASK, Block, Direction
 from ._mask import Mask
-from .cpu.ufuncs import publish_ufunc
+from .cpu.ufuncs import Ufunc
 from .words import T
 from .words.text import FormulaError, describe
 
@@ -86,7 +86,7 @@ def elementwise(
     ulp: float,
     backward_from: tuple[str, ...] = ("x",),
     y_determines: Callable[..., Any] | None = None,
-    mask_values: Callable[..., Any] = lambda *parameters: (T(0), T(1)),
+    mask: Callable[..., Any] = lambda x, *parameters: (x <= T(0), T(0), T(1)),
     selects: bool = False,
 ) -> Callable[[Callable[..., Any]], Activation]:
     """Make an activation function of a formula: the decorator of a block.
@@ -107,8 +107,9 @@ def elementwise(
         "mask", if the derivative takes two values.
     y_determines : formula, optional
         The condition on the parameters under which "y" holds.
-    mask_values : formula, optional
-        The derivative where the mask's bit is 0, and where it is 1; by default 0 and 1.
+    mask : formula, optional
+        Three results: the condition under which the mask's bit is 0, which is false of NaN; the derivative where it
+        is 0; the derivative where it is 1. By default ``x <= T(0), T(0), T(1)``.
     selects : bool
         Whether the value is always x, a parameter or a constant that every dtype holds. Then integers
         keep their dtype; otherwise they become floats as in ``np.exp``.
@@ -144,13 +145,15 @@ def elementwise(
         parameters = _parameters(formula)
         describe(formula)
         module = "rectifier" if formula.__module__.startswith(f"{__package__}.") else formula.__module__
-        namespace: dict[str, Any] = {"ufunc": _incomplete, "call": partial(_incomplete, formula.__name__)}
+        namespace: dict[str, Any] = {"call": partial(_incomplete, formula.__name__)}
         activation: Any = _define(formula.__name__, _ONE_ARRAY, parameters, module, namespace)
 
         def take_derivative(derivative: Any) -> Any:
             if not isinstance(derivative, FunctionType):
                 _incomplete(formula.__name__)
-            describe(derivative)
+            for part in (derivative, mask, y_determines):
+                if part is not None:
+                    describe(part)
             block = Block(
                 name=formula.__name__,
                 full_name=formula.__name__ if module == "rectifier" else f"{module}.{formula.__name__}",
@@ -158,7 +161,7 @@ def elementwise(
                 parameters=parameters,
                 value=formula,
                 derivative=derivative,
-                mask_values=mask_values,
+                mask=mask,
                 y_determines=y_determines,
                 exact=exact,
                 special=tuple(special),
@@ -183,7 +186,7 @@ def _parameters(formula: FunctionType) -> dict[str, float]:
         raise FormulaError(f"{formula.__name__}: the first argument of a formula is called x, not {x}")
     if len(defaults) != len(names) or any(type(default) not in (int, float) for default in defaults):
         raise FormulaError(f"{formula.__name__}: parameters need numbers as defaults: {', '.join(names)}")
-    if taken := {"dy", "y", "out", "mask", "ufunc", "call"}.intersection(names):
+    if taken := {"dy", "y", "out", "mask", "exact", "call", "number", "ndarray"}.intersection(names):
         raise FormulaError(f"{formula.__name__}: the calls have an argument {taken.pop()} of their own")
     return {name: float(default) for name, default in zip(names, defaults, strict=True)}
 
@@ -197,30 +200,36 @@ def _incomplete(name: str, *arguments: Any, **keywords: Any) -> Any:
 _ONE_ARRAY = """
 def call_one(x, out=None{keywords}):
     try:
-        if out is None:
-            return ufunc(x{values}, casting="no")
-        if x.shape == out.shape:
-            return ufunc(x{values}, out=(out,), casting="no")
-    except (TypeError, ValueError, AttributeError):
+        if type(x) is ndarray:
+            if out is None:
+                return exact(x{numbers}, casting="no")
+            if type(out) is ndarray and x.shape == out.shape:
+                return exact(x{numbers}, out=(out,), casting="no")
+    except (TypeError, ValueError):
         pass
-    return call((x,), out, ({tuple}))
+    return call((x,), out, ({values}))
 """
 _BACKWARD = """
 def call_backward(dy, x=None, out=None, *, y=None, mask=None{more_keywords}):
     try:
-        if y is None and mask is None:
+        if y is None and mask is None and type(x) is type(dy) is ndarray:
             if out is None:
-                return ufunc(dy, x{values}, casting="no")
-            if dy.shape == x.shape == out.shape:
-                return ufunc(dy, x{values}, out=(out,), casting="no")
-    except (TypeError, ValueError, AttributeError):
+                return exact(dy, x{numbers}, casting="no")
+            if type(out) is ndarray and dy.shape == x.shape == out.shape:
+                return exact(dy, x{numbers}, out=(out,), casting="no")
+    except (TypeError, ValueError):
         pass
-    return call(dy, x, out, y, mask, ({tuple}))
+    return call(dy, x, out, y, mask, ({values}))
 """
 _PREPARED = """
 def call_prepared(x, out=None{keywords}):
-    return call(x, out, ({tuple}))
+    return call(x, out, ({values}))
 """
+
+
+def _no_loop_yet(*operands: Any, **keywords: Any) -> Any:
+    """Be `exact` before its first loop is compiled."""
+    raise TypeError
 
 
 def _define(
@@ -230,9 +239,10 @@ def _define(
     text = source.format(
         keywords=f", *{keywords}" if parameters else "",
         more_keywords=keywords,
-        values="".join(f", {parameter}" for parameter in parameters),
-        tuple="".join(f"{parameter}, " for parameter in parameters),
+        numbers="".join(f", number({parameter}, x.dtype)" for parameter in parameters),
+        values="".join(f"{parameter}, " for parameter in parameters),
     )
+    namespace.update(ndarray=np.ndarray, number=_arguments.number, exact=_no_loop_yet)
     exec(compile(text, f"<{name}, from {__name__}>", "exec"), namespace)
     function: Any = namespace.pop(re.findall(r"def (\w+)", text)[0])
     function.__name__, function.__qualname__ = name.rpartition(".")[2], name
@@ -244,34 +254,29 @@ def _define(
 def _complete(activation: Any, block: Block, namespace: dict[str, Any]) -> None:
     """Give a block's function its ufunc, and the calls that need the derivative."""
     dtypes = tuple(_dtypes.WORKING) if block.selects else _dtypes.FLOATS
-    directions = [VALUE, DERIVATIVE, BACKWARD, VALUE_AND_DERIVATIVE]
-    if "mask" in block.backward_from:
-        directions += [WITH_MASK, BACKWARD_FROM_MASK]
-    ufuncs: dict[str, np.ufunc] = {}
-    owners = {VALUE.name: (activation, namespace)}
+    ufuncs: _calls.Ufuncs = {}
 
-    def define(method: str, source: str, call: Any) -> None:
+    def define(direction: Direction | None, method: str, source: str, call: Any) -> None:
         words = {"call": call}
         doc = _docs.method(block, method)
         function = _define(f"{block.name}.{method}", source, block.parameters, block.module, words, doc)
         setattr(activation, method, function)
-        owners[method] = function, words
+        if direction is not None:
+            add(direction, f"{block.name}.{method}.ufunc", words)
+            function.ufunc = ufuncs[direction.name].public
 
-    def publish(direction: Direction, ufunc: np.ufunc) -> None:
-        if hasattr(ufunc, "__dict__"):  # from NumPy 2.4 on; before, pickle looks through all modules for its name
-            ufunc.__module__ = block.module
-        ufuncs[direction.name] = ufunc
-        if direction.name != BACKWARD_FROM_MASK.name:
-            function, words = owners[direction.name]
-            function.ufunc = words["ufunc"] = ufunc
+    def add(direction: Direction, name: str, words: dict[str, Any]) -> None:
+        ufuncs[direction.name] = Ufunc(block, direction, name, dtypes, partial(words.__setitem__, "exact"))
 
     namespace["call"] = partial(_calls.call, block, VALUE, ufuncs)
-    define("derivative", _ONE_ARRAY, partial(_calls.call, block, DERIVATIVE, ufuncs))
-    define("backward", _BACKWARD, partial(_calls.backward, block, ufuncs))
-    define("value_and_derivative", _ONE_ARRAY, partial(_calls.value_and_derivative, block, ufuncs))
-    define("with_mask", _PREPARED, partial(_calls.with_mask, block, ufuncs))
-    define("vjp", _PREPARED, partial(_calls.vjp, block, activation))
-    for direction in directions:
-        path = block.name if direction is VALUE else f"{block.name}.{direction.name}"
-        publish_ufunc(block, direction, f"{path}.ufunc", dtypes, partial(publish, direction))
-    activation.block, activation.__doc__ = block, _docs.function(block)
+    add(VALUE, f"{block.name}.ufunc", namespace)
+    activation.block, activation.ufunc, activation.__doc__ = block, ufuncs["value"].public, _docs.function(block)
+    define(DERIVATIVE, "derivative", _ONE_ARRAY, partial(_calls.call, block, DERIVATIVE, ufuncs))
+    define(BACKWARD, "backward", _BACKWARD, partial(_calls.backward, block, ufuncs))
+    call_both = partial(_calls.value_and_derivative, block, ufuncs)
+    define(VALUE_AND_DERIVATIVE, "value_and_derivative", _ONE_ARRAY, call_both)
+    define(None, "with_mask", _PREPARED, partial(_calls.with_mask, block, ufuncs))
+    define(None, "vjp", _PREPARED, partial(_calls.vjp, block, activation))
+    if "mask" in block.backward_from:
+        for direction in (WITH_MASK, BACKWARD_FROM_MASK):
+            add(direction, f"{block.name}.{direction.name}", {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,17 @@ def is_foreign(array: Any) -> bool:
     return override is not None and override is not np.ndarray.__array_ufunc__ and not isinstance(array, np.generic)
 
 
+def is_python_number(value: Any) -> bool:
+    """Say whether a Python number adapts to the dtype of the arrays; larger integers are objects to NumPy."""
+    return type(value) is float or (type(value) is int and -(2**63) <= value < 2**64)
+
+
 def operand(function: str, name: str, value: Any) -> Any:
     """Make an array of an array-like, leave a Python number to adapt to the arrays, refuse a dtype without a row."""
-    if type(value) in (int, float):
+    if is_python_number(value):
         return value
     if is_foreign(value):
-        for dtype in foreign_dtypes(value):
+        for dtype in _foreign_dtypes(value):
             _dtypes.require_real(dtype, name, function)
         return value
     try:
@@ -32,7 +38,7 @@ def operand(function: str, name: str, value: Any) -> Any:
     return array
 
 
-def foreign_dtypes(array: Any) -> list[Any]:
+def _foreign_dtypes(array: Any) -> list[Any]:
     """List the dtypes of an array, or of the columns of a frame."""
     if hasattr(array, "dtype"):
         return [array.dtype]
@@ -49,41 +55,86 @@ def native(function: str, name: str, value: Any) -> Any:
     return np.asanyarray(operand(function, name, value))
 
 
-def foreign_parameters(ufunc: np.ufunc, operands: list[Any], values: tuple[Any, ...]) -> list[Any]:
-    """Give Python numbers the dtype of the arrays: pandas would make float64 of them, and of the result."""
-    if not values:
-        return []
-    kinds = [
-        np.result_type(*foreign_dtypes(array)) if is_foreign(array) else np.asarray(array).dtype for array in operands
-    ]
-    dtype = ufunc.resolve_dtypes((*kinds, *[kinds[0]] * len(values), *[None] * ufunc.nout))[0]
-    return [np.array(value).astype(dtype)[()] if type(value) in (int, float) else value for value in values]
+def resolve(ufunc: np.ufunc, operands: list[Any], parameters: int) -> np.dtype[Any]:
+    """Give the dtype in which NumPy would call `ufunc` on these operands; parameters adapt to it.
+
+    Python numbers adapt to the arrays. NumPy would make float32 of bfloat16 for them; here they adapt to any float.
+    """
+    strong: Any = None
+    for array in operands:
+        if isinstance(array, np.ndarray):
+            strong = strong or array.dtype
+        elif is_foreign(array):
+            strong = strong or np.result_type(*_foreign_dtypes(array))
+    kinds: list[Any] = []
+    for array in operands:
+        if isinstance(array, np.ndarray):
+            kinds.append(array.dtype)
+        elif is_foreign(array):
+            kinds.append(np.result_type(*_foreign_dtypes(array)))
+        elif strong is None:
+            kinds.append(np.asarray(array).dtype)
+        else:
+            kinds.append(float if type(array) is float and strong.kind in "iu" else strong)
+    dtype: np.dtype[Any] = ufunc.resolve_dtypes((*kinds, *[strong or kinds[0]] * parameters, *[None] * ufunc.nout))[0]
+    return dtype
 
 
-def resolve(ufunc: np.ufunc, operands: list[Any], parameters: int) -> Any:
-    """Give the dtype in which NumPy would call `ufunc` on these operands; parameters and Python numbers adapt to it."""
-    strong = next((array.dtype for array in operands if isinstance(array, np.ndarray)), None)
-    kinds: list[Any] = [
-        type(array) if strong and type(array) in (int, float) else np.asanyarray(array).dtype for array in operands
-    ]
-    return ufunc.resolve_dtypes((*kinds, *[strong or kinds[0]] * parameters, *[None] * ufunc.nout))[0]
+def cast(array: Any, dtype: Any) -> Any:
+    """Round to `dtype` as a call does, without a warning."""
+    with np.errstate(all="ignore"):
+        return array.astype(dtype, copy=False)
+
+
+@functools.lru_cache(maxsize=256, typed=True)
+def _number(value: Any, dtype: np.dtype[Any]) -> Any:
+    real = isinstance(value, np.integer | np.floating) and not isinstance(value, np.longdouble)
+    if not real and not is_python_number(value):
+        raise TypeError
+    if value == 0:
+        value = 0  # 0.0 and -0.0 share an entry of the cache, and would share whichever came first
+    number = cast(np.array(value), dtype)
+    number.flags.writeable = False
+    return number
+
+
+def number(value: Any, dtype: np.dtype[Any]) -> Any:
+    """Give a parameter as an array of `dtype`; a ufunc takes that 250 ns sooner than a Python float.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a number nor an array of just that dtype.
+    """
+    if type(value) is np.ndarray:
+        if value.dtype is dtype:
+            return value
+        raise TypeError
+    return _number(value, dtype)
 
 
 def parameters(function: str, block: Block, values: tuple[Any, ...], dtype: Any) -> tuple[Any, ...]:
     """Check parameters, and round them to the dtype of the call."""
     numbers = []
     for name, value in zip(block.parameters, values, strict=True):
-        number = operand(function, name, value)
-        if isinstance(number, np.ndarray) and not np.can_cast(number.dtype, dtype, "same_kind"):
-            raise TypeError(f"{function}: {name} is {number.dtype}, which does not fit {dtype} arrays")
-        numbers.append(np.asanyarray(number).astype(dtype, copy=False))
+        parameter = operand(function, name, value)
+        if isinstance(parameter, np.ndarray):
+            if not np.can_cast(parameter.dtype, dtype, "same_kind"):
+                raise TypeError(f"{function}: {name} is {parameter.dtype}, which does not fit {dtype} arrays")
+            parameter = number(parameter[()], dtype) if parameter.ndim == 0 else cast(parameter, dtype)
+        elif not is_foreign(parameter):
+            parameter = number(parameter, dtype)
+        numbers.append(parameter)
     return tuple(numbers)
 
 
 def broadcast(function: str, names: tuple[str, ...], operands: tuple[Any, ...]) -> tuple[int, ...]:
     """Give the shape of the result."""
+    distinct = {np.shape(array) for array in operands} - {()}
+    if len(distinct) <= 1:  # broadcast_shapes takes 32 dimensions at most
+        return distinct.pop() if distinct else ()
     try:
-        return np.broadcast_shapes(*map(np.shape, operands))
+        return np.broadcast_shapes(*distinct)
     except ValueError:
         shapes = ", ".join(f"{name} {np.shape(array)}" for name, array in zip(names, operands, strict=True))
         raise ValueError(f"{function}: shapes do not broadcast: {shapes}") from None

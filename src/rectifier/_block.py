@@ -13,7 +13,7 @@ def _block_s_own(*numbers: Any) -> Any:
 
 
 # The directions are formulas too, over these three of the block's.
-value = derivative = mask_values = _block_s_own
+value = derivative = mask = _block_s_own
 
 
 class Direction(NamedTuple):
@@ -44,15 +44,14 @@ def _value_and_derivative(x, *parameters):
     return value(x, *parameters), derivative(x, *parameters)
 
 
-# `!=` is true of NaN, so a NaN in x sets the bit.
 def _with_mask(x, *parameters):
-    off, _ = mask_values(*parameters)
-    return value(x, *parameters), derivative(x, *parameters) != off
+    off, _, _ = mask(x, *parameters)
+    return value(x, *parameters), where(off, T(0), T(1)) != T(0)
 
 
-def _backward_from_mask(dy, mask, *parameters):
-    off, on = mask_values(*parameters)
-    d = where(mask, on, off)
+def _backward_from_mask(dy, bit, *parameters):
+    _, low, high = mask(dy, *parameters)
+    d = where(bit, high, low)
     return where(d == T(0), T(0), dy * d)
 
 
@@ -62,8 +61,8 @@ BACKWARD = Direction("backward", ("dy", "x"), ("dx",), ("derivative",), _backwar
 VALUE_AND_DERIVATIVE = Direction(
     "value_and_derivative", ("x",), ("y", "d"), ("value", "derivative"), _value_and_derivative
 )
-WITH_MASK = Direction("with_mask", ("x",), ("y", "mask"), ("value", "derivative", "mask_values"), _with_mask)
-BACKWARD_FROM_MASK = Direction("backward_from_mask", ("dy", "mask"), ("dx",), ("mask_values",), _backward_from_mask)
+WITH_MASK = Direction("with_mask", ("x",), ("y", "mask"), ("value", "mask"), _with_mask)
+BACKWARD_FROM_MASK = Direction("backward_from_mask", ("dy", "mask"), ("dx",), ("mask",), _backward_from_mask)
 
 
 class Block(NamedTuple):
@@ -75,7 +74,7 @@ class Block(NamedTuple):
     parameters: dict[str, float]
     value: Callable[..., Any]
     derivative: Callable[..., Any]
-    mask_values: Callable[..., Any]
+    mask: Callable[..., Any]
     y_determines: Callable[..., Any] | None
     exact: Callable[..., Any]
     special: tuple[tuple[float, float], ...]

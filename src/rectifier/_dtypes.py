@@ -27,16 +27,16 @@ INTEGERS = tuple(name for name in WORKING if "int" in name)
 FLOATS = tuple(name for name in WORKING if "float" in name)
 
 _ADVICE = {
-    "b": "use x.astype(np.uint8)",
-    "c": "apply it to x.real and x.imag, or to abs(x)",
-    "f": "use x.astype(np.float64)",
-    "M": "take a difference and a unit first, as in (x - x.min()) / np.timedelta64(1, 's')",
-    "m": "divide by a unit first, as in x / np.timedelta64(1, 's')",
-    "O": "use x.astype(np.float64)",
-    "S": "parse it first, as in x.astype(np.float64)",
-    "U": "parse it first, as in x.astype(np.float64)",
-    "T": "parse it first, as in x.astype(np.float64)",
-    "V": "use x.astype(np.float32)",
+    "b": "use {0}.astype(np.uint8)",
+    "c": "apply it to {0}.real and {0}.imag, or to abs({0})",
+    "f": "use {0}.astype(np.float64)",
+    "M": "take a difference and divide by a unit first, as in ({0} - {0}.min()) / np.timedelta64(1, 's')",
+    "m": "divide by a unit first, as in {0} / np.timedelta64(1, 's')",
+    "O": "pass numbers, as in np.asarray({0}, dtype=np.float64)",
+    "S": "parse it first, as in np.asarray({0}, dtype=np.float64)",
+    "U": "parse it first, as in np.asarray({0}, dtype=np.float64)",
+    "T": "parse it first, as in np.asarray({0}, dtype=np.float64)",
+    "V": "use {0}.astype(np.float32)",
 }
 
 
@@ -54,6 +54,7 @@ def require_real(dtype: Any, argument: str, function: str) -> None:
     TypeError
         Naming `function`, its `argument`, the dtype, and what to do.
     """
-    if dtype.name not in WORKING:
-        advice = _ADVICE.get(getattr(dtype, "kind", "V"), _ADVICE["V"]).replace("x", argument, 1)
+    known = dtype.name in WORKING if isinstance(dtype, np.dtype) else getattr(dtype, "kind", "O") in "iuf"
+    if not known:
+        advice = _ADVICE.get(getattr(dtype, "kind", "V"), _ADVICE["V"]).format(argument)
         raise TypeError(f"{function}: {argument} has dtype {dtype}; it takes integers and float16 to float64: {advice}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import operator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -42,39 +45,76 @@ class Mask:
            [ True, False, False]])
     """
 
-    __slots__ = ("bits", "function", "parameters", "shape")
+    __slots__ = ("_bits", "_function", "_parameters", "_shape")
     __hash__ = None  # type: ignore[assignment]
 
-    bits: np.ndarray[Any, np.dtype[np.uint8]]
-    shape: tuple[int, ...]
-    function: str
-    parameters: dict[str, Any]
+    _bits: np.ndarray[Any, np.dtype[np.uint8]]
+    _shape: tuple[int, ...]
+    _function: str
+    _parameters: dict[str, Any]
 
-    def __init__(self, bits: Any, shape: tuple[int, ...], function: str, parameters: dict[str, Any]) -> None:
+    def __init__(self, bits: Any, shape: Iterable[int], function: str, parameters: Mapping[str, Any]) -> None:
+        shape = tuple(map(operator.index, shape))
+        bits = np.array(bits)
+        size = math.prod(shape)
+        if bits.dtype != np.uint8 or bits.shape != ((size + 7) // 8,) or min(shape, default=0) < 0:
+            raise ValueError(
+                f"Mask: bits have dtype {bits.dtype} and shape {bits.shape}; "
+                f"for shape {shape} they are {(size + 7) // 8} of uint8"
+            )
+        if size % 8 and bits[-1] >> size % 8:
+            raise ValueError("Mask: bits after the last element are set")
+        self._set(bits, shape, function, dict(parameters))
+
+    def _set(self, bits: Any, shape: tuple[int, ...], function: str, parameters: dict[str, Any]) -> None:
         bits.flags.writeable = False
-        self.bits, self.shape, self.function, self.parameters = bits, shape, function, parameters
+        self._bits, self._shape, self._function, self._parameters = bits, shape, function, parameters
+
+    @classmethod
+    def made(cls, bits: Any, shape: tuple[int, ...], function: str, parameters: dict[str, Any]) -> Mask:
+        """Make a mask of what a loop has just written: unchecked, and without a copy."""
+        mask = cls.__new__(cls)
+        mask._set(bits, shape, function, parameters)
+        return mask
+
+    @property
+    def bits(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """The bits, as a read-only view."""
+        return self._bits.view()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array that it was made from."""
+        return self._shape
+
+    @property
+    def function(self) -> str:
+        """Name of the function that made it."""
+        return self._function
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """That function's parameters, read-only."""
+        return MappingProxyType(self._parameters)
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        size = 1
-        for length in self.shape:
-            size *= length
-        return size
+        return math.prod(self._shape)
 
     @property
     def ndim(self) -> int:
         """Number of dimensions."""
-        return len(self.shape)
+        return len(self._shape)
 
     @property
     def nbytes(self) -> int:
         """Bytes that the bits take."""
-        return self.bits.nbytes
+        return self._bits.nbytes
 
     def to_array(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Unpack into an array of bool, one byte an element."""
-        return self._unpack(0, self.size).reshape(self.shape)
+        return self._unpack(0, self.size).reshape(self._shape)
 
     def count(self, axis: int | tuple[int, ...] | None = None) -> Any:
         """Count the elements that are on.
@@ -90,49 +130,49 @@ class Mask:
         int or array of int
         """
         if axis is None:
-            return int(np.bitwise_count(self.bits).sum(dtype=np.intp))
+            return int(np.bitwise_count(self._bits).sum(dtype=np.intp))
         axes = np.lib.array_utils.normalize_axis_tuple(axis, self.ndim)
-        counts = np.zeros([1 if k in axes else length for k, length in enumerate(self.shape)], np.intp)
-        row = self.size // self.shape[0] if self.size else 1
+        counts = np.zeros([1 if k in axes else length for k, length in enumerate(self._shape)], np.intp)
+        row = self.size // self._shape[0] if self.size else 1
         for start, stop in self._rows(max(1, BLOCK // row)):
-            flags = self._unpack(start * row, stop * row).reshape(stop - start, *self.shape[1:])
+            flags = self._unpack(start * row, stop * row).reshape(stop - start, *self._shape[1:])
             part = flags.sum(axis=axes, dtype=np.intp, keepdims=True)
             if 0 in axes:
                 counts += part
             else:
                 counts[start:stop] = part
-        return counts.squeeze(axes)
+        return counts.squeeze(axes)[()]
 
     def _rows(self, step: int) -> Iterator[tuple[int, int]]:
-        length = self.shape[0] if self.size else 0
+        length = self._shape[0] if self.size else 0
         return ((start, min(start + step, length)) for start in range(0, length, step))
 
     def _unpack(self, start: int, stop: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
         first = start // 8
-        flags = np.unpackbits(self.bits[first : (stop + 7) // 8], bitorder="little")
+        flags = np.unpackbits(self._bits[first : (stop + 7) // 8], bitorder="little")
         return flags[start - 8 * first : stop - 8 * first].view(np.bool_)
 
-    def agrees(self, function: str, parameters: dict[str, Any]) -> bool:
+    def agrees(self, function: str, parameters: Mapping[str, Any]) -> bool:
         """Say whether `function` with `parameters` made this mask, or would have made the same."""
-        if self.function != function:
+        if self._function != function:
             return False
         return not parameters or all(
-            np.array_equal(self.parameters[name], value, equal_nan=True) for name, value in parameters.items()
+            np.array_equal(self._parameters[name], value, equal_nan=True) for name, value in parameters.items()
         )
 
     def __eq__(self, other: object) -> Any:
         if not isinstance(other, Mask):
             return NotImplemented
         return (
-            self.shape == other.shape
+            self._shape == other.shape
             and self.agrees(other.function, other.parameters)
-            and bool(np.array_equal(self.bits, other.bits))
+            and bool(np.array_equal(self._bits, other.bits))
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Mask, (self.bits, self.shape, self.function, self.parameters)
+        return Mask, (self._bits, self._shape, self._function, self._parameters)
 
     def __repr__(self) -> str:
-        of = ", ".join([self.function, *(f"{name}={value!r}" for name, value in self.parameters.items())])
+        of = ", ".join([self._function, *(f"{name}={value!r}" for name, value in self._parameters.items())])
         size = f"{self.nbytes} byte{'' if self.nbytes == 1 else 's'}"
-        return f"<Mask of {of}, shape {self.shape}: {self.count()} of {self.size} on, {size}>"
+        return f"<Mask of {of}, shape {self._shape}: {self.count()} of {self.size} on, {size}>"

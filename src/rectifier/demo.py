@@ -8,7 +8,6 @@ returns everything, and whoever shows it takes its wording from `rows` and `note
 from __future__ import annotations
 
 import errno
-import io
 import os
 import statistics
 import tempfile
@@ -24,6 +23,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import Mask, relu
+from .bench.report import BLUE as _BLUE
+from .bench.report import FAINT as _FAINT
+from .bench.report import INK as _INK
+from .bench.report import ORANGE as _ORANGE
+from .bench.report import STYLE as _STYLE
+from .bench.report import save_figure as _save
+from .bench.report import three_digits as _three_digits
+from .bench.rivals import NUMBA_OPTIONS
+from .bench.rivals import recipe_backward as _recipe_backward
+from .bench.rivals import recipe_derivative as _recipe_derivative
+from .bench.rivals import recipe_value as _recipe_value
+from .bench.runner import alternate, calls_for
 from .machine import Machine, describe
 
 if TYPE_CHECKING:
@@ -37,8 +48,6 @@ SHAPES = ((32, 64), (64, 256), (256, 1024), (1024, 2048), (4096, 4096))
 EPOCHS = 30
 SECONDS_PER_ROW = 1.2  # of three calls on each shape: 18 s in all
 HEADER = ("call", "shape", "NumPy µs", "Numba µs", "ours µs", "vs NumPy", "vs Numba")
-# The recipe's own options: fast maths leaves NaN and infinities undefined. Our code never uses it.
-RIVAL_OPTIONS: dict[str, Any] = {"cache": False, "fastmath": True}
 
 
 @dataclass(frozen=True)
@@ -271,18 +280,6 @@ def _descend(
             parameter += velocity
 
 
-def _recipe_value(x: Any) -> Any:
-    return np.maximum(0.0, x)
-
-
-def _recipe_derivative(x: Any) -> Any:
-    return np.greater(x, 0.0).astype(np.float32)
-
-
-def _recipe_backward(dy: Any, x: Any) -> Any:
-    return dy * np.greater(x, 0.0).astype(np.float32)
-
-
 def _candidates() -> dict[str, dict[str, Call]]:
     """Give for each call who can do it; without the recipe's Numba form where Numba is missing."""
     recipe: dict[str, Call] = {"value": _recipe_value, "derivative": _recipe_derivative, "backward": _recipe_backward}
@@ -295,7 +292,7 @@ def _candidates() -> dict[str, dict[str, Call]]:
     except ImportError:
         return candidates
     for call, function in recipe.items():
-        candidates[call]["numba"] = njit(**RIVAL_OPTIONS)(function)
+        candidates[call]["numba"] = njit(**NUMBA_OPTIONS)(function)
     return candidates
 
 
@@ -364,14 +361,13 @@ def _time_row(
         name: timeit.Timer(statement, globals={"f": function, **dict(zip("ab", operands, strict=False))})
         for name, function in functions.items()
     }
-    number = {name: max(1, round(seconds_per_sample / min(timer.repeat(3, 1)))) for name, timer in timers.items()}
+    number = {name: calls_for(timer, seconds_per_sample) for name, timer in timers.items()}
     rounds: list[dict[str, float]] = []
-    names = list(functions)
     end = perf_counter() + seconds
-    while len(rounds) < 3 or perf_counter() < end:
-        sample = {name: timers[name].timeit(number[name]) / number[name] for name in names}
+    for sample in alternate(timers, number):
         rounds.append(sample)
-        names.append(names.pop(0))
+        if len(rounds) >= 3 and perf_counter() > end:
+            break
     return Timing(
         call=call,
         shape=shape,
@@ -397,12 +393,6 @@ def rows(timings: Sequence[Timing]) -> list[tuple[str, ...]]:
         )
         for timing in sorted(timings, key=lambda timing: ("value", "derivative", "backward").index(timing.call))
     ]
-
-
-def _three_digits(value: float | None) -> str:
-    if value is None:
-        return "none"
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
 def _ratio(value: float | None) -> str:
@@ -432,22 +422,6 @@ def notes(timings: Sequence[Timing], machine: Machine) -> list[str]:
         f"Ours is slower in {sum(ratio < 1 for ratio in ratios)} of {len(ratios)} comparisons.",
         f"All results have equal values{''.join(sorted(dtypes))}.",
     ]
-
-
-# Opaque white, dark ink: a picture must read the same in a dark viewer. Blue and orange are told apart by
-# colour-blind readers too (Okabe and Ito 2008).
-_INK, _FAINT, _BLUE, _ORANGE = "#1a1a1a", "#c8c8c8", "#0072b2", "#d55e00"
-_STYLE: list[Any] = [
-    "default",
-    {
-        "svg.hashsalt": "rectifier",  # else the identifiers in an SVG differ from run to run
-        "font.size": 11,
-        "text.color": _INK,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "savefig.facecolor": "white",
-    },
-]
 
 
 def draw_function() -> Figure:
@@ -506,20 +480,3 @@ def draw_timings(timings: Sequence[Timing], machine: Machine) -> Figure:
         axes.axhline(bottom, color=_INK, linewidth=1)
         axes.text(0, bottom + 0.5, "\n".join(footer), va="top", fontsize=9.5, linespacing=1.5)
     return figure
-
-
-def _save(figure: Figure, stem: Path) -> Iterator[Path]:
-    """Write a figure as SVG and PNG, each whole or not at all."""
-    from matplotlib import style
-
-    for suffix, metadata in ((".svg", {"Date": None}), (".png", {})):
-        path, data = stem.with_suffix(suffix), io.BytesIO()
-        with style.context(_STYLE):
-            figure.savefig(data, format=suffix[1:], dpi=150, metadata=metadata)
-        beside = path.with_name(f".{path.name}.part")
-        try:
-            beside.write_bytes(data.getvalue())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-        yield path

@@ -39,7 +39,7 @@ def relu_derivative(x):
     ulp=0,
     backward_from=("x", "y", "mask"),
     y_determines=lambda negative_slope: negative_slope >= T(0),
-    mask_values=lambda negative_slope: (negative_slope, T(1)),
+    mask=lambda x, negative_slope: (x <= T(0), negative_slope, T(1)),
 )
 def leaky_relu(x, negative_slope=0.01):
     """Leaky rectified linear unit: x where x is positive, negative_slope * x elsewhere.

@@ -1,17 +1,18 @@
 """True NumPy ufuncs around the kernels, made by NumPy's own constructors.
 
-A ufunc exists from import on; machine code comes with the first call of each of its loops. Until then
-the loop is `_first_call`, a Python callback, which compiles the kernel and writes the address of the
-compiled loop where NumPy reads it at each call. Where nothing can be compiled it stays, and interprets.
+A direction of a block has two. The `public` one has a loop for every dtype. It exists from import on, but its loops
+start as `_first_call`, a Python callback that compiles the kernel and writes the address of the compiled loop where
+NumPy reads it at each call; where nothing can be compiled, the callback stays and interprets. The `exact` one has only
+the loops that are compiled, so no Python runs inside a call of it. It is made anew when a loop is added, because a
+ufunc remembers how it resolved a dtype when it had no loop for it.
 
-This module holds every use of what NumPy and Numba do not document: the numbers of three entries in
-NumPy's table of C functions, and that a ufunc reads its table of loops at each call (NumPy 2.0 to 2.5).
+This module holds every use of what NumPy does not document: the numbers of three entries in its table of C functions,
+and that a ufunc reads its table of loops at each call (NumPy 2.0 to 2.5).
 """
 
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
 import signal
 import threading
@@ -73,7 +74,7 @@ def engine() -> tuple[str, str]:
 
 
 class _Loop:
-    """One loop of one ufunc: a direction of a block in one dtype."""
+    """One direction of a block in one dtype."""
 
     def __init__(self, block: Block, direction: Direction, dtype: np.dtype[Any]) -> None:
         self.block, self.direction, self.dtype = block, direction, dtype
@@ -81,28 +82,59 @@ class _Loop:
         if len(names) > plan.MAX_OPERANDS:
             raise TypeError(f"{block.name}: {direction.name} has {len(names)} operands, more than {plan.MAX_OPERANDS}")
         first, last = len(direction.inputs), len(direction.inputs) + len(block.parameters)
-        dtypes = [np.dtype(np.uint8) if name == "mask" else dtype for name in names]
-        self.types = [dtype.num for dtype in dtypes]
         mask = names.index("mask") if "mask" in names else -1
-        sizes = [dtype.itemsize for dtype in dtypes]
+        sizes = [1 if name == "mask" else dtype.itemsize for name in names]
         words = [0, len(names), first, last, mask, *sizes]
         self.plan = (ctypes.c_int64 * len(words))(*words)
         self.address = ctypes.addressof(self.plan)
-        self.install: Callable[[int], None]
         self.compiled: Any = None  # False where this loop cannot be compiled
         _loops[self.address] = self
 
+    def types(self, number: int) -> list[int]:
+        """Give NumPy's number of each operand's dtype, where `number` is that of this loop's."""
+        mask = self.plan[plan.MASK]
+        return [np.dtype(np.uint8).num if k == mask else number for k in range(self.plan[plan.COUNT])]
+
+    def wants_compiling(self) -> bool:
+        """Say whether nobody has tried yet."""
+        return self.compiled is None and _Engine.name == "numba"
+
     def compile(self) -> None:
-        """Compile the kernel, and put the compiled loop in the place of `_first_call`."""
-        from . import driver, kernels
+        """Compile the kernel, in a thread that no interrupt strikes: in the middle of it, Numba would be left unusable.
 
-        loop = driver.elementwise_loop() if self.plan[plan.MASK] < 0 else driver.mask_loop()
-        self.kernel = kernels.compile_kernel(self.block, self.direction, self.dtype.name)
-        self.plan[plan.KERNEL] = self.kernel.address
-        self.compiled = ctypes.cast(loop.address, LOOP)
-        self.install(loop.address)
+        Whatever a signal handler raises meanwhile is raised when the kernel is compiled.
+        """
+        outcome: list[BaseException] = []
 
-    def give_up(self, error: BaseException) -> None:
+        def work() -> None:
+            try:
+                from . import driver, kernels
+
+                loop = driver.elementwise_loop() if self.plan[plan.MASK] < 0 else driver.mask_loop()
+                self.kernel = kernels.compile_kernel(self.block, self.direction, self.dtype.name)
+                self.plan[plan.KERNEL] = self.kernel.address
+                self.compiled = ctypes.cast(loop.address, LOOP)
+            except BaseException as error:
+                outcome.append(error)
+
+        raised: BaseException | None = None
+        try:
+            thread = threading.Thread(target=work)
+            thread.start()
+        except RuntimeError:  # no thread to be had
+            work()
+        else:
+            while thread.is_alive():
+                try:
+                    thread.join()
+                except BaseException as error:
+                    raised = error
+        if outcome:
+            self._give_up(outcome[0])
+        if raised is not None:
+            raise raised
+
+    def _give_up(self, error: BaseException) -> None:
         """Go on with the NumPy reading, and say so: right, but slower."""
         self.compiled = False
         if isinstance(error, NotImplementedError):
@@ -114,102 +146,164 @@ class _Loop:
             f"rectifier computes {what} with NumPy, slower than compiled ({type(error).__name__}: {error}); "
             "RECTIFIER_ENGINE=numpy asks for that without this warning",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=6,
         )
-
-    def run(self, arrays: Any, dims: Any, steps: Any) -> None:
-        """Do the work of a call, compiled if that can be."""
-        failure = None
-        if _Engine.name == "numba" and self.compiled is None:
-            try:
-                self.compile()
-            except Exception as error:
-                failure = error
-        if self.compiled:
-            self.compiled(arrays, dims, steps, self.address)
-        else:
-            interpret(self.block, self.direction, self.dtype, arrays, dims, steps)
-        if failure is not None:
-            self.give_up(failure)
 
 
 _loops: dict[int, _Loop] = {}
 
+# Numba's lock, held by another thread at a fork, would never be released in the child.
+_compiling = threading.RLock()
+os.register_at_fork(before=_compiling.acquire, after_in_parent=_compiling.release, after_in_child=_compiling.release)
+
 
 @LOOP  # type: ignore[untyped-decorator]
 def _first_call(arrays: Any, dims: Any, steps: Any, data: int) -> None:
-    """Be the loop until there is compiled code.
-
-    No exception can leave a C callback, and an interrupt in the middle of a compilation leaves Numba unusable. Python
-    raises interrupts in the main thread, so there the work is done in another.
-    """
-    work = functools.partial(_loops[data].run, arrays, dims, steps)
-    if threading.current_thread() is threading.main_thread():
-        _do_uninterrupted(work)
-    else:
-        work()
-
-
-def _do_uninterrupted(work: Callable[[], None]) -> None:
-    """Do `work` once, in another thread; an interrupt meanwhile is raised once NumPy has returned."""
-    claim, done, interrupted = threading.Lock(), threading.Event(), False
-
-    def run() -> None:
-        if claim.acquire(blocking=False):
-            try:
-                work()
-            finally:
-                done.set()
-
-    while not done.is_set():
-        try:
-            threading.Thread(target=run).start()
-            done.wait()
-        except KeyboardInterrupt:
-            interrupted = True
-        except RuntimeError:  # no thread to be had
-            run()
-    if interrupted:
-        # A signal, not a call of interrupt_main: that would not wake a thread that sleeps.
-        threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+    """Be a loop until there is compiled code; no exception can leave it, so it is kept for `raise_kept`."""
+    loop = _loops[data]
+    try:
+        _owners[data].prepare(loop.dtype)
+    except BaseException as error:
+        _keep(error)
+    try:
+        if loop.compiled:
+            loop.compiled(arrays, dims, steps, data)
+        else:
+            interpret(loop.block, loop.direction, loop.dtype, arrays, dims, steps)
+    except BaseException as error:
+        _keep(error)
 
 
 _first_call_address: int = ctypes.cast(_first_call, ctypes.c_void_p).value or 0
 
+_kept: dict[int, BaseException] = {}
 
-def publish_ufunc(
-    block: Block, direction: Direction, name: str, dtypes: tuple[str, ...], publish: Callable[[np.ufunc], None]
-) -> None:
-    """Make the ufunc of one direction, with a loop for each of `dtypes`, and hand it to `publish`.
 
-    It is handed over a second time if bfloat16 comes later: a ufunc remembers how it resolved a dtype
-    before it had a loop for it, and would go on making float32 of bfloat16.
+def _keep(error: BaseException) -> None:
+    """Keep an exception for `raise_kept`; where nobody calls that, in a bare ufunc call, raise it soon after."""
+    thread = threading.get_ident()
+    _kept[thread] = error
+    threading.Timer(0.05, _raise_in, (thread,)).start()
+
+
+def _raise_in(thread: int) -> None:
+    error = _kept.pop(thread, None)
+    if isinstance(error, KeyboardInterrupt) and thread == threading.main_thread().ident:
+        signal.pthread_kill(thread, signal.SIGINT)  # wakes it, should it sleep
+    elif error is not None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(type(error)))
+
+
+def raise_kept() -> None:
+    """Raise what a callback of this thread could not."""
+    if _kept:
+        error = _kept.pop(threading.get_ident(), None)
+        if error is not None:
+            raise error
+
+
+class Ufunc:
+    """The ufuncs of one direction of a block.
 
     Parameters
     ----------
     name : str
-        The dotted name under which the ufunc can be imported: pickle and Dask find it by that.
+        The dotted name under which `public` can be imported: pickle and Dask find it by that.
+    dtypes : tuple of str
+        Of the loops.
+    publish : callable
+        Called with `exact`, whenever that is made.
+
+    Attributes
+    ----------
+    public : numpy.ufunc
+        With a loop for every dtype.
+    exact : numpy.ufunc or None
+        With the compiled loops alone; None where there are none.
     """
-    inputs, outputs = len(direction.inputs) + len(block.parameters), len(direction.outputs)
-    loops = [_Loop(block, direction, np.dtype(char)) for char in _chars(dtypes, inputs)]
-    table = (ctypes.c_void_p * len(loops))(*[_first_call_address] * len(loops))
-    for row, loop in enumerate(loops):
-        loop.install = functools.partial(table.__setitem__, row)
-    plans = (ctypes.c_void_p * len(loops))(*[loop.address for loop in loops])
-    types = ctypes.create_string_buffer(bytes(number for loop in loops for number in loop.types))
-    doc = f"The ufunc behind ``{block.name}``: {direction.name.replace('_', ' ')}."
-    arguments: tuple[Any, ...] = (
-        ctypes.addressof(table), ctypes.addressof(plans), types, len(loops), inputs, outputs, -1,
-        name.encode(), doc.encode(), 0,
-    )  # fmt: skip
-    constructor = _from_func_and_data
-    if "mask" in (*direction.inputs, *direction.outputs):
-        constructor, arguments = _from_func_and_data_and_signature, (*arguments, _signature(block, direction))
-    _immortal.append((table, plans, arguments))
-    _awaiting_bfloat16.append((functools.partial(constructor, *arguments), block, direction, publish))
-    if _dtypes.bfloat16() is None:
-        publish(constructor(*arguments))
-    register_bfloat16()
+
+    def __init__(
+        self,
+        block: Block,
+        direction: Direction,
+        name: str,
+        dtypes: tuple[str, ...],
+        publish: Callable[[np.ufunc], None],
+    ) -> None:
+        self.block, self.direction, self.name, self.publish = block, direction, name, publish
+        self.loops: dict[str, _Loop] = {}
+        # The order decides which loop takes operands of two dtypes: the first that holds both. Two C types can be one
+        # dtype, as long and long long are on Linux.
+        chars = [char for char in "bBhHiIlLqQefd" if np.dtype(char).name in dtypes]
+        for char in chars:
+            self._add(np.dtype(char))
+        self.table = (ctypes.c_void_p * len(chars))(*[_first_call_address] * len(chars))
+        self.rows: dict[str, list[int]] = {np.dtype(char).name: [] for char in chars}
+        for row, char in enumerate(chars):
+            self.rows[np.dtype(char).name].append(row)
+        self.public = self._make(chars, self.table)
+        if hasattr(self.public, "__dict__"):  # from NumPy 2.4 on; before, pickle searches all modules for the name
+            self.public.__module__ = block.module
+        self.exact: np.ufunc | None = None
+        _awaiting_bfloat16.append(self)
+        register_bfloat16()
+
+    def _add(self, dtype: np.dtype[Any]) -> None:
+        if dtype.name not in self.loops:
+            loop = self.loops[dtype.name] = _Loop(self.block, self.direction, dtype)
+            _owners[loop.address] = self
+
+    def _make(self, chars: list[str], table: Any) -> np.ufunc:
+        loops = [self.loops[np.dtype(char).name] for char in chars]
+        plans = (ctypes.c_void_p * len(loops))(*[loop.address for loop in loops])
+        numbers = [number for char, loop in zip(chars, loops, strict=True) for number in loop.types(np.dtype(char).num)]
+        types = ctypes.create_string_buffer(bytes(numbers))
+        inputs, outputs = len(self.direction.inputs) + len(self.block.parameters), len(self.direction.outputs)
+        doc = f"The ufunc behind ``{self.block.name}``: {self.direction.name.replace('_', ' ')}."
+        arguments: tuple[Any, ...] = (
+            ctypes.addressof(table), ctypes.addressof(plans), types, len(loops), inputs, outputs, -1,
+            self.name.encode(), doc.encode(), 0,
+        )  # fmt: skip
+        constructor = _from_func_and_data
+        if "mask" in (*self.direction.inputs, *self.direction.outputs):
+            constructor = _from_func_and_data_and_signature
+            arguments += (_signature(self.block, self.direction),)
+        _immortal.append((table, plans, arguments))
+        ufunc: np.ufunc = constructor(*arguments)
+        return ufunc
+
+    def prepare(self, dtype: np.dtype[Any]) -> None:
+        """Compile the loop of `dtype`, unless that was done or cannot be."""
+        loop = self.loops[dtype.name]
+        if not loop.wants_compiling():
+            return
+        with _compiling:
+            if loop.wants_compiling():
+                try:
+                    loop.compile()
+                finally:
+                    if loop.compiled:
+                        self._install(loop)
+
+    def _install(self, loop: _Loop) -> None:
+        """Put the compiled loop in the place of `_first_call`, and make `exact` with it."""
+        address = ctypes.cast(loop.compiled, ctypes.c_void_p).value or 0
+        for row in self.rows.get(loop.dtype.name, []):
+            self.table[row] = address
+        if loop.dtype.name not in self.rows:
+            _register(self.public, loop, address)
+        compiled = {name for name, loop in self.loops.items() if loop.compiled}
+        chars = [char for char in "bBhHiIlLqQefd" if np.dtype(char).name in compiled]
+        exact = self._make(chars, (ctypes.c_void_p * len(chars))(*[address] * len(chars)))
+        for name in compiled - set(self.rows):
+            _register(exact, self.loops[name], address)
+        self.exact = exact
+        self.publish(exact)
+
+    def add_bfloat16(self, dtype: np.dtype[Any]) -> None:
+        """Add the loop of a dtype that is not NumPy's own."""
+        self._add(dtype)
+        _register(self.public, self.loops[dtype.name], _first_call_address)
 
 
 def _signature(block: Block, direction: Direction) -> bytes:
@@ -221,39 +315,27 @@ def _signature(block: Block, direction: Direction) -> bytes:
     return "->".join(map(",".join, dimensions)).encode()
 
 
-# NumPy keeps pointers into these, and a ufunc may outlive this module at exit.
-_immortal: list[Any] = []
-for _kept in (_immortal, _loops, _first_call):
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(_kept))
+def _register(ufunc: np.ufunc, loop: _Loop, address: int) -> None:
+    """Register a loop of a dtype that is not NumPy's own; doing it again replaces the address."""
+    numbers = loop.types(loop.dtype.num)
+    if _register_loop_for_type(ufunc, loop.dtype.num, address, (ctypes.c_int * len(numbers))(*numbers), loop.address):
+        raise TypeError(f"NumPy refused a {loop.dtype} loop for {ufunc.__name__}")
 
-_awaiting_bfloat16: list[tuple[Callable[[], np.ufunc], Block, Direction, Callable[[np.ufunc], None]]] = []
-_lock = threading.Lock()
+
+# NumPy keeps pointers into these, and a ufunc may outlive this module at exit.
+_owners: dict[int, Ufunc] = {}
+_immortal: list[Any] = []
+for _thing in (_immortal, _loops, _owners, _first_call):
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(_thing))
+
+_awaiting_bfloat16: list[Ufunc] = []
 
 
 def register_bfloat16() -> None:
     """Give every ufunc its bfloat16 loop, once ml_dtypes has brought the dtype to NumPy."""
-    dtype = _dtypes.bfloat16()
-    with _lock:
-        while dtype is not None and _awaiting_bfloat16:
-            make, block, direction, publish = _awaiting_bfloat16.pop()
-            ufunc, loop = make(), _Loop(block, direction, dtype)
-            loop.install = functools.partial(_register, ufunc, loop)
-            loop.install(_first_call_address)
-            publish(ufunc)
-
-
-def _register(ufunc: np.ufunc, loop: _Loop, address: int) -> None:
-    """Register a loop of a dtype that is not NumPy's own; doing it again replaces the address."""
-    types = (ctypes.c_int * len(loop.types))(*loop.types)
-    if _register_loop_for_type(ufunc, loop.dtype.num, address, types, loop.address) < 0:
-        raise TypeError(f"NumPy refused a {loop.dtype} loop for {ufunc.__name__}")
-
-
-def _chars(dtypes: tuple[str, ...], operands: int) -> str:
-    """List the C types behind `dtypes`; two of them can be one dtype, as long and long long are on Linux.
-
-    The order decides which loop takes operands of two dtypes: the first that holds both. With one operand it decides
-    nothing, and float32 stands first, because NumPy searches from the front at each call: 15 ns of 350.
-    """
-    order = "fdebBhHiIlLqQ" if operands == 1 and "int8" in dtypes else "bBhHiIlLqQefd"
-    return "".join(char for char in order if np.dtype(char).name in dtypes)
+    dtype = _dtypes.bfloat16() if _awaiting_bfloat16 else None
+    if dtype is not None:
+        with _compiling:
+            while _awaiting_bfloat16:
+                _awaiting_bfloat16[-1].add_bfloat16(dtype)
+                _awaiting_bfloat16.pop()

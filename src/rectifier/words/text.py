@@ -19,11 +19,12 @@ class FormulaError(TypeError):
 class Expression:
     """A piece of a formula; `strength` is how tightly its outermost operator binds."""
 
-    __slots__ = ("strength", "text")
+    __slots__ = ("condition", "strength", "text")
 
-    def __init__(self, text: str, strength: int = 9) -> None:
+    def __init__(self, text: str, strength: int = 9, condition: bool = False) -> None:
         self.text = text
         self.strength = strength
+        self.condition = condition
 
     def __str__(self) -> str:
         return self.text
@@ -39,9 +40,12 @@ class Expression:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _operand(value: Any) -> Expression:
-    if isinstance(value, Expression):
+def _operand(value: Any, condition: bool = False) -> Expression:
+    if isinstance(value, Expression) and value.condition == condition:
         return value
+    if isinstance(value, Expression):
+        wanted = "a condition, such as x > T(0)" if condition else "a number"
+        raise FormulaError(f"{value} stands where a formula needs {wanted}")
     raise FormulaError(f"bare {value!r}: write T({value!r}), so that the number has the type of x")
 
 
@@ -50,7 +54,7 @@ def _binary(symbol: str, strength: int) -> tuple[Any, Any]:
         left, right = _operand(left), _operand(right)
         first = left.text if left.strength >= strength else f"({left})"
         second = right.text if right.strength > strength else f"({right})"
-        return Expression(f"{first} {symbol} {second}", strength)
+        return Expression(f"{first} {symbol} {second}", strength, condition=strength == 1)
 
     return write, lambda right, left: write(left, right)
 
@@ -63,7 +67,7 @@ for _name, _symbol, _strength in (
     setattr(Expression, f"__r{_name}__", _reflected)
 for _name, _symbol in (("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">="), ("eq", "=="), ("ne", "!=")):
     setattr(Expression, f"__{_name}__", _binary(_symbol, 1)[0])
-setattr(Expression, "__neg__", lambda x: Expression(f"-{x.text if x.strength >= 4 else f'({x})'}", 4))
+setattr(Expression, "__neg__", lambda x: Expression(f"-{_operand(x).text if x.strength >= 4 else f'({x})'}", 4))
 
 
 def _literal(number: Any) -> Expression:
@@ -73,7 +77,7 @@ def _literal(number: Any) -> Expression:
 
 
 def _where(condition: Any, x: Any, y: Any) -> Expression:
-    return Expression(f"where({_operand(condition)}, {_operand(x)}, {_operand(y)})")
+    return Expression(f"where({_operand(condition, True)}, {_operand(x)}, {_operand(y)})")
 
 
 def describe(formula: Any) -> str:
@@ -93,7 +97,7 @@ def describe(formula: Any) -> str:
     try:
         result = meaning(*map(Expression, arguments))
         parts = result if isinstance(result, tuple) else (result,)
-        return ", ".join(str(_operand(part)) for part in parts)
+        return ", ".join(str(_operand(part, getattr(part, "condition", False))) for part in parts)
     except FormulaError as error:
         raise FormulaError(f"{where}: {error}") from None
     except NameError as error:
