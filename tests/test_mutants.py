@@ -14,12 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FAST = [
-    "test_contract.py",
-    "test_masks.py",
-    "test_layouts.py",
-    "test_dtypes.py",
-    "test_exhaustive.py",
-    "test_engines.py",
+    f"test_{name}.py"
+    for name in ("contract", "masks", "arguments", "layouts", "dtypes", "exhaustive", "protocols", "engines")
 ]
 
 # file: (what stands there, what the mutant says, test files if not all)

@@ -80,6 +80,7 @@ def function(block: Block) -> str:
         f"Where the derivative does not exist: {kinks}." if kinks else "",
         _accuracy(block),
         "``.ufunc`` is the same as a NumPy ufunc, with ``where=``, ``casting=`` and ``at``.",
+        "For bfloat16, import ml_dtypes before ``.ufunc`` itself is called.",
     ]
     return _join(
         summary,

@@ -1,6 +1,7 @@
 """Truth, and whether an activation function tells it: for the functions here and for those of your own.
 
-Truth comes from the block's `exact`, evaluated by mpmath; nothing here uses a formula or a kernel.
+Truth comes from the block's `exact`, evaluated by mpmath; nothing here uses a formula or a kernel. It needs mpmath, and
+ml_dtypes for bfloat16.
 """
 
 from __future__ import annotations
