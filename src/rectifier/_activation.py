@@ -8,10 +8,9 @@ of another shape) goes to `_calls`, which prepares it or says what is wrong with
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
-from functools import partial
-from types import FunctionType
+from functools import cache, partial
+from types import CodeType, FunctionType
 from typing import Any, Protocol, cast, overload
 
 import numpy as np
@@ -198,7 +197,7 @@ def _incomplete(name: str, *arguments: Any, **keywords: Any) -> Any:
 # Plain functions with the block's parameters as real keywords cannot be had but from text. `out` is the
 # second argument, as in NumPy's ufuncs: keyword-only, it would cost 40 ns a call.
 _ONE_ARRAY = """
-def call_one(x, out=None{keywords}):
+def call_array(x, out=None{keywords}):
     try:
         if type(x) is ndarray:
             if out is None:
@@ -210,7 +209,7 @@ def call_one(x, out=None{keywords}):
     return call((x,), out, ({values}))
 """
 _BACKWARD = """
-def call_backward(dy, x=None, out=None, *, y=None, mask=None{more_keywords}):
+def call_array(dy, x=None, out=None, *, y=None, mask=None{more_keywords}):
     try:
         if y is None and mask is None and type(x) is type(dy) is ndarray:
             if out is None:
@@ -222,7 +221,7 @@ def call_backward(dy, x=None, out=None, *, y=None, mask=None{more_keywords}):
     return call(dy, x, out, y, mask, ({values}))
 """
 _PREPARED = """
-def call_prepared(x, out=None{keywords}):
+def call_array(x, out=None{keywords}):
     return call(x, out, ({values}))
 """
 
@@ -230,6 +229,11 @@ def call_prepared(x, out=None{keywords}):
 def _no_loop_yet(*operands: Any, **keywords: Any) -> Any:
     """Be `exact` before its first loop is compiled."""
     raise TypeError
+
+
+@cache  # compiling a template takes 0.1 ms, and functions with the same parameters share theirs
+def _compiled(template: str) -> CodeType:
+    return compile(template, f"<a template of {__name__}>", "exec")
 
 
 def _define(
@@ -243,8 +247,8 @@ def _define(
         values="".join(f"{parameter}, " for parameter in parameters),
     )
     namespace.update(ndarray=np.ndarray, number=_arguments.number, exact=_no_loop_yet)
-    exec(compile(text, f"<{name}, from {__name__}>", "exec"), namespace)
-    function: Any = namespace.pop(re.findall(r"def (\w+)", text)[0])
+    exec(_compiled(text), namespace)
+    function: Any = namespace.pop("call_array")
     function.__name__, function.__qualname__ = name.rpartition(".")[2], name
     function.__module__, function.__doc__ = module, doc
     function.__kwdefaults__ = {**(function.__kwdefaults__ or {}), **parameters}

@@ -30,6 +30,11 @@ from .interpreter import LOOP, interpret
 
 ENGINES = ("numba", "numpy")
 
+# The order decides which loop takes operands of two dtypes: the first that holds both. Two C types can be one dtype, as
+# long and long long are on Linux.
+_C_TYPES = [(np.dtype(char).name, np.dtype(char)) for char in "bBhHiIlLqQefd"]
+_UINT8 = np.dtype(np.uint8).num
+
 
 def _api(entry: int, result: Any, *arguments: Any) -> Any:
     """Take a function from NumPy's table; `__ufunc_api.h` numbers the entries, which is part of its ABI."""
@@ -92,8 +97,10 @@ class _Loop:
 
     def types(self, number: int) -> list[int]:
         """Give NumPy's number of each operand's dtype, where `number` is that of this loop's."""
-        mask = self.plan[plan.MASK]
-        return [np.dtype(np.uint8).num if k == mask else number for k in range(self.plan[plan.COUNT])]
+        numbers = [number] * self.plan[plan.COUNT]
+        if self.plan[plan.MASK] >= 0:
+            numbers[self.plan[plan.MASK]] = _UINT8
+        return numbers
 
     def wants_compiling(self) -> bool:
         """Say whether nobody has tried yet."""
@@ -232,31 +239,28 @@ class Ufunc:
     ) -> None:
         self.block, self.direction, self.name, self.publish = block, direction, name, publish
         self.loops: dict[str, _Loop] = {}
-        # The order decides which loop takes operands of two dtypes: the first that holds both. Two C types can be one
-        # dtype, as long and long long are on Linux.
-        chars = [char for char in "bBhHiIlLqQefd" if np.dtype(char).name in dtypes]
-        for char in chars:
-            self._add(np.dtype(char))
-        self.table = (ctypes.c_void_p * len(chars))(*[_first_call_address] * len(chars))
-        self.rows: dict[str, list[int]] = {np.dtype(char).name: [] for char in chars}
-        for row, char in enumerate(chars):
-            self.rows[np.dtype(char).name].append(row)
-        self.public = self._make(chars, self.table)
+        self.rows: dict[str, list[int]] = {}
+        kinds = [(name, dtype) for name, dtype in _C_TYPES if name in dtypes]
+        for row, (name, dtype) in enumerate(kinds):
+            self._add(name, dtype)
+            self.rows.setdefault(name, []).append(row)
+        self.table = (ctypes.c_void_p * len(kinds))(*[_first_call_address] * len(kinds))
+        self.public = self._make(kinds, self.table)
         if hasattr(self.public, "__dict__"):  # from NumPy 2.4 on; before, pickle searches all modules for the name
             self.public.__module__ = block.module
         self.exact: np.ufunc | None = None
         _awaiting_bfloat16.append(self)
         register_bfloat16()
 
-    def _add(self, dtype: np.dtype[Any]) -> None:
-        if dtype.name not in self.loops:
-            loop = self.loops[dtype.name] = _Loop(self.block, self.direction, dtype)
+    def _add(self, name: str, dtype: np.dtype[Any]) -> None:
+        if name not in self.loops:
+            loop = self.loops[name] = _Loop(self.block, self.direction, dtype)
             _owners[loop.address] = self
 
-    def _make(self, chars: list[str], table: Any) -> np.ufunc:
-        loops = [self.loops[np.dtype(char).name] for char in chars]
+    def _make(self, kinds: list[tuple[str, np.dtype[Any]]], table: Any) -> np.ufunc:
+        loops = [self.loops[name] for name, _ in kinds]
         plans = (ctypes.c_void_p * len(loops))(*[loop.address for loop in loops])
-        numbers = [number for char, loop in zip(chars, loops, strict=True) for number in loop.types(np.dtype(char).num)]
+        numbers = [number for (_, dtype), loop in zip(kinds, loops, strict=True) for number in loop.types(dtype.num)]
         types = ctypes.create_string_buffer(bytes(numbers))
         inputs, outputs = len(self.direction.inputs) + len(self.block.parameters), len(self.direction.outputs)
         doc = f"The ufunc behind ``{self.block.name}``: {self.direction.name.replace('_', ' ')}."
@@ -293,8 +297,8 @@ class Ufunc:
         if loop.dtype.name not in self.rows:
             _register(self.public, loop, address)
         compiled = {name for name, loop in self.loops.items() if loop.compiled}
-        chars = [char for char in "bBhHiIlLqQefd" if np.dtype(char).name in compiled]
-        exact = self._make(chars, (ctypes.c_void_p * len(chars))(*[address] * len(chars)))
+        kinds = [(name, dtype) for name, dtype in _C_TYPES if name in compiled]
+        exact = self._make(kinds, (ctypes.c_void_p * len(kinds))(*[address] * len(kinds)))
         for name in compiled - set(self.rows):
             _register(exact, self.loops[name], address)
         self.exact = exact
@@ -302,8 +306,8 @@ class Ufunc:
 
     def add_bfloat16(self, dtype: np.dtype[Any]) -> None:
         """Add the loop of a dtype that is not NumPy's own."""
-        self._add(dtype)
-        _register(self.public, self.loops[dtype.name], _first_call_address)
+        self._add("bfloat16", dtype)
+        _register(self.public, self.loops["bfloat16"], _first_call_address)
 
 
 def _signature(block: Block, direction: Direction) -> bytes:
