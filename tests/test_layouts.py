@@ -251,6 +251,23 @@ def test_overlap_gives_what_a_copy_would(activation, shift):
         assert_same(call, expected)
 
 
+def test_overlap_of_strided_arrays_gives_what_a_copy_would(activation):
+    room = numbers(300 * 701, np.dtype("f4")).reshape(300, 701)
+    for source, target in (
+        (np.s_[:, :-1], np.s_[:, 1:]),
+        (np.s_[:, 1:], np.s_[:, :-1]),
+        (np.s_[1:, ::2], np.s_[:-1, ::2]),
+    ):
+        for call in (
+            lambda x, out: activation(x, out=out),
+            lambda x, out: activation.with_mask(x, out=out)[0],
+            lambda x, out: activation.backward(x, mask=activation.with_mask(x)[1], out=out),
+        ):
+            there = room.copy()
+            expected = call(there[source].copy(), None)
+            assert_same(call(there[source], there[target]), expected)
+
+
 def test_slopes_that_overlap_out_are_read_first():
     for package in BACKENDS.values():
         x, slopes = numbers(1000, np.dtype("f4")), np.linspace(0, 1, 1000, dtype="f4")

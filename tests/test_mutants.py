@@ -67,7 +67,8 @@ MUTANTS = {
     "overlap is ignored": (CALLS, "source = source.copy()", "pass"),
     "the NumPy reading packs big-endian": (INTERPRETER, 'chunk.stop - chunk.start), bitorder="little")', 'chunk.stop - chunk.start), bitorder="big")'),
     "the NumPy reading drops a chunk": (INTERPRETER, "range(0, n, step)", "range(0, n, step + 1)"),
-    "results do not feed the next": (DRIVER, "if n > 1 and (steps[last] == 0 or", "if n > 1 and (steps[last] == 1 or"),
+    "results do not feed the next": (DRIVER, "if n > 1 and address(arrays[0])", "if n < 0 and address(arrays[0])"),
+    "nor in the NumPy reading": (INTERPRETER, "step = 1 if fold else CHUNK", "step = CHUNK"),
     "the NumPy reading leaves flags": (INTERPRETER, "np.add(1.0, 1.0)", "pass"),
 }  # fmt: skip
 

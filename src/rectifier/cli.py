@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 if TYPE_CHECKING:
     import typer
 
+    from .bench.report import Change
+    from .bench.runner import Run
     from .demo import Demo
     from .machine import Machine
 
-_EXTRA = ("matplotlib", "rich", "sklearn", "typer")
+_EXTRAS = {"demo": ("matplotlib", "rich", "sklearn", "typer"), "bench": ("matplotlib", "rich", "typer")}
 
 
 def main() -> None:
     """Run the command line, if what it needs is installed."""
-    if any(importlib.util.find_spec(name) is None for name in _EXTRA):
-        print("rectifier: the command line needs more packages: pip install 'rectifier[demo]'", file=sys.stderr)
+    extra = "bench" if sys.argv[1:2] == ["bench"] else "demo"
+    if any(importlib.util.find_spec(name) is None for name in _EXTRAS[extra]):
+        print(f"rectifier: the command line needs more packages: pip install 'rectifier[{extra}]'", file=sys.stderr)
         raise SystemExit(2)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a parent wants it ignored
         signal.signal(signal.SIGINT, _stop)
@@ -67,6 +70,24 @@ def _app() -> "typer.Typer":
         _demo(output, json, quick)
 
     @app.command()
+    def bench(
+        functions: Annotated[list[str] | None, typer.Argument(help="Names of the catalogue; relu if none.")] = None,
+        dtype: Annotated[str, typer.Option(help="float16, bfloat16, float32 or float64.")] = "float32",
+        rival: Annotated[list[str] | None, typer.Option(help="Against this rival only; may be repeated.")] = None,
+        quick: Annotated[bool, typer.Option("--quick", help="Be done in two minutes: three sizes.")] = False,
+        output: Annotated[Path, typer.Option(help="Directory for results.")] = Path("rectifier-bench"),
+        kept: Annotated[Path | None, typer.Option("--from", help="Report a kept run.json; measure nothing.")] = None,
+        readme: Annotated[Path | None, typer.Option(help="Write the table between the markers of this page.")] = None,
+        compare: Annotated[
+            tuple[Path, Path] | None,
+            typer.Option(help="Say what changed beyond noise from one run.json to another; 1 if ours is slower."),
+        ] = None,
+        json: as_json = False,
+    ) -> None:
+        """Measure value, derivative and backward against everybody else who is installed."""
+        _bench(functions or ["relu"], dtype, rival or [], quick, output, kept, readme, compare, json)
+
+    @app.command()
     def info(json: as_json = False) -> None:
         """Say what decides the speed here: versions, processor, caches, threads, engine."""
         _info(json)
@@ -95,6 +116,67 @@ def _demo(output: Path, as_json: bool, quick: bool) -> None:
     _show(result, _render_demo, as_json)
 
 
+def _bench(
+    functions: list[str],
+    dtype: str,
+    names: list[str],
+    quick: bool,
+    output: Path,
+    kept: Path | None,
+    readme: Path | None,
+    compare: tuple[Path, Path] | None,
+    as_json: bool,
+) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from .bench import report, runner
+    from .bench.rivals import RIVALS
+    from .catalogue import CATALOGUE
+    from .demo import require_writable
+
+    try:
+        if compare:
+            old, new = map(runner.load, compare)
+            changes = report.compare(old, new)
+            if not changes:
+                raise ValueError("the two files have no measurement in common")
+            _show([change for change in changes if change.significant], partial(_render_changes, old, new), as_json)
+            raise SystemExit(any(change.significant and change.factor > 1 for change in changes))
+        for given, known, what in (
+            (functions, list(CATALOGUE), "function"),
+            ([dtype], list(runner.DTYPES), "dtype"),
+            (names, [rival.name for rival in RIVALS], "rival"),
+        ):
+            if unknown := [name for name in given if name not in known]:
+                raise ValueError(f"no {what} {', '.join(unknown)}: there are {', '.join(known)}")
+        if dtype == "bfloat16" and importlib.util.find_spec("ml_dtypes") is None:
+            raise ValueError("bfloat16 needs ml_dtypes: pip install ml_dtypes")
+        if readme:
+            report.put_section(readme.read_text(), "")
+        require_writable(output)
+        if kept:
+            result = runner.load(kept)
+        else:
+            with Progress(console=Console(stderr=True)) as progress:
+
+                def start(stage: str, steps: int) -> Callable[[], object]:
+                    return partial(progress.advance, progress.add_task(stage, total=steps))
+
+                rivals = [rival for rival in RIVALS if not names or rival.name in names]
+                result = runner.run(runner.plan(functions, dtype, quick), rivals, quick, start=start)
+        if not result.measurements:
+            raise ValueError(" / ".join(("nothing was measured", *result.skipped)))
+        written = report.write_all(result, output, readme)
+    except OSError as error:
+        print(f"rectifier bench: {error.filename or output}: {error.strerror}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except ValueError as error:
+        print(f"rectifier bench: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    _show(result, partial(_render_bench, written), as_json)
+
+
 def _info(as_json: bool) -> None:
     from .machine import describe
 
@@ -105,7 +187,7 @@ def _show(result: Any, render: Callable[[Any], list[Any]], as_json: bool) -> Non
     from rich.console import Console
 
     if as_json:
-        print(json.dumps(asdict(result), indent=2))
+        print(json.dumps([*map(asdict, result)] if isinstance(result, list) else asdict(result), indent=2))
     else:
         console = Console(highlight=False, markup=False, emoji=False)  # a path or a processor's name is no markup
         for part in render(result):
@@ -145,6 +227,58 @@ def _render_demo(result: "Demo") -> list[Any]:
         *(f"  {path}" for path in result.pictures),
         f"{result.seconds:.0f} s in all.",
     ]
+
+
+def _render_bench(written: list[Path], result: "Run") -> list[Any]:
+    from .bench import report
+
+    lost = [report.BEHIND[m.verdict] for m in (result.at(point)[0] for point in result.points())]
+    parts: list[Any] = [
+        _grid("Ours against the fastest rival", report.HEADER, report.rows(result), lost),
+        _grid("Rival by rival", report.SUMMARY_HEADER, report.summary(result)),
+    ]
+    if result.first_use:
+        parts.append(_grid("First use", report.FIRST_HEADER, report.first_rows(result)))
+    return [
+        *parts,
+        *report.notes(result),
+        *(f"Not measured: {line}" for line in result.skipped),
+        "",
+        *map(str, written),
+        f"{result.seconds:.0f} s in all.",
+    ]
+
+
+def _render_changes(old: "Run", new: "Run", changes: list["Change"]) -> list[Any]:
+    from .bench import report, runner
+
+    body = [
+        (
+            runner.describe_point(c.point),
+            f"{c.factor:.2f}x {'slower' if c.factor > 1 else 'faster'}",
+            str(c.pairs),
+            f"{c.p:.1g}",
+        )
+        for c in changes
+    ]
+    colors = ["red" if c.factor > 1 else "green" for c in changes]
+    compared = len({m.point for m in old.measurements} & {m.point for m in new.measurements})
+    verdict = f"{len(changes) or 'No'} change{'' if len(changes) == 1 else 's'} beyond noise at {compared} points."
+    table = [_grid("Ours, old to new", ("point", "time", "rivals", "p"), body, colors)] if changes else []
+    return [*table, verdict, *report.differences(old, new)]
+
+
+def _grid(title: str, header: Any, body: Any, colors: Any = None) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column, name in enumerate(header):
+        table.add_column(name, justify="right" if column else "left", no_wrap=True)
+    for row, color in zip(body, colors or [""] * len(body), strict=True):
+        table.add_row(*(Text(cell, color) for cell in row))
+    return table
 
 
 def _render_info(machine: "Machine") -> list[Any]:

@@ -316,7 +316,7 @@ def _elementwise_loop(arrays, dims, steps, data):
         else:
             contiguous &= steps[k] == plan[SIZE + k]
     saved = enter_default_floating_point()
-    if n > 1 and (steps[last] == 0 or address(arrays[0]) + steps[0] == address(arrays[last])):
+    if n > 1 and address(arrays[0]) + steps[0] == address(arrays[last]):
         _fold(plan, arrays, steps, n)
     elif n == 1 or (n > 1 and contiguous and (one_number_each or arrays_of_them)):
         call_kernel(plan[KERNEL], arrays, n, n == 1 or one_number_each)

@@ -51,7 +51,7 @@ def interpret(block: Block, direction: Direction, dtype: np.dtype[Any], arrays: 
             else:
                 operands.append(_view(arrays[k], n, steps[k], dtype))
         # In reduce and accumulate each result is an operand of the next.
-        fold = not has_mask and n > 1 and (steps[last] == 0 or arrays[0] + steps[0] == arrays[last])
+        fold = not has_mask and n > 1 and arrays[0] + steps[0] == arrays[last]
         step = 1 if fold else CHUNK
         with np.errstate(all="ignore"):
             for start in range(0, n, step):

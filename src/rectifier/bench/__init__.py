@@ -1,0 +1,1 @@
+"""``rectifier bench``: every function against everybody who offers it, measured so that it can be believed."""

@@ -1,0 +1,540 @@
+"""Who is measured against, and how each is called: in every documented way that may be its fastest.
+
+A rival turns a `Case` into calls that do the same work; the runner measures the quickest of them. What a
+rival does not offer (JAX has no ``out=``) is no call and no row.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+OUR_FIRST = "from rectifier import relu; import numpy as np; relu(np.ones(1000, 'f'))"
+# The recipe's own options: fast maths leaves NaN and infinities undefined. Our code never uses it.
+NUMBA_OPTIONS: dict[str, Any] = {"cache": False, "fastmath": True}
+
+
+@dataclass(frozen=True)
+class Case:
+    """The work of one point.
+
+    Attributes
+    ----------
+    function, direction, form : str
+        A name of the catalogue; value, derivative, backward or backward_from_mask; default, out, in_place or slice.
+    dy, x, y : ndarray
+        The gradient from above, the input and its value.
+    out : ndarray or None
+        Where the result has to go: x itself in place, None for an array of its own.
+    slope : numpy scalar
+        Of `leaky_relu`, in the dtype of x.
+    """
+
+    function: str
+    direction: str
+    form: str
+    dy: Any
+    x: Any
+    y: Any
+    out: Any
+    slope: Any
+
+    @property
+    def into(self) -> dict[str, Any]:
+        """The keyword argument ``out``, if there is one."""
+        return {} if self.out is None else {"out": self.out}
+
+
+@dataclass(frozen=True)
+class Call:
+    """``function(*arguments, **keywords)``, and what follows it: a result that is awaited."""
+
+    text: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any] = field(default_factory=dict)
+    suffix: str = ""
+    to_numpy: Callable[[Any], Any] = np.asarray
+
+    def statement(self) -> tuple[str, dict[str, Any]]:
+        """Write it out for `timeit`, with the names that it uses."""
+        names = {f"a{k}": argument for k, argument in enumerate(self.arguments)}
+        keywords = [f"{name}={name}" for name in self.keywords]
+        return f"f({', '.join([*names, *keywords])}){self.suffix}", {"f": self.function, **names, **self.keywords}
+
+    def result(self) -> Any:
+        """Compute it once, for NumPy."""
+        return self.to_numpy(self.function(*self.arguments, **self.keywords))
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Somebody who offers the same.
+
+    Attributes
+    ----------
+    name, title : str
+        On the command line, and in a table.
+    package : str
+        What must be installed; its ``__version__`` is reported.
+    calls : callable
+        From a case to the ways in which this rival does it; none where it does not.
+    first : str
+        A program that computes one result: what a short script pays for.
+    note : str
+        What a reader of its figures should know.
+    quick : bool
+        Whether the quick run measures it.
+    """
+
+    name: str
+    title: str
+    package: str
+    calls: Callable[[Case], Iterator[Call]]
+    first: str = ""
+    note: str = ""
+    quick: bool = True
+
+    def missing(self) -> str | None:
+        """Say why it cannot be measured here."""
+        return None if importlib.util.find_spec(self.package) else f"{self.package} is not installed"
+
+
+def ours(case: Case) -> Call:
+    """Give this library's call."""
+    from ..catalogue import CATALOGUE
+
+    f: Any = CATALOGUE[case.function]
+    match case.direction:
+        case "value":
+            return Call("f(x)", f, (case.x,), case.into)
+        case "derivative":
+            return Call("f.derivative(x)", f.derivative, (case.x,), case.into)
+        case "backward":
+            return Call("f.backward(dy, x)", f.backward, (case.dy, case.x), case.into)
+    return Call("f.backward(dy, mask=mask)", f.backward, (case.dy,), {"mask": f.with_mask(case.x)[1], **case.into})
+
+
+def recipe_value(x: Any) -> Any:
+    """Give the recipe's ReLU."""
+    return np.maximum(0.0, x)
+
+
+def recipe_derivative(x: Any) -> Any:
+    """Give the recipe's derivative: float32 whatever x is."""
+    return np.greater(x, 0.0).astype(np.float32)
+
+
+def recipe_backward(dy: Any, x: Any) -> Any:
+    """Multiply by the recipe's derivative, as whoever has only that must."""
+    return dy * np.greater(x, 0.0).astype(np.float32)
+
+
+def _zeros_value(x: Any) -> Any:
+    return np.maximum(np.zeros(x.shape, np.float32), x)
+
+
+def _product_value(x: Any) -> Any:
+    return x * (x > 0)
+
+
+def _leaky_value(x: Any, slope: Any) -> Any:
+    return np.where(x > 0, x, slope * x)
+
+
+def _leaky_derivative(x: Any, slope: Any) -> Any:
+    return np.where(x > 0, np.float32(1), slope)
+
+
+def _leaky_backward(dy: Any, x: Any, slope: Any) -> Any:
+    return dy * np.where(x > 0, np.float32(1), slope)
+
+
+def _backward_into(dy: Any, x: Any, out: Any) -> Any:
+    return np.multiply(dy, np.greater(x, 0.0), out=out)
+
+
+def _in_numpy(case: Case) -> Iterator[Call]:
+    dy, x, out, slope = case.dy, case.x, case.out, case.slope
+    match case.function, case.direction.removesuffix("_from_mask"), out is None:
+        case "relu", "value", True:
+            yield Call("np.maximum(0., x)", recipe_value, (x,))
+        case "relu", "value", False:
+            yield Call("np.maximum(0., x, out=out)", np.maximum, (0.0, x), case.into)
+        case "relu", "derivative", True:
+            yield Call("np.greater(x, 0.).astype(np.float32)", recipe_derivative, (x,))
+        case "relu", "derivative", False:
+            yield Call("np.greater(x, 0., out=out)", np.greater, (x, 0.0), case.into)
+        case "relu", "backward", True:
+            yield Call("dy * np.greater(x, 0.).astype(np.float32)", recipe_backward, (dy, x))
+        case "relu", "backward", False:
+            yield Call("np.multiply(dy, np.greater(x, 0.), out=out)", _backward_into, (dy, x, out))
+        case "leaky_relu", "value", True:
+            yield Call("np.where(x > 0, x, slope * x)", _leaky_value, (x, slope))
+        case "leaky_relu", "derivative", True:
+            yield Call("np.where(x > 0, np.float32(1), slope)", _leaky_derivative, (x, slope))
+        case "leaky_relu", "backward", True:
+            yield Call("dy * np.where(x > 0, np.float32(1), slope)", _leaky_backward, (dy, x, slope))
+
+
+def _in_numpy_with_zeros(case: Case) -> Iterator[Call]:
+    if case.function == "relu" and case.direction == "value" and case.out is None:
+        yield Call("np.maximum(np.zeros(x.shape, np.float32), x)", _zeros_value, (case.x,))
+
+
+@cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    from numba import njit
+
+    compiled: Callable[..., Any] = njit(**NUMBA_OPTIONS)(function)
+    return compiled
+
+
+def _in_numba(case: Case) -> Iterator[Call]:
+    if case.out is None and case.x.dtype.char in "fd":
+        for call in _in_numpy(case):
+            yield Call(f"@njit(fastmath=True): {call.text}", _compiled(call.function), call.arguments)
+
+
+def _as_a_product(case: Case) -> Iterator[Call]:
+    if case.function == "relu" and case.direction == "value" and case.out is None and case.x.dtype.char in "fd":
+        yield Call("@njit(fastmath=True): x * (x > 0)", _compiled(_product_value), (case.x,))
+
+
+def _in_crysx_nn(case: Case) -> Iterator[Call]:
+    from crysx_nn import activation
+
+    if case.function == "relu" and case.out is None and case.x.dtype.char in "fd":
+        match case.direction:
+            case "value":
+                yield Call("activation.ReLU(x)", activation.ReLU, (case.x,))
+            case "derivative":
+                yield Call("activation.ReLU_grad(x)", activation.ReLU_grad, (case.x,))
+
+
+@cache
+def _torch() -> Any:
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_num_interop_threads(1)
+    return torch
+
+
+def _torch_from(x: Any) -> Any:
+    torch = _torch()
+    if x.dtype.name == "bfloat16":  # which NumPy's buffers have no letter for
+        return torch.from_numpy(x.view(np.uint16)).view(torch.bfloat16)
+    return torch.from_numpy(x)
+
+
+def _from_torch(t: Any) -> Any:
+    torch = _torch()
+    return (t.detach().float() if t.dtype == torch.bfloat16 else t.detach()).numpy()
+
+
+@cache
+def _inference_mode() -> Any:
+    """Enter it for the life of this process: the mode ends when its object does."""
+    mode = _torch().inference_mode()
+    mode.__enter__()
+    return mode
+
+
+def _in_torch(case: Case) -> Iterator[Call]:
+    torch = _torch()
+    _inference_mode()
+    aten, functional = torch.ops.aten, torch.nn.functional
+    dy, x, slope = _torch_from(case.dy), _torch_from(case.x), float(case.slope)
+    out = None if case.out is None else _torch_from(case.out)
+    call = partial(Call, to_numpy=_from_torch)
+    if case.direction == "value":
+        offers = {
+            ("relu", "default"): (
+                ("torch.relu(x)", torch.relu, (x,)),
+                ("torch.clamp_min(x, 0)", torch.clamp_min, (x, 0)),
+            ),
+            ("relu", "out"): (("torch.clamp_min(x, 0, out=out)", torch.clamp_min, (x, 0), {"out": out}),),
+            ("relu", "in_place"): (("torch.relu_(x)", torch.relu_, (x,)),),
+            ("leaky_relu", "default"): (("F.leaky_relu(x, slope)", functional.leaky_relu, (x, slope)),),
+            ("leaky_relu", "out"): (("aten.leaky_relu.out", aten.leaky_relu.out, (x, slope), {"out": out}),),
+            ("leaky_relu", "in_place"): (("F.leaky_relu_(x, slope)", functional.leaky_relu_, (x, slope)),),
+        }
+        form = "default" if case.form == "slice" else case.form
+        yield from (call(*offer) for offer in offers.get((case.function, form), ()))
+        return
+    # The operators that autograd calls, without autograd.
+    operators = {
+        "relu": ("threshold_backward(dy, x, 0)", aten.threshold_backward, (0,)),
+        "leaky_relu": ("leaky_relu_backward(dy, x, slope, False)", aten.leaky_relu_backward, (slope, False)),
+    }
+    if case.function not in operators:
+        return
+    text, operator, more = operators[case.function]
+    if case.direction == "derivative":
+        dy, text = torch.ones_like(x), text.replace("dy", "ones")
+        if case.function == "relu" and out is None:
+            yield call("(x > 0).to(x.dtype)", lambda x: (x > 0).to(x.dtype), (x,))
+        elif case.function == "relu":
+            yield call("torch.gt(x, 0, out=out)", torch.gt, (x, 0), {"out": out})
+    if out is None:
+        yield call(f"aten.{text}", operator.default, (dy, x, *more))
+    else:
+        yield call(f"aten.{text}, into grad_input", operator.grad_input, (dy, x, *more), {"grad_input": out})
+
+
+def _in_torch_autograd(case: Case) -> Iterator[Call]:
+    torch = _torch()
+    value = {
+        "relu": torch.relu,
+        "leaky_relu": partial(torch.nn.functional.leaky_relu, negative_slope=float(case.slope)),
+    }
+    if case.direction == "value" or case.out is not None or case.function not in value:
+        return
+    x = _torch_from(case.x).requires_grad_()
+    y = value[case.function](x)
+    dy = torch.ones_like(x) if case.direction == "derivative" else _torch_from(case.dy)
+    yield Call(
+        "torch.autograd.grad(y, x, dy)",
+        torch.autograd.grad,
+        (y, x, dy),
+        {"retain_graph": True},
+        to_numpy=lambda grads: _from_torch(grads[0]),
+    )
+
+
+@cache
+def _jax(dtype: str) -> Any:
+    import jax
+
+    if dtype == "float64":
+        jax.config.update("jax_enable_x64", True)
+    return jax
+
+
+def _in_jax(case: Case) -> Iterator[Call]:
+    jax = _jax(case.x.dtype.name)
+    jnp, nn = jax.numpy, jax.nn
+    value = getattr(nn, case.function, None)
+    if case.out is not None or value is None:
+        return
+    # Whole, and sliced by the compiled function: a slice made outside would be a copy of its own.
+    whole = jnp.asarray(case.x if case.x.base is None else case.x.base)
+    columns = case.x.shape[-1]
+    dy = jnp.asarray(case.dy)
+    call = partial(Call, suffix=".block_until_ready()")
+    match case.direction:
+        case "value":
+            yield call(f"jit(jax.nn.{case.function})(x)", jax.jit(lambda x: value(x[..., :columns])), (whole,))
+        case "derivative":
+            ones = jnp.ones_like
+            yield call("jit of vjp of ones", jax.jit(lambda x: jax.vjp(value, x)[1](ones(x))[0]), (whole,))
+            if case.function == "relu":
+                yield call("jit((x > 0).astype(x.dtype))", jax.jit(lambda x: (x > 0).astype(x.dtype)), (whole,))
+        case _:
+            yield call("jit of vjp", jax.jit(lambda dy, x: jax.vjp(value, x)[1](dy)[0]), (dy, whole))
+            if case.function == "relu":
+                yield call("jit(jnp.where(x > 0, dy, 0))", jax.jit(lambda dy, x: jnp.where(x > 0, dy, 0)), (dy, whole))
+
+
+@cache
+def _tensorflow() -> Any:
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    return tf
+
+
+def _in_tensorflow(case: Case) -> Iterator[Call]:
+    tf = _tensorflow()
+    value = {
+        "relu": ("tf.nn.relu(x)", tf.nn.relu, {}),
+        "leaky_relu": ("tf.nn.leaky_relu(x, slope)", tf.nn.leaky_relu, {"alpha": float(case.slope)}),
+    }
+    gradient = {
+        "relu": (tf.raw_ops.ReluGrad, {}),
+        "leaky_relu": (tf.raw_ops.LeakyReluGrad, {"alpha": float(case.slope)}),
+    }
+    if case.out is not None or case.form == "slice" or case.function not in value:
+        return  # a slice is a copy there
+    x = tf.constant(case.x)
+    if case.direction == "value":
+        text, function, keywords = value[case.function]
+        yield Call(text, function, (x,), keywords)
+        return
+    if case.direction == "derivative" and case.function == "relu":
+        yield Call("tf.cast(x > 0, x.dtype)", lambda x: tf.cast(x > 0, x.dtype), (x,))
+    dy = tf.ones_like(x) if case.direction == "derivative" else tf.constant(case.dy)
+    operator, keywords = gradient[case.function]
+    yield Call(f"tf.raw_ops.{operator.__name__}", operator, (), {"gradients": dy, "features": x, **keywords})
+
+
+def _in_tensorflow_autograd(case: Case) -> Iterator[Call]:
+    tf = _tensorflow()
+    value = {"relu": tf.nn.relu, "leaky_relu": partial(tf.nn.leaky_relu, alpha=float(case.slope))}
+    if case.direction == "value" or case.out is not None or case.function not in value:
+        return
+    x = tf.constant(case.x)
+    dy = tf.ones_like(x) if case.direction == "derivative" else tf.constant(case.dy)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        y = value[case.function](x)
+    yield Call("tape.gradient(y, x, dy)", tape.gradient, (y, x), {"output_gradients": dy})
+
+
+@cache
+def _onnx_session(function: str, direction: str, dtype: str, slope: float) -> Any:
+    import onnx
+    import onnxruntime
+    from onnx import helper
+
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    zero = helper.make_tensor("zero", kind, (), [0])
+    node = helper.make_node
+    nodes = {
+        ("relu", "value"): [node("Relu", ["x"], ["r"])],
+        ("leaky_relu", "value"): [node("LeakyRelu", ["x"], ["r"], alpha=slope)],
+        ("relu", "derivative"): [node("Greater", ["x", "zero"], ["m"]), node("Cast", ["m"], ["r"], to=kind)],
+        ("relu", "backward"): [node("Greater", ["x", "zero"], ["m"]), node("Where", ["m", "dy", "zero"], ["r"])],
+    }.get((function, direction))
+    if nodes is None:
+        return None
+    inputs = ["x", "dy"] if direction == "backward" else ["x"]
+    tensor = partial(helper.make_tensor_value_info, elem_type=kind, shape=[None, None])
+    graph = helper.make_graph(nodes, direction, [tensor(name) for name in inputs], [tensor("r")], [zero])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    onnx.checker.check_model(model)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _in_onnx(case: Case) -> Iterator[Call]:
+    if case.form not in ("default", "out") or case.x.dtype.char not in "efd":
+        return
+    direction = case.direction.removesuffix("_from_mask")
+    session = _onnx_session(case.function, direction, case.x.dtype.name, float(case.slope))
+    if session is None:
+        return
+    from onnxruntime import OrtValue
+
+    arrays = {"x": case.x, "dy": case.dy} if direction == "backward" else {"x": case.x}
+    values = {name: OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
+    if case.form == "default":
+        yield Call("session.run(None, {x})", session.run, (None, arrays), to_numpy=lambda results: results[0])
+        yield Call(
+            "session.run_with_ort_values([r], {x})",
+            session.run_with_ort_values,
+            (["r"], values),
+            to_numpy=lambda results: results[0].numpy(),
+        )
+    else:
+        result = OrtValue.ortvalue_from_shape_and_type(case.x.shape, case.x.dtype.type)
+        binding = session.io_binding()
+        for name, value in values.items():
+            binding.bind_ortvalue_input(name, value)
+        binding.bind_ortvalue_output("r", result)
+        yield Call(
+            "session.run_with_iobinding", session.run_with_iobinding, (binding,), to_numpy=lambda _: result.numpy()
+        )
+
+
+def _in_numexpr(case: Case) -> Iterator[Call]:
+    import numexpr
+
+    numexpr.set_num_threads(1)
+    text = {
+        ("relu", "value"): "where(x > zero, x, zero)",
+        ("relu", "derivative"): "where(x > zero, one, zero)",
+        ("relu", "backward"): "where(x > zero, dy, zero)",
+        ("leaky_relu", "value"): "where(x > zero, x, slope * x)",
+        ("leaky_relu", "derivative"): "where(x > zero, one, slope)",
+        ("leaky_relu", "backward"): "where(x > zero, dy, slope * dy)",
+    }.get((case.function, case.direction.removesuffix("_from_mask")))
+    if text is None or case.x.dtype.char not in "fd":
+        return
+    T = case.x.dtype.type
+    names = {"x": case.x, "dy": case.dy, "slope": case.slope, "zero": T(0), "one": T(1)}
+    names = {name: value for name, value in names.items() if name in text}
+    numexpr.validate(text, names, **case.into)
+    yield Call(f"re_evaluate of {text}", numexpr.re_evaluate, (names,))
+    if case.out is not None:
+        yield Call(text, numexpr.evaluate, (text, names), case.into)
+
+
+def _in_thinc(case: Case) -> Iterator[Call]:
+    from thinc.api import NumpyOps
+
+    ops, direction = NumpyOps(), case.direction.removesuffix("_from_mask")
+    if case.function != "relu" or case.x.dtype.char not in "fd" or case.form == "out":
+        return
+    if direction == "value":
+        yield Call("NumpyOps().relu(X)", ops.relu, (case.x,), {"inplace": True} if case.form == "in_place" else {})
+    elif direction == "backward":
+        yield Call("NumpyOps().backprop_relu(dY, Y)", ops.backprop_relu, (case.dy, case.y))
+
+
+_FUSED = "its backward pass is one operator of its own; the autograd way is a row of its own"
+RIVALS = (
+    Rival("numpy", "NumPy recipe", "numpy", _in_numpy, "import numpy as np; np.maximum(0., np.ones(1000, 'f'))"),
+    Rival("numpy-zeros", "NumPy zeros", "numpy", _in_numpy_with_zeros, note="the recipe's form without broadcasting"),
+    Rival(
+        "numba",
+        "Numba recipe",
+        "numba",
+        _in_numba,
+        "import numba, numpy as np; numba.njit(fastmath=True)(lambda x: np.maximum(0., x))(np.ones(1000, 'f'))",
+        "fastmath: NaN and infinities are undefined; its value comes back as float64",
+    ),
+    Rival("product", "Numba x*(x>0)", "numba", _as_a_product, note="crysx_nn's current form; NaN at -inf"),
+    Rival("crysx_nn", "crysx_nn", "crysx_nn", _in_crysx_nn),
+    Rival(
+        "torch",
+        "PyTorch",
+        "torch",
+        _in_torch,
+        "import torch; torch.relu(torch.ones(1000))",
+        "inference mode; " + _FUSED,
+    ),
+    Rival(
+        "torch-autograd",
+        "torch autograd",
+        "torch",
+        _in_torch_autograd,
+        note="backward pass alone, graph retained",
+        quick=False,
+    ),
+    Rival(
+        "tensorflow",
+        "TensorFlow",
+        "tensorflow",
+        _in_tensorflow,
+        "import tensorflow as tf; tf.nn.relu(tf.ones(1000))",
+        "eager; " + _FUSED,
+    ),
+    Rival("tensorflow-tape", "TF tape", "tensorflow", _in_tensorflow_autograd, note="backward pass alone", quick=False),
+    Rival("jax", "JAX", "jax", _in_jax, "import jax; jax.jit(jax.nn.relu)(jax.numpy.ones(1000)).block_until_ready()"),
+    Rival("onnxruntime", "ONNX Runtime", "onnxruntime", _in_onnx, note="memory of results is reused; no spinning"),
+    Rival(
+        "numexpr",
+        "numexpr",
+        "numexpr",
+        _in_numexpr,
+        "import numexpr, numpy as np; x = np.ones(1000, 'f'); numexpr.evaluate('where(x > 0, x, 0)')",
+    ),
+    Rival(
+        "thinc",
+        "Thinc",
+        "thinc",
+        _in_thinc,
+        "import numpy as np; from thinc.api import NumpyOps; NumpyOps().relu(np.ones((10, 100), 'f'))",
+        "float32 and float64; backward from y",
+    ),
+)
