@@ -12,10 +12,9 @@ and that a ufunc reads its table of loops at each call (NumPy 2.0 to 2.5).
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import os
-import signal
-import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -124,6 +123,8 @@ class _Loop:
             except BaseException as error:
                 outcome.append(error)
 
+        import threading
+
         raised: BaseException | None = None
         try:
             thread = threading.Thread(target=work)
@@ -160,7 +161,7 @@ class _Loop:
 _loops: dict[int, _Loop] = {}
 
 # Numba's lock, held by another thread at a fork, would never be released in the child.
-_compiling = threading.RLock()
+_compiling = _thread.RLock()  # not from threading, which takes 1.3 ms to import and is needed at the first call
 os.register_at_fork(before=_compiling.acquire, after_in_parent=_compiling.release, after_in_child=_compiling.release)
 
 
@@ -188,12 +189,17 @@ _kept: dict[int, BaseException] = {}
 
 def _keep(error: BaseException) -> None:
     """Keep an exception for `raise_kept`; where nobody calls that, in a bare ufunc call, raise it soon after."""
+    import threading
+
     thread = threading.get_ident()
     _kept[thread] = error
     threading.Timer(0.05, _raise_in, (thread,)).start()
 
 
 def _raise_in(thread: int) -> None:
+    import signal
+    import threading
+
     error = _kept.pop(thread, None)
     if isinstance(error, KeyboardInterrupt) and thread == threading.main_thread().ident:
         signal.pthread_kill(thread, signal.SIGINT)  # wakes it, should it sleep
@@ -204,7 +210,7 @@ def _raise_in(thread: int) -> None:
 def raise_kept() -> None:
     """Raise what a callback of this thread could not."""
     if _kept:
-        error = _kept.pop(threading.get_ident(), None)
+        error = _kept.pop(_thread.get_ident(), None)
         if error is not None:
             raise error
 
