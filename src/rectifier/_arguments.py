@@ -60,24 +60,26 @@ def resolve(ufunc: np.ufunc, operands: list[Any], parameters: int) -> np.dtype[A
 
     Python numbers adapt to the arrays. NumPy would make float32 of bfloat16 for them; here they adapt to any float.
     """
-    strong: Any = None
-    for array in operands:
-        if isinstance(array, np.ndarray):
-            strong = strong or array.dtype
-        elif is_foreign(array):
-            strong = strong or np.result_type(*_foreign_dtypes(array))
+    own = [_own_dtype(array) for array in operands]
+    strong: Any = next((dtype for dtype in own if dtype is not None), None)
     kinds: list[Any] = []
-    for array in operands:
-        if isinstance(array, np.ndarray):
-            kinds.append(array.dtype)
-        elif is_foreign(array):
-            kinds.append(np.result_type(*_foreign_dtypes(array)))
+    for array, dtype in zip(operands, own, strict=True):
+        if dtype is not None:
+            kinds.append(dtype)
         elif strong is None:
             kinds.append(np.asarray(array).dtype)
         else:
             kinds.append(float if type(array) is float and strong.kind in "iu" else strong)
-    dtype: np.dtype[Any] = ufunc.resolve_dtypes((*kinds, *[strong or kinds[0]] * parameters, *[None] * ufunc.nout))[0]
-    return dtype
+    extra = [kinds[0] if strong is None else strong] * parameters
+    result: np.dtype[Any] = ufunc.resolve_dtypes((*kinds, *extra, *[None] * ufunc.nout))[0]
+    return result
+
+
+def _own_dtype(array: Any) -> Any:
+    """Give the dtype of an array; None for a Python number, which adapts."""
+    if isinstance(array, np.ndarray):
+        return array.dtype
+    return np.result_type(*_foreign_dtypes(array)) if is_foreign(array) else None
 
 
 def cast(array: Any, dtype: Any) -> Any:
