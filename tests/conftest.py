@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from types import ModuleType
 
 import numpy as np
@@ -14,6 +17,11 @@ import pytest
 import rectifier
 from rectifier.catalogue import CATALOGUE
 from rectifier.testing import dtype_of
+
+# What one test compiles the others find, and no test finds what was there before.
+if "RECTIFIER_TEST_STORE" not in os.environ:
+    os.environ["RECTIFIER_TEST_STORE"] = os.environ["RECTIFIER_STORE"] = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, os.environ["RECTIFIER_STORE"], ignore_errors=True)
 
 
 def _copy_of_package(engine: str) -> ModuleType:

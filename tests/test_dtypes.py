@@ -221,3 +221,18 @@ def test_a_slope_of_minus_0_is_a_slope_of_0_whatever_came_before():
     for slope in (-0.0, 0.0, 0, np.float64(-0.0), -0.0):
         assert_same(leaky_relu(x, negative_slope=slope), np.zeros(2))
         assert_same(leaky_relu.derivative(x, negative_slope=slope), np.zeros(2))
+
+
+@pytest.mark.parametrize("dtype_name", ["float16", "bfloat16", "float32"])
+def test_a_slope_is_rounded_once(dtype_name):
+    """Next to the middle between two numbers: rounded to float32 on the way, it would be the middle, and go to even."""
+    dtype = dtype_of(dtype_name)
+    even = np.array([0.5, 1.0, 3.0, 1e-5], dtype)
+    above = (even.view(f"u{dtype.itemsize}") + 1).view(dtype)
+    middle = (even.astype(np.float64) + above.astype(np.float64)) / 2
+    slopes = [np.nextafter(middle, np.inf), np.nextafter(middle, -np.inf), middle]
+    expected = [above, even, np.where(even.view(f"u{dtype.itemsize}") % 2 == 0, even, above)]
+    for values, rounded in zip(slopes, expected, strict=True):
+        for value, number in zip(values.tolist(), rounded, strict=True):
+            assert leaky_relu(-np.ones(3, dtype), negative_slope=value)[0] == -number
+            assert leaky_relu.derivative(-np.ones(3, dtype), negative_slope=value)[0] == number

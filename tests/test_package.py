@@ -39,7 +39,7 @@ def test_the_numpy_engine_needs_numpy_alone():
 
 
 def test_all_is_what_is_public():
-    assert set(rectifier.__all__) == {"Activation", "Mask", "elementwise", *CATALOGUE}
+    assert set(rectifier.__all__) == {"Activation", "Mask", "elementwise", "memory", "settings", "warmup", *CATALOGUE}
     for name in rectifier.__all__:
         assert getattr(rectifier, name) is not None
     for name, activation in CATALOGUE.items():

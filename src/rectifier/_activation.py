@@ -1,9 +1,9 @@
 """What a block becomes: the public calls of an activation function.
 
 A public name is a plain function with attributes: a class with ``__call__`` costs 110 ns a call more. Each
-first tries `exact`, the ufunc of the loops that are compiled, with ``casting="no"``, so that it takes just their
-dtypes. Whatever that refuses (a loop not compiled yet, integers where floats are due, a list, bool, an `out`
-of another shape) goes to `_calls`, which prepares it or says what is wrong with it.
+first tries `compiled`, a builtin function that takes ndarrays of the dtypes that are compiled (`cpu.entry`). Whatever
+that does not take (a loop not compiled yet, integers where floats are due, a list, bool, an `out` of another shape)
+goes to `_calls`, which prepares it or says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any, Protocol, cast, overload
 
 import numpy as np
 
-from . import _arguments, _calls, _docs, _dtypes
+from . import _calls, _docs, _dtypes
 from ._block import BACKWARD, BACKWARD_FROM_MASK, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, WITH_MASK, Block, Direction
 from ._mask import Mask
-from .cpu.ufuncs import Ufunc
+from .cpu.ufuncs import Method, takes_nothing
 from .words import T
 from .words.text import FormulaError, describe
 
@@ -185,7 +185,19 @@ def _parameters(formula: FunctionType) -> dict[str, float]:
         raise FormulaError(f"{formula.__name__}: the first argument of a formula is called x, not {x}")
     if len(defaults) != len(names) or any(type(default) not in (int, float) for default in defaults):
         raise FormulaError(f"{formula.__name__}: parameters need numbers as defaults: {', '.join(names)}")
-    if taken := {"dy", "y", "out", "mask", "exact", "call", "number", "ndarray"}.intersection(names):
+    if taken := {
+        "dy",
+        "y",
+        "out",
+        "mask",
+        "compiled",
+        "call",
+        "refused",
+        "from_mask",
+        "maker",
+        "dx",
+        "both",
+    }.intersection(names):
         raise FormulaError(f"{formula.__name__}: the calls have an argument {taken.pop()} of their own")
     return {name: float(default) for name, default in zip(names, defaults, strict=True)}
 
@@ -198,37 +210,36 @@ def _incomplete(name: str, *arguments: Any, **keywords: Any) -> Any:
 # second argument, as in NumPy's ufuncs: keyword-only, it would cost 40 ns a call.
 _ONE_ARRAY = """
 def call_array(x, out=None{keywords}):
-    try:
-        if type(x) is ndarray:
-            if out is None:
-                return exact(x{numbers}, casting="no")
-            if type(out) is ndarray and x.shape == out.shape:
-                return exact(x{numbers}, out=(out,), casting="no")
-    except (TypeError, ValueError):
-        pass
+    y = compiled(x, {values}out)
+    if y is not refused:
+        return y
+    return call((x,), out, ({values}))
+"""
+_TWO_OUTPUTS = """
+def call_array(x, out=None{keywords}):
+    both = compiled(x, {values}*(out if type(out) is tuple else (out, out)))
+    if both is not refused:
+        return both
     return call((x,), out, ({values}))
 """
 _BACKWARD = """
 def call_array(dy, x=None, out=None, *, y=None, mask=None{more_keywords}):
-    try:
-        if y is None and mask is None and type(x) is type(dy) is ndarray:
-            if out is None:
-                return exact(dy, x{numbers}, casting="no")
-            if type(out) is ndarray and dy.shape == x.shape == out.shape:
-                return exact(dy, x{numbers}, out=(out,), casting="no")
-    except (TypeError, ValueError):
-        pass
+    if y is None:
+        if mask is None:
+            dx = compiled(dy, x, {values}out)
+            if dx is not refused:
+                return dx
+        elif x is None and type(mask) is Mask and mask._function == maker and type(dy) is ndarray{same}:
+            if dy.shape == mask._shape:
+                dx = from_mask(dy, mask._bits, {values}out)
+                if dx is not refused:
+                    return dx
     return call(dy, x, out, y, mask, ({values}))
 """
 _PREPARED = """
 def call_array(x, out=None{keywords}):
     return call(x, out, ({values}))
 """
-
-
-def _no_loop_yet(*operands: Any, **keywords: Any) -> Any:
-    """Be `exact` before its first loop is compiled."""
-    raise TypeError
 
 
 @cache  # compiling a template takes 0.1 ms, and functions with the same parameters share theirs
@@ -243,10 +254,12 @@ def _define(
     text = source.format(
         keywords=f", *{keywords}" if parameters else "",
         more_keywords=keywords,
-        numbers="".join(f", number({parameter}, x.dtype)" for parameter in parameters),
         values="".join(f"{parameter}, " for parameter in parameters),
+        same="".join(f" and mask._parameters[{parameter!r}] is {parameter}" for parameter in parameters),
     )
-    namespace.update(ndarray=np.ndarray, number=_arguments.number, exact=_no_loop_yet)
+    namespace.update(
+        compiled=takes_nothing, from_mask=takes_nothing, refused=NotImplemented, Mask=Mask, ndarray=np.ndarray
+    )
     exec(_compiled(text), namespace)
     function: Any = namespace.pop("call_array")
     function.__name__, function.__qualname__ = name.rpartition(".")[2], name
@@ -258,29 +271,31 @@ def _define(
 def _complete(activation: Any, block: Block, namespace: dict[str, Any]) -> None:
     """Give a block's function its ufunc, and the calls that need the derivative."""
     dtypes = tuple(_dtypes.WORKING) if block.selects else _dtypes.FLOATS
-    ufuncs: _calls.Ufuncs = {}
+    methods: _calls.Methods = {}
 
-    def define(direction: Direction | None, method: str, source: str, call: Any) -> None:
+    def define(direction: Direction | None, method: str, source: str, call: Any) -> dict[str, Any]:
         words = {"call": call}
         doc = _docs.method(block, method)
         function = _define(f"{block.name}.{method}", source, block.parameters, block.module, words, doc)
         setattr(activation, method, function)
         if direction is not None:
             add(direction, f"{block.name}.{method}.ufunc", words)
-            function.ufunc = ufuncs[direction.name].public
+            function.ufunc = methods[direction.name].ufunc
+        return words
 
-    def add(direction: Direction, name: str, words: dict[str, Any]) -> None:
-        ufuncs[direction.name] = Ufunc(block, direction, name, dtypes, partial(words.__setitem__, "exact"))
+    def add(direction: Direction, name: str, words: dict[str, Any], word: str = "compiled") -> None:
+        methods[direction.name] = Method(block, direction, name, dtypes, partial(words.__setitem__, word))
 
-    namespace["call"] = partial(_calls.call, block, VALUE, ufuncs)
+    namespace["call"] = partial(_calls.call, block, VALUE, methods)
     add(VALUE, f"{block.name}.ufunc", namespace)
-    activation.block, activation.ufunc, activation.__doc__ = block, ufuncs["value"].public, _docs.function(block)
-    define(DERIVATIVE, "derivative", _ONE_ARRAY, partial(_calls.call, block, DERIVATIVE, ufuncs))
-    define(BACKWARD, "backward", _BACKWARD, partial(_calls.backward, block, ufuncs))
-    call_both = partial(_calls.value_and_derivative, block, ufuncs)
-    define(VALUE_AND_DERIVATIVE, "value_and_derivative", _ONE_ARRAY, call_both)
-    define(None, "with_mask", _PREPARED, partial(_calls.with_mask, block, ufuncs))
+    activation.block, activation.ufunc, activation.__doc__ = block, methods["value"].ufunc, _docs.function(block)
+    define(DERIVATIVE, "derivative", _ONE_ARRAY, partial(_calls.call, block, DERIVATIVE, methods))
+    words = define(BACKWARD, "backward", _BACKWARD, partial(_calls.backward, block, methods))
+    words["maker"] = block.full_name
+    call_both = partial(_calls.value_and_derivative, block, methods)
+    define(VALUE_AND_DERIVATIVE, "value_and_derivative", _TWO_OUTPUTS, call_both)
+    define(None, "with_mask", _PREPARED, partial(_calls.with_mask, block, methods))
     define(None, "vjp", _PREPARED, partial(_calls.vjp, block, activation))
     if "mask" in block.backward_from:
-        for direction in (WITH_MASK, BACKWARD_FROM_MASK):
-            add(direction, f"{block.name}.{direction.name}", {})
+        add(WITH_MASK, f"{block.name}.with_mask", {})
+        add(BACKWARD_FROM_MASK, f"{block.name}.backward_from_mask", words, "from_mask")

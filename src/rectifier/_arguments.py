@@ -83,9 +83,24 @@ def _own_dtype(array: Any) -> Any:
 
 
 def cast(array: Any, dtype: Any) -> Any:
-    """Round to `dtype` as a call does, without a warning."""
+    """Round to `dtype` as a call does, once and without a warning."""
     with np.errstate(all="ignore"):
+        if dtype.name == "bfloat16" and array.dtype == np.float64:
+            array = _to_odd(array)  # ml_dtypes rounds to float32 first
         return array.astype(dtype, copy=False)
+
+
+def _to_odd(array: Any) -> Any:
+    """Round float64 to float32, inexact results to the odd neighbour.
+
+    A second rounding takes that for the exact number.
+
+    S. Boldo and G. Melquiond, "Emulation of FMA and correctly rounded sums", IEEE Trans. Computers 57 (2008).
+    """
+    single = array.astype(np.float32)
+    away = np.nextafter(single, np.where(single < array, np.float32(np.inf), np.float32(-np.inf)))
+    keep = (single == array) | np.isnan(array) | (single.view(np.uint32) % 2 == 1)
+    return np.where(keep, single, away)
 
 
 @functools.lru_cache(maxsize=256, typed=True)

@@ -1,6 +1,6 @@
 """The calls of an activation function, on anything that a user may pass.
 
-The public functions of `_activation` come here with what a bare ufunc call refused. Nothing is written
+The public functions of `_activation` come here with what the compiled call did not take. Nothing is written
 before everything has been checked.
 """
 
@@ -14,49 +14,51 @@ import numpy as np
 from . import _arguments
 from ._block import BACKWARD, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, Block, Direction
 from ._mask import Mask
-from .cpu.ufuncs import Ufunc, raise_kept, register_bfloat16
+from .cpu.interpreter import sweep
+from .cpu.ufuncs import Method, raise_kept, register_bfloat16
 from .words import numpy as numpy_words
 from .words import rebind
 from .words.text import describe
 
-BLOCK = 1 << 16  # elements that a mask loop takes at a time from an array that is not contiguous; whole bytes of bits
-
-Ufuncs = dict[str, Ufunc]  # by the name of the direction
+Methods = dict[str, Method]  # by the name of the direction
 
 
 def call(
     block: Block,
     direction: Direction,
-    ufuncs: Ufuncs,
+    methods: Methods,
     arrays: tuple[Any, ...],
     out: Any,
     values: tuple[Any, ...],
     names: tuple[str, ...] | None = None,
 ) -> Any:
-    """Call an elementwise ufunc."""
+    """Call a direction without a mask: compiled over whole arrays if they are that simple, else its ufunc."""
     function = block.name if direction is VALUE else f"{block.name}.{direction.name}"
     names = names or direction.inputs
     register_bfloat16()
-    ufunc = ufuncs[direction.name]
+    method = methods[direction.name]
     operands = [_arguments.operand(function, name, array) for name, array in zip(names, arrays, strict=True)]
     foreign = next((array for array in (*operands, *values) if _arguments.is_foreign(array)), None)
     if foreign is not None:
-        return _call_foreign(function, block, ufunc, operands, foreign, out, values)
-    dtype = _arguments.resolve(ufunc.public, operands, len(values))
+        return _call_foreign(function, block, method.ufunc, operands, foreign, out, values)
+    dtype = _arguments.resolve(method.ufunc, operands, len(values))
     parameters = _arguments.parameters(function, block, values, dtype)
     shape = _arguments.broadcast(function, (*names, *block.parameters), (*operands, *parameters))
     if out is not None:
         _arguments.require_out(function, direction.outputs, out, shape, dtype)
     if any(isinstance(array, np.ndarray) for array in operands):
         operands = [_arguments.cast(np.asarray(a), dtype) if type(a) in (int, float) else a for a in operands]
-    ufunc.prepare(dtype)
-    result = ufunc.public(*operands, *parameters, **({} if out is None else {"out": out}))
-    raise_kept()
+    method.prepare(dtype)
+    outputs = (None,) * len(direction.outputs) if out is None else out if isinstance(out, tuple) else (out,)
+    result = method.compiled(*operands, *parameters, *outputs)
+    if result is NotImplemented:
+        result = method.ufunc(*operands, *parameters, **({} if out is None else {"out": out}))
+        raise_kept()
     return result
 
 
 def _call_foreign(
-    function: str, block: Block, ufunc: Ufunc, operands: list[Any], foreign: Any, out: Any, values: tuple[Any, ...]
+    function: str, block: Block, ufunc: Any, operands: list[Any], foreign: Any, out: Any, values: tuple[Any, ...]
 ) -> Any:
     """Hand the ufunc to the library of an array, which knows what to do with it."""
     kind = f"{type(foreign).__module__}.{type(foreign).__qualname__}"
@@ -65,9 +67,9 @@ def _call_foreign(
     try:
         parameters: tuple[Any, ...] = ()
         if values:  # pandas would make float64 of a Python number, and of the result
-            dtype = _arguments.resolve(ufunc.public, operands, len(values))
+            dtype = _arguments.resolve(ufunc, operands, len(values))
             parameters = _arguments.parameters(function, block, values, dtype)
-        result = ufunc.public(*operands, *parameters)
+        result = ufunc(*operands, *parameters)
     except TypeError as error:
         raise TypeError(f"{function}: {kind} refuses it ({error}); convert to NumPy first") from error
     raise_kept()
@@ -75,20 +77,20 @@ def _call_foreign(
 
 
 def value_and_derivative(
-    block: Block, ufuncs: Ufuncs, arrays: tuple[Any, ...], out: Any, values: tuple[Any, ...]
+    block: Block, methods: Methods, arrays: tuple[Any, ...], out: Any, values: tuple[Any, ...]
 ) -> Any:
     """Call the ufunc with two outputs; Dask and xarray take none such, and get two ufuncs."""
     if not any(_arguments.is_foreign(array) for array in (*arrays, *values)):
-        return call(block, VALUE_AND_DERIVATIVE, ufuncs, arrays, out, values)
-    return call(block, VALUE, ufuncs, arrays, out, values), call(block, DERIVATIVE, ufuncs, arrays, out, values)
+        return call(block, VALUE_AND_DERIVATIVE, methods, arrays, out, values)
+    return call(block, VALUE, methods, arrays, out, values), call(block, DERIVATIVE, methods, arrays, out, values)
 
 
 def backward(
-    block: Block, ufuncs: Ufuncs, dy: Any, x: Any, out: Any, y: Any, mask: Any, values: tuple[Any, ...]
+    block: Block, methods: Methods, dy: Any, x: Any, out: Any, y: Any, mask: Any, values: tuple[Any, ...]
 ) -> Any:
     """Call backward from x, y or a mask."""
     if mask is not None and x is None and y is None:
-        return _backward_from_mask(block, ufuncs, dy, out, mask, values)
+        return _backward_from_mask(block, methods, dy, out, mask, values)
     function = f"{block.name}.backward"
     if (x is None) == (y is None) or mask is not None:
         given = [name for name, array in (("x", x), ("y", y), ("mask", mask)) if array is not None]
@@ -96,17 +98,13 @@ def backward(
             f"{function} takes dy and one of {', '.join(block.backward_from)}; it got {' and '.join(given) or 'none'}"
         )
     if x is not None:
-        return call(block, BACKWARD, ufuncs, (dy, x), out, values)
+        return call(block, BACKWARD, methods, (dy, x), out, values)
     _require_source(function, block, "y")
     _require_y_to_determine(function, block, values)
-    exact = ufuncs["backward"].exact
-    if exact is not None and type(dy) is type(y) is np.ndarray and (out is None or _is_like(out, dy, y)):
-        try:
-            numbers = [_arguments.number(value, dy.dtype) for value in values] if values else ()
-            return exact(dy, y, *numbers, out, casting="no")
-        except (TypeError, ValueError):
-            pass
-    return call(block, BACKWARD, ufuncs, (dy, y), out, values, names=("dy", "y"))
+    dx = methods["backward"].compiled(dy, y, *values, out)
+    if dx is not NotImplemented:
+        return dx
+    return call(block, BACKWARD, methods, (dy, y), out, values, names=("dy", "y"))
 
 
 def _require_source(function: str, block: Block, source: str) -> None:
@@ -128,7 +126,7 @@ def _require_y_to_determine(function: str, block: Block, values: tuple[Any, ...]
         )
 
 
-def _backward_from_mask(block: Block, ufuncs: Ufuncs, dy: Any, out: Any, mask: Any, values: tuple[Any, ...]) -> Any:
+def _backward_from_mask(block: Block, methods: Methods, dy: Any, out: Any, mask: Any, values: tuple[Any, ...]) -> Any:
     function = f"{block.name}.backward"
     if not isinstance(mask, Mask):
         raise TypeError(f"{function}: mask is a {type(mask).__name__}; it takes what {block.name}.with_mask returned")
@@ -139,53 +137,45 @@ def _backward_from_mask(block: Block, ufuncs: Ufuncs, dy: Any, out: Any, mask: A
             f"{function}: this call is {_signature(block.full_name, parameters)}, "
             f"the mask was made by {_signature(mask.function, mask.parameters)}"
         )
-    exact = ufuncs["backward_from_mask"].exact
-    if exact is not None and type(dy) is np.ndarray and dy.shape == mask.shape and _is_flat(dy, out):
-        try:
-            numbers = [_arguments.number(value, dy.dtype).reshape(1) for value in values] if values else ()
-            if out is None:
-                return exact(dy.ravel(), mask._bits, *numbers, casting="no").reshape(dy.shape)
-            exact(dy.ravel(), mask._bits, *numbers, out.ravel(), casting="no")
-            return out
-        except (TypeError, ValueError):
-            pass
+    method = methods["backward_from_mask"]
+    if getattr(dy, "shape", None) == mask.shape:
+        dx = method.compiled(dy, mask._bits, *values, out)
+        if dx is not NotImplemented:
+            return dx
     register_bfloat16()
     dy = _arguments.native(function, "dy", dy)
-    dtype = _arguments.resolve(ufuncs["value"].public, [dy], len(values))
+    dtype = _arguments.resolve(methods["value"].ufunc, [dy], len(values))
     try:
         dy = np.broadcast_to(dy, mask.shape, subok=True)
     except ValueError:
         raise ValueError(f"{function}: dy has shape {dy.shape}, the mask {mask.shape}") from None
     numbers = _arguments.parameters(function, block, values, dtype)
     dx = _result(function, "dx", out, dy, dtype)
-    _sweep(ufuncs["backward_from_mask"], dy, numbers, mask._bits, dx, making=False)
+    _with_bits(method, dtype, dy, numbers, mask._bits, dx, making=False)
     return dx if out is not None else _like(dy, dx)
 
 
-def with_mask(block: Block, ufuncs: Ufuncs, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:
+def with_mask(block: Block, methods: Methods, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:
     """Compute the value and the mask."""
-    exact = ufuncs["with_mask"].exact if "with_mask" in ufuncs else None
-    if exact is not None and type(x) is np.ndarray and _is_flat(x, out):
-        bits = np.empty((x.size + 7) // 8, np.uint8)
-        try:
-            numbers = [_arguments.number(value, x.dtype).reshape(1) for value in values] if values else ()
-            y, _ = exact(x.ravel(), *numbers, None if out is None else out.ravel(), bits, casting="no")
-            mask = Mask.made(bits, x.shape, block.full_name, _recorded(block, values) if values else {})
-            return y.reshape(x.shape) if out is None else out, mask
-        except (TypeError, ValueError):
-            pass
     function = f"{block.name}.with_mask"
     _require_source(function, block, "mask")
+    method = methods["with_mask"]
+    if type(x) is np.ndarray and all(type(value) is float for value in values):
+        both = method.compiled(x, *values, out, None)
+        if both is not NotImplemented:
+            return both[0], Mask.made(
+                both[1], x.shape, block.full_name, dict(zip(block.parameters, values, strict=True))
+            )
     register_bfloat16()
     x = _arguments.native(function, "x", x)
-    dtype = _arguments.resolve(ufuncs["value"].public, [x], len(values))
+    dtype = _arguments.resolve(methods["value"].ufunc, [x], len(values))
     numbers = _arguments.parameters(function, block, values, dtype)
     shape = _arguments.broadcast(function, ("x", *block.parameters), (x, *numbers))
     x = np.broadcast_to(x, shape, subok=True)
     y = _result(function, "y", out, x, dtype)
     bits = np.empty((x.size + 7) // 8, np.uint8)
     recorded = _recorded(block, values)  # before `out`, which may be one of them, is written
-    _sweep(ufuncs["with_mask"], x, numbers, bits, y, making=True)
+    _with_bits(method, dtype, x, numbers, bits, y, making=True)
     return y if out is not None else _like(x, y), Mask.made(bits, shape, block.full_name, recorded)
 
 
@@ -216,17 +206,6 @@ def _like(x: Any, y: Any) -> Any:
     return y[()] if y.ndim == 0 else y
 
 
-def _is_like(out: Any, *arrays: Any) -> bool:
-    return type(out) is np.ndarray and all(out.shape == array.shape for array in arrays)
-
-
-def _is_flat(x: Any, out: Any) -> bool:
-    """Say whether a mask loop can take x, and write `out`, as one dimension and at once."""
-    if not x.flags.c_contiguous:
-        return False
-    return out is None or (_is_like(out, x) and out.flags.c_contiguous and not np.may_share_memory(out, x))
-
-
 def _recorded(block: Block, values: tuple[Any, ...]) -> dict[str, Any]:
     """Give the parameters of a call as a mask keeps them: copies, which nobody changes later."""
     return {
@@ -243,43 +222,22 @@ def _frozen(value: Any) -> Any:
     return array
 
 
-def _sweep(ufunc: Ufunc, source: Any, numbers: tuple[Any, ...], bits: Any, target: Any, *, making: bool) -> None:
-    """Run a mask loop over arrays of any layout in C index order, with no temporary of their size."""
+def _with_bits(
+    method: Method, dtype: Any, source: Any, numbers: tuple[Any, ...], bits: Any, target: Any, *, making: bool
+) -> None:
+    """Run a direction with a mask over arrays of one shape and of any layout, in C order."""
     source, target = np.asarray(source), np.asarray(target)
-    ufunc.prepare(target.dtype)
-    in_place = _is_same_view(source, target)
-    if not in_place and np.may_share_memory(source, target):
+    if source.dtype != dtype:
+        source = _arguments.cast(source, dtype)
+    elif np.may_share_memory(source, target) and not _is_same_view(source, target):
         source = source.copy()
-    parameters = [_parameter(number, target) for number in numbers]
-    here, there = _elements(source), _elements(target)
-    # NumPy copies what a generalised ufunc reads and writes at once: in place, let it be a block.
-    direct = isinstance(here, np.ndarray) and isinstance(there, np.ndarray) and not in_place
-    step = target.size if direct else BLOCK
-    for start in range(0, target.size, step or 1):
-        stop = min(start + step, target.size)
-        x = _arguments.cast(here[start:stop], target.dtype)
-        y = there[start:stop]
-        values = [p if isinstance(p, np.ndarray) and p.size == 1 else p[start:stop] for p in parameters]
-        flags = bits[start // 8 : (stop + 7) // 8]
-        if making:
-            ufunc.public(x, *values, out=(y, flags))
-        else:
-            ufunc.public(x, flags, *values, out=y)
-        raise_kept()
-        if not isinstance(there, np.ndarray):
-            there[start:stop] = y  # the slice of a flat iterator is a copy
-
-
-def _parameter(number: Any, target: Any) -> Any:
-    """Give a parameter as one element, or as many as there are in `target`."""
-    if number.size == 1:
-        return number.reshape(1)
-    return _elements(np.broadcast_to(number.copy() if np.may_share_memory(number, target) else number, target.shape))
-
-
-def _elements(array: Any) -> Any:
-    """See an array as one dimension in C order; its slices are views where they can be, else copies."""
-    return array.reshape(-1) if array.flags.c_contiguous else array.squeeze().flat  # .flat has 32 dimensions at most
+    parameters = [number.copy() if np.may_share_memory(number, target) else number for number in numbers]
+    if target.ndim == 0:
+        source, target = source.reshape(1), target.reshape(1)
+    method.prepare(target.dtype)
+    operands = [source, *parameters, target, bits] if making else [source, bits, *parameters, target]
+    if method.compiled(*operands) is NotImplemented:
+        sweep(method.block, method.direction, target.dtype, operands)
 
 
 def _is_same_view(a: Any, b: Any) -> bool:

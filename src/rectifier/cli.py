@@ -284,7 +284,7 @@ def _grid(title: str, header: Any, body: Any, colors: Any = None) -> Any:
 def _render_info(machine: "Machine") -> list[Any]:
     from rich.table import Table
 
-    threads = machine.threads
+    threads, settings = machine.threads, machine.settings
     quota = "none" if threads.quota_processors is None else f"{threads.quota_processors:g}"
     facts = {
         "versions": ", ".join(f"{name} {version or 'not installed'}" for name, version in machine.versions.items()),
@@ -294,8 +294,12 @@ def _render_info(machine: "Machine") -> list[Any]:
         "caches": ", ".join(f"{name} {_binary(size)}" for name, size in machine.cache_bytes.items()),
         "memory": machine.memory_bytes and _binary(machine.memory_bytes),
         "transparent huge pages": machine.transparent_huge_pages,
-        "threads": f"{threads.used} used by this version; {threads.allowed} allowed, the smallest of: logical "
-        f"processors {threads.logical_processors}, affinity {threads.affinity_processors or 'unknown'}, quota {quota}",
+        "processors": f"{threads.allowed}, the smallest of: logical {threads.logical_processors}, "
+        f"affinity {threads.affinity_processors or 'unknown'}, quota {quota}",
+        "threads": _setting(settings["threads"], "a large call uses up to {}"),
+        "spin": _setting(settings["spin_microseconds"], "a helper waits up to {:.3g} us before it sleeps"),
+        "pool": _setting(settings["pool_bytes"], "up to {} held for outputs", _binary),
+        "store": _setting(settings["store"], "{}"),
         "engine": f"{machine.engine} ({machine.engine_reason})",
         "GPU": ", ".join(machine.gpu.devices) or f"none ({machine.gpu.reason})",
     }
@@ -305,8 +309,14 @@ def _render_info(machine: "Machine") -> list[Any]:
     return [table]
 
 
+def _setting(setting: dict[str, Any], text: str, write: Callable[[Any], Any] = lambda value: value) -> str:
+    return f"{text.format(write(setting['value']))} ({setting['reason']})"
+
+
 def _binary(size: int) -> str:
     """Write a number of bytes in the largest unit that leaves at least 1."""
+    if not size:
+        return "nothing"
     units = {2**30: "GiB", 2**20: "MiB", 2**10: "KiB", 1: "bytes"}
     unit = next(unit for unit in units if size >= unit)
     return f"{size / unit:.3g} {units[unit]}"

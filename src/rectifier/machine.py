@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import math
-import os
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from . import __version__, relu
+from ._settings import settings
+from .cpu import limits
 from .cpu.ufuncs import engine
 
 _PACKAGES = ("numpy", "numba", "llvmlite", "ml_dtypes")
@@ -75,11 +76,13 @@ class Machine:
     cache_bytes : dict
         Data caches that the first processor sees, such as ``{"L1d": 32768}``; empty where the system does not say.
     memory_bytes : int or None
-        Physical memory.
+        What this process may use: physical memory, or less by its control groups.
     transparent_huge_pages : str or None
         The kernel's setting: always, madvise or never.
     threads : Threads
         How many a call may use and uses.
+    settings : dict
+        Each setting of `rectifier.settings`: its value, and the reason.
     engine, engine_reason : str
         Who makes the inner loops, "numba" or "numpy" (slower), and why.
     gpu : Gpu
@@ -95,6 +98,7 @@ class Machine:
     memory_bytes: int | None
     transparent_huge_pages: str | None
     threads: Threads
+    settings: dict[str, dict[str, Any]]
     engine: str
     engine_reason: str
     gpu: Gpu
@@ -123,10 +127,11 @@ def describe(root: Path = Path("/")) -> Machine:
         processor=_processor(root),
         microarchitecture=microarchitecture,
         simd=simd,
-        cache_bytes=_cache_bytes(root),
-        memory_bytes=_memory_bytes(root),
+        cache_bytes=limits.caches(str(root)),
+        memory_bytes=min(limits.memory(str(root)), default=None),
         transparent_huge_pages=_transparent_huge_pages(root),
         threads=_threads(root),
+        settings={name: setting._asdict() for name, setting in settings.reasons().items()},
         engine=engine_name,
         engine_reason=engine_reason,
         gpu=_gpu(),
@@ -166,56 +171,14 @@ def _instruction_set() -> tuple[str, str]:
         return "unknown", "unknown"
 
 
-def _cache_bytes(root: Path) -> dict[str, int]:
-    suffix = {"Data": "d", "Unified": ""}
-    sizes = {}
-    for cache in sorted((root / "sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        kind, level, size = (_read(cache / name) for name in ("type", "level", "size"))
-        if kind in suffix and size.endswith("K"):
-            sizes[f"L{level}{suffix[kind]}"] = int(size[:-1]) * 1024
-    return sizes
-
-
-def _memory_bytes(root: Path) -> int | None:
-    lines = (line.split() for line in _read(root / "proc/meminfo").splitlines())
-    return next((int(line[1]) * 1024 for line in lines if line[0] == "MemTotal:"), None)
-
-
 def _transparent_huge_pages(root: Path) -> str | None:
     setting = _read(root / "sys/kernel/mm/transparent_hugepage/enabled")  # "always [madvise] never"
     return setting.partition("[")[2].partition("]")[0] or None
 
 
 def _threads(root: Path) -> Threads:
-    logical = os.cpu_count() or 1
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    quota = min(_quotas(root), default=None)
-    # A quota of 1.5 processors is worth two threads: Go and Java round up as well.
-    limits = {"logical processors": logical, "affinity": affinity, "CPU quota": math.ceil(quota) if quota else None}
-    given = {name: limit for name, limit in limits.items() if limit is not None}
-    reason = min(given, key=given.__getitem__)
-    return Threads(logical, affinity, quota, given[reason], reason, used=1)
-
-
-def _quotas(root: Path) -> Iterator[float]:
-    """Give each limit on processor time, in processors, of this process's control groups and those above."""
-    where = dict[str, str]()
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        where.update(dict.fromkeys(controllers.split(","), path))
-    mounts = root / "sys/fs/cgroup"
-    # Version 2 ("": one hierarchy) keeps "quota period" in one file, version 1 in two; a quota without end
-    # reads "max" or -1. In a container the path may be the host's: then only the mount's own root exists.
-    for controller, mount, files in (
-        ("", mounts, ("cpu.max",)),
-        ("", mounts / "unified", ("cpu.max",)),
-        ("cpu", mounts / "cpu", ("cpu.cfs_quota_us", "cpu.cfs_period_us")),
-    ):
-        group = Path(where.get(controller, "/").lstrip("/"))
-        for directory in (group, *group.parents):
-            quota, _, period = " ".join(_read(mount / directory / name) for name in files).partition(" ")
-            if quota.isdigit() and period.isdigit() and int(quota) > 0:
-                yield int(quota) / int(period)
+    processors = limits.processors(str(root))
+    return Threads(*processors, used=settings.threads)
 
 
 def _gpu() -> Gpu:

@@ -1,363 +1,372 @@
-"""The driver: brings data of any layout to a kernel, and sets the floating-point state around it.
+"""The driver: brings data of any layout to a kernel.
 
-It is compiled once and serves every kernel. What it needs to know of a loop stands in a `Plan`, an array
-of 64-bit words at the address that NumPy hands to the loop as `data`:
+A job is an elementwise call over up to 64 axes. `prepare` makes it simple (fewer, longer axes, in the order of memory);
+`walk` computes any part of it, a range of elements counted in the order of the axes. So a call, a ufunc's
+inner loop and each of several threads do the same thing, over a larger or smaller part.
 
-    KERNEL      address of the kernel, 0 until it is compiled
-    COUNT       of operands: inputs, parameters, outputs, in this order
-    FIRST, LAST the parameters are FIRST <= k < LAST, the outputs LAST <= k < COUNT
-    MASK        which operand is a mask, -1 if none is
-    SIZE + k    bytes of an element of operand k
-
-An operand that does not lie as the kernel wants it passes through a tile of 2 KiB on the stack.
+The kernel takes contiguous data. Where a run along the last axis is long and lies so, the kernel gets it as it lies;
+all else goes through tiles of 2 KiB on the stack: the gathering of strided or misaligned elements, masks (a byte
+an element inside a kernel, a bit outside), and results too large for the caches, which leave their tile by
+non-temporal stores.
 """
 
 from __future__ import annotations
 
-import functools
-import sys
-from typing import Any
+from .plan import (
+    CONSTANT,
+    COUNT,
+    DIMENSIONS,
+    EXTENTS,
+    FIRST,
+    KERNEL,
+    LAST,
+    LENGTH,
+    MASK,
+    MAX_DIMENSIONS,
+    MAX_OPERANDS,
+    MODES,
+    PLAN,
+    POINTERS,
+    ROWS,
+    SIZE,
+    STREAM,
+    STRIDES,
+    TILE,
+    TILED,
+    TOTAL,
+    UNIFORM,
+    WHOLE,
+)  # fmt: skip
+from .raw import (
+    call3,
+    copy8,
+    copy16,
+    copy32,
+    copy64,
+    copy_memory,
+    divide,
+    fence,
+    load,
+    pack64,
+    stack,
+    store,
+    stream_line,
+    ticks,
+    unpack64,
+)  # fmt: skip
 
-import numba
-from llvmlite import ir
-from llvmlite.binding import get_process_triple
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
-
-from .kernels import OPERANDS, SIGNATURE
-from .plan import COUNT, FIRST, KERNEL, LAST, MASK, MAX_OPERANDS, SIZE
-
-TILE = 2048  # bytes an operand; 512 float32. Five operands of a tile fit a 32 KiB L1 cache twice over.
-LOOP = types.void(OPERANDS, types.CPointer(types.intp), types.CPointer(types.intp), types.voidptr)
-
-_I1, _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
-_BYTES = _I8.as_pointer()
-
-
-@intrinsic
-def words_at(typingctx, pointer):
-    """See what `pointer` points at as 64-bit words."""
-    kind = types.CPointer(types.intp)
-    return kind(types.voidptr), lambda context, builder, signature, values: builder.bitcast(
-        values[0], context.get_value_type(kind)
-    )
-
-
-@intrinsic
-def offset(typingctx, pointer, distance):
-    """Move a pointer by `distance` bytes."""
-    return types.voidptr(types.voidptr, types.intp), lambda context, builder, signature, values: builder.gep(
-        values[0], [values[1]]
-    )
-
-
-def _stack(builder: ir.IRBuilder, element: ir.Type, n: int) -> ir.Value:
-    """Reserve room on the stack; Numba's own way also fills it with zeros, and took LLVM 26 s to compile."""
-    with builder.goto_entry_block():
-        space = builder.alloca(ir.ArrayType(element, n))
-    space.align = 64
-    return space
-
-
-@intrinsic
-def tiles(typingctx):
-    """Reserve a tile for each operand on the stack, aligned to a cache line."""
-
-    def codegen(context, builder, signature, values):
-        return builder.bitcast(_stack(builder, _I8, TILE * MAX_OPERANDS), _BYTES)
-
-    return types.voidptr(), codegen
+TILES = MAX_OPERANDS * TILE // 8
+LONG = 128  # elements: shorter runs are collected in a tile, since the call of a kernel takes as long as 100 elements
 
 
-@intrinsic
-def pointers(typingctx):
-    """Reserve a pointer for each operand on the stack."""
-
-    def codegen(context, builder, signature, values):
-        return builder.bitcast(_stack(builder, _BYTES, MAX_OPERANDS), context.get_value_type(OPERANDS))
-
-    return OPERANDS(), codegen
-
-
-@intrinsic
-def call_kernel(typingctx, kernel, operands, n, uniform):
-    """Call the kernel at address `kernel`."""
-
-    def codegen(context, builder, signature, values):
-        kind = ir.FunctionType(ir.VoidType(), [context.get_value_type(OPERANDS), _I64, _I64])
-        builder.call(builder.inttoptr(values[0], kind.as_pointer()), values[1:])
-        return context.get_dummy_value()
-
-    return types.void(types.intp, *SIGNATURE.args), codegen
-
-
-def _copier(bits: int) -> Any:
-    @intrinsic
-    def copy(typingctx, target, source):
-        """Copy one element; at no point is it a floating-point number, which could lose a NaN's payload."""
-
-        def codegen(context, builder, signature, values):
-            kind = ir.IntType(bits).as_pointer()
-            element = builder.load(builder.bitcast(values[1], kind))
-            element.align = 1
-            builder.store(element, builder.bitcast(values[0], kind)).align = 1
-            return context.get_dummy_value()
-
-        return types.void(types.voidptr, types.voidptr), codegen
-
-    return copy
-
-
-_copy8, _copy16, _copy32, _copy64 = map(_copier, (8, 16, 32, 64))
-
-
-@intrinsic
-def pack64(typingctx, target, source):
-    """Pack 64 bytes, each 0 or 1, into 64 bits: one vector compare."""
-
-    def codegen(context, builder, signature, values):
-        row = ir.VectorType(_I8, 64)
-        flags = builder.load(builder.bitcast(values[1], row.as_pointer()))
-        flags.align = 1
-        bits = builder.bitcast(builder.icmp_unsigned("!=", flags, ir.Constant(row, [0] * 64)), _I64)
-        builder.store(bits, builder.bitcast(values[0], _I64.as_pointer())).align = 1
-        return context.get_dummy_value()
-
-    return types.void(types.voidptr, types.voidptr), codegen
-
-
-@intrinsic
-def unpack64(typingctx, target, source):
-    """Unpack 64 bits into 64 bytes, each 0 or 1."""
-
-    def codegen(context, builder, signature, values):
-        word = builder.load(builder.bitcast(values[1], _I64.as_pointer()))
-        word.align = 1
-        row = ir.VectorType(_I8, 64)
-        flags = builder.zext(builder.bitcast(word, ir.VectorType(_I1, 64)), row)
-        builder.store(flags, builder.bitcast(values[0], row.as_pointer())).align = 1
-        return context.get_dummy_value()
-
-    return types.void(types.voidptr, types.voidptr), codegen
-
-
-def _architecture() -> str:
-    return str(get_process_triple()).split("-")[0]
-
-
-@intrinsic
-def enter_default_floating_point(typingctx):
-    """Save the floating-point control word and set the default: to nearest, subnormals kept, nothing traps."""
-
-    def codegen(context, builder, signature, values):
-        module = builder.module
-        if _architecture() == "x86_64":
-            kind = ir.FunctionType(ir.VoidType(), [_BYTES])
-            saved, default = cgutils.alloca_once(builder, _I32), cgutils.alloca_once(builder, _I32)
-            builder.store(ir.Constant(_I32, 0x1F80), default)
-            read = cgutils.get_or_insert_function(module, kind, "llvm.x86.sse.stmxcsr")
-            write = cgutils.get_or_insert_function(module, kind, "llvm.x86.sse.ldmxcsr")
-            builder.call(read, [builder.bitcast(saved, _BYTES)])
-            builder.call(write, [builder.bitcast(default, _BYTES)])
-            return builder.zext(builder.load(saved), _I64)
-        read = cgutils.get_or_insert_function(module, ir.FunctionType(_I64, []), "llvm.aarch64.get.fpcr")
-        write = cgutils.get_or_insert_function(module, ir.FunctionType(ir.VoidType(), [_I64]), "llvm.aarch64.set.fpcr")
-        saved = builder.call(read, [])
-        builder.call(write, [_I64(0)])
-        return saved
-
-    return types.intp(), codegen
-
-
-@intrinsic
-def leave_default_floating_point(typingctx, saved):
-    """Restore the floating-point control word; on x86 the flags are part of it, so no caller sees any raised."""
-
-    def codegen(context, builder, signature, values):
-        module = builder.module
-        if _architecture() == "x86_64":
-            word = cgutils.alloca_once(builder, _I32)
-            builder.store(builder.trunc(values[0], _I32), word)
-            kind = ir.FunctionType(ir.VoidType(), [_BYTES])
-            write = cgutils.get_or_insert_function(module, kind, "llvm.x86.sse.ldmxcsr")
-            builder.call(write, [builder.bitcast(word, _BYTES)])
-            return context.get_dummy_value()
-        kind = ir.FunctionType(ir.VoidType(), [_I64])
-        builder.call(cgutils.get_or_insert_function(module, kind, "llvm.aarch64.set.fpcr"), [values[0]])
-        builder.call(cgutils.get_or_insert_function(module, kind, "llvm.aarch64.set.fpsr"), [_I64(0)])
-        return context.get_dummy_value()
-
-    return types.void(types.intp), codegen
-
-
-_jit = numba.njit(error_model="numpy", nogil=True, no_cpython_wrapper=True)
-
-
-@_jit
-def _copy_elements(target, target_step, source, source_step, n, size):
-    if size == 4:
+def _copy_run(target: int, target_step: int, source: int, source_step: int, n: int, size: int) -> None:
+    if target_step == size and source_step == size:
+        copy_memory(target, source, n * size)
+    elif size == 4:
         for i in range(n):
-            _copy32(offset(target, i * target_step), offset(source, i * source_step))
+            copy32(target + i * target_step, source + i * source_step)
     elif size == 8:
         for i in range(n):
-            _copy64(offset(target, i * target_step), offset(source, i * source_step))
+            copy64(target + i * target_step, source + i * source_step)
     elif size == 2:
         for i in range(n):
-            _copy16(offset(target, i * target_step), offset(source, i * source_step))
+            copy16(target + i * target_step, source + i * source_step)
     else:
         for i in range(n):
-            _copy8(offset(target, i * target_step), offset(source, i * source_step))
+            copy8(target + i * target_step, source + i * source_step)
 
 
-@_jit
-def _pack(mask, tile, n):
-    flags = tiles_as_bytes(tile)
-    for i in range(n, (n + 63) // 64 * 64):
-        flags[i] = 0  # the bits after the last are 0, so that equal masks have equal bytes
-    whole = n // 64
-    for i in range(whole):
-        pack64(offset(mask, 8 * i), offset(tile, 64 * i))
-    if n % 64:
-        word = pointers()
-        last = untyped(word)
-        pack64(last, offset(tile, 64 * whole))
-        _copy_elements(offset(mask, 8 * whole), 1, last, 1, (n % 64 + 7) // 8, 1)
+def _locate(job: int, i: int, here: int) -> None:
+    """Write the coordinates of element `i`."""
+    for d in range(load(job, DIMENSIONS) - 1, 0, -1):
+        extent = load(job, EXTENTS + d)
+        quotient = divide(i, extent)
+        store(here, d, i - quotient * extent)
+        i = quotient
+    store(here, 0, i)
 
 
-@_jit
-def _unpack(tile, mask, n):
-    whole = n // 64
-    for i in range(whole):
-        unpack64(offset(tile, 64 * i), offset(mask, 8 * i))
-    if n % 64:
-        last = untyped(pointers())
-        _copy_elements(last, 1, offset(mask, 8 * whole), 1, (n % 64 + 7) // 8, 1)
-        unpack64(offset(tile, 64 * whole), last)
-
-
-@intrinsic
-def address(typingctx, pointer):
-    """Give a pointer as a number."""
-    return types.intp(types.voidptr), lambda context, builder, signature, values: builder.ptrtoint(values[0], _I64)
-
-
-@intrinsic
-def tiles_as_bytes(typingctx, tile):
-    """See a tile as bytes that can be indexed."""
-    kind = types.CPointer(types.uint8)
-    return kind(types.voidptr), lambda context, builder, signature, values: builder.bitcast(
-        values[0], context.get_value_type(kind)
-    )
-
-
-@intrinsic
-def untyped(typingctx, pointer):
-    """Forget what a pointer points at."""
-    return types.voidptr(OPERANDS), lambda context, builder, signature, values: builder.bitcast(values[0], _BYTES)
-
-
-@_jit
-def _drive(plan, arrays, steps, n):
-    """Run the kernel over `n` elements, `steps` bytes apart, a tile at a time."""
-    count, first, last, mask = plan[COUNT], plan[FIRST], plan[LAST], plan[MASK]
-    uniform, largest = 1, 1
-    for k in range(count):
-        largest = max(largest, plan[SIZE + k])
-        if first <= k < last and steps[k] != 0:
-            uniform = 0
-    length = TILE // largest // 64 * 64  # whole mask words
-    space, pieces = tiles(), pointers()
-    start = 0
-    while start < n:
-        m = min(length, n - start)
-        for k in range(count):
-            size, step = plan[SIZE + k], steps[k]
-            here, tile = offset(arrays[k], start * step), offset(space, k * TILE)
-            if k == mask:
-                pieces[k] = tile
-                if k < last:
-                    _unpack(tile, offset(arrays[k], start // 8), m)
-            elif step == size or (first <= k < last and uniform):
-                pieces[k] = here
-            else:
-                pieces[k] = tile
-                if k < last and (step != 0 or start == 0):
-                    _copy_elements(tile, size, here, step, m, size)
-        call_kernel(plan[KERNEL], pieces, m, uniform)
-        for k in range(last, count):
-            size, step = plan[SIZE + k], steps[k]
-            if k == mask:
-                _pack(offset(arrays[k], start // 8), pieces[k], m)
-            elif step != size:
-                _copy_elements(offset(arrays[k], start * step), step, pieces[k], size, m, size)
-        start += m
-
-
-@_jit
-def _fold(plan, arrays, steps, n):
-    """Run the kernel element by element: in ``reduce`` and ``accumulate`` each result is an operand of the next."""
-    here = pointers()
-    for i in range(n):
-        for k in range(plan[COUNT]):
-            here[k] = offset(arrays[k], i * steps[k])
-        call_kernel(plan[KERNEL], here, 1, 1)
-
-
-def _elementwise_loop(arrays, dims, steps, data):
-    """Be the inner loop of a ufunc: one dimension, `steps` bytes from element to element."""
-    plan, n = words_at(data), dims[0]
-    first, last = plan[FIRST], plan[LAST]
-    contiguous, one_number_each, arrays_of_them = True, True, True
-    for k in range(plan[COUNT]):
-        if first <= k < last:
-            one_number_each &= steps[k] == 0
-            arrays_of_them &= steps[k] == plan[SIZE + k]
+def _transfer(job: int, k: int, i: int, n: int, tile: int, outward: int) -> None:
+    """Copy elements i to i + n of operand k into its tile, or out of it."""
+    size, strides = load(load(job, PLAN), SIZE + k), STRIDES + MAX_DIMENSIONS * k
+    last = load(job, DIMENSIONS) - 1
+    extent, step = load(job, EXTENTS + last), load(job, strides + last)
+    here = stack(MAX_DIMENSIONS)
+    _locate(job, i, here)
+    at = load(job, POINTERS + k)
+    for d in range(last + 1):
+        at += load(here, d) * load(job, strides + d)
+    run = min(extent - load(here, last), n)
+    while True:
+        if outward:
+            _copy_run(at, step, tile, size, run, size)
         else:
-            contiguous &= steps[k] == plan[SIZE + k]
-    saved = enter_default_floating_point()
-    if n > 1 and address(arrays[0]) + steps[0] == address(arrays[last]):
-        _fold(plan, arrays, steps, n)
-    elif n == 1 or (n > 1 and contiguous and (one_number_each or arrays_of_them)):
-        call_kernel(plan[KERNEL], arrays, n, n == 1 or one_number_each)
-    else:
-        _drive(plan, arrays, steps, n)
-    leave_default_floating_point(saved)
+            _copy_run(tile, size, at, step, run, size)
+        n -= run
+        if n == 0:
+            return
+        tile += run * size
+        at += (run - extent) * step  # back to the beginning of the row, and on to the next
+        d = last - 1
+        while True:
+            c = load(here, d) + 1
+            at += load(job, strides + d)
+            if c < load(job, EXTENTS + d):
+                store(here, d, c)
+                break
+            at -= c * load(job, strides + d)
+            store(here, d, 0)
+            d -= 1
+        run = min(extent, n)
 
 
-def _mask_loop(arrays, dims, steps, data):
-    """Be the inner loop of a generalised ufunc whose every operand has one core dimension.
+def _pack(mask: int, tile: int, n: int) -> None:
+    word = stack(1)
+    store(word, 0, 0)
+    for i in range(n, (n + 63) // 64 * 64):
+        copy8(tile + i, word)  # the bits after the last are 0, so that equal masks have equal bytes
+    whole = n // 64
+    for i in range(whole):
+        pack64(mask + 8 * i, tile + 64 * i)
+    if n % 64:
+        pack64(word, tile + 64 * whole)
+        _copy_run(mask + 8 * whole, 1, word, 1, (n % 64 + 7) // 8, 1)
 
-    `dims` are the outer length and the core lengths, in the order in which the signature names them: up
-    to the parameters, that of operand k is dims[1 + k]. `steps` are the outer ones, then the inner.
-    """
-    plan, outer, n = words_at(data), dims[0], dims[1]
-    count, first, last = plan[COUNT], plan[FIRST], plan[LAST]
-    here, inner = pointers(), words_at(untyped(pointers()))
-    for k in range(count):
-        one_number = first <= k < last and dims[1 + k] == 1
-        inner[k] = 0 if one_number else steps[count + k]
-    saved = enter_default_floating_point()
-    for i in range(outer):
+
+def _unpack(tile: int, mask: int, n: int) -> None:
+    whole = n // 64
+    for i in range(whole):
+        unpack64(tile + 64 * i, mask + 8 * i)
+    if n % 64:
+        word = stack(1)
+        _copy_run(word, 1, mask + 8 * whole, 1, (n % 64 + 7) // 8, 1)
+        unpack64(tile + 64 * whole, word)
+
+
+def _stream(target: int, tile: int, n: int) -> None:
+    """Write n bytes past the caches; what is not a whole line goes through them."""
+    head = min(-target & 63, n)
+    lines = (n - head) // 64
+    copy_memory(target, tile, head)
+    for i in range(lines):
+        stream_line(target + head + 64 * i, tile + head + 64 * i)
+    copy_memory(target + head + 64 * lines, tile + head + 64 * lines, n - head - 64 * lines)
+
+
+def _tiles(job: int, start: int, stop: int) -> None:
+    plan = load(job, PLAN)
+    count, last, mask, length = load(plan, COUNT), load(plan, LAST), load(plan, MASK), load(plan, LENGTH)
+    kernel, uniform, streaming = load(plan, KERNEL), load(job, UNIFORM), load(job, STREAM)
+    space, pieces = stack(TILES), stack(MAX_OPERANDS)
+    i = start
+    while i < stop:
+        n = min(length, stop - i)
+        if streaming and mask < 0:  # a short tile first, so that those after it begin with a line
+            size = load(plan, SIZE + last)
+            edge = divide(-(load(job, POINTERS + last) + i * size) & 63, size)
+            if edge > 0:
+                n = min(n, edge)
         for k in range(count):
-            here[k] = offset(arrays[k], i * steps[k])
-        _drive(plan, here, inner, n)
-    leave_default_floating_point(saved)
+            at, tile = load(job, POINTERS + k), space + k * TILE
+            if k == mask:
+                store(pieces, k, tile)
+                if k < last:
+                    _unpack(tile, at + (i >> 3), n)
+            elif load(job, MODES + k) == WHOLE:
+                size = 0 if load(plan, FIRST) <= k < last and uniform else load(plan, SIZE + k)
+                store(pieces, k, tile if k >= last and streaming else at + i * size)
+            else:
+                store(pieces, k, tile)
+                if k < last:
+                    _transfer(job, k, i, n, tile, 0)
+        call3(kernel, pieces, n, uniform)
+        for k in range(last, count):
+            at, tile = load(job, POINTERS + k), space + k * TILE
+            if k == mask:
+                _pack(at + (i >> 3), tile, n)
+            elif load(job, MODES + k) == TILED:
+                _transfer(job, k, i, n, tile, 1)
+            elif streaming:
+                size = load(plan, SIZE + k)
+                _stream(at + i * size, tile, n * size)
+        i += n
+    if streaming:
+        fence()
 
 
-@functools.cache
-def elementwise_loop() -> Any:
-    """Compile the inner loop of every elementwise ufunc."""
-    return _compile(_elementwise_loop)
+def _rows(job: int, start: int, stop: int) -> None:
+    plan = load(job, PLAN)
+    count, kernel, uniform = load(plan, COUNT), load(plan, KERNEL), load(job, UNIFORM)
+    here, row, steps, part = stack(MAX_DIMENSIONS), stack(MAX_OPERANDS), stack(MAX_OPERANDS), stack(MAX_OPERANDS)
+    last = load(job, DIMENSIONS) - 1
+    extent = load(job, EXTENTS + last)
+    _locate(job, start, here)
+    for k in range(count):
+        strides = STRIDES + MAX_DIMENSIONS * k
+        at = load(job, POINTERS + k)
+        for d in range(last):
+            at += load(here, d) * load(job, strides + d)
+        store(row, k, at)
+        store(part, k, at + load(here, last) * load(job, strides + last))
+        store(steps, k, load(job, strides + last - 1) if last > 0 else 0)
+    run = min(extent - load(here, last), stop - start)
+    call3(kernel, part, run, uniform)
+    i, left = start + run, load(job, EXTENTS + last - 1) - load(here, last - 1) if last > 0 else 0
+    while i < stop:
+        left -= 1
+        for k in range(count):
+            store(row, k, load(row, k) + load(steps, k))
+        if left == 0:
+            left = _turn(job, row, here, last - 1, count)
+        run = min(extent, stop - i)
+        call3(kernel, row, run, uniform)
+        i += run
 
 
-@functools.cache
-def mask_loop() -> Any:
-    """Compile the inner loop of every ufunc that makes or reads a mask."""
-    return _compile(_mask_loop)
+def _turn(job: int, row: int, here: int, d: int, count: int) -> int:
+    """Go from behind the end of axis d to its beginning, one step on along those before; give its length."""
+    length = load(job, EXTENTS + d)
+    while True:
+        for k in range(count):
+            strides = STRIDES + MAX_DIMENSIONS * k
+            back = load(job, EXTENTS + d) * load(job, strides + d)
+            store(row, k, load(row, k) - back + load(job, strides + d - 1))
+        d -= 1
+        store(here, d, load(here, d) + 1)
+        if d == 0 or load(here, d) < load(job, EXTENTS + d):
+            return length
+        store(here, d, 0)
 
 
-def _compile(loop: Any) -> Any:
-    if sys.byteorder != "little" or _architecture() not in ("x86_64", "aarch64", "arm64"):
-        raise NotImplementedError(f"no driver for {sys.byteorder}-endian {_architecture()}")
-    return numba.cfunc(LOOP, error_model="numpy")(loop)
+def walk(job: int, start: int, stop: int) -> None:
+    """Compute elements `start` to `stop` of a job; if it has a mask, `start` is a multiple of 64."""
+    plan = load(job, PLAN)
+    if load(plan, KERNEL) == 0:  # a copy past the caches: what a machine can do at most
+        size = load(plan, SIZE)
+        _stream(load(job, POINTERS + 1) + start * size, load(job, POINTERS) + start * size, (stop - start) * size)
+        fence()
+    elif load(job, ROWS):
+        _rows(job, start, stop)
+    else:
+        _tiles(job, start, stop)
+
+
+def _swap_axes(job: int, a: int, b: int, count: int) -> None:
+    extent = load(job, EXTENTS + a)
+    store(job, EXTENTS + a, load(job, EXTENTS + b))
+    store(job, EXTENTS + b, extent)
+    for k in range(count):
+        strides = STRIDES + MAX_DIMENSIONS * k
+        stride = load(job, strides + a)
+        store(job, strides + a, load(job, strides + b))
+        store(job, strides + b, stride)
+
+
+def _in_order_of_memory(job: int, a: int, count: int) -> int:
+    """Say whether axis a takes longer strides than the next: by the outputs, then by the inputs."""
+    for k in range(count - 1, -1, -1):
+        strides = STRIDES + MAX_DIMENSIONS * k
+        outer, inner = abs(load(job, strides + a)), abs(load(job, strides + a + 1))
+        if outer != inner and outer != 0 and inner != 0:
+            return outer > inner
+    return True
+
+
+def _simplify(job: int, plan: int) -> None:
+    """Leave out axes of one element, sort the others, walk them upwards, and join those that are one in memory."""
+    count, mask = load(plan, COUNT), load(plan, MASK)
+    dimensions = 0
+    for d in range(load(job, DIMENSIONS)):
+        if load(job, EXTENTS + d) != 1:
+            _swap_axes(job, dimensions, d, count)
+            dimensions += 1
+    if mask < 0:  # the bits of a mask are in C order, and so are then the elements
+        for a in range(1, dimensions):
+            b = a
+            while b > 0 and not _in_order_of_memory(job, b - 1, count):
+                _swap_axes(job, b - 1, b, count)
+                b -= 1
+        for d in range(dimensions):
+            if load(job, STRIDES + MAX_DIMENSIONS * (count - 1) + d) < 0:
+                for k in range(count):
+                    strides = STRIDES + MAX_DIMENSIONS * k
+                    stride = load(job, strides + d)
+                    store(job, POINTERS + k, load(job, POINTERS + k) + (load(job, EXTENTS + d) - 1) * stride)
+                    store(job, strides + d, -stride)
+    joined = 0
+    for d in range(1, dimensions):
+        extent, join = load(job, EXTENTS + d), True
+        for k in range(count):
+            strides = STRIDES + MAX_DIMENSIONS * k
+            join &= k == mask or load(job, strides + joined) == load(job, strides + d) * extent
+        if join:
+            store(job, EXTENTS + joined, load(job, EXTENTS + joined) * extent)
+            for k in range(count):
+                strides = STRIDES + MAX_DIMENSIONS * k
+                store(job, strides + joined, load(job, strides + d))
+        else:
+            joined += 1
+            _swap_axes(job, joined, d, count)
+    store(job, DIMENSIONS, joined + 1)
+    if dimensions == 0:
+        store(job, EXTENTS, 1)
+
+
+def prepare(job: int) -> None:
+    """Simplify a job that says what is where, and choose the way of each operand.
+
+    PLAN, DIMENSIONS, POINTERS, EXTENTS and STRIDES are set.
+    """
+    plan = load(job, PLAN)
+    count, first, last, mask = load(plan, COUNT), load(plan, FIRST), load(plan, LAST), load(plan, MASK)
+    if load(job, DIMENSIONS) > 1:
+        _simplify(job, plan)
+    dimensions = load(job, DIMENSIONS)
+    inner = dimensions - 1
+    total = 1
+    for d in range(dimensions):
+        total *= load(job, EXTENTS + d)
+    store(job, TOTAL, total)
+    constant, constant_in_row, along_row, lies = True, True, True, mask < 0
+    for k in range(count):
+        strides, size = STRIDES + MAX_DIMENSIONS * k, load(plan, SIZE + k)
+        if k == mask:
+            continue
+        step = load(job, strides + inner)
+        aligned, whole, zero = load(job, POINTERS + k) & (size - 1) == 0, step == size, step == 0
+        for d in range(inner):
+            stride = load(job, strides + d)
+            aligned &= stride & (size - 1) == 0
+            whole &= stride == load(job, strides + d + 1) * load(job, EXTENTS + d + 1)
+            zero &= stride == 0
+        if first <= k < last:
+            constant &= zero & aligned
+            constant_in_row &= (step == 0) & aligned
+            along_row &= (step == size) & aligned
+        else:
+            lies &= (step == size) & aligned
+        store(job, MODES + k, WHOLE if whole and aligned else TILED)
+    rows = lies and (constant_in_row or along_row) and (inner == 0 or load(job, EXTENTS + inner) >= LONG)
+    store(job, ROWS, rows)
+    store(job, STREAM, 0)
+    store(job, CONSTANT, constant)
+    store(job, UNIFORM, constant_in_row if rows else constant)
+    if constant:
+        for k in range(first, last):
+            store(job, MODES + k, WHOLE)
+
+
+def measure(plan: int) -> int:
+    """Give the ticks of 1,024 elements that lie in the first-level cache: the least of several."""
+    space, pieces = stack(TILES), stack(MAX_OPERANDS)
+    for w in range(TILES):
+        store(space, w, 0)
+    for k in range(load(plan, COUNT)):
+        store(pieces, k, space + k * TILE)
+    length, least = load(plan, LENGTH), 1 << 40
+    for _ in range(8):
+        began = ticks()
+        for _ in range(8):
+            call3(load(plan, KERNEL), pieces, length, 1)
+        least = min(least, ticks() - began)
+    return max(1, least * 1024 // (8 * length))

@@ -33,51 +33,62 @@ def _view(address: int, n: int, step: int, dtype: np.dtype[Any]) -> np.ndarray[A
 
 
 def interpret(block: Block, direction: Direction, dtype: np.dtype[Any], arrays: Any, dims: Any, steps: Any) -> None:
-    """Do what the compiled loop would do with the same arguments."""
-    formula = read(block, direction, numpy_words.words(_dtypes.WORKING[dtype.name]))
+    """Do what the compiled inner loop would do with the same arguments."""
     names = (*direction.inputs, *block.parameters, *direction.outputs)
-    count, first, last = len(names), len(direction.inputs), len(direction.inputs) + len(block.parameters)
-    has_mask = "mask" in names
-    outer, n = (dims[0], dims[1]) if has_mask else (1, dims[0])
-    for i in range(outer):
-        operands = []
-        for k, name in enumerate(names):
-            if name == "mask":
-                operands.append(_view(arrays[k] + i * steps[k], (n + 7) // 8, 1, np.dtype(np.uint8)))
-            elif has_mask:
-                one_number = first <= k < last and dims[1 + k] == 1
-                step = 0 if one_number else steps[count + k]
-                operands.append(_view(arrays[k] + i * steps[k], n, step, dtype))
-            else:
-                operands.append(_view(arrays[k], n, steps[k], dtype))
-        # In reduce and accumulate each result is an operand of the next.
-        fold = not has_mask and n > 1 and arrays[0] + steps[0] == arrays[last]
-        step = 1 if fold else CHUNK
-        with np.errstate(all="ignore"):
-            for start in range(0, n, step):
-                _interpret_chunk(formula, names, operands, last, dtype, slice(start, min(start + step, n)))
+    n, last = dims[0], len(direction.inputs) + len(block.parameters)
+    operands = [_view(arrays[k], n, steps[k], dtype) for k in range(len(names))]
+    # In reduce and accumulate each result is an operand of the next.
+    step = 1 if n > 1 and arrays[0] + steps[0] == arrays[last] else CHUNK
+    with np.errstate(all="ignore"):
+        for start in range(0, n, step):
+            chunk = slice(start, start + step)
+            _compute(block, direction, dtype, [x[chunk] for x in operands[:last]], [y[chunk] for y in operands[last:]])
     np.add(1.0, 1.0)  # NumPy clears the floating-point flags before a loop, and would warn of those left after ours
 
 
-def _interpret_chunk(
-    formula: Any, names: tuple[str, ...], operands: list[Any], last: int, dtype: np.dtype[Any], chunk: slice
-) -> None:
+def sweep(block: Block, direction: Direction, dtype: np.dtype[Any], operands: list[Any]) -> None:
+    """Do what the compiled call would do with the same arrays, of a direction with a mask.
+
+    In C order, with no temporary of their size.
+    """
+    names = (*direction.inputs, *block.parameters, *direction.outputs)
+    last = len(direction.inputs) + len(block.parameters)
+    shape, size = operands[0].shape, operands[0].size
+    runs = []
+    for k, (name, operand) in enumerate(zip(names, operands, strict=True)):
+        spread = operand if name == "mask" or k >= last else np.broadcast_to(operand, shape)
+        runs.append(_elements(spread))
+    with np.errstate(all="ignore"):
+        for start in range(0, size, CHUNK):
+            stop = min(start + CHUNK, size)
+            chunk, bits = slice(start, stop), slice(start // 8, (stop + 7) // 8)
+            inputs: list[Any] = []
+            for name, run in zip(names[:last], runs[:last], strict=True):
+                if name == "mask":
+                    inputs.append(np.unpackbits(run[bits], count=stop - start, bitorder="little").astype(bool))
+                else:
+                    inputs.append(run[chunk])
+            results = [np.empty(stop - start, bool if name == "mask" else dtype) for name in names[last:]]
+            _compute(block, direction, dtype, inputs, results)
+            for name, run, result in zip(names[last:], runs[last:], results, strict=True):
+                if name == "mask":
+                    run[bits] = np.packbits(result, bitorder="little")
+                else:
+                    run[chunk] = result
+
+
+def _elements(array: Any) -> Any:
+    """See an array as one dimension in C order; its slices are views where they can be, else copies."""
+    return array.reshape(-1) if array.flags.c_contiguous else array.squeeze().flat  # .flat has 32 dimensions at most
+
+
+def _compute(block: Block, direction: Direction, dtype: np.dtype[Any], inputs: list[Any], outputs: list[Any]) -> None:
     working = _dtypes.WORKING[dtype.name]
-    in_mask = slice(chunk.start // 8, (chunk.stop + 7) // 8)
-    numbers = []
-    for name, operand in zip(names[:last], operands[:last], strict=True):
-        if name == "mask":
-            flags = np.unpackbits(operand[in_mask], count=chunk.stop - chunk.start, bitorder="little")
-            numbers.append(flags.astype(bool))
-        else:
-            numbers.append(operand[chunk].astype(working))
-    results = formula(*numbers)
+    formula = read(block, direction, numpy_words.words(working))
+    results = formula(*[x if x.dtype == bool else x.astype(working) for x in inputs])
     results = results if isinstance(results, tuple) else (results,)
-    for name, operand, result in zip(names[last:], operands[last:], results, strict=True):
-        if name == "mask":
-            operand[in_mask] = np.packbits(np.broadcast_to(result, chunk.stop - chunk.start), bitorder="little")
-        else:
-            operand[chunk] = result
+    for output, result in zip(outputs, results, strict=True):
+        output[...] = result
 
 
 LOOP = ctypes.CFUNCTYPE(

@@ -20,6 +20,7 @@ from numba.extending import intrinsic
 from .. import _dtypes
 from .._block import Block, Direction
 from ..words import cpu, read
+from .store import Optimised, optimise
 
 _I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
@@ -122,8 +123,8 @@ def storages(block: Block, direction: Direction, dtype: str) -> tuple[list[str],
     return [*inputs, *[dtype] * len(block.parameters), *outputs], first, last
 
 
-def compile_kernel(block: Block, direction: Direction, dtype: str) -> Any:
-    """Compile one kernel; the address is the result's `address`, and its machine code lives as long as the result.
+def compile_kernel(block: Block, direction: Direction, dtype: str) -> Optimised:
+    """Compile one kernel.
 
     Raises
     ------
@@ -134,14 +135,14 @@ def compile_kernel(block: Block, direction: Direction, dtype: str) -> Any:
         kernel = _compile(block, direction, dtype, selected=True)
         # LLVM sees that narrowing undoes widening and selects the 16 bits themselves, 2.5 times as fast.
         # Where it does not, as behind a product, the result must be rounded.
-        if "fptrunc" not in kernel._library.get_llvm_str():
+        if "fptrunc" not in str(kernel.module):
             return kernel
     if dtype == "float16" and get_host_cpu_features().get("f16c", True) is False:
         raise NotImplementedError("float16 needs the F16C instructions")
     return _compile(block, direction, dtype, selected=False)
 
 
-def _compile(block: Block, direction: Direction, dtype: str, selected: bool) -> Any:
+def _compile(block: Block, direction: Direction, dtype: str, selected: bool) -> Optimised:
     jit = numba.njit(error_model="numpy", nogil=True, no_cpython_wrapper=True)
     scalar = jit(read(block, direction, cpu.words(_dtypes.WORKING[dtype]), as_word=jit))
     names, first, last = storages(block, direction, dtype)
@@ -214,7 +215,7 @@ def _compile(block: Block, direction: Direction, dtype: str, selected: bool) -> 
     def kernel(operands, n, uniform):
         sweep(operands, n, uniform)
 
-    return numba.cfunc(SIGNATURE, error_model="numpy")(kernel)
+    return optimise({"kernel": (SIGNATURE, kernel)})
 
 
 def _kinds(result: Any) -> tuple[Any, ...]:

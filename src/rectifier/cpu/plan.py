@@ -1,6 +1,58 @@
-"""The words of a plan: what the driver knows of a loop (`driver` says what each means)."""
+"""The words that compiled code and Python share: 64-bit, at addresses, named by their numbers.
+
+Plan, one a loop (a direction of a function in a dtype). NumPy hands its address to the loop as `data`.
+Engine, one a process: addresses and settings, which a forked child keeps.
+Control, one a process: who is doing what; a forked child finds zeros there (`threads`).
+Job, on the stack of a call: what is to be computed (`driver`).
+Method, one a public call: which plan serves which dtype (`entry`).
+"""
 
 from __future__ import annotations
 
-KERNEL, COUNT, FIRST, LAST, MASK, SIZE = range(6)
+TILE = 2048  # bytes an operand; 512 float32. Five operands of a tile fit a 32 KiB L1 cache twice over.
 MAX_OPERANDS = 8
+MAX_DIMENSIONS = 64  # NumPy's
+MAX_THREADS = 256
+
+# Plan
+ENGINE = 0  # address of the engine's words
+KERNEL = 1  # address of the kernel
+COST = 2  # ticks of 1,024 elements in the first-level cache, as measured
+COUNT = 3  # of operands: inputs, parameters, outputs, in this order
+FIRST, LAST = 4, 5  # the parameters are FIRST <= k < LAST, the outputs LAST <= k < COUNT
+MASK = 6  # which operand is a mask, -1 if none is
+LENGTH = 7  # elements in a tile: whole mask words
+FLOAT = 8  # what a Python float becomes as a parameter: one of the next four, or 0, and then none is taken
+HALF, BFLOAT, SINGLE, DOUBLE = 1, 2, 4, 8
+SIZE = 9  # SIZE + k: bytes of an element of operand k
+PLAN_WORDS = SIZE + MAX_OPERANDS
+
+# Engine
+(
+    CONTROL, WALK, HELPER, THREADS, SPIN, START_FROM, WAKE_FROM, PARALLEL_FROM, MEASURED, STREAM_FROM, POOL,
+    POOL_ALLOCATE, POOL_FREE, HANDLER, CHECK_EVERY, ARRAY_TYPE, FLOAT_TYPE, NONE, NOT_IMPLEMENTED, UINT8, INCREF,
+    DECREF, NEW_TUPLE, SET_TUPLE_ITEM, NEW_ARRAY, NEW_LIKE, SAVE_THREAD, RESTORE_THREAD, THREAD_CREATE,
+    THREAD_DETACH, SIGNAL_MASK, SYSTEM_CALL, GET_PROCESSOR, ENGINE_WORDS,
+) = range(34)  # fmt: skip
+
+# Control: each of the words that threads fight over has a cache line of its own
+DOOR, SLEEPERS, LOCK, ACTIVE, STARTED = 0, 8, 16, 24, 32
+JOB, HEAT, LAST_END, REFUSED, CHECKED, ALLOWED, HELPERS, SPREAD_FROM, SPREAD_SUM = range(40, 49)
+NEXT = 64  # NEXT + 8 t: the first element that nobody has taken of those set aside for thread t
+TASKS = NEXT + 8 * MAX_THREADS  # TASKS + h: the system's number of helper h
+CONTROL_WORDS = TASKS + MAX_THREADS
+
+# Job
+PLAN, DIMENSIONS, TOTAL, CHUNK, PARTS, CONSTANT, UNIFORM, ROWS, STREAM = range(9)
+POINTERS = 9
+MODES = POINTERS + MAX_OPERANDS
+EXTENTS = MODES + MAX_OPERANDS
+STRIDES = EXTENTS + MAX_DIMENSIONS  # STRIDES + MAX_DIMENSIONS k + d: bytes along axis d of operand k
+JOB_WORDS = STRIDES + MAX_OPERANDS * MAX_DIMENSIONS
+
+# How an operand reaches the kernel: as it lies, or through a tile
+WHOLE, TILED = 0, 1
+
+# Method
+METHOD_ENGINE, METHOD_ROWS, METHOD_COUNT, METHOD_FIRST, METHOD_LAST, METHOD_MASK, METHOD_TABLE = range(7)
+METHOD_WORDS = METHOD_TABLE + 2 * 16  # a pair for each dtype: the address of NumPy's descriptor, the plan's

@@ -1,12 +1,13 @@
-"""True NumPy ufuncs around the kernels, made by NumPy's own constructors.
+"""True NumPy ufuncs around the kernels, made by NumPy's own constructor.
 
-A direction of a block has two. The `public` one has a loop for every dtype. It exists from import on, but its loops
-start as `_first_call`, a Python callback that compiles the kernel and writes the address of the compiled loop where
-NumPy reads it at each call; where nothing can be compiled, the callback stays and interprets. The `exact` one has only
-the loops that are compiled, so no Python runs inside a call of it. It is made anew when a loop is added, because a
-ufunc remembers how it resolved a dtype when it had no loop for it.
+It exists from import on and has a loop for every dtype, but its loops start as `_first_call`, a Python callback that
+compiles the kernel and writes the address of the compiled loop where NumPy reads it at each call; where nothing can
+be compiled, the callback stays and interprets. A direction with a mask has no ufunc, since a mask has no element of
+its own.
 
-This module holds every use of what NumPy does not document: the numbers of three entries in its table of C functions,
+Beside it, `compiled` takes whole arrays of the dtypes whose kernels are there, and no Python runs inside a call of it.
+
+This module holds every use of what NumPy does not document: the numbers of two entries in its table of C functions,
 and that a ufunc reads its table of loops at each call (NumPy 2.0 to 2.5).
 """
 
@@ -17,7 +18,7 @@ import ctypes
 import os
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
@@ -32,7 +33,6 @@ ENGINES = ("numba", "numpy")
 # The order decides which loop takes operands of two dtypes: the first that holds both. Two C types can be one dtype, as
 # long and long long are on Linux.
 _C_TYPES = [(np.dtype(char).name, np.dtype(char)) for char in "bBhHiIlLqQefd"]
-_UINT8 = np.dtype(np.uint8).num
 
 
 def _api(entry: int, result: Any, *arguments: Any) -> Any:
@@ -48,7 +48,6 @@ _from_func_and_data = _api(1, ctypes.py_object, *_TABLES, ctypes.c_int)
 _register_loop_for_type = _api(
     2, ctypes.c_int, ctypes.py_object, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p
 )
-_from_func_and_data_and_signature = _api(31, ctypes.py_object, *_TABLES, ctypes.c_int, ctypes.c_char_p)
 
 
 def requested_engine() -> str:
@@ -88,18 +87,18 @@ class _Loop:
         first, last = len(direction.inputs), len(direction.inputs) + len(block.parameters)
         mask = names.index("mask") if "mask" in names else -1
         sizes = [1 if name == "mask" else dtype.itemsize for name in names]
-        words = [0, len(names), first, last, mask, *sizes]
-        self.plan = (ctypes.c_int64 * len(words))(*words)
+        tile = plan.TILE // max(sizes) // 64 * 64  # whole words of a mask
+        floats = {"float16": plan.HALF, "bfloat16": plan.BFLOAT, "float32": plan.SINGLE, "float64": plan.DOUBLE}
+        self.plan = (ctypes.c_int64 * plan.PLAN_WORDS)(
+            0, 0, 0, len(names), first, last, mask, tile, floats.get(dtype.name, 0), *sizes
+        )
         self.address = ctypes.addressof(self.plan)
         self.compiled: Any = None  # False where this loop cannot be compiled
         _loops[self.address] = self
 
     def types(self, number: int) -> list[int]:
         """Give NumPy's number of each operand's dtype, where `number` is that of this loop's."""
-        numbers = [number] * self.plan[plan.COUNT]
-        if self.plan[plan.MASK] >= 0:
-            numbers[self.plan[plan.MASK]] = _UINT8
-        return numbers
+        return [number] * self.plan[plan.COUNT]
 
     def wants_compiling(self) -> bool:
         """Say whether nobody has tried yet."""
@@ -114,12 +113,12 @@ class _Loop:
 
         def work() -> None:
             try:
-                from . import driver, kernels
+                from . import engine
 
-                loop = driver.elementwise_loop() if self.plan[plan.MASK] < 0 else driver.mask_loop()
-                self.kernel = kernels.compile_kernel(self.block, self.direction, self.dtype.name)
-                self.plan[plan.KERNEL] = self.kernel.address
-                self.compiled = ctypes.cast(loop.address, LOOP)
+                self.plan[plan.ENGINE] = ctypes.addressof(engine.words())
+                self.plan[plan.KERNEL] = engine.kernel(self.block, self.direction, self.dtype.name, _Fork.register_late)
+                self.plan[plan.COST] = engine.measure(self.address)
+                self.compiled = ctypes.cast(engine.code()["loop"], LOOP)
             except BaseException as error:
                 outcome.append(error)
 
@@ -160,9 +159,56 @@ class _Loop:
 
 _loops: dict[int, _Loop] = {}
 
-# Numba's lock, held by another thread at a fork, would never be released in the child.
 _compiling = _thread.RLock()  # not from threading, which takes 1.3 ms to import and is needed at the first call
-os.register_at_fork(before=_compiling.acquire, after_in_parent=_compiling.release, after_in_child=_compiling.release)
+
+
+class _Fork:
+    """What becomes of a compilation when another thread forks.
+
+    The fork waits, since Numba's own lock would never be released in the child.
+
+    It does not wait for ever: other modules' locks may be held over the fork by then, as that of logging is, and the
+    compilation may need those. Then the child is left without Numba.
+    """
+
+    held: ClassVar[list[bool]] = []
+    late = False
+
+    @classmethod
+    def before(cls) -> None:
+        cls.held.append(_compiling.acquire(timeout=10))
+
+    @classmethod
+    def in_parent(cls) -> None:
+        if cls.held.pop():
+            _compiling.release()
+
+    @classmethod
+    def in_child(cls) -> None:
+        global _compiling
+        if cls.held.pop():
+            _compiling.release()
+        else:
+            _compiling = _thread.RLock()
+            _Engine.name, _Engine.reason = "numpy", "forked while another thread compiled"
+
+    @classmethod
+    def register(cls) -> None:
+        os.register_at_fork(before=cls.before, after_in_parent=cls.in_parent, after_in_child=cls.in_child)
+
+    @classmethod
+    def register_late(cls) -> None:
+        """Let forks wait here before they take the locks of what Numba imports: what registers last is called first."""
+        if not cls.late:
+            import logging  # noqa: F401
+
+            import numba  # noqa: F401
+
+            cls.late = True
+            cls.register()
+
+
+_Fork.register()
 
 
 @LOOP  # type: ignore[untyped-decorator]
@@ -215,24 +261,29 @@ def raise_kept() -> None:
             raise error
 
 
-class Ufunc:
-    """The ufuncs of one direction of a block.
+def takes_nothing(*operands: Any) -> Any:
+    """Be `compiled` before anything is."""
+    return NotImplemented
+
+
+class Method:
+    """One direction of a block, as NumPy and Python call it.
 
     Parameters
     ----------
     name : str
-        The dotted name under which `public` can be imported: pickle and Dask find it by that.
+        The dotted name under which `ufunc` can be imported: pickle and Dask find it by that.
     dtypes : tuple of str
         Of the loops.
     publish : callable
-        Called with `exact`, whenever that is made.
+        Called with `compiled`, when that is made.
 
     Attributes
     ----------
-    public : numpy.ufunc
-        With a loop for every dtype.
-    exact : numpy.ufunc or None
-        With the compiled loops alone; None where there are none.
+    ufunc : numpy.ufunc or None
+        With a loop for every dtype; None for a direction with a mask.
+    compiled : callable
+        `engine.Call`'s, over whole arrays; before there is one, a function that takes nothing.
     """
 
     def __init__(
@@ -241,20 +292,21 @@ class Ufunc:
         direction: Direction,
         name: str,
         dtypes: tuple[str, ...],
-        publish: Callable[[np.ufunc], None],
+        publish: Callable[[Any], None],
     ) -> None:
         self.block, self.direction, self.name, self.publish = block, direction, name, publish
         self.loops: dict[str, _Loop] = {}
         self.rows: dict[str, list[int]] = {}
+        self.compiled: Any = takes_nothing
         kinds = [(name, dtype) for name, dtype in _C_TYPES if name in dtypes]
         for row, (name, dtype) in enumerate(kinds):
             self._add(name, dtype)
             self.rows.setdefault(name, []).append(row)
         self.table = (ctypes.c_void_p * len(kinds))(*[_first_call_address] * len(kinds))
-        self.public = self._make(kinds, self.table)
-        if hasattr(self.public, "__dict__"):  # from NumPy 2.4 on; before, pickle searches all modules for the name
-            self.public.__module__ = block.module
-        self.exact: np.ufunc | None = None
+        self.ufunc: Any = None
+        if "mask" not in (*direction.inputs, *direction.outputs):
+            self.ufunc = self._make_ufunc(kinds)
+        _methods.setdefault(block.full_name, []).append(self)
         _awaiting_bfloat16.append(self)
         register_bfloat16()
 
@@ -263,7 +315,7 @@ class Ufunc:
             loop = self.loops[name] = _Loop(self.block, self.direction, dtype)
             _owners[loop.address] = self
 
-    def _make(self, kinds: list[tuple[str, np.dtype[Any]]], table: Any) -> np.ufunc:
+    def _make_ufunc(self, kinds: list[tuple[str, np.dtype[Any]]]) -> np.ufunc:
         loops = [self.loops[name] for name, _ in kinds]
         plans = (ctypes.c_void_p * len(loops))(*[loop.address for loop in loops])
         numbers = [number for (_, dtype), loop in zip(kinds, loops, strict=True) for number in loop.types(dtype.num)]
@@ -271,22 +323,20 @@ class Ufunc:
         inputs, outputs = len(self.direction.inputs) + len(self.block.parameters), len(self.direction.outputs)
         doc = f"The ufunc behind ``{self.block.name}``: {self.direction.name.replace('_', ' ')}."
         arguments: tuple[Any, ...] = (
-            ctypes.addressof(table), ctypes.addressof(plans), types, len(loops), inputs, outputs, -1,
+            ctypes.addressof(self.table), ctypes.addressof(plans), types, len(loops), inputs, outputs, -1,
             self.name.encode(), doc.encode(), 0,
         )  # fmt: skip
-        constructor = _from_func_and_data
-        if "mask" in (*self.direction.inputs, *self.direction.outputs):
-            constructor = _from_func_and_data_and_signature
-            arguments += (_signature(self.block, self.direction),)
-        _immortal.append((table, plans, arguments))
-        ufunc: np.ufunc = constructor(*arguments)
+        _immortal.append((self.table, plans, arguments))
+        ufunc: np.ufunc = _from_func_and_data(*arguments)
+        if hasattr(ufunc, "__dict__"):  # from NumPy 2.4 on; before, pickle searches all modules for the name
+            ufunc.__module__ = self.block.module
         return ufunc
 
-    def prepare(self, dtype: np.dtype[Any]) -> None:
-        """Compile the loop of `dtype`, unless that was done or cannot be."""
-        loop = self.loops[dtype.name]
-        if not loop.wants_compiling():
-            return
+    def prepare(self, dtype: np.dtype[Any]) -> bool:
+        """Compile the loop of `dtype`, unless that was done or cannot be; say whether it is compiled."""
+        loop = self.loops.get(dtype.name)
+        if loop is None or not loop.wants_compiling():
+            return bool(loop and loop.compiled)
         with _compiling:
             if loop.wants_compiling():
                 try:
@@ -294,35 +344,33 @@ class Ufunc:
                 finally:
                     if loop.compiled:
                         self._install(loop)
+        return bool(loop.compiled)
 
     def _install(self, loop: _Loop) -> None:
-        """Put the compiled loop in the place of `_first_call`, and make `exact` with it."""
+        """Put the compiled loop in the place of `_first_call`, and let `compiled` take its dtype."""
+        from . import engine
+
+        if self.compiled is takes_nothing:
+            count, first, last, mask = loop.plan[plan.COUNT : plan.MASK + 1]
+            self._call = engine.Call(self.direction.name, count, first, last, mask)
+        for _, dtype in [kind for kind in _C_TYPES if kind[0] == loop.dtype.name] or [("", loop.dtype)]:
+            self._call.add(dtype, loop.address)
+        if self.compiled is takes_nothing:
+            self.compiled = self._call.function
+            self.publish(self.compiled)
+        if self.ufunc is None:
+            return
         address = ctypes.cast(loop.compiled, ctypes.c_void_p).value or 0
         for row in self.rows.get(loop.dtype.name, []):
             self.table[row] = address
         if loop.dtype.name not in self.rows:
-            _register(self.public, loop, address)
-        compiled = {name for name, loop in self.loops.items() if loop.compiled}
-        kinds = [(name, dtype) for name, dtype in _C_TYPES if name in compiled]
-        exact = self._make(kinds, (ctypes.c_void_p * len(kinds))(*[address] * len(kinds)))
-        for name in compiled - set(self.rows):
-            _register(exact, self.loops[name], address)
-        self.exact = exact
-        self.publish(exact)
+            _register(self.ufunc, loop, address)
 
     def add_bfloat16(self, dtype: np.dtype[Any]) -> None:
         """Add the loop of a dtype that is not NumPy's own."""
         self._add("bfloat16", dtype)
-        _register(self.public, self.loops["bfloat16"], _first_call_address)
-
-
-def _signature(block: Block, direction: Direction) -> bytes:
-    """Give each operand one core dimension: n elements, m bytes of bits, or 1 or n of a parameter."""
-    dimensions = [
-        ["(m)" if name == "mask" else "(n)" for name in side] for side in (direction.inputs, direction.outputs)
-    ]
-    dimensions[0] += [f"(p{k})" for k in range(len(block.parameters))]
-    return "->".join(map(",".join, dimensions)).encode()
+        if self.ufunc is not None:
+            _register(self.ufunc, self.loops["bfloat16"], _first_call_address)
 
 
 def _register(ufunc: np.ufunc, loop: _Loop, address: int) -> None:
@@ -333,12 +381,19 @@ def _register(ufunc: np.ufunc, loop: _Loop, address: int) -> None:
 
 
 # NumPy keeps pointers into these, and a ufunc may outlive this module at exit.
-_owners: dict[int, Ufunc] = {}
+_owners: dict[int, Method] = {}
 _immortal: list[Any] = []
 for _thing in (_immortal, _loops, _owners, _first_call):
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(_thing))
 
-_awaiting_bfloat16: list[Ufunc] = []
+_awaiting_bfloat16: list[Method] = []
+_methods: dict[str, list[Method]] = {}
+
+
+def methods(block: Block) -> list[Method]:
+    """List the directions of a block."""
+    register_bfloat16()
+    return [method for method in _methods[block.full_name] if method.block is block]
 
 
 def register_bfloat16() -> None:

@@ -1,0 +1,151 @@
+"""What a user may set, in code or by environment variables, and what is in force, with the reason."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import _dtypes
+from ._block import Block
+from .cpu import engine, memory, store, ufuncs
+from .memory import set_bound
+
+
+class Setting(NamedTuple):
+    """One setting, as it is in force."""
+
+    value: Any
+    reason: str
+
+
+class Settings:
+    """How calls on the CPU are made; ``rectifier.settings`` is the only one.
+
+    Each may be set at any time; an environment variable sets it from the start.
+
+    Attributes
+    ----------
+    threads : int
+        How many threads a large call may use, the calling one among them; 1 means that none is ever started.
+        ``RECTIFIER_THREADS``; by default as many as this process has processors, by affinity and CPU quota.
+    spin_microseconds : float
+        How long a helper thread waits at most for the next call before it sleeps; shorter if calls come more seldom.
+        ``RECTIFIER_SPIN_MICROSECONDS``; by default as long as waking it takes, by measurement, and at most 100.
+    pool_bytes : int
+        How much memory of outputs that are gone is held for the next ones; 0 switches the pool off.
+        ``RECTIFIER_POOL_BYTES``, such as ``256MiB``; by default an eighth of the memory, at most 1 GiB.
+    store : str or None
+        The directory in which machine code is kept; None for none.
+        ``RECTIFIER_STORE``, of which an empty one means none; by default ``rectifier`` in the user's cache directory.
+
+    Examples
+    --------
+    >>> from rectifier import settings
+    >>> before = settings.threads
+    >>> settings.threads = 1
+    >>> settings.threads
+    1
+    >>> settings.threads = before
+    """
+
+    __slots__ = ()
+
+    @property
+    def threads(self) -> int:
+        """How many threads a large call may use."""
+        return engine.threads()[0]
+
+    @threads.setter
+    def threads(self, number: int) -> None:
+        engine.set_threads(operator.index(number))
+
+    @property
+    def spin_microseconds(self) -> float:
+        """How long a helper thread waits at most before it sleeps."""
+        return engine.spin_microseconds()[0]
+
+    @spin_microseconds.setter
+    def spin_microseconds(self, microseconds: float) -> None:
+        engine.set_spin_microseconds(float(microseconds))
+
+    @property
+    def pool_bytes(self) -> int:
+        """How much memory is held for outputs."""
+        return memory.bound()
+
+    @pool_bytes.setter
+    def pool_bytes(self, number: int) -> None:
+        set_bound(number)
+
+    @property
+    def store(self) -> str | None:
+        """The directory in which machine code is kept."""
+        return store.location()[0]
+
+    @store.setter
+    def store(self, directory: str | os.PathLike[str] | None) -> None:
+        store.set_directory(directory)
+
+    def reasons(self) -> dict[str, Setting]:
+        """Give each setting's value, and why it has it."""
+        return {
+            "threads": Setting(*engine.threads()),
+            "spin_microseconds": Setting(*engine.spin_microseconds()),
+            "pool_bytes": Setting(memory.bound(), memory.reason()),
+            "store": Setting(*store.location()),
+        }
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{name}={setting.value!r}" for name, setting in self.reasons().items())
+        return f"<Settings: {parts}>"
+
+
+settings = Settings()
+
+
+def warmup(*functions: Any, dtypes: Iterable[Any] = ("float32",)) -> int:
+    """Load or compile all that calls of these functions need, so that none of them has to.
+
+    With a store of machine code that has it, this takes a few milliseconds, else 0.1 to 0.2 s for each function,
+    direction and dtype.
+
+    Parameters
+    ----------
+    *functions : activation functions
+        By default the whole catalogue.
+    dtypes : iterable of dtype-like
+        Of the arrays.
+
+    Returns
+    -------
+    int
+        How many directions are ready, over all functions and dtypes.
+
+    Raises
+    ------
+    TypeError
+        If a function is none of this package's, or a dtype is none that it takes.
+
+    Examples
+    --------
+    >>> from rectifier import relu, warmup
+    >>> warmup(relu, dtypes=["float32", "float64"])
+    12
+    """
+    from .catalogue import CATALOGUE
+
+    ready = 0
+    for function in functions or CATALOGUE.values():
+        block = getattr(function, "block", None)
+        if not isinstance(block, Block):
+            raise TypeError(f"warmup: {function!r} is no activation function")
+        for name in dtypes:
+            dtype = np.dtype(name)
+            _dtypes.require_real(dtype, "an array", "warmup")
+            for method in ufuncs.methods(block):
+                ready += method.prepare(dtype)
+    return ready

@@ -1,0 +1,329 @@
+"""The engine of a process: compiled code, and what it needs to know, in one block of words.
+
+Made at the first call, from the store of machine code where that has it, and then without Numba.
+"""
+
+from __future__ import annotations
+
+import _thread
+import ctypes
+import math
+import mmap
+import os
+import sys
+from collections.abc import Callable
+from functools import cache
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
+
+from .. import _dtypes
+from .._block import Block, Direction
+from . import memory, plan, store
+from .limits import caches, processors
+
+MADV_WIPEONFORK = 18  # Linux 4.14
+LONGEST_SPIN = 100.0  # microseconds
+_HERE = os.path.dirname(__file__)
+_immortal: list[Any] = []
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(_immortal))  # helpers run on while the interpreter ends
+
+
+def _source(*files: str) -> bytes:
+    parts = []
+    for file in files:
+        with open(os.path.join(_HERE, file), "rb") as opened:
+            parts.append(opened.read())
+    return b"".join(parts)
+
+
+def _build() -> store.Optimised:
+    from . import driver, entry, threads, translate
+
+    return translate.optimised([driver.walk, driver.measure, threads.helper, threads.clock, entry.loop, entry.call])
+
+
+@cache
+def code() -> dict[str, int]:
+    """Give the addresses of the compiled functions that every kernel shares."""
+    content = _source("plan.py", "raw.py", "translate.py", "driver.py", "threads.py", "entry.py", "memory.py")
+    return store.machine_code("engine", content + bytes([object.__basicsize__]), _build)
+
+
+def kernel(block: Block, direction: Direction, dtype: str, before_compiling: Callable[[], None]) -> int:
+    """Give the address of the kernel of a direction in a dtype."""
+    formulas = [direction.formula, *(getattr(block, part) for part in direction.parts)]
+    content = b"\0".join(
+        [
+            _source("kernels.py", "../words/cpu.py"),
+            *map(store.code_of, formulas),
+            repr((direction.inputs, direction.outputs, len(block.parameters), block.selects)).encode(),
+            _dtypes.WORKING[dtype].__name__.encode(),
+        ]
+    )
+
+    def build() -> store.Optimised:
+        before_compiling()
+        from . import kernels
+
+        return kernels.compile_kernel(block, direction, dtype)
+
+    return store.machine_code(f"{block.full_name}.{direction.name}.{dtype}", content, build)["kernel"]
+
+
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def _numpy_api() -> Any:
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    return ctypes.cast(pointer(_multiarray_umath._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))
+
+
+def _ticks_per_microsecond(clock: int) -> float:
+    """Compare the processor's clock with the system's, for a fifth of a millisecond."""
+    ticks = ctypes.CFUNCTYPE(ctypes.c_int64)(clock)
+    began, first = perf_counter_ns(), ticks()
+    while perf_counter_ns() - began < 200_000:
+        pass
+    return float(1e3 * (ticks() - first) / (perf_counter_ns() - began))
+
+
+def _control() -> int:
+    """Make the block in which threads meet: a forked child must find zeros there."""
+    size = -(-8 * plan.CONTROL_WORDS // mmap.PAGESIZE) * mmap.PAGESIZE
+    block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    words = (ctypes.c_char * size).from_buffer(block)
+    _immortal.append(words)
+    try:
+        block.madvise(MADV_WIPEONFORK)
+    except (AttributeError, OSError):
+        os.register_at_fork(after_in_child=lambda: ctypes.memset(words, 0, size))
+    return ctypes.addressof(words)
+
+
+class _State:
+    words: Any = None
+    threads: tuple[int, str] | None = None
+    spin_microseconds: tuple[float, str] | None = None
+    ticks_per_microsecond = 1.0
+
+
+def _requested(variable: str, kind: Any, what: str, least: float) -> Any:
+    text = os.environ.get(variable, "").strip()
+    if not text:
+        return None
+    try:
+        number = kind(text)
+    except ValueError:
+        number = least - 1
+    if not least <= number < math.inf:
+        raise ValueError(f"{variable} is {text!r}; it takes {what}")
+    return number, variable
+
+
+def threads() -> tuple[int, str]:
+    """Say how many threads a large call may use, and why.
+
+    Raises
+    ------
+    ValueError
+        If ``RECTIFIER_THREADS`` is no such number.
+    """
+    if _State.threads is None:
+        requested = _requested("RECTIFIER_THREADS", int, "a whole number, 1 or more", 1)
+        allowed = processors()
+        _State.threads = requested or (allowed.allowed, allowed.reason)
+    number, reason = _State.threads
+    if sys.platform != "linux":
+        return 1, "no helper threads on this system"
+    return min(number, plan.MAX_THREADS), reason
+
+
+def set_threads(number: int) -> None:
+    """Set how many threads a large call may use."""
+    if number < 1:
+        raise ValueError(f"threads is a whole number, 1 or more; not {number}")
+    _State.threads = number, "set in code"
+    if _State.words is not None:
+        _State.words[plan.THREADS] = threads()[0]
+
+
+def spin_microseconds() -> tuple[float, str]:
+    """Say how long a helper waits at most before it sleeps, and why."""
+    if _State.spin_microseconds is None:
+        requested = _requested("RECTIFIER_SPIN_MICROSECONDS", float, "a number, 0 or more", 0)
+        _State.spin_microseconds = requested or (LONGEST_SPIN, "default, until a helper has been woken")
+    microseconds, reason = _State.spin_microseconds
+    if _State.words is not None and _State.words[plan.MEASURED]:
+        measured = _State.words[plan.SPIN] / _State.ticks_per_microsecond
+        if measured < microseconds:
+            return measured, "what waking a helper takes"
+    return microseconds, reason
+
+
+def set_spin_microseconds(microseconds: float) -> None:
+    """Set how long a helper waits at most before it sleeps."""
+    if not 0 <= microseconds < math.inf:
+        raise ValueError(f"spin_microseconds is a number, 0 or more; not {microseconds}")
+    _State.spin_microseconds = microseconds, "set in code"
+    if _State.words is not None:
+        _State.words[plan.SPIN] = int(microseconds * _State.ticks_per_microsecond)
+
+
+_making = _thread.RLock()
+
+
+def _renew_lock() -> None:
+    """Forget, in a forked child, that another thread of its parent was making the engine."""
+    global _making
+    _making = _thread.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
+
+def words() -> Any:
+    """Give the engine's words, an array whose address stands in every plan."""
+    if _State.words is None:
+        with _making:
+            if _State.words is None:
+                _State.words = _make()
+    return _State.words
+
+
+def _make() -> Any:
+    if sys.byteorder != "little" or sys.maxsize < 1 << 32 or os.uname().machine not in ("x86_64", "aarch64", "arm64"):
+        raise NotImplementedError("the compiled engine is for x86-64 and AArch64")
+    compiled = code()
+    engine = (ctypes.c_int64 * plan.ENGINE_WORDS)()
+    _immortal.append(engine)
+    python, array_api = ctypes.pythonapi, _numpy_api()
+    objects = {
+        plan.ARRAY_TYPE: np.ndarray, plan.FLOAT_TYPE: float, plan.NONE: None, plan.NOT_IMPLEMENTED: NotImplemented,
+        plan.UINT8: np.dtype(np.uint8),
+    }  # fmt: skip
+    functions = {
+        plan.INCREF: python.Py_IncRef, plan.DECREF: python.Py_DecRef,
+        plan.NEW_TUPLE: python.PyTuple_New, plan.SET_TUPLE_ITEM: python.PyTuple_SetItem,
+        plan.SAVE_THREAD: python.PyEval_SaveThread, plan.RESTORE_THREAD: python.PyEval_RestoreThread,
+    }  # fmt: skip
+    # By their numbers in __multiarray_api.h, which are part of NumPy's ABI.
+    entries = {plan.NEW_ARRAY: 94, plan.NEW_LIKE: 277}
+    _immortal.extend(objects.values())
+    for word, thing in objects.items():
+        engine[word] = id(thing)
+    for word, function in functions.items():
+        engine[word] = _address(function)
+    for word, entry in entries.items():
+        engine[word] = array_api[entry]
+    engine[plan.WALK], engine[plan.HELPER] = compiled["walk"], compiled["helper"]
+    engine[plan.CONTROL] = _control()
+    rate = _State.ticks_per_microsecond = _ticks_per_microsecond(compiled["clock"])
+    for word, microseconds in (
+        (plan.CHECK_EVERY, 1000), (plan.START_FROM, 200), (plan.WAKE_FROM, 200), (plan.PARALLEL_FROM, 1),
+        (plan.SPIN, spin_microseconds()[0]),
+    ):  # fmt: skip
+        engine[word] = int(rate * microseconds)
+    # Results in bytes, on two cores with 32 MiB of third-level cache: 24 MB 0.8 as fast past the caches as through
+    # them, 36 MB # 1.1, 64 and 100 MB 1.3 times.
+    engine[plan.STREAM_FROM] = max(caches().values(), default=32 << 20)
+    handler = memory.handler()
+    if handler is not None:
+        pool = memory.functions()
+        engine[plan.POOL], engine[plan.HANDLER] = memory.settings(), id(handler)
+        engine[plan.POOL_ALLOCATE], engine[plan.POOL_FREE] = pool["malloc"], pool["free"]
+    engine[plan.THREADS] = threads()[0]
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        for word, name in (
+            (plan.THREAD_CREATE, "pthread_create"), (plan.THREAD_DETACH, "pthread_detach"),
+            (plan.SIGNAL_MASK, "pthread_sigmask"), (plan.SYSTEM_CALL, "syscall"), (plan.GET_PROCESSOR, "sched_getcpu"),
+        ):  # fmt: skip
+            engine[word] = _address(getattr(libc, name))
+    return engine
+
+
+def measure(loop: int) -> int:
+    """Give the ticks of 1,024 elements in the first-level cache, for the plan at an address."""
+    ticks: int = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(code()["measure"])(loop)
+    return ticks
+
+
+class _Definition(ctypes.Structure):
+    """PyMethodDef."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
+
+
+METH_FASTCALL = 0x80
+_new_function = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.py_object)(
+    ("PyCFunction_NewEx", ctypes.pythonapi)
+)
+
+
+class Call:
+    """The compiled call of a direction: a builtin function, over the dtypes whose loops are there.
+
+    Attributes
+    ----------
+    function : builtin function
+        Takes inputs, parameters and outputs (None for those to be made), and gives NotImplemented for what it does
+        not take.
+    """
+
+    def __init__(self, name: str, count: int, first: int, last: int, mask: int) -> None:
+        self.words = np.zeros(plan.METHOD_WORDS, np.int64)
+        self.words[: plan.METHOD_TABLE] = (ctypes.addressof(words()), 0, count, first, last, mask)
+        definition = _Definition(name.encode(), code()["call"], METH_FASTCALL, None)
+        self.function = _new_function(ctypes.addressof(definition), self.words, None)
+        _immortal.append((definition, self.words, self.function))
+
+    def add(self, dtype: np.dtype[Any], loop: int) -> None:
+        """Take arrays of `dtype`, by the plan at an address."""
+        row = self.words[plan.METHOD_ROWS]
+        _immortal.append(dtype)
+        self.words[plan.METHOD_TABLE + 2 * row :][:2] = id(dtype), loop
+        self.words[plan.METHOD_ROWS] = row + 1
+
+
+@cache
+def _copy() -> Call:
+    copy = Call("stream_copy", 2, 1, 1, -1)
+    for dtype in map(np.dtype, "efd"):
+        # No kernel, and a cost that lets helpers take part from where a kernel of few instructions does.
+        words_ = (ctypes.c_int64 * plan.PLAN_WORDS)(
+            ctypes.addressof(words()),
+            0,
+            64 * dtype.itemsize,
+            2,
+            1,
+            1,
+            -1,
+            plan.TILE // dtype.itemsize,
+            0,
+            *[dtype.itemsize] * 2,
+        )
+        _immortal.append(words_)
+        copy.add(dtype, ctypes.addressof(words_))
+    return copy
+
+
+def stream_copy(y: Any, x: Any) -> None:
+    """Copy x to y past the caches, by the threads of a call: the limit of what a call can do on large arrays.
+
+    Parameters
+    ----------
+    y, x : arrays of float16, float32 or float64
+        Of one shape and dtype, contiguous, apart.
+    """
+    if not (x.flags.c_contiguous and y.flags.c_contiguous) or _copy().function(x, y) is NotImplemented:
+        raise ValueError("stream_copy takes two contiguous arrays of one shape and dtype, apart in memory")

@@ -1,0 +1,437 @@
+"""What NumPy and Python call: the inner loop of a ufunc, and a function that takes arrays whole.
+
+`loop` serves NumPy: one axis, pieces as NumPy cuts them. `call` serves the public functions: a builtin function of
+Python (``METH_FASTCALL``) that takes the inputs, parameters and outputs of a direction, ndarrays of any layout and
+of one dtype, with None for an output to be made. It reads shape and strides out of the arrays' own structures (NumPy's
+public ABI), so that nothing but this one call is paid for in Python. Whatever it does not take it answers with
+NotImplemented, before anything is written.
+"""
+
+from __future__ import annotations
+
+from .driver import prepare
+from .memory import BOUND, MINIMUM
+from .plan import (
+    ARRAY_TYPE,
+    CONSTANT,
+    COST,
+    COUNT,
+    DECREF,
+    DIMENSIONS,
+    DOUBLE,
+    ENGINE,
+    EXTENTS,
+    FIRST,
+    FLOAT,
+    FLOAT_TYPE,
+    HALF,
+    HANDLER,
+    INCREF,
+    JOB_WORDS,
+    KERNEL,
+    LAST,
+    MASK,
+    MAX_DIMENSIONS,
+    MAX_OPERANDS,
+    METHOD_COUNT,
+    METHOD_ENGINE,
+    METHOD_FIRST,
+    METHOD_LAST,
+    METHOD_MASK,
+    METHOD_ROWS,
+    METHOD_TABLE,
+    MODES,
+    NEW_ARRAY,
+    NEW_LIKE,
+    NEW_TUPLE,
+    NONE,
+    NOT_IMPLEMENTED,
+    PARALLEL_FROM,
+    PLAN,
+    POINTERS,
+    POOL,
+    POOL_ALLOCATE,
+    POOL_FREE,
+    RESTORE_THREAD,
+    ROWS,
+    SAVE_THREAD,
+    SET_TUPLE_ITEM,
+    SINGLE,
+    SIZE,
+    STREAM,
+    STREAM_FROM,
+    STRIDES,
+    TOTAL,
+    UINT8,
+    UNIFORM,
+    WALK,
+    WHOLE,
+)  # fmt: skip
+from .raw import (
+    call0,
+    call1,
+    call2,
+    call3,
+    call4,
+    call8,
+    enter_default_floating_point,
+    leave_default_floating_point,
+    load,
+    load32,
+    put_bfloat,
+    put_double,
+    put_float,
+    put_half,
+    stack,
+    store,
+)  # fmt: skip
+from .threads import run
+
+HEAD = object.__basicsize__  # bytes before what a type adds to an object; the pointer to the type ends them
+# The fields of PyArrayObject, in words after the head (numpy/ndarraytypes.h)
+DATA, AXES, SHAPE, STEPS, DESCRIPTOR, FLAGS, MEMORY_HANDLER = 0, 1, 2, 3, 5, 6, 9
+C_CONTIGUOUS, F_CONTIGUOUS, OWNDATA, ALIGNED, WRITEABLE = 0x1, 0x2, 0x4, 0x100, 0x400
+KEEP_ORDER = 2
+
+
+def _lies_apart(job: int, k: int, o: int, plan: int, axes: int) -> int:
+    """Say whether output o may be written while operand k is read: the same elements, or no common byte."""
+    same = load(job, POINTERS + k) == load(job, POINTERS + o) and load(plan, SIZE + k) == load(plan, SIZE + o)
+    low_k = low_o = 0
+    high_k, high_o = load(plan, SIZE + k), load(plan, SIZE + o)
+    for d in range(axes):
+        a, b = load(job, STRIDES + MAX_DIMENSIONS * k + d), load(job, STRIDES + MAX_DIMENSIONS * o + d)
+        reach = load(job, EXTENTS + d) - 1
+        same &= a == b or reach == 0
+        low_k += min(a * reach, 0)
+        high_k += max(a * reach, 0)
+        low_o += min(b * reach, 0)
+        high_o += max(b * reach, 0)
+    at_k, at_o = load(job, POINTERS + k), load(job, POINTERS + o)
+    return same or at_k + high_k <= at_o + low_o or at_o + high_o <= at_k + low_k
+
+
+def _choose_streaming(job: int, plan: int, engine: int) -> None:
+    """Let large results go past the caches, unless they replace what was read, which the caches then hold anyway."""
+    last, mask, count = load(plan, LAST), load(plan, MASK), load(plan, COUNT)
+    target = load(job, POINTERS + last)
+    if load(job, TOTAL) * load(plan, SIZE + last) < load(engine, STREAM_FROM):
+        return
+    for k in range(count):
+        if k == mask:
+            continue
+        if k < last and load(job, POINTERS + k) == target:
+            return
+        if not load(plan, FIRST) <= k < last and load(job, MODES + k) != WHOLE:
+            return
+    if last == mask:
+        return
+    store(job, STREAM, 1)
+    store(job, ROWS, 0)
+    store(job, UNIFORM, load(job, CONSTANT))
+
+
+def loop(arrays: int, dims: int, steps: int, plan: int) -> None:
+    """Be the inner loop of a ufunc: one dimension, `steps` bytes from element to element."""
+    n, count, first, last = load(dims, 0), load(plan, COUNT), load(plan, FIRST), load(plan, LAST)
+    kernel, engine = load(plan, KERNEL), load(plan, ENGINE)
+    contiguous, one_number_each, arrays_of_them = True, True, True
+    for k in range(count):
+        lies = load(steps, k) == load(plan, SIZE + k)
+        if first <= k < last:
+            one_number_each &= load(steps, k) == 0
+            arrays_of_them &= lies
+        else:
+            contiguous &= lies
+    saved = enter_default_floating_point()
+    if n > 1 and load(arrays, 0) + load(steps, 0) == load(arrays, last):
+        # reduce and accumulate: each result is an operand of the next
+        here = stack(MAX_OPERANDS)
+        for i in range(n):
+            for k in range(count):
+                store(here, k, load(arrays, k) + i * load(steps, k))
+            call3(kernel, here, 1, 1)
+    elif n == 1:
+        call3(kernel, arrays, 1, 1)
+    elif n > 1:
+        small = n * load(plan, COST) >> 10 < load(engine, PARALLEL_FROM)
+        if small and contiguous and (one_number_each or arrays_of_them):
+            call3(kernel, arrays, n, one_number_each)
+        else:
+            job = stack(JOB_WORDS)
+            store(job, PLAN, plan)
+            store(job, DIMENSIONS, 1)
+            store(job, EXTENTS, n)
+            for k in range(count):
+                store(job, POINTERS + k, load(arrays, k))
+                store(job, STRIDES + MAX_DIMENSIONS * k, load(steps, k))
+            prepare(job)
+            apart = 1
+            for o in range(last, count):
+                for k in range(last):
+                    apart &= _lies_apart(job, k, o, plan, 1)
+            if apart:
+                _choose_streaming(job, plan, engine)
+                run(job, engine)
+            else:  # NumPy lets an output follow behind an input in one array: right, if it is done in order
+                call3(load(engine, WALK), job, 0, n)
+    leave_default_floating_point(saved)
+
+
+def _field(array: int, k: int) -> int:
+    return load(array + HEAD, k)
+
+
+def _type(thing: int) -> int:
+    return load(thing + HEAD - 8, 0)
+
+
+def _axes(array: int) -> int:
+    return load32(array + HEAD + 8 * AXES)
+
+
+def _flags(array: int) -> int:
+    return load32(array + HEAD + 8 * FLAGS)
+
+
+def _refuse(engine: int) -> int:
+    answer = load(engine, NOT_IMPLEMENTED)
+    call1(load(engine, INCREF), answer)
+    return answer
+
+
+def _has_shape(array: int, axes: int, extents: int) -> int:
+    if _axes(array) != axes:
+        return False
+    shape, same = _field(array, SHAPE), 1
+    for d in range(axes):
+        same &= load(shape, d) == load(extents, d)
+    return same
+
+
+def _strides(job: int, k: int, array: int, axes: int) -> None:
+    """Write where operand k lies, repeated along the axes that it lacks."""
+    own = _axes(array)
+    shape, steps, strides = _field(array, SHAPE), _field(array, STEPS), STRIDES + MAX_DIMENSIONS * k
+    store(job, POINTERS + k, _field(array, DATA))
+    for d in range(axes):
+        o = d - axes + own
+        repeated = o < 0
+        if not repeated:
+            repeated = load(shape, o) == 1
+        store(job, strides + d, 0 if repeated else load(steps, o))
+
+
+def _order(array: int) -> int:
+    """Say in which order a new array has the memory layout of this one: that of C, of Fortran, or another."""
+    axes, steps = _axes(array), _field(array, STEPS)
+    rows, columns = True, True
+    for d in range(1, axes):
+        outer, inner = abs(load(steps, d - 1)), abs(load(steps, d))
+        rows &= outer >= inner
+        columns &= outer <= inner
+    return C_CONTIGUOUS if rows else F_CONTIGUOUS if columns else 0
+
+
+def _made(engine: int, like: int, descriptor: int, axes: int, extents: int, size: int) -> int:
+    """Make an output with the memory layout of `like`, if that is not 0; large ones from the pool."""
+    pool, order = load(engine, POOL), C_CONTIGUOUS
+    pooled = pool != 0 and size >= load(pool, MINIMUM) and load(pool, BOUND) != 0
+    if pooled and like:
+        order = _order(like)
+    call1(load(engine, INCREF), descriptor)
+    if pooled and order:
+        # The array owns its data, and NumPy gives it back to the handler: what PyDataMem_SetHandler would bring
+        # about, for # 190 ns more.
+        data = call2(load(engine, POOL_ALLOCATE), pool, size)
+        if data:
+            flags = WRITEABLE | (order & F_CONTIGUOUS)
+            array = call8(
+                load(engine, NEW_ARRAY), load(engine, ARRAY_TYPE), descriptor, axes, extents, 0, data, flags, 0
+            )
+            if array == 0:
+                call3(load(engine, POOL_FREE), pool, data, size)
+                return 0
+            call1(load(engine, INCREF), load(engine, HANDLER))
+            store(array + HEAD, MEMORY_HANDLER, load(engine, HANDLER))
+            store(array + HEAD, FLAGS, load(array + HEAD, FLAGS) | OWNDATA)
+            return array
+    if like:
+        return call4(load(engine, NEW_LIKE), like, KEEP_ORDER, descriptor, 0)
+    return call8(load(engine, NEW_ARRAY), load(engine, ARRAY_TYPE), descriptor, axes, extents, 0, 0, 0, 0)
+
+
+def _put(address: int, source: int, kind: int) -> None:
+    """Write a Python float as a parameter of the kernel's: rounded once, to nearest; -0.0 as 0."""
+    number = stack(1)
+    store(number, 0, 0 if load(source, 0) << 1 == 0 else load(source, 0))
+    source = number
+    if kind == SINGLE:
+        put_float(address, source)
+    elif kind == DOUBLE:
+        put_double(address, source)
+    elif kind == HALF:
+        put_half(address, source)
+    else:
+        put_bfloat(address, source)
+
+
+def _call(method: int, arguments: int, number: int) -> int:
+    engine, first, last = load(method, METHOD_ENGINE), load(method, METHOD_FIRST), load(method, METHOD_LAST)
+    count, mask = load(method, METHOD_COUNT), load(method, METHOD_MASK)
+    array_type, none = load(engine, ARRAY_TYPE), load(engine, NONE)
+    x = load(arguments, 0)
+    if number != count or _type(x) != array_type:
+        return _refuse(engine)
+    descriptor, plan = _field(x, DESCRIPTOR), 0
+    for row in range(load(method, METHOD_ROWS)):
+        if load(method, METHOD_TABLE + 2 * row) == descriptor:
+            plan = load(method, METHOD_TABLE + 2 * row + 1)
+    if plan == 0:
+        return _refuse(engine)
+
+    job, numbers = stack(JOB_WORDS), stack(MAX_OPERANDS)
+    store(job, PLAN, plan)
+    axes, alike, flags = _axes(x), True, _flags(x)
+    for k in range(count):
+        a = load(arguments, k)
+        if k >= last and a == none:
+            continue
+        if _type(a) == array_type:
+            if _field(a, DESCRIPTOR) != (load(engine, UINT8) if k == mask else descriptor):
+                return _refuse(engine)
+            if k != mask:
+                if k < last and _axes(a) > axes:
+                    axes = _axes(a)
+                if k < first or k >= last:
+                    flags &= _flags(a)
+        elif first <= k < last and _type(a) == load(engine, FLOAT_TYPE) and load(plan, FLOAT):
+            _put(numbers + 8 * k, a + HEAD, load(plan, FLOAT))
+        else:
+            return _refuse(engine)
+    if axes == 0:
+        return _refuse(engine)
+
+    extents = job + 8 * EXTENTS
+    for d in range(axes):
+        store(extents, d, 1)
+    for k in range(last):
+        a = load(arguments, k)
+        if k == mask or _type(a) != array_type:
+            continue
+        own, shape = _axes(a), _field(a, SHAPE)
+        for d in range(own):
+            extent, o = load(shape, d), d + axes - own
+            if load(extents, o) == 1:
+                store(extents, o, extent)
+            elif extent != 1 and extent != load(extents, o):
+                return _refuse(engine)
+    total, like = 1, 0
+    for d in range(axes):
+        total *= load(extents, d)
+    for k in range(last):
+        a = load(arguments, k)
+        if _type(a) == array_type and k != mask:
+            if k >= first:
+                alike &= _axes(a) == 0
+            elif not _has_shape(a, axes, extents):
+                alike = False
+            elif like == 0:
+                like = a
+    size = load(plan, SIZE + last)
+    order = C_CONTIGUOUS | F_CONTIGUOUS if mask < 0 else C_CONTIGUOUS  # the bits of a mask are in C order
+    simple = alike and flags & ALIGNED != 0 and flags & order != 0
+
+    # Before anything is written: what was given for outputs must be just what would be made, and lie apart.
+    for k in range(last):
+        a = load(arguments, k)
+        if k == mask:
+            bits = (total + 7) // 8
+            store(job, POINTERS + k, _field(a, DATA))
+            if _axes(a) != 1 or load(_field(a, SHAPE), 0) != bits or _flags(a) & C_CONTIGUOUS == 0:
+                return _refuse(engine)
+        elif _type(a) == array_type:
+            _strides(job, k, a, axes)
+        else:
+            store(job, POINTERS + k, numbers + 8 * k)
+            for d in range(axes):
+                store(job, STRIDES + MAX_DIMENSIONS * k + d, 0)
+    for o in range(last, count):
+        a = load(arguments, o)
+        if a == none:
+            continue
+        if _flags(a) & WRITEABLE == 0:
+            return _refuse(engine)
+        if o == mask:
+            store(job, POINTERS + o, _field(a, DATA))
+            if _axes(a) != 1 or load(_field(a, SHAPE), 0) != (total + 7) // 8 or _flags(a) & C_CONTIGUOUS == 0:
+                return _refuse(engine)
+            continue
+        if not _has_shape(a, axes, extents):
+            return _refuse(engine)
+        _strides(job, o, a, axes)
+        for k in range(o):
+            given = k != mask and (k < last or load(arguments, k) != none)
+            twice = k >= last and load(job, POINTERS + k) == load(job, POINTERS + o)
+            if given and (twice or not _lies_apart(job, k, o, plan, axes)):
+                return _refuse(engine)
+
+    made = stack(MAX_OPERANDS)
+    for o in range(last, count):
+        a = load(arguments, o)
+        if a == none:
+            if o == mask:
+                bits = stack(1)
+                store(bits, 0, (total + 7) // 8)
+                a = _made(engine, 0, load(engine, UINT8), 1, bits, load(bits, 0))
+            else:
+                a = _made(engine, like, descriptor, axes, extents, total * size)
+            if a == 0:
+                for p in range(last, o):
+                    call1(load(engine, DECREF), load(made, p))
+                return 0
+            if o == mask:
+                store(job, POINTERS + o, _field(a, DATA))
+            else:
+                _strides(job, o, a, axes)
+        else:
+            call1(load(engine, INCREF), a)
+        store(made, o, a)
+
+    if total > 0:
+        estimate = total * load(plan, COST) >> 10
+        store(job, DIMENSIONS, axes)
+        if simple and estimate < load(engine, PARALLEL_FROM) and mask < 0 and load(plan, KERNEL):
+            call3(load(plan, KERNEL), job + 8 * POINTERS, total, 1)
+        else:
+            if simple:
+                store(job, DIMENSIONS, 1)
+                store(job, EXTENTS, total)
+                for k in range(count):
+                    step = 0 if first <= k < last else load(plan, SIZE + k)
+                    store(job, STRIDES + MAX_DIMENSIONS * k, step)
+            prepare(job)
+            _choose_streaming(job, plan, engine)
+            if estimate < load(engine, PARALLEL_FROM):
+                run(job, engine)
+            else:
+                state = call0(load(engine, SAVE_THREAD))
+                run(job, engine)
+                call1(load(engine, RESTORE_THREAD), state)
+    if count - last == 1:
+        return load(made, last)
+    both = call1(load(engine, NEW_TUPLE), 2)
+    for o in range(last, count):
+        if both == 0:
+            call1(load(engine, DECREF), load(made, o))
+        else:
+            call3(load(engine, SET_TUPLE_ITEM), both, o - last, load(made, o))
+    return both
+
+
+def call(method: int, arguments: int, number: int) -> int:
+    """Be the builtin function: give the output, or a tuple of two; NotImplemented; or 0 with an exception set."""
+    saved = enter_default_floating_point()
+    answer = _call(_field(method, DATA), arguments, number)
+    leave_default_floating_point(saved)
+    return answer

@@ -1,0 +1,112 @@
+"""What the system allows this process: processors and memory."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+
+class Processors(NamedTuple):
+    """How many threads this process may run at once.
+
+    Attributes
+    ----------
+    logical : int
+        What the machine has.
+    affinity : int or None
+        On how many of them this process may run; None where the system does not say.
+    quota : float or None
+        The processor time that the control groups allow, in processors; None without a quota.
+    allowed : int
+        The smallest of these.
+    reason : str
+        Which of them it was.
+    """
+
+    logical: int
+    affinity: int | None
+    quota: float | None
+    allowed: int
+    reason: str
+
+
+def processors(root: str = "/") -> Processors:
+    """Read how many threads this process may run at once.
+
+    Parameters
+    ----------
+    root : str
+        Where the ``proc`` and ``sys`` directories of Linux are.
+
+    Returns
+    -------
+    Processors
+    """
+    logical = os.cpu_count() or 1
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    quota = min(_quotas(root), default=None)
+    # A quota of 1.5 processors is worth two threads: Go and Java round up as well.
+    limits = {"logical processors": logical, "affinity": affinity, "CPU quota": math.ceil(quota) if quota else None}
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    reason = min(given, key=given.__getitem__)
+    return Processors(logical, affinity, quota, given[reason], reason)
+
+
+def _quotas(root: str) -> Iterator[float]:
+    # Version 2 keeps "quota period" in one file, version 1 in two; a quota without end reads "max" or -1.
+    for controller, files in (("", ("cpu.max",)), ("cpu", ("cpu.cfs_quota_us", "cpu.cfs_period_us"))):
+        for text in _of_control_groups(root, controller, files):
+            quota, _, period = text.partition(" ")
+            if quota.isdigit() and period.isdigit() and int(quota) > 0:
+                yield int(quota) / int(period)
+
+
+def memory(root: str = "/") -> Iterator[int]:
+    """Give each limit on this process's memory, in bytes: the machine's, and those of its control groups."""
+    for line in _read(root, "proc/meminfo").splitlines():
+        if line.startswith("MemTotal:"):
+            yield int(line.split()[1]) * 1024
+    # Version 2 writes "max" where there is no limit, version 1 a number above every machine's memory.
+    for controller, file in (("", "memory.max"), ("memory", "memory.limit_in_bytes")):
+        for text in _of_control_groups(root, controller, (file,)):
+            if text.isdigit():
+                yield int(text)
+
+
+def caches(root: str = "/") -> dict[str, int]:
+    """Give the sizes of the first processor's data caches, such as ``{"L1d": 32768}``, the smallest first."""
+    directory = os.path.join(root, "sys/devices/system/cpu/cpu0/cache")
+    sizes = {}
+    for name in sorted(os.listdir(directory) if os.path.isdir(directory) else ()):
+        kind, level, size = (_read(directory, name, what) for what in ("type", "level", "size"))
+        if kind in ("Data", "Unified") and size.endswith("K"):
+            sizes[f"L{level}{'d' if kind == 'Data' else ''}"] = int(size[:-1]) * 1024
+    return sizes
+
+
+def _of_control_groups(root: str, controller: str, files: tuple[str, ...]) -> Iterator[str]:
+    """Read files, joined by a space, of the control group of this process and of those above.
+
+    A `controller` is version 1's; version 2 has one hierarchy, with no name. In a container the path may be the
+    host's: then only the mount's own root exists.
+    """
+    where = dict[str, str]()
+    for line in _read(root, "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        where.update(dict.fromkeys(controllers.split(","), path))
+    parts = where.get(controller, "/").strip("/").split("/")
+    for mount in (controller,) if controller else ("", "unified"):
+        for depth in range(len(parts), -1, -1):
+            directory = os.path.join(root, "sys/fs/cgroup", mount, *parts[:depth])
+            yield " ".join(_read(directory, file) for file in files)
+
+
+def _read(*path: str) -> str:
+    """Read a file of the kernel's; nothing, where this kernel has no such file or keeps it to itself."""
+    try:
+        with open(os.path.join(*path), errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

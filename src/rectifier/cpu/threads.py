@@ -1,0 +1,327 @@
+"""Threads that help with large calls: parked in compiled code, woken by a word, never told anything twice.
+
+One caller at a time has the helpers: who finds LOCK taken does its own work. The owner sets aside a range of
+elements for each thread, writes the address of its job, and opens the DOOR, a 32-bit word:
+
+    bit 31      the owner sleeps until the last helper has left
+    bit 30      open
+    bits 12-29  number of the job, modulo 2^18
+    bits 0-11   helpers inside
+
+A helper goes in by one compare-and-swap that adds 1 to an open door and fails at any other: so none is ever inside
+but between the opening and the moment when the owner, having closed the door, has seen it empty. Only then does the
+job, which stands on the owner's stack, end. The number of the job only keeps a helper from going in twice; it may wrap.
+
+Inside, each takes a chunk after the other by an atomic addition, first of its own range (whose data its caches may
+still hold), then of the others'. So a helper that comes late, or not at all, costs nothing but its help.
+
+A helper that waits spins for a while, then sleeps in a futex on the door. It first counts itself among the SLEEPERS
+and then looks at the door once more; the owner first opens and then looks for SLEEPERS: one of them sees the other.
+
+Everything that changes is in the control block, which a forked child finds zeroed (`MADV_WIPEONFORK`): no helper, no
+lock, no job, whatever the parent was doing.
+"""
+
+from __future__ import annotations
+
+from .plan import (
+    ACTIVE,
+    ALLOWED,
+    CHECK_EVERY,
+    CHECKED,
+    CHUNK,
+    CONTROL,
+    COST,
+    DOOR,
+    GET_PROCESSOR,
+    HEAT,
+    HELPER,
+    HELPERS,
+    JOB,
+    JOB_WORDS,
+    LAST_END,
+    LOCK,
+    MEASURED,
+    NEXT,
+    PARALLEL_FROM,
+    PARTS,
+    PLAN,
+    REFUSED,
+    SIGNAL_MASK,
+    SLEEPERS,
+    SPIN,
+    SPREAD_FROM,
+    SPREAD_SUM,
+    START_FROM,
+    STARTED,
+    SYSTEM_CALL,
+    TASKS,
+    THREAD_CREATE,
+    THREAD_DETACH,
+    THREADS,
+    TOTAL,
+    WAKE_FROM,
+    WALK,
+)  # fmt: skip
+from .raw import (
+    ARCHITECTURE,
+    add32,
+    and32,
+    atomic_add,
+    atomic_load,
+    atomic_load32,
+    atomic_store,
+    call0,
+    call1,
+    call3,
+    call4,
+    call6,
+    compare_and_swap,
+    compare_and_swap32,
+    count_bits,
+    enter_default_floating_point,
+    exchange32,
+    load,
+    or32,
+    pause,
+    stack,
+    store,
+    ticks,
+)  # fmt: skip
+
+ASLEEP, OPEN, NUMBER, INSIDE = 1 << 31, 1 << 30, 1 << 12, (1 << 12) - 1
+NUMBERS, ALL = OPEN - NUMBER, (1 << 32) - 1
+GRAIN = 1024  # elements: ranges and chunks begin at whole pages of 4-byte elements, and at whole words of a mask
+SMALLEST_CHUNK, LARGEST_CHUNK = 4096, 65536
+HOT = 4  # small jobs in quick succession, before sleeping helpers are woken for them
+
+# Linux: numbers of system calls, and of what they are asked
+FUTEX, GET_TASK, GET_AFFINITY, SET_AFFINITY = {"x86_64": (202, 186, 204, 203)}.get(ARCHITECTURE, (98, 178, 123, 122))
+WAIT, WAKE = 128, 129  # on memory of this process alone
+SIG_SETMASK = 2
+AFFINITY_WORDS = 128  # 8,192 processors
+
+
+def _futex(engine: int, word: int, operation: int, value: int) -> None:
+    call6(load(engine, SYSTEM_CALL), FUTEX, word, operation, value, 0, 0)
+
+
+def _range(total: int, parts: int) -> int:
+    return ((total + parts - 1) // parts + GRAIN - 1) // GRAIN * GRAIN
+
+
+def _take(job: int, engine: int, me: int) -> None:
+    """Compute chunks of the job until none is left."""
+    control, parts, chunk, total = load(engine, CONTROL), load(job, PARTS), load(job, CHUNK), load(job, TOTAL)
+    walk, length = load(engine, WALK), _range(total, parts)
+    for k in range(parts if me < parts else 0):
+        t = me + k if me + k < parts else me + k - parts
+        end = min(total, (t + 1) * length)
+        while True:
+            if me > 0 and me > load(engine, THREADS) - atomic_load(control + 8 * ACTIVE):
+                return  # another caller has come, and needs this one's processor
+            i = atomic_add(control + 8 * (NEXT + 8 * t), chunk)
+            if i >= end:
+                break
+            call3(walk, job, i, min(i + chunk, end))
+
+
+def helper(engine: int) -> None:
+    """Be a helper: wait, help, wait."""
+    enter_default_floating_point()
+    control = load(engine, CONTROL)
+    door, active, sleepers = control + 8 * DOOR, control + 8 * ACTIVE, control + 8 * SLEEPERS
+    me = atomic_add(control + 8 * STARTED, 1) + 1
+    store(control, TASKS + me, call1(load(engine, SYSTEM_CALL), GET_TASK))
+    seen, began, patience = -1, ticks(), load(engine, SPIN)
+    while True:
+        now = atomic_load32(door)
+        welcome = now & OPEN != 0 and now & NUMBERS != seen and me <= load(engine, THREADS) - atomic_load(active)
+        if welcome:
+            if compare_and_swap32(door, now, now + 1):
+                # To spin pays if the next job comes before a sleeper would have been woken.
+                waited, longest = ticks() - began, load(engine, SPIN)
+                patience = min(longest, 2 * patience + longest // 16) if waited < longest else patience // 2
+                seen = now & NUMBERS
+                _take(load(control, JOB), engine, me)
+                left = add32(door, -1)
+                if left & ASLEEP and left & INSIDE == 1:
+                    _futex(engine, door, WAKE, ALL >> 1)
+                began = ticks()
+        elif ticks() - began > min(patience, load(engine, SPIN)):
+            atomic_add(sleepers, 1)
+            now = atomic_load32(door)
+            if now & OPEN == 0 or now & NUMBERS == seen or me > load(engine, THREADS) - atomic_load(active):
+                _futex(engine, door, WAIT, now)
+            atomic_add(sleepers, -1)
+        else:
+            pause()
+
+
+def _spread(engine: int, control: int, helpers: int) -> int:
+    """Count the processors on which the caller may run, and keep the helpers on those of them where it is not.
+
+    So helpers follow a change of the caller's affinity. And a scheduler that likes to wake a thread where the one
+    runs that wakes it, as that of a virtual machine may to save processors, would make helping useless: 25 million
+    elements took as long with a helper as without.
+    """
+    mask = stack(AFFINITY_WORDS)
+    words = max(call4(load(engine, SYSTEM_CALL), GET_AFFINITY, 0, 8 * AFFINITY_WORDS, mask), 0) >> 3
+    processor, total, content = call0(load(engine, GET_PROCESSOR)) & ALL, 0, helpers
+    for w in range(words):
+        total += count_bits(load(mask, w))
+        content = content * 31 + load(mask, w)
+    if total > 1 and processor < 64 * words:
+        w = processor >> 6
+        store(mask, w, load(mask, w) & ~(1 << (processor & 63)))
+        if content != load(control, SPREAD_SUM) or processor != load(control, SPREAD_FROM):
+            for h in range(1, helpers + 1):
+                call4(load(engine, SYSTEM_CALL), SET_AFFINITY, load(control, TASKS + h), 8 * words, mask)
+            store(control, SPREAD_SUM, content)
+            store(control, SPREAD_FROM, processor)
+    return max(total, 1)
+
+
+def _open(job: int, engine: int, control: int, parts: int, wake: int) -> None:
+    length = _range(load(job, TOTAL), parts)
+    for t in range(parts):
+        atomic_store(control + 8 * (NEXT + 8 * t), t * length)
+    chunk = min(max(length // 8, SMALLEST_CHUNK), LARGEST_CHUNK) // GRAIN * GRAIN
+    store(job, CHUNK, chunk)
+    store(job, PARTS, parts)
+    store(control, JOB, job)
+    door = control + 8 * DOOR
+    exchange32(door, (atomic_load32(door) + NUMBER) & NUMBERS | OPEN)
+    if wake and atomic_load(control + 8 * SLEEPERS) > 0:
+        _futex(engine, door, WAKE, parts - 1)
+
+
+def _close(engine: int, control: int) -> None:
+    door = control + 8 * DOOR
+    now = and32(door, ALL - OPEN)
+    began = ticks()
+    while now & INSIDE:
+        pause()
+        now = atomic_load32(door)
+        if now & INSIDE and ticks() - began > load(engine, SPIN):
+            now = or32(door, ASLEEP) | ASLEEP
+            if now & INSIDE:
+                _futex(engine, door, WAIT, now)
+            now = and32(door, ALL - ASLEEP)
+
+
+def _reach(job: int, engine: int, control: int, wake: int) -> int:
+    """Give the time from opening the door to a helper's first act; the job has nothing to do."""
+    word = control + 8 * (NEXT + 8)
+    began = ticks()
+    _open(job, engine, control, 2, wake)
+    before = _range(load(job, TOTAL), 2)
+    while atomic_load(word) == before and ticks() - began < load(engine, CHECK_EVERY):
+        pause()
+    took = ticks() - began
+    _close(engine, control)
+    return took
+
+
+def _measure(engine: int, control: int) -> None:
+    """Measure what it takes to reach a helper that spins, and one that sleeps, and set from when on it pays.
+
+    A job is shared from twice the time in which a spinning helper is reached, since by then the caller has done half
+    of it; and so for a sleeping one. A helper spins as long as it takes to wake it: so waiting costs at most twice
+    what it would have cost to know when the next job comes.
+    """
+    job = stack(JOB_WORDS)
+    store(job, TOTAL, 0)
+    spin = load(engine, SPIN)
+    store(engine, SPIN, load(engine, CHECK_EVERY))
+    reached = _reach(job, engine, control, True)
+    for _ in range(32):
+        reached = min(reached, _reach(job, engine, control, True))
+    store(engine, SPIN, 0)
+    woken = load(engine, CHECK_EVERY)
+    for _ in range(4):
+        began = ticks()
+        while atomic_load(control + 8 * SLEEPERS) == 0 and ticks() - began < load(engine, CHECK_EVERY):
+            pause()
+        began = ticks()
+        while ticks() - began < spin:  # it is on its way into the system, which takes longest to come back from
+            pause()
+        woken = min(woken, _reach(job, engine, control, True))
+    # What was set before is the most that is believed: on a machine that is busy just now both may seem to take
+    # milliseconds.
+    store(engine, PARALLEL_FROM, min(load(engine, PARALLEL_FROM), 2 * reached))
+    store(engine, WAKE_FROM, min(load(engine, WAKE_FROM), 2 * woken))
+    store(engine, SPIN, min(spin, woken))
+    store(engine, MEASURED, woken)
+
+
+def _start(engine: int, control: int, wanted: int) -> int:
+    """Start helpers, with every signal blocked: handlers are for the threads that Python knows."""
+    mask, before, thread = stack(16), stack(16), stack(1)
+    for w in range(16):
+        store(mask, w, -1)
+    call3(load(engine, SIGNAL_MASK), SIG_SETMASK, mask, before)
+    helpers = load(control, HELPERS)
+    while helpers < wanted:
+        if call4(load(engine, THREAD_CREATE), thread, 0, load(engine, HELPER), engine) & ALL:
+            store(control, REFUSED, 1)
+            break
+        call1(load(engine, THREAD_DETACH), load(thread, 0))
+        helpers += 1
+    call3(load(engine, SIGNAL_MASK), SIG_SETMASK, before, 0)
+    began = ticks()
+    while atomic_load(control + 8 * STARTED) < helpers and ticks() - began < load(engine, CHECK_EVERY):
+        pause()
+    store(control, HELPERS, helpers)
+    _spread(engine, control, helpers)
+    if helpers > 0 and load(engine, MEASURED) == 0:
+        _measure(engine, control)
+    return helpers
+
+
+def _parts(engine: int, control: int, estimate: int) -> int:
+    """Say among how many threads a job is shared that takes `estimate` ticks on one."""
+    now, wanted = ticks(), load(engine, THREADS) - 1
+    heat = load(control, HEAT) + 1 if now - load(control, LAST_END) < load(engine, SPIN) else 0
+    store(control, HEAT, heat)
+    helpers = load(control, HELPERS)
+    if load(control, ALLOWED) == 0 or now - load(control, CHECKED) > load(engine, CHECK_EVERY):
+        store(control, ALLOWED, _spread(engine, control, helpers))
+        store(control, CHECKED, now)
+    if load(control, ALLOWED) < 2:
+        return 1
+    if helpers < wanted and load(control, REFUSED) == 0 and (estimate >= load(engine, START_FROM) or heat >= 4 * HOT):
+        helpers = _start(engine, control, wanted)
+    if atomic_load(control + 8 * SLEEPERS) >= helpers and estimate < load(engine, WAKE_FROM) and heat < HOT:
+        return 1
+    return min(min(helpers, wanted) + 1, load(control, ALLOWED))
+
+
+def run(job: int, engine: int) -> None:
+    """Compute a whole job, alone or with the helpers."""
+    total, threads = load(job, TOTAL), load(engine, THREADS)
+    estimate = total * load(load(job, PLAN), COST) >> 10
+    if threads < 2 or estimate < load(engine, PARALLEL_FROM):
+        call3(load(engine, WALK), job, 0, total)
+        return
+    control = load(engine, CONTROL)
+    parts = 1
+    if atomic_add(control + 8 * ACTIVE, 1) + 1 < threads and compare_and_swap(control + 8 * LOCK, 0, 1):
+        parts = _parts(engine, control, estimate)
+        if parts > 1:
+            wake = estimate >= load(engine, WAKE_FROM) or load(control, HEAT) >= HOT
+            _open(job, engine, control, parts, wake)
+            _take(job, engine, 0)
+            _close(engine, control)
+        else:
+            call3(load(engine, WALK), job, 0, total)
+        store(control, LAST_END, ticks())
+        atomic_store(control + 8 * LOCK, 0)
+    else:
+        call3(load(engine, WALK), job, 0, total)
+    atomic_add(control + 8 * ACTIVE, -1)
+
+
+def clock() -> int:
+    """Give the time in ticks."""
+    return ticks()
