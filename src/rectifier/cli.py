@@ -1,11 +1,14 @@
 """The command ``rectifier``."""
 
+import errno
 import importlib.util
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -75,17 +78,20 @@ def _app() -> "typer.Typer":
         dtype: Annotated[str, typer.Option(help="float16, bfloat16, float32 or float64.")] = "float32",
         rival: Annotated[list[str] | None, typer.Option(help="Against this rival only; may be repeated.")] = None,
         quick: Annotated[bool, typer.Option("--quick", help="Be done in two minutes: three sizes.")] = False,
+        threads: Annotated[int | None, typer.Option(min=1, help="Of ours and of each rival; all if none.")] = None,
         output: Annotated[Path, typer.Option(help="Directory for results.")] = Path("rectifier-bench"),
         kept: Annotated[Path | None, typer.Option("--from", help="Report a kept run.json; measure nothing.")] = None,
         readme: Annotated[Path | None, typer.Option(help="Write the table between the markers of this page.")] = None,
         compare: Annotated[
             tuple[Path, Path] | None,
-            typer.Option(help="Say what changed beyond noise from one run.json to another; 1 if ours is slower."),
+            typer.Option(
+                help="Say what changed beyond noise between two run.json; 1 if ours is slower on this machine."
+            ),
         ] = None,
         json: as_json = False,
     ) -> None:
         """Measure value, derivative and backward against everybody else who is installed."""
-        _bench(functions or ["relu"], dtype, rival or [], quick, output, kept, readme, compare, json)
+        _bench(functions or ["relu"], dtype, rival or [], quick, threads, output, kept, readme, compare, json)
 
     @app.command()
     def info(json: as_json = False) -> None:
@@ -96,19 +102,12 @@ def _app() -> "typer.Typer":
 
 
 def _demo(output: Path, as_json: bool, quick: bool) -> None:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from . import demo
 
     size: dict[str, Any] = {"epochs": 1, "shapes": ((4, 4),), "seconds_per_row": 0.0} if quick else {}
     try:
-        demo.require_writable(output)
-        with Progress(console=Console(stderr=True)) as progress:
-
-            def start(stage: str, steps: int) -> Callable[[], object]:
-                return partial(progress.advance, progress.add_task(stage, total=steps))
-
+        _require_writable(output)
+        with _progress() as start:
             result = demo.run(output, start=start, **size)
     except OSError as error:
         print(f"rectifier demo: {error.filename or output}: {error.strerror}", file=sys.stderr)
@@ -116,33 +115,52 @@ def _demo(output: Path, as_json: bool, quick: bool) -> None:
     _show(result, _render_demo, as_json)
 
 
+def _require_writable(output: Path) -> None:
+    """Make a directory, and see that it takes files."""
+    if output.is_file():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(output))
+    output.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=output).close()
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int], Callable[[], object]]]:
+    """Give a function that starts a bar on stderr: of a stage, with so many steps."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as progress:
+        yield lambda stage, steps: partial(progress.advance, progress.add_task(stage, total=steps))
+
+
 def _bench(
     functions: list[str],
     dtype: str,
     names: list[str],
     quick: bool,
+    threads: int | None,
     output: Path,
     kept: Path | None,
     readme: Path | None,
     compare: tuple[Path, Path] | None,
     as_json: bool,
 ) -> None:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from .bench import report, runner
     from .bench.rivals import RIVALS
     from .catalogue import CATALOGUE
-    from .demo import require_writable
 
     try:
         if compare:
             old, new = map(runner.load, compare)
             changes = report.compare(old, new)
             if not changes:
-                raise ValueError("the two files have no measurement in common")
-            _show([change for change in changes if change.significant], partial(_render_changes, old, new), as_json)
-            raise SystemExit(any(change.significant and change.factor > 1 for change in changes))
+                raise ValueError(
+                    f"the two files have no point in common with {report.FEWEST_PAIRS} rivals in one version"
+                )
+            render = partial(_render_changes, old, new, len(changes))
+            _show([change for change in changes if change.significant], render, as_json)
+            slower = any(change.significant and change.factor > 1 for change in changes)
+            raise SystemExit(slower and report.comparable(old, new))
         for given, known, what in (
             (functions, list(CATALOGUE), "function"),
             ([dtype], list(runner.DTYPES), "dtype"),
@@ -153,18 +171,17 @@ def _bench(
         if dtype == "bfloat16" and importlib.util.find_spec("ml_dtypes") is None:
             raise ValueError("bfloat16 needs ml_dtypes: pip install ml_dtypes")
         if readme:
-            report.put_section(readme.read_text(), "")
-        require_writable(output)
+            report.put_section(readme.read_text(encoding="utf-8"), "")
+        _require_writable(output)
         if kept:
             result = runner.load(kept)
         else:
-            with Progress(console=Console(stderr=True)) as progress:
-
-                def start(stage: str, steps: int) -> Callable[[], object]:
-                    return partial(progress.advance, progress.add_task(stage, total=steps))
-
-                rivals = [rival for rival in RIVALS if not names or rival.name in names]
-                result = runner.run(runner.plan(functions, dtype, quick), rivals, quick, start=start)
+            rivals = [rival for rival in RIVALS if not names or rival.name in names]
+            keep = partial(runner.save, path=output / "run.json")
+            with _progress() as start:
+                result = runner.run(
+                    runner.plan(functions, dtype, quick), rivals, quick, threads, start=start, keep=keep
+                )
         if not result.measurements:
             raise ValueError(" / ".join(("nothing was measured", *result.skipped)))
         written = report.write_all(result, output, readme)
@@ -232,11 +249,11 @@ def _render_demo(result: "Demo") -> list[Any]:
 def _render_bench(written: list[Path], result: "Run") -> list[Any]:
     from .bench import report
 
-    lost = [report.BEHIND[m.verdict] for m in (result.at(point)[0] for point in result.points())]
-    parts: list[Any] = [
-        _grid("Ours against the fastest rival", report.HEADER, report.rows(result), lost),
-        _grid("Rival by rival", report.SUMMARY_HEADER, report.summary(result)),
-    ]
+    colors = [report.COLORS[result.verdict(point)] for point in result.by_point]
+    parts: list[Any] = [_grid("Ours against the fastest rival", report.HEADER, report.rows(result), colors)]
+    if slower := report.rows(result, ("rival",)):
+        parts.append(_grid("Slower here", report.HEADER, slower))
+    parts.append(_grid("Rival by rival", report.SUMMARY_HEADER, report.summary(result)))
     if result.first_use:
         parts.append(_grid("First use", report.FIRST_HEADER, report.first_rows(result)))
     return [
@@ -249,7 +266,7 @@ def _render_bench(written: list[Path], result: "Run") -> list[Any]:
     ]
 
 
-def _render_changes(old: "Run", new: "Run", changes: list["Change"]) -> list[Any]:
+def _render_changes(old: "Run", new: "Run", compared: int, changes: list["Change"]) -> list[Any]:
     from .bench import report, runner
 
     body = [
@@ -262,8 +279,9 @@ def _render_changes(old: "Run", new: "Run", changes: list["Change"]) -> list[Any
         for c in changes
     ]
     colors = ["red" if c.factor > 1 else "green" for c in changes]
-    compared = len({m.point for m in old.measurements} & {m.point for m in new.measurements})
     verdict = f"{len(changes) or 'No'} change{'' if len(changes) == 1 else 's'} beyond noise at {compared} points."
+    if not report.comparable(old, new):
+        verdict += " Made on different machines or settings: none of them need be the code's."
     table = [_grid("Ours, old to new", ("point", "time", "rivals", "p"), body, colors)] if changes else []
     return [*table, verdict, *report.differences(old, new)]
 

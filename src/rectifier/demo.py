@@ -7,11 +7,7 @@ returns everything, and whoever shows it takes its wording from `rows` and `note
 
 from __future__ import annotations
 
-import errno
-import os
 import statistics
-import tempfile
-import timeit
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -30,22 +26,19 @@ from .bench.report import ORANGE as _ORANGE
 from .bench.report import STYLE as _STYLE
 from .bench.report import save_figure as _save
 from .bench.report import three_digits as _three_digits
-from .bench.rivals import NUMBA_OPTIONS
-from .bench.rivals import recipe_backward as _recipe_backward
-from .bench.rivals import recipe_derivative as _recipe_derivative
-from .bench.rivals import recipe_value as _recipe_value
-from .bench.runner import alternate, calls_for
+from .bench.rivals import RIVALS
+from .bench.runner import Point, measure
 from .machine import Machine, describe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float32]
-Call = Callable[..., Any]
 Start = Callable[[str, int], Callable[[], object]]
 
 SHAPES = ((32, 64), (64, 256), (256, 1024), (1024, 2048), (4096, 4096))
 EPOCHS = 30
+CALLS = ("value", "derivative", "backward")
 SECONDS_PER_ROW = 1.2  # of three calls on each shape: 18 s in all
 HEADER = ("call", "shape", "NumPy µs", "Numba µs", "ours µs", "vs NumPy", "vs Numba")
 
@@ -91,7 +84,7 @@ class Timing:
     shape : tuple of int
         Of the float32 batch.
     rounds : int
-        How often each was timed.
+        How often each was timed at least.
     microseconds : dict
         Median time of a call.
     times_faster : dict
@@ -132,7 +125,7 @@ def run(
     Parameters
     ----------
     output : Path
-        Directory for the pictures, after `require_writable`.
+        Directory for the pictures, which exists.
     epochs, shapes, seconds_per_row
         As `train` and `time_calls` take them.
     start : callable
@@ -144,25 +137,11 @@ def run(
     """
     started = perf_counter()
     training = train(epochs, advance=start("training", epochs))
-    timings = tuple(time_calls(shapes, seconds_per_row, advance=start("timing", 3 * len(shapes))))
+    timings = tuple(time_calls(shapes, seconds_per_row, advance=start("timing", len(CALLS) * len(shapes))))
     machine = describe()
     figures = {"relu": draw_function(), "timings": draw_timings(timings, machine)}
     pictures = tuple(str(path) for name, figure in figures.items() for path in _save(figure, output / name))
     return Demo(machine, training, timings, pictures, perf_counter() - started)
-
-
-def require_writable(output: Path) -> None:
-    """Make a directory, and see that it takes files.
-
-    Raises
-    ------
-    OSError
-        If it does not.
-    """
-    if output.is_file():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(output))
-    output.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=output).close()
 
 
 @dataclass
@@ -280,45 +259,19 @@ def _descend(
             parameter += velocity
 
 
-def _candidates() -> dict[str, dict[str, Call]]:
-    """Give for each call who can do it; without the recipe's Numba form where Numba is missing."""
-    recipe: dict[str, Call] = {"value": _recipe_value, "derivative": _recipe_derivative, "backward": _recipe_backward}
-    ours: dict[str, Call] = {"value": relu, "derivative": relu.derivative, "backward": relu.backward}
-    candidates: dict[str, dict[str, Call]] = {
-        call: {"ours": ours[call], "numpy": function} for call, function in recipe.items()
-    }
-    try:
-        from numba import njit
-    except ImportError:
-        return candidates
-    for call, function in recipe.items():
-        candidates[call]["numba"] = njit(**NUMBA_OPTIONS)(function)
-    return candidates
-
-
 def time_calls(
     shapes: Sequence[tuple[int, int]] = SHAPES,
     seconds_per_row: float = SECONDS_PER_ROW,
-    seconds_per_sample: float = 2e-3,
-    seed: int = 0,
     advance: Callable[[], object] = lambda: None,
 ) -> Iterator[Timing]:
-    """Time value, derivative and backward against the recipe, on float32 batches with fresh outputs.
-
-    All run in this thread, after a warm-up that includes compilation. In each round each candidate is
-    timed once, in an order that rotates, and a ratio is taken within its round: then both of its times saw
-    the same load of the machine.
+    """Time value, derivative and backward against the recipe, on float32 batches, as `bench.runner.measure` does.
 
     Parameters
     ----------
     shapes : pairs of int
         Samples and units.
     seconds_per_row : float
-        How long to go on with one call on one shape; three rounds are timed in any case.
-    seconds_per_sample : float
-        How long at least one measurement takes: calls are repeated until they do, to exceed the clock's noise.
-    seed : int
-        For the data.
+        How long to go on with one call on one shape; some rounds are timed in any case.
     advance : callable
         Called after each row.
 
@@ -328,58 +281,28 @@ def time_calls(
 
     Raises
     ------
-    AssertionError
-        If the outputs of two candidates differ.
+    NotMeasuredError
+        If the outputs of a rival and ours differ.
     """
-    rng = np.random.default_rng(seed)
-    candidates = _candidates()
+    rivals = [rival for rival in RIVALS if rival.name in ("numpy", "numba") and not rival.missing()]
     for shape in shapes:
-        x, dy = (rng.standard_normal(shape, np.float32) for _ in range(2))
-        for call, functions in candidates.items():
-            operands = (dy, x) if call == "backward" else (x,)
-            yield _time_row(call, shape, functions, operands, seconds_per_row, seconds_per_sample)
+        for call in CALLS:
+            point = Point("relu", call, "default", "hot", "float32", *shape)
+            found = {rival.name: measure(rival, point, seconds_per_row / len(rivals), 2e-3) for rival in rivals}
+            nanoseconds = {name: m.rival_nanoseconds for name, m in found.items()}
+            nanoseconds["ours"] = tuple(rounds for m in found.values() for rounds in m.ours_nanoseconds)
+            yield Timing(
+                call=call,
+                shape=shape,
+                rounds=min(len(rounds) for m in found.values() for rounds in m.ratios),
+                microseconds={
+                    name: statistics.median(map(statistics.median, processes)) / 1e3
+                    for name, processes in nanoseconds.items()
+                },
+                times_faster={name: m.times_faster for name, m in found.items()},
+                dtypes={"ours": point.dtype, **{name: m.rival_dtype for name, m in found.items()}},
+            )
             advance()
-
-
-def _time_row(
-    call: str,
-    shape: tuple[int, int],
-    functions: dict[str, Call],
-    operands: tuple[Array, ...],
-    seconds: float,
-    seconds_per_sample: float,
-) -> Timing:
-    results = {name: function(*operands) for name, function in functions.items()}
-    for name, result in results.items():
-        if not np.array_equal(result, results["ours"]):
-            raise AssertionError(f"{call} on {shape}: the outputs of {name} and ours differ")
-    dtypes = {name: str(result.dtype) for name, result in results.items()}
-    del results
-
-    statement = f"f({', '.join('ab'[: len(operands)])})"
-    timers = {
-        name: timeit.Timer(statement, globals={"f": function, **dict(zip("ab", operands, strict=False))})
-        for name, function in functions.items()
-    }
-    number = {name: calls_for(timer, seconds_per_sample) for name, timer in timers.items()}
-    rounds: list[dict[str, float]] = []
-    end = perf_counter() + seconds
-    for sample in alternate(timers, number):
-        rounds.append(sample)
-        if len(rounds) >= 3 and perf_counter() > end:
-            break
-    return Timing(
-        call=call,
-        shape=shape,
-        rounds=len(rounds),
-        microseconds={name: 1e6 * statistics.median(sample[name] for sample in rounds) for name in functions},
-        times_faster={
-            name: statistics.median(sample[name] / sample["ours"] for sample in rounds)
-            for name in functions
-            if name != "ours"
-        },
-        dtypes=dtypes,
-    )
 
 
 def rows(timings: Sequence[Timing]) -> list[tuple[str, ...]]:
@@ -391,7 +314,7 @@ def rows(timings: Sequence[Timing]) -> list[tuple[str, ...]]:
             *(_three_digits(timing.microseconds.get(name)) for name in ("numpy", "numba", "ours")),
             *(_ratio(timing.times_faster.get(name)) for name in ("numpy", "numba")),
         )
-        for timing in sorted(timings, key=lambda timing: ("value", "derivative", "backward").index(timing.call))
+        for timing in sorted(timings, key=lambda timing: CALLS.index(timing.call))
     ]
 
 
@@ -417,7 +340,7 @@ def notes(timings: Sequence[Timing], machine: Machine) -> list[str]:
     }
     return [
         f"One process, {threads} a call; ours is {how} (engine {machine.engine}: {machine.engine_reason}).",
-        f"float32, a fresh output each call. {machine.processor}, {machine.simd}.",
+        f"float32, each call makes its output. {machine.processor}, {machine.simd}.",
         "vs: the recipe's time divided by ours, median over rounds; below 1x ours is slower.",
         f"Ours is slower in {sum(ratio < 1 for ratio in ratios)} of {len(ratios)} comparisons.",
         f"All results have equal values{''.join(sorted(dtypes))}.",

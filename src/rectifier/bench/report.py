@@ -11,26 +11,27 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import runner
 from .rivals import RIVALS
-from .runner import FORMS, SQUARES, WIDE, Measurement, Point, Run, describe_point, half_width, save, write
+from .runner import FORM_TITLES, FORMS, SQUARES, WIDE, Measurement, Point, Run, describe_point, name_call, save, write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLES = {rival.name: rival.title for rival in RIVALS}
-DIRECTION_TITLES = {name: name.replace("_from_", ", ") for name in FORMS}
-FORM_TITLES = {"default": "", "out": "out=", "in_place": "in place", "slice": "slice"}
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
-HEADER = ("call", "shape", "ours µs", "fastest rival", "ratio", "95 %", "copy")
+HEADER = ("call", "shape", "ours µs", "fastest", "ratio", "95 %", "copy")
 FIRST_HEADER = ("", "import s", "first result s", "from disk s", "peak MB", "installed MB")
+SUMMARY_HEADER = ("rival", "version", "ours faster", "rival faster", "undecided")
+COLORS = {"ours": "green", "rival": "red", "undecided": ""}
 
-# Two processes that run the same code differ by so much, because memory and code lie elsewhere (Mytkowicz et
-# al., "Producing wrong data without doing anything obviously wrong!", ASPLOS 2009): at least this standard
-# deviation is granted to the logarithm of a ratio, and no change below the second is reported.
-PROCESS_DEVIATION, LEAST_CHANGE = 0.03, 0.05
+# No change below this is reported, and none that fewer rivals than this saw: one of them alone may be what changed.
+# The third is granted to the logarithm of each rival's new over old ratio as its standard deviation at least.
+LEAST_CHANGE, FEWEST_PAIRS, PAIR_DEVIATION = 0.03, 3, 0.07
 SIGNIFICANCE = 0.05
 
 
@@ -45,7 +46,7 @@ class Change:
     factor : float
         New time divided by the old; above 1 ours has become slower.
     pairs : int
-        From how many rivals, each a process of its own in both runs.
+        From how many rivals, each measured by processes of its own in both runs.
     p : float
         Probability of as much if nothing had changed by more than `LEAST_CHANGE`.
     significant : bool
@@ -62,8 +63,8 @@ class Change:
 def compare(old: Run, new: Run) -> list[Change]:
     """Test at each point whether ours has changed, the rivals being the yardstick.
 
-    Each rival that both runs measured gives one logarithm of new over old ratio. Their median is the change,
-    and their spread is the noise between processes, which that within a process understates.
+    Each rival that both runs measured in the same version gives one logarithm of new over old ratio. Their centre
+    is the change, and their spread is the noise.
 
     Parameters
     ----------
@@ -73,19 +74,20 @@ def compare(old: Run, new: Run) -> list[Change]:
     Returns
     -------
     list of Change
-        For each point that both measured, the surest first.
+        For each point at which both measured `FEWEST_PAIRS` rivals, the surest first.
 
     References
     ----------
     S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6 (1979).
     T. Kalibera and R. Jones, "Rigorous benchmarking in reasonable time", ISMM 2013.
     """
-    before = {(m.rival, m.point): m for m in old.measurements}
+    same = {name for name, version in old.rivals.items() if new.rivals.get(name) == version}
+    before = {(m.rival, m.point): m for m in old.measurements if m.rival in same}
     pairs: dict[Point, list[tuple[Measurement, Measurement]]] = {}
     for m in new.measurements:
         if (m.rival, m.point) in before:
             pairs.setdefault(m.point, []).append((before[m.rival, m.point], m))
-    tests = sorted((_test(both), point) for point, both in pairs.items())
+    tests = sorted((_test(both), point) for point, both in pairs.items() if len(both) >= FEWEST_PAIRS)
     changes, rejecting = [], True
     for rank, ((p, shift), point) in enumerate(tests):
         rejecting = rejecting and p * (len(tests) - rank) <= SIGNIFICANCE
@@ -95,14 +97,20 @@ def compare(old: Run, new: Run) -> list[Change]:
 
 def _test(pairs: Sequence[tuple[Measurement, Measurement]]) -> tuple[float, float]:
     """Give the probability of a change, and its logarithm."""
-    shifts = [math.log(a.times_faster / b.times_faster) for a, b in pairs]
-    shift = statistics.median(shifts)
-    within = statistics.median(math.hypot(half_width(a.ratios), half_width(b.ratios)) / 1.96 for a, b in pairs)
-    between = 1.4826 * statistics.median(abs(s - shift) for s in shifts)  # a normal deviation's robust estimate
-    deviation = math.hypot(max(between, math.sqrt(2) * PROCESS_DEVIATION), within)
-    # A median of many is sqrt(pi / 2) less sure than their mean.
-    error = deviation * (math.sqrt(math.pi / 2) if len(shifts) > 2 else 1) / math.sqrt(len(shifts))
-    return math.erfc(max(0.0, abs(shift) - math.log1p(LEAST_CHANGE)) / error / math.sqrt(2)), shift
+    shifts = [a.estimate[0] - b.estimate[0] for a, b in pairs]
+    # Hodges and Lehmann's estimate, which one rival in four may not mislead.
+    shift = statistics.median((a + b) / 2 for a, b in combinations_with_replacement(shifts, 2))
+    expected = statistics.median(a.estimate[1] ** 2 + b.estimate[1] ** 2 for a, b in pairs)
+    found = 1.4826 * statistics.median(abs(s - shift) for s in shifts)  # a normal deviation's robust estimate
+    variance, degrees = runner.shrink(max(found, PAIR_DEVIATION) ** 2, len(shifts), max(expected, PAIR_DEVIATION**2))
+    error = math.sqrt(math.pi / 3 * variance / len(shifts))
+    return runner.t_tail(max(0.0, abs(shift) - math.log1p(LEAST_CHANGE)) / error, degrees), shift
+
+
+def comparable(old: Run, new: Run) -> bool:
+    """Say whether two runs were made under the same conditions, so that a change is the code's."""
+    names = ("processor", "simd", "engine", "cache_bytes")
+    return old.threads == new.threads and all(old.machine[name] == new.machine[name] for name in names)
 
 
 def differences(old: Run, new: Run) -> list[str]:
@@ -112,7 +120,8 @@ def differences(old: Run, new: Run) -> list[str]:
         for name, before in old.machine.items()
         if name not in ("versions", "engine_reason") and before != new.machine.get(name)
     ]
-    for a, b in ((old.machine["versions"], new.machine["versions"]), (old.rivals, new.rivals)):
+    own = ({"threads": run.threads, "commit": run.commit, **run.machine["versions"]} for run in (old, new))
+    for a, b in (own, (old.rivals, new.rivals)):
         lines += [f"{name}: {a.get(name)} then, {b.get(name)} now" for name in {**a, **b} if a.get(name) != b.get(name)]
     alone = {(m.rival, m.point) for m in old.measurements} ^ {(m.rival, m.point) for m in new.measurements}
     return lines + ([f"{len(alone)} measurements have no counterpart in the other file"] if alone else [])
@@ -125,37 +134,38 @@ def three_digits(value: float | None) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
-def microseconds(measurements: Sequence[Measurement]) -> float:
-    """Give the median time of ours over the processes of a point."""
-    return statistics.median(statistics.median(m.ours_nanoseconds) for m in measurements) / 1e3
+def _microseconds(rounds: Sequence[Sequence[float]]) -> float:
+    return statistics.median(map(statistics.median, rounds)) / 1e3
 
 
-def rows(result: Run) -> list[tuple[str, ...]]:
-    """Write out each point against its fastest rival, as the cells of a table under `HEADER`."""
+def _microseconds_of_ours(measurements: Sequence[Measurement]) -> float:
+    return statistics.median(_microseconds(m.ours_nanoseconds) for m in measurements)
+
+
+def _fraction_of_copy(measurements: Sequence[Measurement]) -> float | None:
+    found = [m.fraction_of_copy for m in measurements if m.fraction_of_copy is not None]
+    return statistics.median(found) if found else None
+
+
+def rows(result: Run, verdicts: Sequence[str] = tuple(COLORS)) -> list[tuple[str, ...]]:
+    """Write out each point with one of these verdicts against its fastest rival, as cells under `HEADER`."""
     table: list[tuple[str, ...]] = []
-    points = result.points()
-    several = len({point.function for point in points}) > 1
-    for point in points:
-        fastest, *_ = found = result.at(point)
-        copied = statistics.median(m.fraction_of_copy for m in found)
-        table.append(
-            (
-                _name(point, several),
-                f"{point.rows}x{point.columns}",
-                three_digits(microseconds(found)),
-                TITLES[fastest.rival],
-                _ratio(fastest),
-                f"±{half_width(fastest.ratios):.0%}",
-                f"{copied:.0%}",
+    several = len({point.function for point in result.by_point}) > 1
+    for point, found in result.by_point.items():
+        if result.verdict(point) in verdicts:
+            fraction = _fraction_of_copy(found)
+            table.append(
+                (
+                    name_call(point, several),
+                    f"{point.rows}x{point.columns}",
+                    three_digits(_microseconds_of_ours(found)),
+                    TITLES[found[0].rival],
+                    _ratio(found[0]),
+                    f"±{found[0].half_width:.0%}",
+                    "" if fraction is None else f"{fraction:.0%}",
+                )
             )
-        )
     return table
-
-
-def _name(point: Point, with_function: bool) -> str:
-    idle = ["idle"] if point.state == "idle" else []
-    words = [point.function] * with_function + [DIRECTION_TITLES[point.direction], FORM_TITLES[point.form], *idle]
-    return " ".join(word for word in words if word)
 
 
 def _ratio(measurement: Measurement) -> str:
@@ -168,12 +178,8 @@ def summary(result: Run) -> list[tuple[str, ...]]:
     table: list[tuple[str, ...]] = []
     for name, version in result.rivals.items():
         counts = Counter(m.verdict for m in result.measurements if m.rival == name)
-        table.append((TITLES[name], version, *(str(counts[verdict]) for verdict in ("ours", "rival", "undecided"))))
+        table.append((TITLES[name], version, *(str(counts[verdict]) for verdict in COLORS)))
     return table
-
-
-BEHIND = {"ours": "green", "rival": "red", "undecided": ""}
-SUMMARY_HEADER = ("rival", "version", "ours faster", "rival faster", "undecided")
 
 
 def first_rows(result: Run) -> list[tuple[str, ...]]:
@@ -181,85 +187,107 @@ def first_rows(result: Run) -> list[tuple[str, ...]]:
     return [
         (
             TITLES.get(name, name),
-            *(f"{f[f'{key}_seconds']:.2f}" for key in ("import", "first_result", "first_result_from_disk")),
-            *(three_digits(f[f"{key}_bytes"] / 1e6) for key in ("peak_memory", "installed")),
+            *(_figure_of(f[f"{key}_seconds"]) for key in ("import", "first_result", "first_result_from_disk")),
+            *(_figure_of(f[f"{key}_bytes"], 1e6) for key in ("peak_memory", "installed")),
         )
         for name, f in result.first_use.items()
     ]
 
 
+def _figure_of(value: float | None, unit: float = 1.0) -> str:
+    return three_digits(None if value is None else value / unit)
+
+
+def _threads(result: Run) -> str:
+    return "one thread" if result.threads == 1 else f"{result.threads} threads"
+
+
+def _verdicts(result: Run) -> str:
+    counts = Counter(map(result.verdict, result.by_point))
+    return (
+        f"Of {len(result.by_point)} points ours is faster than every rival at {counts['ours']}, slower than one at "
+        f"{counts['rival']}, and {counts['undecided']} are undecided."
+    )
+
+
+def _memory(result: Run) -> str:
+    """Say whose results lie in memory that was used before."""
+    reusing = [TITLES[name] for name in ("tensorflow", "onnxruntime") if name in result.rivals]
+    forms = {point.form for point in result.by_point}
+    lines = ["A default call makes its result, which is dropped before the next."]
+    if reusing:
+        lines.append(f"{' and '.join(reusing)} keep{'s' * (len(reusing) == 1)} such memory of any size for reuse.")
+    if "unpooled" in forms:
+        lines.append(
+            "So does our pool, which PyTorch, JAX and NumPy lack: no pool is the same call with it switched off."
+        )
+    if "fresh" in forms:
+        lines.append("fresh: results are kept, so that none lies where one before it lay.")
+    return " ".join(lines)
+
+
 def notes(result: Run) -> list[str]:
     """Say how it was measured, what was not, and where ours loses."""
     machine = result.machine
-    threads = machine["threads"]["used"]
-    points = result.points()
-    fastest = [result.at(point)[0] for point in points]
-    verdicts = Counter(m.verdict for m in fastest)
     noisy = sum(not m.conclusive for m in result.measurements)
+    processes = max(len(m.ratios) for m in result.measurements)
     caches = ", ".join(f"{name} {size // 1024:,} KiB" for name, size in machine["cache_bytes"].items())
     lines = [
         f"{machine['processor']}, {machine['simd']}, {caches}; {machine['system']}; huge pages "
         f"{machine['transparent_huge_pages']}; governor {machine['governor'] or 'unknown'}.",
         ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
-        + f"; engine {machine['engine']}.",
-        f"Against the fastest rival at each of {len(points)} points, ours is faster at {verdicts['ours']}, slower at "
-        f"{verdicts['rival']}, undecided at {verdicts['undecided']}.",
-        "ratio: the rival's time divided by ours, median over rounds, and half of its 95 % interval; below 1x the "
-        "rival is faster. Each rival runs beside ours in a process of its own, is called in its fastest documented "
-        f"way, and has {threads} thread{'' if threads == 1 else 's'}, as ours has. Results are checked for equality "
-        "first.",
-        "default: a result in memory of its own, as each library gets it: TensorFlow and ONNX Runtime reuse memory "
-        "of any size, the C library, for NumPy and ours, that of small arrays. out= and in place: into warm memory.",
-        "copy: numpy.copyto of as many bytes between warm arrays, in the same process, divided by ours. It stores "
-        "through the cache; a copy with non-temporal stores, the true limit of large arrays, is not measured yet.",
-        "Not measured: GPUs. Rivals are the default builds of PyPI, on one thread; with several, large arrays go "
-        "to those that have them.",
+        + f"; engine {machine['engine']}; commit {result.commit or 'unknown'}.",
+        _verdicts(result),
+        "ratio: the rival's time divided by ours, the median over rounds and the mean over up to "
+        f"{processes} process{'' if processes == 1 else 'es'}, and half of its 95 % interval; below 1x the rival is "
+        "faster. Each rival runs beside ours in processes of its own and is called in its fastest documented way; "
+        f"both may use {_threads(result)}. Results are checked for equality first.",
+        f"{_memory(result)} out= and in place: into warm memory.",
+        f"copy: {result.copy or 'nothing'} of as many bytes between warm arrays, in the same process, divided by ours; "
+        "where the caches cannot hold them, and not in place, which moves less."
+        + (" It stores through the caches, so it is not the limit." if result.copy == "numpy.copyto" else ""),
+        f"Rivals are the default builds of PyPI. {_gpus(result)}",
     ]
     if noisy:
         lines.append(
-            f"Too noisy to conclude (half of the interval above {WIDE:.0%}): {noisy} of {len(result.measurements)} "
-            "measurements; such ratios bear a question mark."
+            f"Too noisy to conclude (half of the interval above {WIDE:.0%} and above half of the way to 1): {noisy} of "
+            f"{len(result.measurements)} measurements, all undecided; such ratios bear a question mark."
         )
     return lines
 
 
+def _gpus(result: Run) -> str:
+    return "" if {rival.name for rival in RIVALS if rival.gpu} & set(result.rivals) else "No GPU was measured."
+
+
 def markdown(result: Run) -> str:
-    """Write the section of the README: each call against the fastest rival, over the recipe's sizes."""
-    points = result.points()
+    """Write the section of the README: each call against the fastest rival, over the squares."""
+    points = list(result.by_point)
     shapes = [shape for shape in SQUARES if any((p.rows, p.columns) == shape for p in points)]
     lines = [
         "Against the fastest rival at each size: its time divided by ours, so below 1x (bold) it wins; ~ where the "
-        f"95 % interval holds 1, ? where it is wider than ±{WIDE:.0%}. {points[0].dtype}, one thread.",
+        f"95 % interval holds 1, ? where it is too wide to tell. {points[0].dtype}, {_threads(result)}.",
         "",
         "| | " + " | ".join(f"{r} x {c}" for r, c in shapes) + " |",
         "|---|" + "---:|" * len(shapes),
     ]
-    for function, direction, form, state in dict.fromkeys(p[:4] for p in points):
-        if state == "idle":
-            continue
-        cells = []
-        for r, c in shapes:
-            found = result.at(Point(function, direction, form, state, points[0].dtype, r, c))
-            cells.append(_cell(found[0]) if found else "")
-        name = _name(Point(function, direction, form, state, "", 0, 0), True)
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+    for call in dict.fromkeys(p[:4] for p in points if p.state == "hot"):
+        line = [Point(*call, points[0].dtype, *shape) for shape in shapes]
+        cells = [_cell(result.by_point[p][0]) if p in result.by_point else "" for p in line]
+        if any(cells):
+            lines.append(f"| {name_call(line[0])} | {' | '.join(cells)} |")
     versions = ", ".join(dict.fromkeys(result.rivals.values()))
-    counts = Counter(result.at(point)[0].verdict for point in points)
     lines += [
         "",
-        f"Over all {len(points)} points of this run ours is faster than every rival at {counts['ours']}, slower than "
-        f"the fastest at {counts['rival']}, undecided at {counts['undecided']}. Rivals: {versions}; default builds, "
-        f"one thread each. {result.machine['processor']}, {result.machine['simd']}. TensorFlow and ONNX Runtime put "
-        "results into memory that they reuse, ours lie on fresh pages: that decides default calls on large arrays. "
-        "No GPU was measured.",
+        f"{_verdicts(result)} Rivals: {versions}; default builds, {_threads(result)} each. "
+        f"{result.machine['processor']}, {result.machine['simd']}. {_memory(result)} {_gpus(result)}",
     ]
-    return "\n".join(lines)
+    return "\n".join(lines).rstrip()
 
 
 def _cell(fastest: Measurement) -> str:
-    text = f"{'~' if fastest.verdict == 'undecided' else ''}{_ratio(fastest)} {TITLES[fastest.rival]}".replace(
-        "*", r"\*"
-    )
+    unsure = "~" if fastest.conclusive and fastest.verdict == "undecided" else ""
+    text = f"{unsure}{_ratio(fastest)} {TITLES[fastest.rival]}".replace("*", r"\*")
     return f"**{text}**" if fastest.verdict == "rival" else text
 
 
@@ -306,13 +334,14 @@ def write_all(result: Run, output: Path, readme: Path | None = None) -> list[Pat
     written = [kept]
     for name, figure in figures.items():
         written += save_figure(figure, output / name, digest(kept))
-    drawn = [path.read_text() for path in written if path.suffix == ".svg"]
+    drawn = [path.read_text(encoding="utf-8") for path in written if path.suffix == ".svg"]
     written.append(output / "index.html")
     write(written[-1], page(result, drawn).encode())
     if readme:
-        function = result.points()[0].function
+        function = next(iter(result.by_point)).function
         picture = Path(os.path.relpath(output / f"{function}-ratio.svg", readme.parent)).as_posix()
-        write(readme, put_section(readme.read_text(), readme_section(result, picture)).encode())
+        text = put_section(readme.read_text(encoding="utf-8"), readme_section(result, picture))
+        write(readme, text.encode())
         written.append(readme)
     return written
 
@@ -365,24 +394,31 @@ def draw(result: Run) -> dict[str, Figure]:
     dict of str to Figure
         By names for files.
     """
+    panels: tuple[tuple[str, Callable[..., None], str], ...] = (
+        ("time", _draw_time, "time per element, default call (lower is faster)"),
+        ("ratio", _draw_ratio, "rival's time / ours, default call (below 1: the rival is faster)"),
+        ("copy", _draw_copy, "speed as a fraction of a copy's, beyond the caches"),
+    )
     figures = {}
-    for function in dict.fromkeys(point.function for point in result.points()):
-        for name, draw_panel, title in (
-            ("time", _draw_time, "time per element, default call (lower is faster)"),
-            ("ratio", _draw_ratio, "rival's time / ours, default call (below 1: the rival is faster)"),
-            ("copy", _draw_copy, "speed as a fraction of a copy's"),
-        ):
-            figures[f"{function}-{name}"] = _figure(result, function, draw_panel, title)
+    for function in dict.fromkeys(point.function for point in result.by_point):
+        found = {p: at for p, at in result.by_point.items() if p.function == function and p.state == "hot"}
+        limited = {p: at for p, at in found.items() if _fraction_of_copy(at) is not None}
+        default = {p: at for p, at in found.items() if p.form == "default"}
+        for name, draw_panel, title in panels:
+            if shown := limited if name == "copy" else default:
+                figures[f"{function}-{name}"] = _figure(shown, draw_panel, f"{function}, {title}")
     return figures
 
 
-def _figure(result: Run, function: str, draw_panel: Callable[..., None], title: str) -> Figure:
+Found = dict[Point, list[Measurement]]
+
+
+def _figure(found: Found, draw_panel: Callable[[Any, Found], None], title: str) -> Figure:
     from matplotlib import style
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    points = [point for point in result.points() if point.function == function and point.state == "hot"]
-    directions = [d for d in FORMS if any(point.direction == d for point in points)]
+    directions = [d for d in FORMS if any(point.direction == d for point in found)]
     with style.context(STYLE):
         # Two abreast: at the width of a page the letters are as large as the text's.
         lines = math.ceil(len(directions) / 2)
@@ -390,9 +426,9 @@ def _figure(result: Run, function: str, draw_panel: Callable[..., None], title: 
         figure = Figure(figsize=(9, 1.9 + 2.9 * lines), layout=layout)
         panels = figure.subplots(lines, 2, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, direction in zip(panels, directions, strict=False):
-            draw_panel(axes, result, [point for point in points if point.direction == direction])
+            draw_panel(axes, {point: at for point, at in found.items() if point.direction == direction})
             axes.set(xscale="log", xlabel="elements")
-            axes.set_title(DIRECTION_TITLES[direction], fontsize=11)
+            axes.set_title(direction.replace("_from_", " "), fontsize=11)
             axes.grid(color=FAINT, linewidth=0.5)
             axes.label_outer()
         for axes in panels[len(directions) :]:
@@ -403,67 +439,57 @@ def _figure(result: Run, function: str, draw_panel: Callable[..., None], title: 
         labels = [label for label in (*TITLES.values(), *handles) if label in handles]
         handles = {label: handles[label] for label in labels}
         figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, frameon=False, fontsize=10)
-        figure.suptitle(f"{function}, {points[0].dtype}: {title}", fontsize=12, fontweight="bold")
+        figure.suptitle(f"{title}, {next(iter(found)).dtype}", fontsize=12, fontweight="bold")
     return figure
 
 
-def _look(rival: str) -> dict[str, Any]:
-    index = list(TITLES).index(rival)
-    return {
-        "color": _COLORS[index % len(_COLORS)],
-        "linestyle": "-" if index < len(_COLORS) else "--",
-        "marker": "osv^D"[index % 5],
-        "markersize": 4,
-        "linewidth": 1.3,
-        "label": TITLES[rival],
-    }
-
-
-def _draw_time(axes: Any, result: Run, points: Sequence[Point]) -> None:
-    points = [point for point in points if point.form == "default"]
-    found = {point: result.at(point) for point in points}
-    for rival in result.rivals:
-        line = [
-            (point.elements, statistics.median(m.rival_nanoseconds) / point.elements)
-            for point in points
-            for m in found[point]
-            if m.rival == rival
-        ]
+def _rivals_lines(found: Found) -> Iterator[tuple[list[Point], list[Measurement], dict[str, Any]]]:
+    """Give for each rival where it was measured, what was found there, and how its line looks."""
+    for index, (name, title) in enumerate(TITLES.items()):
+        line = [(point, m) for point, at in found.items() for m in at if m.rival == name]
         if line:
-            axes.plot(*zip(*line, strict=True), **_look(rival))
-    line = [(point.elements, 1e3 * microseconds(found[point]) / point.elements) for point in points]
-    axes.plot(*zip(*line, strict=True), color="black", linewidth=2.6, marker="o", markersize=5, label="rectifier")
+            look = {
+                "color": _COLORS[index % len(_COLORS)],
+                "linestyle": ("-", "--", ":")[index // len(_COLORS)],
+                "marker": "osv^D"[index % 5],
+                "markersize": 4,
+                "linewidth": 1.3,
+                "label": title,
+            }
+            yield [point for point, _ in line], [m for _, m in line], look
+
+
+def _draw_time(axes: Any, found: Found) -> None:
+    for points, measurements, look in _rivals_lines(found):
+        times = [
+            1e3 * _microseconds(m.rival_nanoseconds) / p.elements for p, m in zip(points, measurements, strict=True)
+        ]
+        axes.plot([p.elements for p in points], times, **look)
+    times = [1e3 * _microseconds_of_ours(at) / p.elements for p, at in found.items()]
+    look = {"color": "black", "linewidth": 2.6, "marker": "o", "markersize": 5, "label": "rectifier"}
+    axes.plot([p.elements for p in found], times, **look)
     axes.set(yscale="log", ylabel="ns per element")
 
 
-def _draw_ratio(axes: Any, result: Run, points: Sequence[Point]) -> None:
-    points = [point for point in points if point.form == "default"]
-    for rival in result.rivals:
-        line = [
-            (point.elements, m.times_faster, *m.interval)
-            for point in points
-            for m in result.at(point)
-            if m.rival == rival
-        ]
-        if line:
-            x, ratio, low, high = zip(*line, strict=True)
-            axes.plot(x, ratio, **_look(rival))
-            axes.fill_between(x, low, high, color=_look(rival)["color"], alpha=0.15, linewidth=0)
+def _draw_ratio(axes: Any, found: Found) -> None:
+    for points, measurements, look in _rivals_lines(found):
+        elements = [p.elements for p in points]
+        axes.plot(elements, [m.times_faster for m in measurements], **look)
+        low, high = zip(*(m.interval for m in measurements), strict=True)
+        axes.fill_between(elements, low, high, color=look["color"], alpha=0.15, linewidth=0)
     axes.axhline(1, color="black", linewidth=2.6, label="rectifier = 1")
     axes.set(yscale="log", ylabel="times the time of ours")
 
 
-def _draw_copy(axes: Any, result: Run, points: Sequence[Point]) -> None:
-    for index, (form, title) in enumerate(FORM_TITLES.items()):
-        line = [
-            (point.elements, statistics.median(m.fraction_of_copy for m in result.at(point)))
-            for point in points
-            if point.form == form
-        ]
+def _draw_copy(axes: Any, found: Found) -> None:
+    for index, form in enumerate(FORMS["value"]):
+        line = [(p.elements, _fraction_of_copy(at)) for p, at in found.items() if p.form == form]
         if line:
-            axes.plot(*zip(*line, strict=True), color=_COLORS[index], marker="osv^"[index], label=title or "default")
-    axes.axhline(1, color="black", linewidth=1.5, label="numpy.copyto")
-    axes.set(ylabel="fraction", ylim=(0, None))
+            label = FORM_TITLES.get(form, form) or "default"
+            axes.plot(*zip(*line, strict=True), color=_COLORS[index], marker="osv^D<"[index], label=label)
+    axes.axhline(1, color="black", linewidth=1.5, label="copy")
+    axes.axhline(0, color="none")  # shown, without a limit that would cut another panel
+    axes.set(ylabel="fraction")
 
 
 _PAGE = """<!doctype html>
@@ -500,14 +526,15 @@ tr.slower td {{ color: #b34700; font-weight: bold; }}
 
 def page(result: Run, pictures: Sequence[str]) -> str:
     """Write a self-contained page, with pictures in SVG."""
-    slower = {row for row, point in zip(rows(result), result.points(), strict=True)
-              if result.at(point)[0].verdict == "rival"}  # fmt: skip
+    slower = rows(result, ("rival",))
     parts = ["<ul>", *(f"<li>{html.escape(note)}</li>" for note in notes(result)), "</ul>"]
     for svg in pictures:
         parts += ["<figure>", svg[svg.index("<svg") :], "</figure>"]
     parts += ["<h2>Rival by rival</h2>", _table(SUMMARY_HEADER, summary(result))]
+    if slower:
+        parts += ["<h2>Slower here</h2>", _table(HEADER, slower)]
     parts += ["<h2>Against the fastest rival at each point</h2>"]
-    parts += ["<p>Coloured: the rival is faster.</p>", _table(HEADER, rows(result), slower)]
+    parts += ["<p>Coloured: a rival is faster.</p>", _table(HEADER, rows(result), set(slower))]
     if result.first_use:
         parts += ["<h2>First use</h2>", f"<p>{html.escape(FIRST_NOTE)}</p>"]
         parts += [_table(FIRST_HEADER, first_rows(result))]
@@ -523,18 +550,20 @@ def page(result: Run, pictures: Sequence[str]) -> str:
 
 
 FIRST_NOTE = (
-    "A program that computes one result, from the start of its process; from disk: with the package's own files out of "
-    "the page cache. Installed: the package's own files, without what it depends on."
+    "A program that computes one result of a million elements, from the start of its process. From disk: with the "
+    "files of the package and of all that it requires out of the page cache, except what of NumPy the measuring "
+    "process itself has mapped. Installed: those files. Ours compiles with an empty store of machine code, and finds "
+    "what it needs in a filled one."
 )
 
 
 def _all_rows(result: Run) -> Iterator[tuple[str, ...]]:
-    for point in result.points():
-        for m in result.at(point):
+    for point, found in result.by_point.items():
+        for m in found:
             low, high = m.interval
             yield (
-                describe_point(point), TITLES[m.rival], m.rival_call, m.rival_dtype, str(len(m.ratios)), _ratio(m),
-                f"{three_digits(low)} to {three_digits(high)}",
+                describe_point(point), TITLES[m.rival], m.rival_call, m.rival_dtype, str(sum(map(len, m.ratios))),
+                _ratio(m), f"{three_digits(low)} to {three_digits(high)}",
             )  # fmt: skip
 
 

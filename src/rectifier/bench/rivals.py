@@ -7,16 +7,32 @@ rival does not offer (JAX has no ``out=``) is no call and no row.
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import cache, partial
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property, partial
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-OUR_FIRST = "from rectifier import relu; import numpy as np; relu(np.ones(1000, 'f'))"
+from ..catalogue import CATALOGUE
+
+# Imports, and an expression on a million elements.
+OUR_FIRST = ("from rectifier import relu; import numpy as np", "relu(np.ones(1_000_000, 'f'))")
 # The recipe's own options: fast maths leaves NaN and infinities undefined. Our code never uses it.
 NUMBA_OPTIONS: dict[str, Any] = {"cache": False, "fastmath": True}
+# One Relu, as onnx.helper makes it.
+_ONNX_RELU = (
+    b'\x08\n:/\n\x0c\n\x01x\x12\x01r"\x04Relu\x12\x01gZ\r\n\x01x\x12\x08\n\x06\x08\x01\x12\x02\n\x00b\r\n\x01r'
+    b"\x12\x08\n\x06\x08\x01\x12\x02\n\x00B\x04\n\x00\x10\x11"
+)
+
+
+def threads() -> int:
+    """Say how many threads ours and each rival have: what the environment of a pair's process says."""
+    return int(os.environ.get("RECTIFIER_THREADS") or 1)
 
 
 @dataclass(frozen=True)
@@ -26,11 +42,11 @@ class Case:
     Attributes
     ----------
     function, direction, form : str
-        A name of the catalogue; value, derivative, backward or backward_from_mask; default, out, in_place or slice.
-    dy, x, y : ndarray
-        The gradient from above, the input and its value.
+        A name of the catalogue; value, derivative, backward or backward_from_mask; one of `runner.FORMS`.
+    dy, x : ndarray
+        The gradient from above, and the input.
     out : ndarray or None
-        Where the result has to go: x itself in place, None for an array of its own.
+        Where the result has to go: x or dy itself in place, None for an array of its own.
     slope : numpy scalar
         Of `leaky_relu`, in the dtype of x.
     """
@@ -40,9 +56,18 @@ class Case:
     form: str
     dy: Any
     x: Any
-    y: Any
     out: Any
     slope: Any
+
+    @property
+    def gradient(self) -> str:
+        """The direction, whatever it is computed from: value, derivative or backward."""
+        return self.direction.removesuffix("_from_mask")
+
+    @cached_property
+    def y(self) -> Any:
+        """The value of x."""
+        return CATALOGUE[self.function](self.x)
 
     @property
     def into(self) -> dict[str, Any]:
@@ -80,35 +105,39 @@ class Rival:
     ----------
     name, title : str
         On the command line, and in a table.
-    package : str
-        What must be installed; its ``__version__`` is reported.
+    packages : tuple of str
+        What must be installed; the ``__version__`` of the first is reported.
     calls : callable
         From a case to the ways in which this rival does it; none where it does not.
-    first : str
-        A program that computes one result: what a short script pays for.
+    first : tuple of str
+        Imports, and an expression: a program that computes one result, which is what a short script pays for.
     note : str
         What a reader of its figures should know.
     quick : bool
         Whether the quick run measures it.
+    gpu : bool
+        Whether it needs a GPU of NVIDIA's.
     """
 
     name: str
     title: str
-    package: str
+    packages: tuple[str, ...]
     calls: Callable[[Case], Iterator[Call]]
-    first: str = ""
+    first: tuple[str, str] | None = None
     note: str = ""
     quick: bool = True
+    gpu: bool = False
 
     def missing(self) -> str | None:
         """Say why it cannot be measured here."""
-        return None if importlib.util.find_spec(self.package) else f"{self.package} is not installed"
+        absent = [package for package in self.packages if importlib.util.find_spec(package) is None]
+        if absent:
+            return f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} not installed"
+        return "no GPU of NVIDIA's here" if self.gpu and not Path("/dev/nvidiactl").exists() else None
 
 
 def ours(case: Case) -> Call:
     """Give this library's call."""
-    from ..catalogue import CATALOGUE
-
     f: Any = CATALOGUE[case.function]
     match case.direction:
         case "value":
@@ -156,12 +185,16 @@ def _leaky_backward(dy: Any, x: Any, slope: Any) -> Any:
 
 
 def _backward_into(dy: Any, x: Any, out: Any) -> Any:
-    return np.multiply(dy, np.greater(x, 0.0), out=out)
+    return np.multiply(dy, np.greater(x, 0.0, out=out), out=out)
+
+
+def _backward_in_place(dy: Any, x: Any) -> Any:
+    return np.multiply(dy, np.greater(x, 0.0), out=dy)
 
 
 def _in_numpy(case: Case) -> Iterator[Call]:
     dy, x, out, slope = case.dy, case.x, case.out, case.slope
-    match case.function, case.direction.removesuffix("_from_mask"), out is None:
+    match case.function, case.gradient, out is None:
         case "relu", "value", True:
             yield Call("np.maximum(0., x)", recipe_value, (x,))
         case "relu", "value", False:
@@ -172,8 +205,10 @@ def _in_numpy(case: Case) -> Iterator[Call]:
             yield Call("np.greater(x, 0., out=out)", np.greater, (x, 0.0), case.into)
         case "relu", "backward", True:
             yield Call("dy * np.greater(x, 0.).astype(np.float32)", recipe_backward, (dy, x))
+        case "relu", "backward", False if out is dy:
+            yield Call("np.multiply(dy, np.greater(x, 0.), out=dy)", _backward_in_place, (dy, x))
         case "relu", "backward", False:
-            yield Call("np.multiply(dy, np.greater(x, 0.), out=out)", _backward_into, (dy, x, out))
+            yield Call("np.multiply(dy, np.greater(x, 0., out=out), out=out)", _backward_into, (dy, x, out))
         case "leaky_relu", "value", True:
             yield Call("np.where(x > 0, x, slope * x)", _leaky_value, (x, slope))
         case "leaky_relu", "derivative", True:
@@ -221,7 +256,7 @@ def _in_crysx_nn(case: Case) -> Iterator[Call]:
 def _torch() -> Any:
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads())
     torch.set_num_interop_threads(1)
     return torch
 
@@ -235,7 +270,10 @@ def _torch_from(x: Any) -> Any:
 
 def _from_torch(t: Any) -> Any:
     torch = _torch()
-    return (t.detach().float() if t.dtype == torch.bfloat16 else t.detach()).numpy()
+    t = t.detach().cpu()
+    if t.dtype == torch.bfloat16:
+        return t.view(torch.uint16).numpy().view(import_module("ml_dtypes").bfloat16)
+    return t.numpy()
 
 
 @cache
@@ -246,12 +284,15 @@ def _inference_mode() -> Any:
     return mode
 
 
-def _in_torch(case: Case) -> Iterator[Call]:
+def _in_torch(case: Case, device: str = "cpu") -> Iterator[Call]:
     torch = _torch()
     _inference_mode()
     aten, functional = torch.ops.aten, torch.nn.functional
-    dy, x, slope = _torch_from(case.dy), _torch_from(case.x), float(case.slope)
-    out = None if case.out is None else _torch_from(case.out)
+    dy, x, slope = _torch_from(case.dy).to(device), _torch_from(case.x).to(device), float(case.slope)
+    if case.form == "in_place":
+        out = x if case.out is case.x else dy
+    else:
+        out = None if case.out is None else torch.empty_like(x)
     call = partial(Call, to_numpy=_from_torch)
     if case.direction == "value":
         offers = {
@@ -265,7 +306,7 @@ def _in_torch(case: Case) -> Iterator[Call]:
             ("leaky_relu", "out"): (("aten.leaky_relu.out", aten.leaky_relu.out, (x, slope), {"out": out}),),
             ("leaky_relu", "in_place"): (("F.leaky_relu_(x, slope)", functional.leaky_relu_, (x, slope)),),
         }
-        form = "default" if case.form == "slice" else case.form
+        form = case.form if case.form in ("out", "in_place") else "default"
         yield from (call(*offer) for offer in offers.get((case.function, form), ()))
         return
     # The operators that autograd calls, without autograd.
@@ -286,6 +327,40 @@ def _in_torch(case: Case) -> Iterator[Call]:
         yield call(f"aten.{text}", operator.default, (dy, x, *more))
     else:
         yield call(f"aten.{text}, into grad_input", operator.grad_input, (dy, x, *more), {"grad_input": out})
+
+
+def _awaited(call: Call, synchronize: Callable[[], object]) -> Call:
+    """Let a call end when the device has done its work."""
+
+    def function(*arguments: Any, **keywords: Any) -> Any:
+        result = call.function(*arguments, **keywords)
+        synchronize()
+        return result
+
+    return replace(call, function=function)
+
+
+def _in_torch_cuda(case: Case) -> Iterator[Call]:
+    for call in _in_torch(case, "cuda"):
+        yield _awaited(call, _torch().cuda.synchronize)
+
+
+def _in_cupy(case: Case) -> Iterator[Call]:
+    if case.function != "relu" or case.x.dtype.char not in "efd":
+        return
+    cupy = import_module("cupy")
+    text = {"value": "x < 0 ? (T)0 : x", "derivative": "x > 0 ? (T)1 : (T)0", "backward": "x > 0 ? dy : (T)0"}
+    inputs = {"x": case.x, **({"dy": case.dy} if case.gradient == "backward" else {})}
+    kernel = cupy.ElementwiseKernel(
+        ", ".join(f"T {name}" for name in inputs), "T r", f"r = {text[case.gradient]}", f"relu_{case.gradient}"
+    )
+    arrays = {name: cupy.asarray(array) for name, array in inputs.items()}
+    if case.form == "in_place":
+        arrays["out"] = arrays["x" if case.out is case.x else "dy"]
+    elif case.out is not None:
+        arrays["out"] = cupy.empty_like(arrays["x"])
+    call = Call(f"ElementwiseKernel of {text[case.gradient]}", kernel, tuple(arrays.values()), to_numpy=cupy.asnumpy)
+    yield _awaited(call, cupy.cuda.get_current_stream().synchronize)
 
 
 def _in_torch_autograd(case: Case) -> Iterator[Call]:
@@ -324,7 +399,7 @@ def _in_jax(case: Case) -> Iterator[Call]:
     if case.out is not None or value is None:
         return
     # Whole, and sliced by the compiled function: a slice made outside would be a copy of its own.
-    whole = jnp.asarray(case.x if case.x.base is None else case.x.base)
+    whole = jnp.asarray(case.x.base if case.form == "slice" else case.x)
     columns = case.x.shape[-1]
     dy = jnp.asarray(case.dy)
     call = partial(Call, suffix=".block_until_ready()")
@@ -346,7 +421,7 @@ def _in_jax(case: Case) -> Iterator[Call]:
 def _tensorflow() -> Any:
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_intra_op_parallelism_threads(threads())
     tf.config.threading.set_inter_op_parallelism_threads(1)
     return tf
 
@@ -354,8 +429,8 @@ def _tensorflow() -> Any:
 def _in_tensorflow(case: Case) -> Iterator[Call]:
     tf = _tensorflow()
     value = {
-        "relu": ("tf.nn.relu(x)", tf.nn.relu, {}),
-        "leaky_relu": ("tf.nn.leaky_relu(x, slope)", tf.nn.leaky_relu, {"alpha": float(case.slope)}),
+        "relu": (tf.nn.relu, tf.raw_ops.Relu, {}),
+        "leaky_relu": (tf.nn.leaky_relu, tf.raw_ops.LeakyRelu, {"alpha": float(case.slope)}),
     }
     gradient = {
         "relu": (tf.raw_ops.ReluGrad, {}),
@@ -365,8 +440,9 @@ def _in_tensorflow(case: Case) -> Iterator[Call]:
         return  # a slice is a copy there
     x = tf.constant(case.x)
     if case.direction == "value":
-        text, function, keywords = value[case.function]
-        yield Call(text, function, (x,), keywords)
+        function, operator, keywords = value[case.function]
+        yield Call(f"tf.nn.{case.function}(x)", function, (x,), keywords)
+        yield Call(f"tf.raw_ops.{operator.__name__}", operator, (), {"features": x, **keywords})
         return
     if case.direction == "derivative" and case.function == "relu":
         yield Call("tf.cast(x > 0, x.dtype)", lambda x: tf.cast(x > 0, x.dtype), (x,))
@@ -395,39 +471,43 @@ def _onnx_session(function: str, direction: str, dtype: str, slope: float) -> An
     from onnx import helper
 
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-    zero = helper.make_tensor("zero", kind, (), [0])
-    node = helper.make_node
+    constants = [helper.make_tensor(*value) for value in (("zero", kind, (), [0]), ("one", kind, (), [1]))]
+    constants.append(helper.make_tensor("slope", kind, (), [slope]))
+    node, positive = helper.make_node, helper.make_node("Greater", ["x", "zero"], ["m"])
     nodes = {
         ("relu", "value"): [node("Relu", ["x"], ["r"])],
         ("leaky_relu", "value"): [node("LeakyRelu", ["x"], ["r"], alpha=slope)],
-        ("relu", "derivative"): [node("Greater", ["x", "zero"], ["m"]), node("Cast", ["m"], ["r"], to=kind)],
-        ("relu", "backward"): [node("Greater", ["x", "zero"], ["m"]), node("Where", ["m", "dy", "zero"], ["r"])],
-    }.get((function, direction))
+        ("relu", "derivative"): [positive, node("Cast", ["m"], ["r"], to=kind)],
+        ("relu", "backward"): [positive, node("Where", ["m", "dy", "zero"], ["r"])],
+        ("leaky_relu", "derivative"): [positive, node("Where", ["m", "one", "slope"], ["r"])],
+        ("leaky_relu", "backward"): [
+            positive, node("Where", ["m", "one", "slope"], ["d"]), node("Mul", ["dy", "d"], ["r"]),
+        ],
+    }.get((function, direction))  # fmt: skip
     if nodes is None:
         return None
     inputs = ["x", "dy"] if direction == "backward" else ["x"]
     tensor = partial(helper.make_tensor_value_info, elem_type=kind, shape=[None, None])
-    graph = helper.make_graph(nodes, direction, [tensor(name) for name in inputs], [tensor("r")], [zero])
+    graph = helper.make_graph(nodes, direction, [tensor(name) for name in inputs], [tensor("r")], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
     onnx.checker.check_model(model)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads(), 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def _in_onnx(case: Case) -> Iterator[Call]:
-    if case.form not in ("default", "out") or case.x.dtype.char not in "efd":
+    if case.form in ("in_place", "slice") or case.x.dtype.char not in "efd":
         return
-    direction = case.direction.removesuffix("_from_mask")
-    session = _onnx_session(case.function, direction, case.x.dtype.name, float(case.slope))
+    session = _onnx_session(case.function, case.gradient, case.x.dtype.name, float(case.slope))
     if session is None:
         return
     from onnxruntime import OrtValue
 
-    arrays = {"x": case.x, "dy": case.dy} if direction == "backward" else {"x": case.x}
+    arrays = {"x": case.x, "dy": case.dy} if case.gradient == "backward" else {"x": case.x}
     values = {name: OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
-    if case.form == "default":
+    if case.out is None:
         yield Call("session.run(None, {x})", session.run, (None, arrays), to_numpy=lambda results: results[0])
         yield Call(
             "session.run_with_ort_values([r], {x})",
@@ -449,19 +529,19 @@ def _in_onnx(case: Case) -> Iterator[Call]:
 def _in_numexpr(case: Case) -> Iterator[Call]:
     import numexpr
 
-    numexpr.set_num_threads(1)
+    numexpr.set_num_threads(threads())
+    # An integer in the text takes the dtype of x, a number with a point would be float64.
     text = {
-        ("relu", "value"): "where(x > zero, x, zero)",
-        ("relu", "derivative"): "where(x > zero, one, zero)",
-        ("relu", "backward"): "where(x > zero, dy, zero)",
-        ("leaky_relu", "value"): "where(x > zero, x, slope * x)",
-        ("leaky_relu", "derivative"): "where(x > zero, one, slope)",
-        ("leaky_relu", "backward"): "where(x > zero, dy, slope * dy)",
-    }.get((case.function, case.direction.removesuffix("_from_mask")))
+        ("relu", "value"): "where(x > 0, x, 0)",
+        ("relu", "derivative"): "where(x > 0, one, 0)",
+        ("relu", "backward"): "where(x > 0, dy, 0)",
+        ("leaky_relu", "value"): "where(x > 0, x, slope * x)",
+        ("leaky_relu", "derivative"): "where(x > 0, one, slope)",
+        ("leaky_relu", "backward"): "where(x > 0, dy, slope * dy)",
+    }.get((case.function, case.gradient))
     if text is None or case.x.dtype.char not in "fd":
         return
-    T = case.x.dtype.type
-    names = {"x": case.x, "dy": case.dy, "slope": case.slope, "zero": T(0), "one": T(1)}
+    names = {"x": case.x, "dy": case.dy, "slope": case.slope, "one": case.x.dtype.type(1)}
     names = {name: value for name, value in names.items() if name in text}
     numexpr.validate(text, names, **case.into)
     yield Call(f"re_evaluate of {text}", numexpr.re_evaluate, (names,))
@@ -472,69 +552,49 @@ def _in_numexpr(case: Case) -> Iterator[Call]:
 def _in_thinc(case: Case) -> Iterator[Call]:
     from thinc.api import NumpyOps
 
-    ops, direction = NumpyOps(), case.direction.removesuffix("_from_mask")
+    ops, keywords = NumpyOps(), {"inplace": True} if case.form == "in_place" else {}
     if case.function != "relu" or case.x.dtype.char not in "fd" or case.form == "out":
         return
-    if direction == "value":
-        yield Call("NumpyOps().relu(X)", ops.relu, (case.x,), {"inplace": True} if case.form == "in_place" else {})
-    elif direction == "backward":
-        yield Call("NumpyOps().backprop_relu(dY, Y)", ops.backprop_relu, (case.dy, case.y))
+    if case.gradient == "value":
+        yield Call("NumpyOps().relu(X)", ops.relu, (case.x,), keywords)
+    elif case.gradient == "backward":
+        yield Call("NumpyOps().backprop_relu(dY, Y)", ops.backprop_relu, (case.dy, case.y), keywords)
 
 
 _FUSED = "its backward pass is one operator of its own; the autograd way is a row of its own"
+_ON_GPU = "arrays stay on the device, each call is awaited; written without a GPU at hand, so never run"
+_ONE = "np.ones(1_000_000, 'f')"
+_IMPORTS = "import numpy as np"
+# fmt: off
 RIVALS = (
-    Rival("numpy", "NumPy recipe", "numpy", _in_numpy, "import numpy as np; np.maximum(0., np.ones(1000, 'f'))"),
-    Rival("numpy-zeros", "NumPy zeros", "numpy", _in_numpy_with_zeros, note="the recipe's form without broadcasting"),
-    Rival(
-        "numba",
-        "Numba recipe",
-        "numba",
-        _in_numba,
-        "import numba, numpy as np; numba.njit(fastmath=True)(lambda x: np.maximum(0., x))(np.ones(1000, 'f'))",
-        "fastmath: NaN and infinities are undefined; its value comes back as float64",
-    ),
-    Rival("product", "Numba x*(x>0)", "numba", _as_a_product, note="crysx_nn's current form; NaN at -inf"),
-    Rival("crysx_nn", "crysx_nn", "crysx_nn", _in_crysx_nn),
-    Rival(
-        "torch",
-        "PyTorch",
-        "torch",
-        _in_torch,
-        "import torch; torch.relu(torch.ones(1000))",
-        "inference mode; " + _FUSED,
-    ),
-    Rival(
-        "torch-autograd",
-        "torch autograd",
-        "torch",
-        _in_torch_autograd,
-        note="backward pass alone, graph retained",
-        quick=False,
-    ),
-    Rival(
-        "tensorflow",
-        "TensorFlow",
-        "tensorflow",
-        _in_tensorflow,
-        "import tensorflow as tf; tf.nn.relu(tf.ones(1000))",
-        "eager; " + _FUSED,
-    ),
-    Rival("tensorflow-tape", "TF tape", "tensorflow", _in_tensorflow_autograd, note="backward pass alone", quick=False),
-    Rival("jax", "JAX", "jax", _in_jax, "import jax; jax.jit(jax.nn.relu)(jax.numpy.ones(1000)).block_until_ready()"),
-    Rival("onnxruntime", "ONNX Runtime", "onnxruntime", _in_onnx, note="memory of results is reused; no spinning"),
-    Rival(
-        "numexpr",
-        "numexpr",
-        "numexpr",
-        _in_numexpr,
-        "import numexpr, numpy as np; x = np.ones(1000, 'f'); numexpr.evaluate('where(x > 0, x, 0)')",
-    ),
-    Rival(
-        "thinc",
-        "Thinc",
-        "thinc",
-        _in_thinc,
-        "import numpy as np; from thinc.api import NumpyOps; NumpyOps().relu(np.ones((10, 100), 'f'))",
-        "float32 and float64; backward from y",
-    ),
+    Rival("numpy", "NumPy recipe", ("numpy",), _in_numpy, (_IMPORTS, f"np.maximum(0., {_ONE})")),
+    Rival("numpy-zeros", "NumPy zeros", ("numpy",), _in_numpy_with_zeros, note="the recipe without broadcasting"),
+    Rival("numba", "Numba recipe", ("numba",), _in_numba,
+          (_IMPORTS + "; import numba", f"numba.njit(fastmath=True)(lambda x: np.maximum(0., x))({_ONE})"),
+          "fastmath: NaN and infinities are undefined; its value comes back as float64"),
+    Rival("product", "Numba x*(x>0)", ("numba",), _as_a_product, note="crysx_nn's current form; NaN at -inf"),
+    Rival("crysx_nn", "crysx_nn", ("crysx_nn",), _in_crysx_nn,
+          (_IMPORTS + "; from crysx_nn import activation", f"activation.ReLU({_ONE}.reshape(1000, 1000))")),
+    Rival("torch", "PyTorch", ("torch",), _in_torch, ("import torch", "torch.relu(torch.ones(1_000_000))"),
+          "inference mode; " + _FUSED),
+    Rival("torch-autograd", "PyTorch grad", ("torch",), _in_torch_autograd,
+          note="backward pass alone, graph retained", quick=False),
+    Rival("torch-cuda", "PyTorch CUDA", ("torch",), _in_torch_cuda, note=_ON_GPU, gpu=True),
+    Rival("tensorflow", "TensorFlow", ("tensorflow",), _in_tensorflow,
+          ("import tensorflow as tf", "tf.nn.relu(tf.ones(1_000_000))"), "eager; " + _FUSED),
+    Rival("tensorflow-tape", "TF tape", ("tensorflow",), _in_tensorflow_autograd,
+          note="backward pass alone", quick=False),
+    Rival("jax", "JAX", ("jax",), _in_jax,
+          ("import jax", "jax.jit(jax.nn.relu)(jax.numpy.ones(1_000_000)).block_until_ready()")),
+    Rival("onnxruntime", "ONNX Runtime", ("onnxruntime", "onnx"), _in_onnx,
+          (_IMPORTS + "; import onnxruntime",
+           f"onnxruntime.InferenceSession({_ONNX_RELU!r}).run(None, {{'x': {_ONE}}})"),
+          "memory of results is reused; no spinning"),
+    Rival("numexpr", "numexpr", ("numexpr",), _in_numexpr,
+          (_IMPORTS + "; import numexpr", f"numexpr.evaluate('where(x > 0, x, 0)', {{'x': {_ONE}}})")),
+    Rival("thinc", "Thinc", ("thinc",), _in_thinc,
+          (_IMPORTS + "; from thinc.api import NumpyOps", f"NumpyOps().relu({_ONE}.reshape(1000, 1000))"),
+          "float32 and float64; backward from y; one thread"),
+    Rival("cupy", "CuPy", ("cupy",), _in_cupy, note=_ON_GPU, gpu=True),
 )
+# fmt: on

@@ -1,17 +1,20 @@
-"""Ours and a rival side by side, in a process for each pair: ``python -m rectifier.bench.runner`` is that process.
+"""Ours and a rival side by side, in processes for each pair: ``python -m rectifier.bench.runner`` is such a process.
 
 In a round each of ours, the rival and a copy is timed once, in an order that rotates, each after a pause (in
 which threads that spin go to sleep) and a warm-up that is discarded. A ratio is taken within its round, so
 both of its times saw the same load of the machine; rounds go on until the median ratio is known well or the
-time is up.
+time is up. All pairs are measured in several passes, each pair in a new process in each: where a process finds
+its memory decides more than any noise within it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import json
 import math
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -20,9 +23,10 @@ import threading
 import time
 import timeit
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib import import_module, metadata
 from pathlib import Path
 from time import perf_counter
@@ -31,34 +35,42 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..catalogue import CATALOGUE
-from ..machine import describe
 from .rivals import OUR_FIRST, RIVALS, Call, Case, Rival, ours
 
-SCHEMA = "rectifier-bench/1"
+SCHEMA = "rectifier-bench/2"
 DTYPES = ("float16", "bfloat16", "float32", "float64")
-THREADS = 1  # what a call of this library uses
-SQUARES = ((10, 10), (30, 30), (100, 100), (300, 300), (1000, 1000), (3000, 3000))  # the recipe's
-DECADES = ((1, 1), (1, 10), (10, 100), (100, 1000), (1000, 10_000), (10_000, 10_000))  # with the squares, 1 to 1e8
+SQUARES = tuple((n, n) for n in (10, 30, 100, 300, 1000, 3000, 5000, 10_000))  # the recipe's, and two more
+OTHERS = ((1, 1), (1, 10), (10, 100), (100, 1000), (1000, 10_000))  # with the squares, powers of ten to 1e8
+SLICED, DEFAULT = (2000, 1000), (1000, 10_000)  # measured in this form alone
 QUICK = ((30, 30), (300, 300), (1000, 1000))
 FORMS = {
-    "value": ("default", "out", "in_place", "slice"),
-    "derivative": ("default", "out"),
-    "backward": ("default", "out"),
-    "backward_from_mask": ("default", "out"),
+    "value": ("default", "fresh", "unpooled", "out", "in_place", "slice"),
+    "derivative": ("default", "out", "in_place"),
+    "backward": ("default", "fresh", "unpooled", "out", "in_place"),
+    "backward_from_mask": ("default", "out", "in_place"),
 }
+FORM_TITLES = {"default": "", "unpooled": "no pool", "out": "out=", "in_place": "in place"}
+# Below them, these are as good as default calls; above, the system needs seconds to make as much memory ready.
+ELEMENTS = {"fresh": (10_000, 25_000_000), "unpooled": (1_000_000, 25_000_000)}
 IDLE = ((100, 100), (1000, 1000))
+PASSES = 3
 QUICK_SECONDS = 95.0
-SECONDS_PER_POINT = 0.4
-# Seven: the fewest whose range holds the median with more than 95 % (Conover 1999, Practical Nonparametric
-# Statistics, section 3.2: order statistics of a binomial count), with one to spare.
-FEWEST_ROUNDS, MOST_ROUNDS = 7, 40
+SECONDS_PER_POINT = 0.07  # in each pass
+DECISIVE, LARGE = 2.0, 3_000_000  # where ours is so much faster on so many elements, one pass is enough
+FEWEST_ROUNDS, MOST_ROUNDS = 3, 12
+# The fewest whose range holds the median with more than 95 % (Conover 1999, Practical Nonparametric Statistics,
+# section 3.2: order statistics of a binomial count), with one to spare.
+ENOUGH_ROUNDS = 7
 NARROW, WIDE = 0.01, 0.1  # half of an interval, relative: known well, and not known well enough
-_LIBRARY_THREADS = dict.fromkeys(
-    (
-        "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "NUMEXPR_MAX_THREADS",
-        "NPROC",  # JAX
-    ),
-    str(THREADS),
+# Two processes that run the same code differ, because memory and code lie elsewhere (Mytkowicz et al., "Producing
+# wrong data without doing anything obviously wrong!", ASPLOS 2009). The standard deviation of the logarithm of a
+# ratio between them, and how many processes' worth of evidence that is beside those that were measured.
+PROCESS_DEVIATION, PRIOR_DEGREES = 0.05, 4
+ARRAYS = 20  # that lie in memory at once: ours, the rival's own, what its operators keep, fresh results
+HELD_BYTES = 1 << 28  # by each of a pair, for fresh results; four of them in any case
+_THREAD_VARIABLES = (
+    "RECTIFIER_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",
+    "NUMEXPR_MAX_THREADS", "NPROC",  # the last is JAX's
 )  # fmt: skip
 
 
@@ -68,7 +80,8 @@ class Point(NamedTuple):
     Attributes
     ----------
     function, direction, form : str
-        As in `rivals.Case`.
+        As in `rivals.Case`. A default call makes its result; fresh results are kept, so that none lies where one
+        before it lay; unpooled is a default call with our pool switched off.
     state : str
         hot, or idle: one call after 10 ms without work.
     dtype : str
@@ -91,6 +104,9 @@ class Point(NamedTuple):
         return self.rows * self.columns
 
 
+Rounds = tuple[tuple[float, ...], ...]
+
+
 @dataclass(frozen=True)
 class Measurement:
     """One point against one rival.
@@ -103,51 +119,93 @@ class Measurement:
         What was measured.
     rival_call, rival_dtype : str
         The quickest of the rival's ways, and the dtype of its result.
-    ours_nanoseconds, rival_nanoseconds, copy_nanoseconds : tuple of float
-        Time of a call in each round; the copy is `numpy.copyto` between arrays of the same shape.
+    ours_nanoseconds, rival_nanoseconds, copy_nanoseconds : tuple of tuple of float
+        For each process, time of a call in each round; of a copy of x only where the caches cannot hold it.
     """
 
     rival: str
     point: Point
     rival_call: str
     rival_dtype: str
-    ours_nanoseconds: tuple[float, ...]
-    rival_nanoseconds: tuple[float, ...]
-    copy_nanoseconds: tuple[float, ...]
+    ours_nanoseconds: Rounds
+    rival_nanoseconds: Rounds
+    copy_nanoseconds: Rounds
 
     @cached_property
-    def ratios(self) -> list[float]:
-        """The rival's time divided by ours, round by round."""
-        return [b / a for a, b in zip(self.ours_nanoseconds, self.rival_nanoseconds, strict=True)]
+    def ratios(self) -> list[list[float]]:
+        """For each process, the rival's time divided by ours, round by round."""
+        return [_divide(*times) for times in zip(self.rival_nanoseconds, self.ours_nanoseconds, strict=True)]
 
     @cached_property
+    def estimate(self) -> tuple[float, float, float]:
+        """The logarithm of `times_faster`, its standard error, and the degrees of freedom of that."""
+        logs = [math.log(statistics.median(ratios)) for ratios in self.ratios]
+        within = statistics.median(half_width(ratios) for ratios in self.ratios) / 1.96
+        found = statistics.variance(logs) if len(logs) > 1 else 0.0
+        variance, degrees = shrink(found, len(logs), PROCESS_DEVIATION**2 + within**2)
+        return statistics.mean(logs), math.sqrt(variance / len(logs)), degrees
+
+    @property
     def times_faster(self) -> float:
-        """The median of `ratios`; below 1 ours is slower."""
-        return statistics.median(self.ratios)
+        """The median ratio of a process, and the geometric mean of those; below 1 ours is slower."""
+        return math.exp(self.estimate[0])
 
     @cached_property
+    def half_width(self) -> float:
+        """Half of the interval that holds the logarithm of the ratio with 95 % confidence."""
+        _, error, degrees = self.estimate
+        return error * t_bound(degrees)
+
+    @property
     def interval(self) -> tuple[float, float]:
-        """Where the median of the ratios lies, with 95 % confidence."""
-        return interval_of_median(self.ratios)
+        """Where the ratio lies, with 95 % confidence."""
+        return math.exp(self.estimate[0] - self.half_width), math.exp(self.estimate[0] + self.half_width)
 
     @property
     def conclusive(self) -> bool:
-        """Whether the interval is narrow enough to say anything."""
-        return half_width(self.ratios) <= WIDE
+        """Whether the interval is narrow: ±10 %, or half of the way from 1 to the ratio."""
+        return self.half_width <= max(WIDE, abs(self.estimate[0]) / 2)
 
     @property
     def verdict(self) -> str:
         """Say who is faster, if that is known: ours, rival or undecided."""
         low, high = self.interval
-        return "ours" if low > 1 else "rival" if high < 1 else "undecided"
+        return "undecided" if not self.conclusive or low <= 1 <= high else "ours" if low > 1 else "rival"
 
     @cached_property
-    def fraction_of_copy(self) -> float:
-        """The time of copying as many bytes as ours moves, divided by ours."""
+    def fraction_of_copy(self) -> float | None:
+        """The time of copying as many bytes as ours moves, divided by ours; None where that is no limit."""
+        if self.point.form == "in_place" or not self.copy_nanoseconds:
+            return None
         moved = {"backward": 3.0, "backward_from_mask": 2 + 1 / (8 * _itemsize(self.point.dtype))}
         arrays = moved.get(self.point.direction, 2.0)
-        rounds = zip(self.copy_nanoseconds, self.ours_nanoseconds, strict=True)
-        return statistics.median(arrays / 2 * copy / own for copy, own in rounds)
+        processes = zip(self.copy_nanoseconds, self.ours_nanoseconds, strict=True)
+        return arrays / 2 * statistics.median(ratio for times in processes for ratio in _divide(*times))
+
+
+def _divide(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
+    return [a / b for a, b in zip(numerators, denominators, strict=True)]
+
+
+def shrink(variance: float, count: int, expected: float) -> tuple[float, float]:
+    """Draw the variance of few values towards the expected one; give it, and its degrees of freedom.
+
+    After G. K. Smyth, "Linear models and empirical Bayes methods", Stat. Appl. Genet. Mol. Biol. 3 (2004).
+    """
+    degrees = PRIOR_DEGREES + count - 1
+    return (PRIOR_DEGREES * expected + (count - 1) * variance) / degrees, degrees
+
+
+def t_bound(degrees: float, confidence: float = 0.95) -> float:
+    """Say how far from 0 a t variable stays with this confidence, to 5 % (D. L. Wallace, Ann. Math. Stat. 30, 1959)."""
+    z = statistics.NormalDist().inv_cdf((1 + confidence) / 2) * (8 * degrees + 3) / (8 * degrees + 1)
+    return math.sqrt(degrees * math.expm1(z * z / degrees))
+
+
+def t_tail(t: float, degrees: float) -> float:
+    """Say how probable a t variable is that far from 0 or farther, by the same approximation."""
+    z = math.sqrt(degrees * math.log1p(t * t / degrees)) * (8 * degrees + 1) / (8 * degrees + 3)
+    return math.erfc(z / math.sqrt(2))
 
 
 @dataclass(frozen=True)
@@ -162,6 +220,12 @@ class Run:
         How long it took.
     quick : bool
         Whether it was the short one.
+    threads : int
+        How many ours and each rival were given.
+    commit : str or None
+        Of the repository of this library, where it runs from one.
+    copy : str
+        What copied: a function that stores past the caches, or `numpy.copyto`.
     machine : dict
         `rectifier.machine.describe`, and the governor of the processor's frequency.
     rivals : dict
@@ -169,7 +233,7 @@ class Run:
     skipped : tuple of str
         A line for each rival or point that was not measured, with the reason.
     first_use : dict
-        For each name, what a program that computes one result takes.
+        For each name, what a program that computes one result takes; None for what this system does not say.
     measurements : tuple of Measurement
         The rest.
     """
@@ -177,42 +241,37 @@ class Run:
     started: str
     seconds: float
     quick: bool
+    threads: int
+    commit: str | None
+    copy: str
     machine: dict[str, Any]
     rivals: dict[str, str]
     skipped: tuple[str, ...]
-    first_use: dict[str, dict[str, float]]
+    first_use: dict[str, dict[str, float | None]]
     measurements: tuple[Measurement, ...]
 
-    def points(self) -> list[Point]:
-        """Give what was measured, in the order of the tables."""
-        found = {measurement.point for measurement in self.measurements}
+    @cached_property
+    def by_point(self) -> dict[Point, list[Measurement]]:
+        """The measurements of each point, the fastest rival first; the points in the order of the tables."""
+        found: dict[Point, list[Measurement]] = {}
+        for measurement in sorted(self.measurements, key=lambda m: m.times_faster):
+            found.setdefault(measurement.point, []).append(measurement)
         directions, forms = list(FORMS), list(FORMS["value"])
-        return sorted(
-            found,
-            key=lambda p: (
-                p.function, directions.index(p.direction), forms.index(p.form), p.state, p.elements, p.columns,
-            ),
-        )  # fmt: skip
 
-    def at(self, point: Point) -> list[Measurement]:
-        """Give the measurements at a point, the fastest rival first."""
-        return sorted((m for m in self.measurements if m.point == point), key=lambda m: m.times_faster)
+        def order(point: Point) -> tuple[Any, ...]:
+            place = directions.index(point.direction), forms.index(point.form)
+            return point.function, *place, point.state, point.elements, point.columns
+
+        return {point: found[point] for point in sorted(found, key=order)}
+
+    def verdict(self, point: Point) -> str:
+        """Say ours if it is faster than every rival, rival if one is faster, else undecided."""
+        verdicts = {measurement.verdict for measurement in self.by_point[point]}
+        return "rival" if "rival" in verdicts else "undecided" if "undecided" in verdicts else "ours"
 
 
 def interval_of_median(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Give two order statistics that hold the median with at least this confidence, if there are enough values.
-
-    Parameters
-    ----------
-    values : sequence of float
-        Independent, of any distribution.
-    confidence : float
-        Below 1.
-
-    Returns
-    -------
-    tuple of float
-    """
+    """Give two order statistics that hold the median with at least this confidence, if there are enough values."""
     ordered, n = sorted(values), len(values)
     below, tail = 0, 0.5**n
     while below + 1 < n - below - 1 and 1 - 2 * (tail + math.comb(n, below + 1) * 0.5**n) >= confidence:
@@ -227,53 +286,60 @@ def half_width(ratios: Sequence[float]) -> float:
     return math.log(high / low) / 2
 
 
-def alternate(
+def _rest() -> None:
+    """Wait until no thread of this process spins: PyTorch's do for 5 ms after a call."""
+    end = perf_counter() + 0.02
+    busy = 1.0
+    while busy > 2e-4 and perf_counter() < end:
+        before = time.process_time()
+        time.sleep(1e-3)
+        busy = time.process_time() - before
+
+
+def _collect(
     timers: Mapping[str, timeit.Timer],
-    number: Mapping[str, int],
-    warm_up: Mapping[str, int] | None = None,
-    pause_seconds: float = 0.0,
-) -> Iterator[dict[str, float]]:
-    """Time each once a round, in an order that rotates, without end.
-
-    Parameters
-    ----------
-    timers : mapping of str to Timer
-        Whom to time.
-    number : mapping of str to int
-        Calls that are timed.
-    warm_up : mapping of str to int, optional
-        Calls before that, whose time is discarded.
-    pause_seconds : float
-        Before each.
-
-    Yields
-    ------
-    dict of str to float
-        Seconds a call.
-    """
-    names = list(timers)
+    point: Point,
+    seconds: float,
+    seconds_per_block: float,
+    fewest: int,
+    most: int,
+    known: Callable[[list[dict[str, float]]], bool] = lambda rounds: False,
+) -> list[dict[str, float]]:
+    """Time rounds in the state of a point, until the time is up or enough is known."""
+    number, warm_up, sample = dict.fromkeys(timers, 1), dict.fromkeys(timers, 0), dict.fromkeys(timers, 0.0)
+    if point.state == "hot":
+        for name, timer in timers.items():
+            once = timer.timeit(1)
+            if once < 0.02:  # a longer call leaves nothing of what was in the caches, so it needs no warm-up
+                number[name] = max(1, round(seconds_per_block / min(timer.repeat(3, 1))))
+                if point.form == "fresh":
+                    number[name] = min(number[name], _held_results(point) // 4)
+                warm_up[name] = math.ceil(number[name] / 4)
+    rounds: list[dict[str, float]] = []
+    names, end = list(timers), perf_counter() + seconds
     while True:
-        sample = {}
         for name in names:
-            if pause_seconds:
-                time.sleep(pause_seconds)
-            if warm_up:
+            _rest() if point.state == "hot" else time.sleep(0.01)
+            if warm_up[name]:
                 timers[name].timeit(warm_up[name])
             sample[name] = timers[name].timeit(number[name]) / number[name]
-        yield sample
-        names.append(names.pop(0))
-
-
-def calls_for(timer: timeit.Timer, seconds: float) -> int:
-    """Say how many calls last so long."""
-    return max(1, round(seconds / min(timer.repeat(3, 1))))
+        names.append(names.pop(0))  # nobody is always first
+        rounds.append(dict(sample))
+        enough = perf_counter() > end or known(rounds) or len(rounds) >= most
+        if enough and len(rounds) >= fewest:
+            return rounds
 
 
 @lru_cache(maxsize=1)
 def _batch(rows: int, columns: int, dtype: str) -> tuple[Any, Any]:
-    rng = np.random.default_rng(0)
-    x, dy = (rng.standard_normal((rows, columns), np.float32).astype(_dtype(dtype)) for _ in range(2))
-    return x, dy
+    rng, arrays = np.random.default_rng(0), []
+    for _ in range(2):
+        array = np.empty((rows, columns), _dtype(dtype))
+        flat, block = array.reshape(-1), rng.standard_normal(min(rows * columns, 1 << 20), np.float32)
+        for k in range(0, flat.size, block.size):
+            flat[k : k + block.size] = block[: flat.size - k]
+        arrays.append(array)
+    return arrays[0], arrays[1]
 
 
 def _dtype(name: str) -> np.dtype[Any]:
@@ -291,28 +357,98 @@ def _case(point: Point) -> Case | None:
     x, dy = _batch(point.rows, point.columns + (point.form == "slice"), point.dtype)
     if point.form == "slice":
         x, dy = x[:, :-1], dy[:, :-1]
-    out = None
-    if point.form == "in_place":
-        x = out = np.abs(x)  # a leaky one of negative numbers ends in subnormals
-        if not np.array_equal(function(x), x):
-            return None
-    elif point.form == "out":
-        out = np.empty_like(x)
     slope = x.dtype.type(function.block.parameters.get("negative_slope", 0))
-    return Case(point.function, point.direction, point.form, dy, x, function(x), out, slope)
+    if point.form != "in_place":
+        out = np.empty_like(x) if point.form == "out" else None
+        return Case(point.function, point.direction, point.form, dy, x, out, slope)
+    x, dy = np.abs(x) if point.direction == "value" else x.copy(), dy.copy()
+    case = Case(point.function, point.direction, point.form, dy, x, dy if "backward" in point.direction else x, slope)
+    own = ours(case)
+    once = own.result().copy()
+    return case if np.array_equal(own.result(), once) else None
 
 
-def _timer(call: Call) -> timeit.Timer:
+def _held_results(point: Point) -> int:
+    return max(4, HELD_BYTES // (point.elements * _itemsize(point.dtype)))
+
+
+def _timer(call: Call, point: Point) -> timeit.Timer:
     statement, names = call.statement()
-    return timeit.Timer(statement, globals=names)
+    if point.form != "fresh":
+        return timeit.Timer(statement, globals=names)
+    held: list[Any] = []
+    most = _held_results(point)
+
+    def prepare() -> None:
+        if not held or len(held) > most // 2:
+            held.clear()
+            _give_back()
+
+    return timeit.Timer(f"keep({statement})", "prepare()", globals={**names, "keep": held.append, "prepare": prepare})
+
+
+def _give_back() -> None:
+    """Give free memory back to the system: what our pool holds, and the C library, where they have such a thing."""
+    with suppress(ImportError):
+        import_module("rectifier.memory").clear()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim:
+        trim(0)
 
 
 class NotMeasuredError(Exception):
     """A point has nothing to measure, or nothing comparable."""
 
 
-def measure(rival: Rival, point: Point, seconds: float, seconds_per_block: float) -> Measurement:
-    """Measure one point against one rival.
+def _ways(rival: Rival, case: Case, tolerance: float, report: Callable[[str], object]) -> dict[str, tuple[Call, str]]:
+    """Give each way in which a rival does the work right, with the dtype of its result; report the others."""
+    expected = None
+    right: dict[str, tuple[Call, str]] = {}
+    calls = rival.calls(case)
+    while True:
+        text = ""
+        try:
+            call = next(calls, None)
+            if call is None:
+                return right
+            text = f"{call.text}: "
+            result = call.result()
+            expected = ours(case).result() if expected is None else expected
+            if _equal(result, expected, tolerance):
+                right[call.text] = call, result.dtype.name
+            else:
+                report(f"the results of {call.text} differ from ours")
+        except Exception as error:  # a rival may lack a dtype, and says so in a way of its own
+            report(text + _one_line(error))
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
+def _equal(result: Any, expected: Any, tolerance: float) -> bool:
+    if result.shape != expected.shape:
+        return False
+    step = max(1, (1 << 20) // max(1, expected.shape[1]))
+    for k in range(0, len(expected), step):  # in parts, for the memory's sake
+        a, b = (np.asarray(array[k : k + step]) for array in (result, expected))
+        if not np.array_equal(a, b):
+            a, b = a.astype(np.float64), b.astype(np.float64)
+            if not tolerance or not np.allclose(a, b, rtol=tolerance, atol=0):
+                return False
+    return True
+
+
+def measure(
+    rival: Rival,
+    point: Point,
+    seconds: float,
+    seconds_per_block: float,
+    copy_from_bytes: float = math.inf,
+    copy: Callable[[Any, Any], object] = np.copyto,
+    report: Callable[[str], object] = lambda reason: None,
+) -> Measurement:
+    """Measure one point against one rival, in this process.
 
     Parameters
     ----------
@@ -324,6 +460,12 @@ def measure(rival: Rival, point: Point, seconds: float, seconds_per_block: float
         When to stop, if the median ratio is not known well before.
     seconds_per_block : float
         How long the timed calls of one last in a round.
+    copy_from_bytes : float
+        From which size of x and a result on a copy is timed as well.
+    copy : callable
+        Copies its second argument into the first, flat arrays both.
+    report : callable
+        Called with the reason why a way of the rival is left out.
 
     Returns
     -------
@@ -332,55 +474,57 @@ def measure(rival: Rival, point: Point, seconds: float, seconds_per_block: float
     Raises
     ------
     NotMeasuredError
-        If the rival does not offer it (with no message), or computes something else.
+        If the rival does not offer it (with no message), or no way of it can be measured.
     """
     case = _case(point)
     if case is None:
         raise NotMeasuredError
-    own = ours(case)
-    expected = own.result()
+    if (
+        point.form == "fresh"
+    ):  # a virtual machine's host may have to give the memory first: not at the cost of who comes first
+        np.ones(2 * _held_results(point) * point.elements * _itemsize(point.dtype), np.uint8)
     exact = CATALOGUE[point.function].block.selects
-    timers, texts, dtypes = {}, {}, {}
-    for call in rival.calls(case):
-        result = call.result()
-        tolerance = 0 if exact else 8 * np.finfo(np.float32).eps if _itemsize(point.dtype) > 2 else 2**-6
-        a, b = (np.asarray(array).astype(np.float64) for array in (result, expected))
-        if a.shape != b.shape or not np.allclose(a, b, rtol=tolerance, atol=0):
-            raise NotMeasuredError(f"the results of {call.text} differ from ours")
-        timer = _timer(call)
-        once = max(1, calls_for(timer, seconds_per_block / 4))
-        key = min(timer.repeat(3, once)) / once
-        timers[key], texts[key], dtypes[key] = timer, call.text, result.dtype.name
-    if not timers:
-        raise NotMeasuredError
-    best = min(timers)
-    target = np.empty(case.x.shape, case.x.dtype)
-    competitors = {
-        "ours": _timer(own),
-        "rival": timers[best],
-        "copy": timeit.Timer("copy(y, x)", globals={"copy": np.copyto, "y": target, "x": case.x}),
-    }
-    if point.state == "idle":
-        number = dict.fromkeys(competitors, 1)
-        samples = alternate(competitors, number, None, 0.01)
-    else:
-        number = {name: calls_for(timer, seconds_per_block) for name, timer in competitors.items()}
-        # A call of 20 ms needs none: it leaves nothing of what was in the caches.
-        warm_up = {
-            name: 0 if competitors[name].timeit(1) > 0.02 else math.ceil(calls / 4) for name, calls in number.items()
-        }
-        samples = alternate(competitors, number, warm_up, 1e-3)
-    rounds: list[dict[str, float]] = []
-    end = perf_counter() + seconds
-    for sample in samples:
-        rounds.append(sample)
+    tolerance = 0 if exact else 2**-20 if _itemsize(point.dtype) > 2 else 2**-6
+    reasons: list[str] = []
+    ways = _ways(rival, case, tolerance, reasons.append)
+    if not ways:
+        raise NotMeasuredError("; ".join(reasons))
+    for reason in reasons:
+        report(reason)
+    timers = {text: _timer(call, point) for text, (call, _) in ways.items()}
+    best = next(iter(timers))
+    if len(timers) > 1:
+        rounds = _collect(timers, point, seconds / 4, seconds_per_block / 2, 1, ENOUGH_ROUNDS)
+        best = min(timers, key=lambda text: statistics.median(sample[text] for sample in rounds))
+    competitors = {"ours": _timer(ours(case), point), "rival": timers[best]}
+    timers.clear()
+    if 2 * point.elements * _itemsize(point.dtype) >= copy_from_bytes:
+        x = (case.x if case.x.flags.c_contiguous else case.x.base).reshape(-1)[: point.elements]
+        x = x.view(f"f{x.itemsize}")  # bfloat16 is two bytes as well
+        names = {"copy": copy, "y": np.empty_like(x), "x": x}
+        competitors["copy"] = timeit.Timer("copy(y, x)", globals=names)
+
+    def known(rounds: list[dict[str, float]]) -> bool:
         ratios = [sample["rival"] / sample["ours"] for sample in rounds]
-        if len(rounds) >= FEWEST_ROUNDS and (perf_counter() > end or half_width(ratios) < NARROW):
-            break
-        if len(rounds) == MOST_ROUNDS:
-            break
-    times = ([_nanoseconds(sample[name]) for sample in rounds] for name in ("ours", "rival", "copy"))
-    return Measurement(rival.name, point, texts[best], dtypes[best], *map(tuple, times))
+        return len(rounds) >= ENOUGH_ROUNDS and half_width(ratios) < NARROW
+
+    rounds = _collect(competitors, point, seconds, seconds_per_block, FEWEST_ROUNDS, MOST_ROUNDS, known)
+    ours_times, rival_times, copy_times = (
+        (tuple(_nanoseconds(sample[name]) for sample in rounds),) if name in competitors else ()
+        for name in ("ours", "rival", "copy")
+    )
+    return Measurement(rival.name, point, best, ways[best][1], ours_times, rival_times, copy_times)
+
+
+def merge(measurements: Sequence[Measurement]) -> Measurement:
+    """Make one measurement of those that several processes made of the same."""
+    first = measurements[0]
+    ways = " or ".join(dict.fromkeys(m.rival_call for m in measurements))
+    ours_times, rival_times, copy_times = (
+        tuple(rounds for m in measurements for rounds in getattr(m, f"{name}_nanoseconds"))
+        for name in ("ours", "rival", "copy")
+    )
+    return Measurement(first.rival, first.point, ways, first.rival_dtype, ours_times, rival_times, copy_times)
 
 
 def _nanoseconds(seconds: float) -> float:
@@ -399,30 +543,24 @@ def plan(functions: Sequence[str], dtype: str = "float32", quick: bool = False) 
     dtype : str
         Of the batches.
     quick : bool
-        Three squares, instead of the recipe's squares and all powers of ten to 1e8.
+        Three squares and no fresh results, instead of all powers of ten to 1e8, and more squares.
 
     Returns
     -------
     list of Point
     """
-    shapes = QUICK if quick else sorted(SQUARES + DECADES, key=math.prod)
-    memory_bytes = describe().memory_bytes or math.inf
     points = []
-    for rows, columns in shapes:
-        # Twelve arrays at once: ours, the rival's own, what its operators keep.
-        if 12 * rows * columns * _itemsize(dtype) > memory_bytes / 2:
-            continue
+    for rows, columns in QUICK if quick else sorted({*SQUARES, *OTHERS, SLICED}, key=math.prod):
         for function in functions:
             for direction, forms in FORMS.items():
                 if direction == "backward_from_mask" and "mask" not in CATALOGUE[function].block.backward_from:
                     continue
                 for form in forms:
-                    if form == "slice" and columns < 2:
+                    fewest, most = ELEMENTS.get(form, (2 if form == "slice" else 0, math.inf))
+                    if not fewest <= rows * columns <= most or (quick and form in ELEMENTS):
                         continue
-                    # The last size takes minutes.
-                    if rows * columns > 2e7 and (form != "default" or direction not in ("value", "backward")):
-                        continue
-                    points.append(Point(function, direction, form, "hot", dtype, rows, columns))
+                    if form == {SLICED: "slice", DEFAULT: "default"}.get((rows, columns), form):
+                        points.append(Point(function, direction, form, "hot", dtype, rows, columns))
             if (rows, columns) in (IDLE[1:] if quick else IDLE):
                 points.append(Point(function, "value", "default", "idle", dtype, rows, columns))
     return points
@@ -432,11 +570,15 @@ def run(
     points: Sequence[Point],
     rivals: Sequence[Rival] = RIVALS,
     quick: bool = False,
+    threads: int | None = None,
     seconds_per_point: float = SECONDS_PER_POINT,
+    passes: int = PASSES,
     first_uses: int = 3,
+    copy_from_bytes: float | None = None,
     start: Callable[[str, int], Callable[[], object]] = lambda stage, steps: lambda: None,
+    keep: Callable[[Run], object] = lambda unfinished: None,
 ) -> Run:
-    """Measure ours against each rival, one process for each pair.
+    """Measure ours against each rival, in a process for each pair in each pass.
 
     Parameters
     ----------
@@ -446,86 +588,174 @@ def run(
         Against whom.
     quick : bool
         Share out `QUICK_SECONDS` instead of giving each point its time.
+    threads : int, optional
+        Of ours and of each rival; as many as this process may use if None.
     seconds_per_point : float
-        How long to go on with a point whose ratio is not known well yet.
+        How long to go on, in each pass, with a point whose ratio is not known well yet.
+    passes : int
+        How many processes measure each pair.
     first_uses : int
-        How often to start each process for a first result after one from disk; 0, or quick: never.
+        How often to start each process for a first result, from memory and from disk; 0, or quick: never.
+    copy_from_bytes : float, optional
+        From which size on a copy is timed beside; what the caches cannot hold if None.
     start : callable
         Called with the name of a stage and its number of steps; what it returns is called after each.
+    keep : callable
+        Called after each process with what was found so far.
 
     Returns
     -------
     Run
     """
-    begun = perf_counter()
+    begun, machine, commit = perf_counter(), describe_machine(), _commit()
+    threads = threads or machine["threads"]["allowed"]
+    if copy_from_bytes is None:
+        copy_from_bytes = max(machine["cache_bytes"].values(), default=0)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    machine = json.loads(json.dumps({**asdict(describe()), "governor": _governor()}))  # lists, as `load` gives them
     skipped = [f"{rival.title}: {reason}" for rival in rivals if (reason := rival.missing())]
-    skipped += [f"{rival.title}: not in the quick run" for rival in rivals if quick and not rival.quick]
-    present = [rival for rival in rivals if not rival.missing() and (rival.quick or not quick)]
+    present = [rival for rival in rivals if not rival.missing()]
+    if quick:
+        skipped += [f"{rival.title}: not in the quick run" for rival in present if not rival.quick]
+        skipped.append("the quick run has no first use, no fresh results and none without the pool, and few sizes")
+        present, first_uses = [rival for rival in present if rival.quick], 0
+    fitting = []
+    for point in points:
+        needed, usable = ARRAYS * point.elements * _itemsize(point.dtype), (machine["memory_bytes"] or math.inf) / 2
+        if needed <= usable:
+            fitting.append(point)
+        else:
+            line = f"{point.rows} x {point.columns}: takes {needed / 1e9:.3g} GB, of {usable / 1e9:.3g} to be used"
+            skipped += [line] * (line not in skipped)
+    first_use = _first_uses(present, first_uses, threads, skipped.append, start) if first_uses else {}
+
     versions: dict[str, str] = {}
-    measurements: list[Measurement] = []
-    first_use = _first_uses(present, first_uses, start) if first_uses and not quick else {}
-    for index, rival in enumerate(present):
-        advance = start(rival.title, len(points))
-        left = QUICK_SECONDS - (perf_counter() - begun)
+    copies: set[str] = set()
+    found: dict[tuple[str, Point], list[Measurement]] = {}
+    reasons: dict[tuple[str, str], dict[Point, None]] = {}
+
+    def result() -> Run:
+        lines = [
+            f"{title}: {reason}" + (f" ({len(at)} points, such as {describe_point(next(iter(at)))})" if at else "")
+            for (title, reason), at in reasons.items()
+        ]
+        return Run(
+            started,
+            round(perf_counter() - begun, 1),
+            quick,
+            threads,
+            commit,
+            ", ".join(sorted(copies)),
+            machine,
+            {rival.name: versions[rival.name] for rival in rivals if rival.name in versions},
+            (*skipped, *lines),
+            first_use,
+            tuple(map(merge, found.values())),
+        )
+
+    shuffle = random.Random(0)
+    parts = [[p for p in fitting if (p.form != "unpooled") is pooled] for pooled in (True, False)]
+    jobs = [
+        (number, rival, part)
+        for number in range(passes)
+        for rival in shuffle.sample(present, len(present))
+        for part in parts
+        if part
+    ]
+    stages = {n: start(f"pass {n + 1} of {passes}", len(present) * len(fitting)) for n in range(passes) if jobs}
+    overheads: list[float] = []
+    for index, (number, rival, part) in enumerate(jobs):
+        part = [
+            p
+            for p in part
+            if p.elements < LARGE or all(m.times_faster < DECISIVE for m in found.get((rival.name, p), ()))
+        ]
+        if not part:
+            continue
+        left = (QUICK_SECONDS - (perf_counter() - begun)) / (len(jobs) - index)
+        budget, job_begun = max(0.5, left - statistics.mean(overheads or [1.0])), perf_counter()
         task = {
             "rival": rival.name,
-            "points": list(points),
+            "points": part[:: -1 if number % 2 else 1],  # so that not always the same lack time
             "seconds_per_point": seconds_per_point,
             "seconds_per_block": 5e-4 if quick else 2e-3,
-            "deadline": time.time() + max(0.0, left / (len(present) - index)) if quick else None,
+            "copy_from_bytes": copy_from_bytes,
+            "seconds": budget if quick else None,
         }
-        for message in _converse(task):
-            if "measurement" in message:
-                measurements.append(_measurement(message["measurement"]))
-            elif "version" in message:
+        for message in _converse(task, environment(threads, part[0].form != "unpooled")):
+            if "version" in message:
+                overheads.append(perf_counter() - job_begun)
                 versions[rival.name] = message["version"]
-            elif message.get("skipped"):
-                skipped.append(f"{rival.title}: {message['skipped']}")
-            if "version" not in message:
-                advance()
-    return Run(
-        started,
-        round(perf_counter() - begun, 1),
-        quick,
-        machine,
-        versions,
-        tuple(skipped),
-        first_use,
-        tuple(measurements),
-    )
+                copies.add(message["copy"])
+                continue
+            if "measurement" in message:
+                measurement = _measurement(message["measurement"])
+                found.setdefault((rival.name, measurement.point), []).append(measurement)
+            if "skipped" in message:
+                at = reasons.setdefault((rival.title, message["skipped"]), {})
+                at.update({Point(*point): None for point in message["points"]})
+            for _ in range(message.get("done", 0)):
+                stages[number]()
+        keep(result())
+    return result()
 
 
-def _governor() -> str | None:
-    try:
-        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip()
-    except OSError:
-        return None
+def environment(threads: int, pooled: bool = True) -> dict[str, str]:
+    """Give the environment of a process that measures: so many threads for ours and for each rival."""
+    settings = dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    settings.update({} if pooled else {"RECTIFIER_POOL_BYTES": "0"})
+    return {**os.environ, **settings, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
 
 
-def _converse(task: dict[str, Any]) -> Iterator[dict[str, Any]]:
+@cache
+def describe_machine() -> dict[str, Any]:
+    """Describe this machine, by a process of its own: this one must not hold the files of a compiler open."""
+    program = "import json, dataclasses, rectifier.machine as m; print(json.dumps(dataclasses.asdict(m.describe())))"
+    done = subprocess.run([sys.executable, "-P", "-c", program], stdout=subprocess.PIPE, encoding="utf-8", check=True)
+    machine = {**json.loads(done.stdout), "governor": None}
+    machine.get("settings", {}).pop("store", None)  # a directory of whoever ran it
+    with suppress(OSError):
+        governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+        machine["governor"] = governor.read_text(encoding="utf-8").strip()
+    return machine
+
+
+def _commit() -> str | None:
+    """Name the commit of this file's repository, with a + if something differs from it; None if it is in none."""
+    directory, name = os.path.split(__file__)
+    done = None
+    with suppress(OSError, subprocess.CalledProcessError):
+        for arguments in (("ls-files", "--error-unmatch", name), ("describe", "--always", "--dirty=+")):
+            command = ["git", "-C", directory, *arguments]
+            done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.strip()
+        return done
+    return None
+
+
+def _converse(task: dict[str, Any], environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Start the process of a pair, and give what it says until it ends."""
-    environment = {**os.environ, **_LIBRARY_THREADS, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
     with (
-        tempfile.TemporaryFile("w+") as errors,
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
         subprocess.Popen(
-            [sys.executable, "-m", "rectifier.bench.runner"],
+            [sys.executable, "-P", "-m", "rectifier.bench.runner"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             env=environment,
         ) as process,
     ):
         assert process.stdin is not None
         assert process.stdout is not None
-        watch = threading.Timer(600 + 20 * len(task["points"]) * task["seconds_per_point"], process.kill)
+        limit = 300 + 20 * len(task["points"]) * max(task["seconds_per_point"], 0.1)
+        begun, watch = perf_counter(), threading.Timer(limit, process.kill)
         watch.start()
         try:
             process.stdin.write(json.dumps(task))
             process.stdin.close()
             yield from map(json.loads, process.stdout)
+        except BrokenPipeError:
+            pass  # it died at once, and what it left says why
         finally:
             watch.cancel()
             if process.poll() is None and sys.exc_info()[0] is not None:
@@ -533,39 +763,67 @@ def _converse(task: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if process.wait():
             errors.seek(0)
             lines = errors.read().strip().splitlines() or [""]
-            yield {"skipped": f"its process ended with status {process.returncode}: {lines[-1]}"}
+            reason = f"its process ended with status {process.returncode}: {lines[-1]}"
+            if perf_counter() - begun > limit:
+                reason = f"its process was stopped after {limit:.0f} s"
+            yield {"skipped": reason, "points": []}
 
 
 def _pair(task: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
     """Measure the points of one rival: what the process of a pair does."""
     (rival,) = (rival for rival in RIVALS if rival.name == task["rival"])
-    package = import_module(rival.package)
-    say({"version": f"{rival.package} {getattr(package, '__version__', None) or metadata.version(rival.package)}"})
+    name, *_ = rival.packages
+    version = getattr(import_module(name), "__version__", None) or metadata.version(name)
+    copy_name, copy = _limit_copy()
     points = [Point(*point) for point in task["points"]]
+    for point in {(p.function, p.direction): p for p in points}.values():  # compile, before the time counts
+        ours(Case(point.function, point.direction, "default", *_batch(1, 1, point.dtype), None, 0)).result()
+    say({"version": f"{name} {version}", "copy": copy_name})
+    begun = perf_counter()
     for index, point in enumerate(points):
         seconds = task["seconds_per_point"]
-        if task["deadline"] is not None:
-            left = task["deadline"] - time.time()
+        if task["seconds"] is not None:
+            left = task["seconds"] - (perf_counter() - begun)
             if left < 0:
-                say({"skipped": f"no time left for {len(points) - index} of {len(points)} points"})
+                say({"skipped": "no time left in a pass", "points": points[index:], "done": len(points) - index})
                 return
             seconds = left / (len(points) - index)
+
+        def report(reason: str, point: Point = point) -> None:
+            say({"skipped": reason, "points": [point]})
+
         try:
-            measurement = measure(rival, point, seconds, task["seconds_per_block"])
+            measurement = measure(
+                rival, point, seconds, task["seconds_per_block"], task["copy_from_bytes"], copy, report
+            )
+            say({"measurement": _plain(measurement)})
         except NotMeasuredError as why:
-            say({"skipped": str(why) and f"{describe_point(point)}: {why}"})
-        except Exception as error:  # a rival may lack a dtype, and says so in a way of its own
-            first_line, *_ = str(error).splitlines() or [""]
-            say({"skipped": f"{describe_point(point)}: {type(error).__name__}: {first_line}"})
-        else:
-            say({"measurement": asdict(measurement)})
+            if str(why):
+                report(str(why))
+        except Exception as error:  # ours, or the memory
+            report(_one_line(error))
+        say({"done": 1})
+
+
+def _limit_copy() -> tuple[str, Callable[[Any, Any], object]]:
+    """Give what bounds the speed of large arrays: a copy by our threads past the caches, if there is one."""
+    try:
+        copy: Callable[[Any, Any], object] = import_module("rectifier.cpu.engine").stream_copy
+    except (ImportError, AttributeError):
+        return "numpy.copyto", np.copyto
+    return "rectifier.cpu.engine.stream_copy", copy
+
+
+def name_call(point: Point, with_function: bool = True) -> str:
+    """Write a point out without its size."""
+    words = [point.function] * with_function + [point.direction.replace("_from_", " ")]
+    words += [FORM_TITLES.get(point.form, point.form), "idle" if point.state == "idle" else ""]
+    return " ".join(word for word in words if word)
 
 
 def describe_point(point: Point) -> str:
     """Write a point out in a line."""
-    form = {"default": "", "out": " out=", "in_place": " in place"}.get(point.form, f" {point.form}")
-    call = f"{point.function} {point.direction.replace('_', ' ')}{form}{' idle' if point.state == 'idle' else ''}"
-    return f"{call}, {point.dtype}, {point.rows} x {point.columns}"
+    return f"{name_call(point)}, {point.dtype}, {point.rows} x {point.columns}"
 
 
 _FIRST = """
@@ -579,66 +837,116 @@ now = time.time()
 # ru_maxrss would be the parent's, who forked.
 status = Path("/proc/self/status")
 lines = status.read_text().splitlines() if status.exists() else []
-peak = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+peak = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
 print(json.dumps([imported - before, now - float(sys.argv[1]), peak]))
 """
 
 
 def _first_uses(
-    rivals: Sequence[Rival], runs: int, start: Callable[[str, int], Callable[[], object]]
-) -> dict[str, dict[str, float]]:
-    programs = {"rectifier": ("rectifier", OUR_FIRST)}
-    programs.update((rival.name, (rival.package, rival.first)) for rival in rivals if rival.first)
+    rivals: Sequence[Rival],
+    runs: int,
+    threads: int,
+    skip: Callable[[str], object],
+    start: Callable[[str, int], Callable[[], object]],
+) -> dict[str, dict[str, float | None]]:
+    programs = [(f"rectifier, {store} store", "rectifier", OUR_FIRST, store) for store in ("empty", "filled")]
+    programs += [(rival.name, rival.packages[0], rival.first, "filled") for rival in rivals if rival.first]
     advance = start("first use", len(programs))
     found = {}
-    for name, (package, program) in programs.items():
-        found[name] = _first_use(package, program, runs)
+    for name, package, program, store in programs:
+        try:
+            with tempfile.TemporaryDirectory() as directory:
+                found[name] = _first_use(package, program, store, Path(directory), runs, environment(threads))
+        except (subprocess.SubprocessError, OSError, LookupError, ValueError) as error:
+            skip(f"{name}: first use: {' '.join(str(error).split())}")
         advance()
-    return {name: figures for name, figures in found.items() if figures}
+    return found
 
 
-def _first_use(package: str, program: str, runs: int) -> dict[str, float]:
-    """Time a program that computes one result, from the start of its process; empty where it fails."""
-    imports, _, expression = program.rpartition("; ")
-    code = _FIRST.format(imports=imports, expression=expression)
-    files = _files(package)
-    cold, *warm = (_time_program(code, files if k == 0 else []) for k in range(1 + runs))
-    if cold is None or None in warm:
-        return {}
-    import_seconds, first_result_seconds, peak = (statistics.median(column) for column in zip(*warm, strict=True))
+def _first_use(
+    package: str, program: tuple[str, str], store: str, directory: Path, runs: int, environment: dict[str, str]
+) -> dict[str, float | None]:
+    """Time a program that computes one result, from the start of its process, with a store of machine code."""
+    code = _FIRST.format(imports=program[0], expression=program[1])
+    files = installed_files(package)
+    count = 0
+
+    def once(evicting: bool) -> list[Any]:
+        nonlocal count
+        count += 1
+        kept = directory / (f"store-{count}" if store == "empty" else "store")
+        kept.mkdir(mode=0o700, exist_ok=True)
+        if evicting:
+            _evict([*files, *(path for path in kept.rglob("*") if path.is_file())])
+        command = [sys.executable, "-P", "-c", code, str(time.time())]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=120,
+            env={**environment, "RECTIFIER_STORE": str(kept)},
+        )
+        if done.returncode:
+            raise ValueError((done.stderr.splitlines() or [f"ended with status {done.returncode}"])[-1])
+        figures: list[Any] = json.loads(done.stdout.splitlines()[-1])
+        return figures
+
+    once(False)
+    imports, results, peaks = zip(*(once(False) for _ in range(runs)), strict=True)
+    from_disk = [once(True)[1] for _ in range(runs)] if hasattr(os, "posix_fadvise") else []
     return {
-        "import_seconds": import_seconds,
-        "first_result_seconds": first_result_seconds,
-        "first_result_from_disk_seconds": cold[1],
-        "peak_memory_bytes": peak,
+        "import_seconds": statistics.median(imports),
+        "first_result_seconds": statistics.median(results),
+        "first_result_from_disk_seconds": statistics.median(from_disk) if from_disk else None,
+        "peak_memory_bytes": None if None in peaks else statistics.median(peaks),
         "installed_bytes": sum(path.stat().st_size for path in files),
     }
 
 
-def _files(package: str) -> list[Path]:
-    spec = importlib.util.find_spec(package)
-    directories = spec.submodule_search_locations or [] if spec else []
-    return [path for directory in directories for path in Path(directory).rglob("*") if path.is_file()]
-
-
-def _time_program(code: str, evict: Sequence[Path]) -> list[float] | None:
-    for path in evict:  # its own files leave the page cache; nobody else's do
+def _evict(files: Sequence[Path]) -> None:
+    """Put files out of the page cache, except what another process has mapped."""
+    for path in files:
         with path.open("rb") as file:
+            os.fsync(file.fileno())  # what is still to be written stays
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    command = [sys.executable, "-c", code, str(time.time())]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
-    if done.returncode:
-        return None
-    figures: list[float] = json.loads(done.stdout.splitlines()[-1])
-    return figures
+
+
+def installed_files(package: str) -> list[Path]:
+    """List the files of a package, and of everything that it requires."""
+    # Matplotlib, which draws the pictures, requires it.
+    from packaging.requirements import Requirement
+
+    spec = importlib.util.find_spec(package)
+    found = {path for folder in (spec and spec.submodule_search_locations) or () for path in Path(folder).rglob("*")}
+    names, seen = metadata.packages_distributions().get(package, [package]), set[str]()
+    while names:
+        name = names.pop()
+        try:
+            distribution = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue
+        if distribution.metadata["Name"] in seen:
+            continue
+        seen.add(distribution.metadata["Name"])
+        found.update(Path(str(distribution.locate_file(file))) for file in distribution.files or ())
+        for line in distribution.requires or ():
+            requirement = Requirement(line)
+            if not requirement.marker or requirement.marker.evaluate({"extra": ""}):
+                names.append(requirement.name)
+    return sorted({path.resolve() for path in found if path.is_file()})
 
 
 def save(result: Run, path: Path) -> None:
     """Write a run as JSON, a measurement a line."""
-    fields = asdict(result)
-    lines = ",\n".join(json.dumps(measurement) for measurement in fields.pop("measurements"))
-    head = json.dumps({"schema": SCHEMA, **fields}, indent=1)
-    write(path, f'{head[:-2]},\n "measurements": [\n{lines}\n]}}\n'.encode())
+    head = _plain(result)
+    lines = ",\n".join(json.dumps(_plain(measurement)) for measurement in head.pop("measurements"))
+    text = json.dumps({"schema": SCHEMA, **head}, indent=1)
+    write(path, f'{text[:-2]},\n "measurements": [\n{lines}\n]}}\n'.encode())
+
+
+def _plain(record: Run | Measurement) -> dict[str, Any]:
+    return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
 def write(path: Path, data: bytes) -> None:
@@ -662,20 +970,26 @@ def load(path: Path) -> Run:
         If it cannot be read.
     """
     try:
-        fields = json.loads(path.read_text())
-        if fields.pop("schema") != SCHEMA:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found.pop("schema") != SCHEMA:
             raise ValueError
-        measurements = tuple(map(_measurement, fields.pop("measurements")))
-        return Run(**{**fields, "skipped": tuple(fields["skipped"])}, measurements=measurements)
+        measurements = tuple(map(_measurement, found.pop("measurements")))
+        if unknown := {m.rival for m in measurements} - {rival.name for rival in RIVALS}:
+            raise ValueError(f"no rival {', '.join(sorted(unknown))}")
+        return Run(**{**found, "skipped": tuple(found["skipped"])}, measurements=measurements)
     except (ValueError, LookupError, TypeError, AttributeError):
         raise ValueError(f"{path}: not a file that rectifier bench wrote, or another version of it") from None
 
 
-def _measurement(fields: dict[str, Any]) -> Measurement:
-    times = {name: tuple(map(float, value)) for name, value in fields.items() if name.endswith("_nanoseconds")}
-    if len(set(map(len, times.values()))) != 1 or not all(min(values) > 0 for values in times.values()):
+def _measurement(found: dict[str, Any]) -> Measurement:
+    times = {name: tuple(map(tuple, value)) for name, value in found.items() if name.endswith("_nanoseconds")}
+    measurement = Measurement(**{**found, "point": Point(*found["point"]), **times})
+    shapes = {tuple(map(len, value)) for name, value in times.items() if value or not name.startswith("copy")}
+    if len(shapes) != 1 or not all(values and min(values) > 0 for value in times.values() for values in value):
         raise ValueError("rounds are missing")
-    return Measurement(**{**fields, "point": Point(*fields["point"]), **times})
+    if measurement.point.direction not in FORMS or measurement.point.form not in FORMS["value"]:
+        raise ValueError("no such point")
+    return measurement
 
 
 def _main() -> None:
