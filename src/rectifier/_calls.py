@@ -52,6 +52,8 @@ def call(
     outputs = (None,) * len(direction.outputs) if out is None else out if isinstance(out, tuple) else (out,)
     result = method.compiled(*operands, *parameters, *outputs)
     if result is NotImplemented:
+        result = method.call_with_casts(dtype, operands, (*parameters, *outputs))
+    if result is NotImplemented:
         result = method.ufunc(*operands, *parameters, **({} if out is None else {"out": out}))
         raise_kept()
     return result

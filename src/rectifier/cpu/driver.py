@@ -13,6 +13,7 @@ non-temporal stores.
 from __future__ import annotations
 
 from .plan import (
+    CASTS,
     CONSTANT,
     COUNT,
     DIMENSIONS,
@@ -36,6 +37,7 @@ from .plan import (
     TOTAL,
     UNIFORM,
     WHOLE,
+    WIDTHS,
 )  # fmt: skip
 from .raw import (
     call3,
@@ -55,7 +57,7 @@ from .raw import (
     unpack64,
 )  # fmt: skip
 
-TILES = MAX_OPERANDS * TILE // 8
+TILES = (MAX_OPERANDS + 1) * TILE // 8  # the last for elements on their way through a cast
 LONG = 128  # elements: shorter runs are collected in a tile, since the call of a kernel takes as long as 100 elements
 
 
@@ -88,7 +90,7 @@ def _locate(job: int, i: int, here: int) -> None:
 
 def _transfer(job: int, k: int, i: int, n: int, tile: int, outward: int) -> None:
     """Copy elements i to i + n of operand k into its tile, or out of it."""
-    size, strides = load(load(job, PLAN), SIZE + k), STRIDES + MAX_DIMENSIONS * k
+    size, strides = load(job, WIDTHS + k), STRIDES + MAX_DIMENSIONS * k
     last = load(job, DIMENSIONS) - 1
     extent, step = load(job, EXTENTS + last), load(job, strides + last)
     here = stack(MAX_DIMENSIONS)
@@ -177,7 +179,11 @@ def _tiles(job: int, start: int, stop: int) -> None:
                 store(pieces, k, tile if k >= last and streaming else at + i * size)
             else:
                 store(pieces, k, tile)
-                if k < last:
+                cast = load(job, CASTS + k)
+                if cast:
+                    _transfer(job, k, i, n, space + MAX_OPERANDS * TILE, 0)
+                    call3(cast, tile, space + MAX_OPERANDS * TILE, n)
+                elif k < last:
                     _transfer(job, k, i, n, tile, 0)
         call3(kernel, pieces, n, uniform)
         for k in range(last, count):
@@ -333,7 +339,8 @@ def prepare(job: int) -> None:
         if k == mask:
             continue
         step = load(job, strides + inner)
-        aligned, whole, zero = load(job, POINTERS + k) & (size - 1) == 0, step == size, step == 0
+        aligned = load(job, POINTERS + k) & (size - 1) == 0 and load(job, CASTS + k) == 0
+        whole, zero = step == size, step == 0
         for d in range(inner):
             stride = load(job, strides + d)
             aligned &= stride & (size - 1) == 0

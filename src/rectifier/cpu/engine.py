@@ -270,6 +270,49 @@ _new_function = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_o
 )
 
 
+class Casts:
+    """The casts to one dtype, which must be native."""
+
+    def __init__(self, target: np.dtype[Any]) -> None:
+        self.target = target
+        self.known: dict[str, np.dtype[Any] | None] = {}
+        self.words = np.zeros(plan.CASTS_WORDS, np.int64)
+        _immortal.append(self.words)
+
+    def view(self, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+        """Give x with the dtype object that compiled code knows, if there is a cast for it, else None."""
+        key = x.dtype.name + x.dtype.byteorder
+        if x.dtype == self.target:
+            return x.view(self.target)
+        if key not in self.known:
+            self.known[key] = self._add(x.dtype)
+        dtype = self.known[key]
+        return None if dtype is None else x.view(dtype)
+
+    def _add(self, dtype: np.dtype[Any]) -> np.dtype[Any] | None:
+        from . import casts
+
+        swapped = not dtype.isnative
+        number = int(self.words[0])
+        if dtype.itemsize > self.target.itemsize or not casts.exists(dtype.name, self.target.name):
+            return None
+        if number == plan.MAX_CASTS:
+            return None
+        content = _source("casts.py", "raw.py", "translate.py") + f"{dtype.name} {swapped} {self.target.name}".encode()
+        code = store.machine_code("cast", content, lambda: casts.build(dtype.name, swapped, self.target.name))
+        _immortal.append(dtype)
+        row = 1 + (plan.CAST_NEXT - plan.CAST_DESCRIPTOR) * number
+        self.words[row : row + 3] = id(dtype), code["cast"], dtype.itemsize
+        self.words[0] = number + 1
+        return dtype
+
+
+@cache
+def casts_to(target: np.dtype[Any]) -> Casts:
+    """Give the casts to a dtype."""
+    return Casts(target)
+
+
 class Call:
     """The compiled call of a direction: a builtin function, over the dtypes whose loops are there.
 
@@ -280,9 +323,10 @@ class Call:
         not take.
     """
 
-    def __init__(self, name: str, count: int, first: int, last: int, mask: int) -> None:
+    def __init__(self, name: str, count: int, first: int, last: int, mask: int, casts: Casts | None = None) -> None:
         self.words = np.zeros(plan.METHOD_WORDS, np.int64)
-        self.words[: plan.METHOD_TABLE] = (ctypes.addressof(words()), 0, count, first, last, mask)
+        address = casts.words.ctypes.data if casts else 0
+        self.words[: plan.METHOD_TABLE] = (ctypes.addressof(words()), 0, count, first, last, mask, address)
         definition = _Definition(name.encode(), code()["call"], METH_FASTCALL, None)
         self.function = _new_function(ctypes.addressof(definition), self.words, None)
         _immortal.append((definition, self.words, self.function))

@@ -13,6 +13,11 @@ from .driver import prepare
 from .memory import BOUND, MINIMUM
 from .plan import (
     ARRAY_TYPE,
+    CAST_DESCRIPTOR,
+    CAST_FUNCTION,
+    CAST_NEXT,
+    CAST_WIDTH,
+    CASTS,
     CONSTANT,
     COST,
     COUNT,
@@ -33,6 +38,7 @@ from .plan import (
     MASK,
     MAX_DIMENSIONS,
     MAX_OPERANDS,
+    METHOD_CASTS,
     METHOD_COUNT,
     METHOD_ENGINE,
     METHOD_FIRST,
@@ -66,6 +72,7 @@ from .plan import (
     UNIFORM,
     WALK,
     WHOLE,
+    WIDTHS,
 )  # fmt: skip
 from .raw import (
     call0,
@@ -96,9 +103,8 @@ KEEP_ORDER = 2
 
 def _lies_apart(job: int, k: int, o: int, plan: int, axes: int) -> int:
     """Say whether output o may be written while operand k is read: the same elements, or no common byte."""
-    same = load(job, POINTERS + k) == load(job, POINTERS + o) and load(plan, SIZE + k) == load(plan, SIZE + o)
-    low_k = low_o = 0
-    high_k, high_o = load(plan, SIZE + k), load(plan, SIZE + o)
+    high_k, high_o = load(job, WIDTHS + k), load(job, WIDTHS + o)
+    low_k, low_o, same = 0, 0, load(job, POINTERS + k) == load(job, POINTERS + o) and high_k == high_o
     for d in range(axes):
         a, b = load(job, STRIDES + MAX_DIMENSIONS * k + d), load(job, STRIDES + MAX_DIMENSIONS * o + d)
         reach = load(job, EXTENTS + d) - 1
@@ -164,6 +170,8 @@ def loop(arrays: int, dims: int, steps: int, plan: int) -> None:
             store(job, EXTENTS, n)
             for k in range(count):
                 store(job, POINTERS + k, load(arrays, k))
+                store(job, WIDTHS + k, load(plan, SIZE + k))
+                store(job, CASTS + k, 0)
                 store(job, STRIDES + MAX_DIMENSIONS * k, load(steps, k))
             prepare(job)
             apart = 1
@@ -281,9 +289,10 @@ def _call(method: int, arguments: int, number: int) -> int:
     count, mask = load(method, METHOD_COUNT), load(method, METHOD_MASK)
     array_type, none = load(engine, ARRAY_TYPE), load(engine, NONE)
     x = load(arguments, 0)
+    casts = load(method, METHOD_CASTS)
     if number != count or _type(x) != array_type:
         return _refuse(engine)
-    descriptor, plan = _field(x, DESCRIPTOR), 0
+    descriptor, plan = load(method, METHOD_TABLE) if casts else _field(x, DESCRIPTOR), 0
     for row in range(load(method, METHOD_ROWS)):
         if load(method, METHOD_TABLE + 2 * row) == descriptor:
             plan = load(method, METHOD_TABLE + 2 * row + 1)
@@ -292,14 +301,25 @@ def _call(method: int, arguments: int, number: int) -> int:
 
     job, numbers = stack(JOB_WORDS), stack(MAX_OPERANDS)
     store(job, PLAN, plan)
-    axes, alike, flags = _axes(x), True, _flags(x)
+    axes, alike, flags = _axes(x), 1, _flags(x)
     for k in range(count):
         a = load(arguments, k)
+        store(job, WIDTHS + k, load(plan, SIZE + k))
+        store(job, CASTS + k, 0)
         if k >= last and a == none:
             continue
         if _type(a) == array_type:
             if _field(a, DESCRIPTOR) != (load(engine, UINT8) if k == mask else descriptor):
-                return _refuse(engine)
+                if casts == 0 or k >= first or k == mask:
+                    return _refuse(engine)
+                alike = 0
+                for c in range(load(casts, 0)):
+                    cast = casts + 8 * (CAST_NEXT - CAST_DESCRIPTOR) * c
+                    if load(cast, CAST_DESCRIPTOR) == _field(a, DESCRIPTOR):
+                        store(job, WIDTHS + k, load(cast, CAST_WIDTH))
+                        store(job, CASTS + k, load(cast, CAST_FUNCTION))
+                if load(job, CASTS + k) == 0:
+                    return _refuse(engine)
             if k != mask:
                 if k < last and _axes(a) > axes:
                     axes = _axes(a)
@@ -335,7 +355,7 @@ def _call(method: int, arguments: int, number: int) -> int:
             if k >= first:
                 alike &= _axes(a) == 0
             elif not _has_shape(a, axes, extents):
-                alike = False
+                alike = 0
             elif like == 0:
                 like = a
     size = load(plan, SIZE + last)

@@ -29,26 +29,28 @@ class Instruction(NamedTuple):
         raise TypeError("code for translation is not called as written")
 
 
-def _at(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
+def at(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
+    """See an address as a pointer."""
     return builder.inttoptr(address, kind.as_pointer())
 
 
-def _external(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Value:
+def external(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Value:
+    """Give a function that LLVM knows by its name."""
     return builder.module.globals.get(name) or ir.Function(builder.module, ir.FunctionType(result, arguments), name)
 
 
 def _load(builder: ir.IRBuilder, address: ir.Value, k: ir.Value) -> ir.Value:
-    return builder.load(builder.gep(_at(builder, address, _I64), [k]))
+    return builder.load(builder.gep(at(builder, address, _I64), [k]))
 
 
 def _store(builder: ir.IRBuilder, address: ir.Value, k: ir.Value, value: ir.Value) -> None:
-    builder.store(value, builder.gep(_at(builder, address, _I64), [k]))
+    builder.store(value, builder.gep(at(builder, address, _I64), [k]))
 
 
 def _compare_and_swap(kind: ir.Type) -> Any:
     def emit(builder: ir.IRBuilder, address: ir.Value, old: ir.Value, new: ir.Value) -> ir.Value:
         old, new = (builder.trunc(value, kind) if kind is _I32 else value for value in (old, new))
-        pair = builder.cmpxchg(_at(builder, address, kind), old, new, "seq_cst", "seq_cst")
+        pair = builder.cmpxchg(at(builder, address, kind), old, new, "seq_cst", "seq_cst")
         return builder.zext(builder.extract_value(pair, 1), _I64)
 
     return emit
@@ -56,7 +58,7 @@ def _compare_and_swap(kind: ir.Type) -> Any:
 
 def _update32(operation: str) -> Any:
     def emit(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> ir.Value:
-        old = builder.atomic_rmw(operation, _at(builder, address, _I32), builder.trunc(value, _I32), "seq_cst")
+        old = builder.atomic_rmw(operation, at(builder, address, _I32), builder.trunc(value, _I32), "seq_cst")
         return builder.zext(old, _I64)
 
     return emit
@@ -64,14 +66,14 @@ def _update32(operation: str) -> Any:
 
 def _pause(builder: ir.IRBuilder) -> None:
     if ARCHITECTURE == "x86_64":
-        builder.call(_external(builder, "llvm.x86.sse2.pause", _VOID, []), [])
+        builder.call(external(builder, "llvm.x86.sse2.pause", _VOID, []), [])
     else:
         builder.asm(ir.FunctionType(_VOID, []), "yield", "", [], side_effect=True)
 
 
 def _ticks(builder: ir.IRBuilder) -> ir.Value:
     if ARCHITECTURE == "x86_64":
-        return builder.call(_external(builder, "llvm.readcyclecounter", _I64, []), [])
+        return builder.call(external(builder, "llvm.readcyclecounter", _I64, []), [])
     return builder.asm(ir.FunctionType(_I64, []), "mrs $0, cntvct_el0", "=r", [], side_effect=True)
 
 
@@ -81,42 +83,42 @@ def _call(builder: ir.IRBuilder, address: ir.Value, *arguments: ir.Value) -> ir.
 
 
 def _copy_memory(builder: ir.IRBuilder, target: ir.Value, source: ir.Value, size: ir.Value) -> None:
-    copy = _external(builder, "llvm.memcpy.p0i8.p0i8.i64", _VOID, [_BYTES, _BYTES, _I64, _I1])
-    builder.call(copy, [_at(builder, target, _I8), _at(builder, source, _I8), size, _I1(0)])
+    copy = external(builder, "llvm.memcpy.p0i8.p0i8.i64", _VOID, [_BYTES, _BYTES, _I64, _I1])
+    builder.call(copy, [at(builder, target, _I8), at(builder, source, _I8), size, _I1(0)])
 
 
 def _stream_line(builder: ir.IRBuilder, target: ir.Value, source: ir.Value) -> None:
     line = ir.VectorType(_I32, 16)
-    load = builder.load(_at(builder, source, line))
+    load = builder.load(at(builder, source, line))
     load.align = 4
-    store = builder.store(load, _at(builder, target, line))
+    store = builder.store(load, at(builder, target, line))
     store.align = 64
     store.set_metadata("nontemporal", builder.module.add_metadata([_I32(1)]))
 
 
 def _pack64(builder: ir.IRBuilder, target: ir.Value, source: ir.Value) -> None:
     row = ir.VectorType(_I8, 64)
-    flags = builder.load(_at(builder, source, row))
+    flags = builder.load(at(builder, source, row))
     flags.align = 1
     bits = builder.bitcast(builder.icmp_unsigned("!=", flags, ir.Constant(row, [0] * 64)), _I64)
-    builder.store(bits, _at(builder, target, _I64)).align = 1
+    builder.store(bits, at(builder, target, _I64)).align = 1
 
 
 def _unpack64(builder: ir.IRBuilder, target: ir.Value, source: ir.Value) -> None:
-    word = builder.load(_at(builder, source, _I64))
+    word = builder.load(at(builder, source, _I64))
     word.align = 1
     row = ir.VectorType(_I8, 64)
     flags = builder.zext(builder.bitcast(word, ir.VectorType(_I1, 64)), row)
-    builder.store(flags, _at(builder, target, row)).align = 1
+    builder.store(flags, at(builder, target, row)).align = 1
 
 
 def _copy_element(bits: int) -> Any:
     """Copy one element; at no point is it a floating-point number, which could lose a NaN's payload."""
 
     def emit(builder: ir.IRBuilder, target: ir.Value, source: ir.Value) -> None:
-        element = builder.load(_at(builder, source, ir.IntType(bits)))
+        element = builder.load(at(builder, source, ir.IntType(bits)))
         element.align = 1
-        builder.store(element, _at(builder, target, ir.IntType(bits))).align = 1
+        builder.store(element, at(builder, target, ir.IntType(bits))).align = 1
 
     return emit
 
@@ -129,11 +131,11 @@ def _enter_default_floating_point(builder: ir.IRBuilder) -> ir.Value:
     if ARCHITECTURE == "x86_64":
         saved, default = _local(builder), _local(builder)
         builder.store(ir.Constant(_I32, 0x1F80), default)
-        builder.call(_external(builder, "llvm.x86.sse.stmxcsr", _VOID, [_BYTES]), [builder.bitcast(saved, _BYTES)])
-        builder.call(_external(builder, "llvm.x86.sse.ldmxcsr", _VOID, [_BYTES]), [builder.bitcast(default, _BYTES)])
+        builder.call(external(builder, "llvm.x86.sse.stmxcsr", _VOID, [_BYTES]), [builder.bitcast(saved, _BYTES)])
+        builder.call(external(builder, "llvm.x86.sse.ldmxcsr", _VOID, [_BYTES]), [builder.bitcast(default, _BYTES)])
         return builder.zext(builder.load(saved), _I64)
-    saved = builder.call(_external(builder, "llvm.aarch64.get.fpcr", _I64, []), [])
-    builder.call(_external(builder, "llvm.aarch64.set.fpcr", _VOID, [_I64]), [_I64(0)])
+    saved = builder.call(external(builder, "llvm.aarch64.get.fpcr", _I64, []), [])
+    builder.call(external(builder, "llvm.aarch64.set.fpcr", _VOID, [_I64]), [_I64(0)])
     return saved
 
 
@@ -141,20 +143,20 @@ def _leave_default_floating_point(builder: ir.IRBuilder, saved: ir.Value) -> Non
     if ARCHITECTURE == "x86_64":
         word = _local(builder)
         builder.store(builder.trunc(saved, _I32), word)
-        builder.call(_external(builder, "llvm.x86.sse.ldmxcsr", _VOID, [_BYTES]), [builder.bitcast(word, _BYTES)])
+        builder.call(external(builder, "llvm.x86.sse.ldmxcsr", _VOID, [_BYTES]), [builder.bitcast(word, _BYTES)])
     else:
-        builder.call(_external(builder, "llvm.aarch64.set.fpcr", _VOID, [_I64]), [saved])
-        builder.call(_external(builder, "llvm.aarch64.set.fpsr", _VOID, [_I64]), [_I64(0)])
+        builder.call(external(builder, "llvm.aarch64.set.fpcr", _VOID, [_I64]), [saved])
+        builder.call(external(builder, "llvm.aarch64.set.fpsr", _VOID, [_I64]), [_I64(0)])
 
 
 load = Instruction(_load)  # word k at an address
 store = Instruction(_store)
-load32 = Instruction(lambda b, p: b.zext(b.load(_at(b, p, _I32)), _I64))
-atomic_load = Instruction(lambda b, p: b.load_atomic(_at(b, p, _I64), "seq_cst", 8))
-atomic_store = Instruction(lambda b, p, v: b.store_atomic(v, _at(b, p, _I64), "seq_cst", 8))
-atomic_add = Instruction(lambda b, p, v: b.atomic_rmw("add", _at(b, p, _I64), v, "seq_cst"))  # gives the old value
+load32 = Instruction(lambda b, p: b.zext(b.load(at(b, p, _I32)), _I64))
+atomic_load = Instruction(lambda b, p: b.load_atomic(at(b, p, _I64), "seq_cst", 8))
+atomic_store = Instruction(lambda b, p, v: b.store_atomic(v, at(b, p, _I64), "seq_cst", 8))
+atomic_add = Instruction(lambda b, p, v: b.atomic_rmw("add", at(b, p, _I64), v, "seq_cst"))  # gives the old value
 compare_and_swap = Instruction(_compare_and_swap(_I64))  # gives whether it was done
-atomic_load32 = Instruction(lambda b, p: b.zext(b.load_atomic(_at(b, p, _I32), "seq_cst", 4), _I64))
+atomic_load32 = Instruction(lambda b, p: b.zext(b.load_atomic(at(b, p, _I32), "seq_cst", 4), _I64))
 exchange32, add32, and32, or32 = (Instruction(_update32(name)) for name in ("xchg", "add", "and", "or"))
 compare_and_swap32 = Instruction(_compare_and_swap(_I32))
 fence = Instruction(lambda b: b.fence("seq_cst"))
@@ -175,12 +177,12 @@ leave_default_floating_point = Instruction(_leave_default_floating_point)
 
 
 def _double(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    return builder.load(_at(builder, address, ir.DoubleType()))
+    return builder.load(at(builder, address, ir.DoubleType()))
 
 
 def _put_float(builder: ir.IRBuilder, address: ir.Value, source: ir.Value) -> None:
     number = _double(builder, source)
-    builder.store(builder.fptrunc(number, ir.FloatType()), _at(builder, address, ir.FloatType()))
+    builder.store(builder.fptrunc(number, ir.FloatType()), at(builder, address, ir.FloatType()))
 
 
 def _to_odd(builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
@@ -203,7 +205,7 @@ def _put_half(builder: ir.IRBuilder, address: ir.Value, source: ir.Value) -> Non
     number = _double(builder, source)
     if get_host_cpu_features().get("f16c", True):  # without it there is no kernel that would ask
         single = builder.bitcast(_to_odd(builder, number), ir.FloatType())
-        builder.store(builder.fptrunc(single, ir.HalfType()), _at(builder, address, ir.HalfType()))
+        builder.store(builder.fptrunc(single, ir.HalfType()), at(builder, address, ir.HalfType()))
 
 
 def _put_bfloat(builder: ir.IRBuilder, address: ir.Value, source: ir.Value) -> None:
@@ -213,12 +215,12 @@ def _put_bfloat(builder: ir.IRBuilder, address: ir.Value, source: ir.Value) -> N
     rounded = builder.lshr(builder.add(bits, builder.add(odd, _I32(0x7FFF))), _I32(16))
     nan = builder.fcmp_unordered("uno", number, number)
     half = builder.trunc(builder.select(nan, _I32(0x7FC0), rounded), ir.IntType(16))
-    builder.store(half, _at(builder, address, ir.IntType(16)))
+    builder.store(half, at(builder, address, ir.IntType(16)))
 
 
 # Write the float64 at the second address to the first in another format, rounded once.
 put_half, put_bfloat, put_float = map(Instruction, (_put_half, _put_bfloat, _put_float))
-put_double = Instruction(lambda b, p, q: b.store(_double(b, q), _at(b, p, ir.DoubleType())))
+put_double = Instruction(lambda b, p, q: b.store(_double(b, q), at(b, p, ir.DoubleType())))
 
 
 def stack(words: int) -> int:

@@ -298,6 +298,7 @@ class Method:
         self.loops: dict[str, _Loop] = {}
         self.rows: dict[str, list[int]] = {}
         self.compiled: Any = takes_nothing
+        self.casting: dict[str, Any] = {}
         kinds = [(name, dtype) for name, dtype in _C_TYPES if name in dtypes]
         for row, (name, dtype) in enumerate(kinds):
             self._add(name, dtype)
@@ -365,6 +366,24 @@ class Method:
             self.table[row] = address
         if loop.dtype.name not in self.rows:
             _register(self.ufunc, loop, address)
+
+    def call_with_casts(self, dtype: np.dtype[Any], arrays: list[Any], others: tuple[Any, ...]) -> Any:
+        """Call `compiled` on arrays of other dtypes and of the other byte order, which are cast to `dtype` in tiles."""
+        loop = self.loops[dtype.name]
+        if not loop.compiled or any(type(array) is not np.ndarray for array in arrays):
+            return NotImplemented
+        from . import engine
+
+        with _compiling:
+            casts = engine.casts_to(dtype)
+            views = [casts.view(array) for array in arrays]
+            if any(view is None for view in views):
+                return NotImplemented
+            if dtype.name not in self.casting:
+                count, first, last, mask = loop.plan[plan.COUNT : plan.MASK + 1]
+                self.casting[dtype.name] = engine.Call(self.direction.name, count, first, last, mask, casts)
+                self.casting[dtype.name].add(dtype, loop.address)
+        return self.casting[dtype.name].function(*views, *others)
 
     def add_bfloat16(self, dtype: np.dtype[Any]) -> None:
         """Add the loop of a dtype that is not NumPy's own."""
