@@ -12,50 +12,8 @@ non-temporal stores.
 
 from __future__ import annotations
 
-from .plan import (
-    CASTS,
-    CONSTANT,
-    COUNT,
-    DIMENSIONS,
-    EXTENTS,
-    FIRST,
-    KERNEL,
-    LAST,
-    LENGTH,
-    MASK,
-    MAX_DIMENSIONS,
-    MAX_OPERANDS,
-    MODES,
-    PLAN,
-    POINTERS,
-    ROWS,
-    SIZE,
-    STREAM,
-    STRIDES,
-    TILE,
-    TILED,
-    TOTAL,
-    UNIFORM,
-    WHOLE,
-    WIDTHS,
-)  # fmt: skip
-from .raw import (
-    call3,
-    copy8,
-    copy16,
-    copy32,
-    copy64,
-    copy_memory,
-    divide,
-    fence,
-    load,
-    pack64,
-    stack,
-    store,
-    stream_line,
-    ticks,
-    unpack64,
-)  # fmt: skip
+from .plan import *
+from .raw import *
 
 TILES = (MAX_OPERANDS + 1) * TILE // 8  # the last for elements on their way through a cast
 LONG = 128  # elements: shorter runs are collected in a tile, since the call of a kernel takes as long as 100 elements

@@ -11,88 +11,9 @@ from __future__ import annotations
 
 from .driver import prepare
 from .memory import BOUND, MINIMUM
-from .plan import (
-    ARRAY_TYPE,
-    CAST_DESCRIPTOR,
-    CAST_FUNCTION,
-    CAST_NEXT,
-    CAST_WIDTH,
-    CASTS,
-    CONSTANT,
-    COST,
-    COUNT,
-    DECREF,
-    DIMENSIONS,
-    DOUBLE,
-    ENGINE,
-    EXTENTS,
-    FIRST,
-    FLOAT,
-    FLOAT_TYPE,
-    HALF,
-    HANDLER,
-    INCREF,
-    JOB_WORDS,
-    KERNEL,
-    LAST,
-    MASK,
-    MAX_DIMENSIONS,
-    MAX_OPERANDS,
-    METHOD_CASTS,
-    METHOD_COUNT,
-    METHOD_ENGINE,
-    METHOD_FIRST,
-    METHOD_LAST,
-    METHOD_MASK,
-    METHOD_ROWS,
-    METHOD_TABLE,
-    MODES,
-    NEW_ARRAY,
-    NEW_LIKE,
-    NEW_TUPLE,
-    NONE,
-    NOT_IMPLEMENTED,
-    PARALLEL_FROM,
-    PLAN,
-    POINTERS,
-    POOL,
-    POOL_ALLOCATE,
-    POOL_FREE,
-    RESTORE_THREAD,
-    ROWS,
-    SAVE_THREAD,
-    SET_TUPLE_ITEM,
-    SINGLE,
-    SIZE,
-    STREAM,
-    STREAM_FROM,
-    STRIDES,
-    TOTAL,
-    UINT8,
-    UNIFORM,
-    WALK,
-    WHOLE,
-    WIDTHS,
-)  # fmt: skip
-from .raw import (
-    call0,
-    call1,
-    call2,
-    call3,
-    call4,
-    call8,
-    enter_default_floating_point,
-    leave_default_floating_point,
-    load,
-    load32,
-    put_bfloat,
-    put_double,
-    put_float,
-    put_half,
-    stack,
-    store,
-)  # fmt: skip
-from .threads import run
+from .plan import *
+from .raw import *
+from .threads import expected, run
 
 HEAD = object.__basicsize__  # bytes before what a type adds to an object; the pointer to the type ends them
 # The fields of PyArrayObject, in words after the head (numpy/ndarraytypes.h)
@@ -160,7 +81,7 @@ def loop(arrays: int, dims: int, steps: int, plan: int) -> None:
     elif n == 1:
         call3(kernel, arrays, 1, 1)
     elif n > 1:
-        small = n * load(plan, COST) >> 10 < load(engine, PARALLEL_FROM)
+        small = expected(plan, engine, n) < load(engine, PARALLEL_FROM)
         if small and contiguous and (one_number_each or arrays_of_them):
             call3(kernel, arrays, n, one_number_each)
         else:
@@ -419,9 +340,9 @@ def _call(method: int, arguments: int, number: int) -> int:
         store(made, o, a)
 
     if total > 0:
-        estimate = total * load(plan, COST) >> 10
+        small = expected(plan, engine, total) < load(engine, PARALLEL_FROM)
         store(job, DIMENSIONS, axes)
-        if simple and estimate < load(engine, PARALLEL_FROM) and mask < 0 and load(plan, KERNEL):
+        if simple and small and mask < 0 and load(plan, KERNEL):
             call3(load(plan, KERNEL), job + 8 * POINTERS, total, 1)
         else:
             if simple:
@@ -432,7 +353,7 @@ def _call(method: int, arguments: int, number: int) -> int:
                     store(job, STRIDES + MAX_DIMENSIONS * k, step)
             prepare(job)
             _choose_streaming(job, plan, engine)
-            if estimate < load(engine, PARALLEL_FROM):
+            if small:
                 run(job, engine)
             else:
                 state = call0(load(engine, SAVE_THREAD))

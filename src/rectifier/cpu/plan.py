@@ -24,16 +24,17 @@ MASK = 6  # which operand is a mask, -1 if none is
 LENGTH = 7  # elements in a tile: whole mask words
 FLOAT = 8  # what a Python float becomes as a parameter: one of the next four, or 0, and then none is taken
 HALF, BFLOAT, SINGLE, DOUBLE = 1, 2, 4, 8
-SIZE = 9  # SIZE + k: bytes of an element of operand k
+BYTES = 9  # of an element of all arrays together
+SIZE = 10  # SIZE + k: bytes of an element of operand k
 PLAN_WORDS = SIZE + MAX_OPERANDS
 
 # Engine
 (
-    CONTROL, WALK, HELPER, THREADS, SPIN, START_FROM, WAKE_FROM, PARALLEL_FROM, MEASURED, STREAM_FROM, POOL,
-    POOL_ALLOCATE, POOL_FREE, HANDLER, CHECK_EVERY, ARRAY_TYPE, FLOAT_TYPE, NONE, NOT_IMPLEMENTED, UINT8, INCREF,
-    DECREF, NEW_TUPLE, SET_TUPLE_ITEM, NEW_ARRAY, NEW_LIKE, SAVE_THREAD, RESTORE_THREAD, THREAD_CREATE,
-    THREAD_DETACH, SIGNAL_MASK, SYSTEM_CALL, GET_PROCESSOR, ENGINE_WORDS,
-) = range(34)  # fmt: skip
+    CONTROL, WALK, HELPER, THREADS, SPIN, START_FROM, WAKE_FROM, PARALLEL_FROM, MEASURED, NEAR_CACHE, BYTE_COST,
+    STREAM_FROM, POOL, POOL_ALLOCATE, POOL_FREE, HANDLER, CHECK_EVERY, ARRAY_TYPE, FLOAT_TYPE, NONE,
+    NOT_IMPLEMENTED, UINT8, INCREF, DECREF, NEW_TUPLE, SET_TUPLE_ITEM, NEW_ARRAY, NEW_LIKE, SAVE_THREAD,
+    RESTORE_THREAD, THREAD_CREATE, THREAD_DETACH, SIGNAL_MASK, SYSTEM_CALL, GET_PROCESSOR, ENGINE_WORDS,
+) = range(36)  # fmt: skip
 
 # Control: each of the words that threads fight over has a cache line of its own
 DOOR, SLEEPERS, LOCK, ACTIVE, STARTED = 0, 8, 16, 24, 32

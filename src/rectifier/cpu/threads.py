@@ -24,70 +24,8 @@ lock, no job, whatever the parent was doing.
 
 from __future__ import annotations
 
-from .plan import (
-    ACTIVE,
-    ALLOWED,
-    CHECK_EVERY,
-    CHECKED,
-    CHUNK,
-    CONTROL,
-    COST,
-    DOOR,
-    GET_PROCESSOR,
-    HEAT,
-    HELPER,
-    HELPERS,
-    JOB,
-    JOB_WORDS,
-    LAST_END,
-    LOCK,
-    MEASURED,
-    NEXT,
-    PARALLEL_FROM,
-    PARTS,
-    PLAN,
-    REFUSED,
-    SIGNAL_MASK,
-    SLEEPERS,
-    SPIN,
-    SPREAD_FROM,
-    SPREAD_SUM,
-    START_FROM,
-    STARTED,
-    SYSTEM_CALL,
-    TASKS,
-    THREAD_CREATE,
-    THREAD_DETACH,
-    THREADS,
-    TOTAL,
-    WAKE_FROM,
-    WALK,
-)  # fmt: skip
-from .raw import (
-    ARCHITECTURE,
-    add32,
-    and32,
-    atomic_add,
-    atomic_load,
-    atomic_load32,
-    atomic_store,
-    call0,
-    call1,
-    call3,
-    call4,
-    call6,
-    compare_and_swap,
-    compare_and_swap32,
-    count_bits,
-    enter_default_floating_point,
-    exchange32,
-    load,
-    or32,
-    pause,
-    stack,
-    store,
-    ticks,
-)  # fmt: skip
+from .plan import *
+from .raw import *
 
 ASLEEP, OPEN, NUMBER, INSIDE = 1 << 31, 1 << 30, 1 << 12, (1 << 12) - 1
 NUMBERS, ALL = OPEN - NUMBER, (1 << 32) - 1
@@ -297,10 +235,18 @@ def _parts(engine: int, control: int, estimate: int) -> int:
     return min(min(helpers, wanted) + 1, load(control, ALLOWED))
 
 
+def expected(plan: int, engine: int, n: int) -> int:
+    """Say how many ticks n elements may take on one thread."""
+    moved, cost = n * load(plan, BYTES), n * load(plan, COST)
+    if moved > load(engine, NEAR_CACHE):
+        cost += moved * load(engine, BYTE_COST)
+    return cost >> 10
+
+
 def run(job: int, engine: int) -> None:
     """Compute a whole job, alone or with the helpers."""
     total, threads = load(job, TOTAL), load(engine, THREADS)
-    estimate = total * load(load(job, PLAN), COST) >> 10
+    estimate = expected(load(job, PLAN), engine, total)
     if threads < 2 or estimate < load(engine, PARALLEL_FROM):
         call3(load(engine, WALK), job, 0, total)
         return

@@ -89,8 +89,9 @@ class _Loop:
         sizes = [1 if name == "mask" else dtype.itemsize for name in names]
         tile = plan.TILE // max(sizes) // 64 * 64  # whole words of a mask
         floats = {"float16": plan.HALF, "bfloat16": plan.BFLOAT, "float32": plan.SINGLE, "float64": plan.DOUBLE}
+        moved = sum(size for k, size in enumerate(sizes) if k != mask and not first <= k < last)
         self.plan = (ctypes.c_int64 * plan.PLAN_WORDS)(
-            0, 0, 0, len(names), first, last, mask, tile, floats.get(dtype.name, 0), *sizes
+            0, 0, 0, len(names), first, last, mask, tile, floats.get(dtype.name, 0), moved, *sizes
         )
         self.address = ctypes.addressof(self.plan)
         self.compiled: Any = None  # False where this loop cannot be compiled
