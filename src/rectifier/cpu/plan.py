@@ -37,7 +37,7 @@ PLAN_WORDS = SIZE + MAX_OPERANDS
 ) = range(36)  # fmt: skip
 
 # Control: each of the words that threads fight over has a cache line of its own
-DOOR, SLEEPERS, LOCK, ACTIVE, STARTED = 0, 8, 16, 24, 32
+DOOR, SLEEPERS, LOCK, ACTIVE, NUMBERED, STARTED = 0, 8, 16, 24, 32, 33
 JOB, HEAT, LAST_END, REFUSED, CHECKED, ALLOWED, HELPERS, SPREAD_FROM, SPREAD_SUM = range(40, 49)
 NEXT = 64  # NEXT + 8 t: the first element that nobody has taken of those set aside for thread t
 TASKS = NEXT + 8 * MAX_THREADS  # TASKS + h: the system's number of helper h

@@ -69,8 +69,9 @@ def helper(engine: int) -> None:
     enter_default_floating_point()
     control = load(engine, CONTROL)
     door, active, sleepers = control + 8 * DOOR, control + 8 * ACTIVE, control + 8 * SLEEPERS
-    me = atomic_add(control + 8 * STARTED, 1) + 1
+    me = atomic_add(control + 8 * NUMBERED, 1) + 1
     store(control, TASKS + me, call1(load(engine, SYSTEM_CALL), GET_TASK))
+    atomic_add(control + 8 * STARTED, 1)  # from here on, others may use its number
     seen, began, patience = -1, ticks(), load(engine, SPIN)
     while True:
         now = atomic_load32(door)
@@ -105,7 +106,7 @@ def _spread(engine: int, control: int, helpers: int) -> int:
     """
     mask = stack(AFFINITY_WORDS)
     words = max(call4(load(engine, SYSTEM_CALL), GET_AFFINITY, 0, 8 * AFFINITY_WORDS, mask), 0) >> 3
-    processor, total, content = call0(load(engine, GET_PROCESSOR)) & ALL, 0, helpers
+    processor, total, content = call0(load(engine, GET_PROCESSOR)) & ALL, 0, atomic_load(control + 8 * STARTED)
     for w in range(words):
         total += count_bits(load(mask, w))
         content = content * 31 + load(mask, w)
@@ -114,7 +115,9 @@ def _spread(engine: int, control: int, helpers: int) -> int:
         store(mask, w, load(mask, w) & ~(1 << (processor & 63)))
         if content != load(control, SPREAD_SUM) or processor != load(control, SPREAD_FROM):
             for h in range(1, helpers + 1):
-                call4(load(engine, SYSTEM_CALL), SET_AFFINITY, load(control, TASKS + h), 8 * words, mask)
+                task = atomic_load(control + 8 * (TASKS + h))
+                if task > 0:  # 0, of a helper that has not come yet, would be the caller itself
+                    call4(load(engine, SYSTEM_CALL), SET_AFFINITY, task, 8 * words, mask)
             store(control, SPREAD_SUM, content)
             store(control, SPREAD_FROM, processor)
     return max(total, 1)
