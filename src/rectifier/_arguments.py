@@ -71,7 +71,7 @@ def resolve(ufunc: np.ufunc, operands: list[Any], parameters: int) -> np.dtype[A
         else:
             kinds.append(float if type(array) is float and strong.kind in "iu" else strong)
     extra = [kinds[0] if strong is None else strong] * parameters
-    result: np.dtype[Any] = ufunc.resolve_dtypes((*kinds, *extra, *[None] * ufunc.nout))[0]
+    result: np.dtype[Any] = np.dtype(ufunc.resolve_dtypes((*kinds, *extra, *[None] * ufunc.nout))[0].type)
     return result
 
 
@@ -88,6 +88,16 @@ def cast(array: Any, dtype: Any) -> Any:
         if dtype.name == "bfloat16" and array.dtype == np.float64:
             array = _to_odd(array)  # ml_dtypes rounds to float32 first
         return array.astype(dtype, copy=False)
+
+
+def canonical(array: Any, dtype: Any) -> Any:
+    """Give an ndarray of `dtype` with that very object as its dtype, by which compiled code knows it.
+
+    An array that was pickled, as on its way between processes, has an equal dtype of its own.
+    """
+    if type(array) is np.ndarray and array.dtype is not dtype and array.dtype == dtype:
+        return array.view(dtype)
+    return array
 
 
 def _to_odd(array: Any) -> Any:
@@ -110,6 +120,8 @@ def _number(value: Any, dtype: np.dtype[Any]) -> Any:
         raise TypeError
     if value == 0:
         value = 0  # 0.0 and -0.0 share an entry of the cache, and would share whichever came first
+    if dtype.name == "bfloat16":
+        value = float(value)  # ml_dtypes makes float32 of an integer first
     number = cast(np.array(value), dtype)
     number.flags.writeable = False
     return number

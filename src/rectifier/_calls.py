@@ -49,13 +49,18 @@ def call(
     if any(isinstance(array, np.ndarray) for array in operands):
         operands = [_arguments.cast(np.asarray(a), dtype) if type(a) in (int, float) else a for a in operands]
     method.prepare(dtype)
-    outputs = (None,) * len(direction.outputs) if out is None else out if isinstance(out, tuple) else (out,)
-    result = method.compiled(*operands, *parameters, *outputs)
+    given = (None,) * len(direction.outputs) if out is None else out if isinstance(out, tuple) else (out,)
+    simple, *others = ([_arguments.canonical(a, dtype) for a in arrays] for arrays in (operands, parameters, given))
+    result = method.compiled(*simple, *others[0], *others[1])
     if result is NotImplemented:
-        result = method.call_with_casts(dtype, operands, (*parameters, *outputs))
+        result = method.call_with_casts(dtype, simple, (*others[0], *others[1]))
     if result is NotImplemented:
         result = method.ufunc(*operands, *parameters, **({} if out is None else {"out": out}))
         raise_kept()
+    elif out is not None:  # not a view of it
+        made = result if isinstance(result, tuple) else (result,)
+        result = tuple(array if own is None else own for own, array in zip(given, made, strict=True))
+        result = result[0] if len(result) == 1 else result
     return result
 
 
@@ -228,12 +233,13 @@ def _with_bits(
     method: Method, dtype: Any, source: Any, numbers: tuple[Any, ...], bits: Any, target: Any, *, making: bool
 ) -> None:
     """Run a direction with a mask over arrays of one shape and of any layout, in C order."""
-    source, target = np.asarray(source), np.asarray(target)
+    source, target = (_arguments.canonical(np.asarray(array), dtype) for array in (source, target))
     if source.dtype != dtype:
         source = _arguments.cast(source, dtype)
     elif np.may_share_memory(source, target) and not _is_same_view(source, target):
         source = source.copy()
     parameters = [number.copy() if np.may_share_memory(number, target) else number for number in numbers]
+    parameters = [_arguments.canonical(number, dtype) for number in parameters]
     if target.ndim == 0:
         source, target = source.reshape(1), target.reshape(1)
     method.prepare(target.dtype)

@@ -64,6 +64,9 @@ class Mask:
             )
         if size % 8 and bits[-1] >> size % 8:
             raise ValueError("Mask: bits after the last element are set")
+        if any(np.broadcast_shapes(shape, np.shape(value)) != shape for value in parameters.values()):
+            shapes = ", ".join(f"{name} {np.shape(value)}" for name, value in parameters.items())
+            raise ValueError(f"Mask: parameters of shape {shapes} do not broadcast to {shape}")
         self._set(bits, shape, function, dict(parameters))
 
     def _set(self, bits: Any, shape: tuple[int, ...], function: str, parameters: dict[str, Any]) -> None:

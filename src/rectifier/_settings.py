@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,7 +60,7 @@ class Settings:
 
     @threads.setter
     def threads(self, number: int) -> None:
-        engine.set_threads(operator.index(number))
+        engine.set_threads(_whole("threads", number))
 
     @property
     def spin_microseconds(self) -> float:
@@ -70,6 +69,8 @@ class Settings:
 
     @spin_microseconds.setter
     def spin_microseconds(self, microseconds: float) -> None:
+        if isinstance(microseconds, str | bool):
+            raise TypeError(f"spin_microseconds is {microseconds!r}; it takes a number")
         engine.set_spin_microseconds(float(microseconds))
 
     @property
@@ -79,7 +80,7 @@ class Settings:
 
     @pool_bytes.setter
     def pool_bytes(self, number: int) -> None:
-        set_bound(number)
+        set_bound(_whole("pool_bytes", number))
 
     @property
     def store(self) -> str | None:
@@ -104,10 +105,16 @@ class Settings:
         return f"<Settings: {parts}>"
 
 
+def _whole(name: str, number: Any) -> int:
+    if isinstance(number, bool) or not hasattr(number, "__index__"):
+        raise TypeError(f"{name} is {number!r}; it takes a whole number")
+    return operator.index(number)
+
+
 settings = Settings()
 
 
-def warmup(*functions: Any, dtypes: Iterable[Any] = ("float32",)) -> int:
+def warmup(*functions: Any, dtypes: Any = ("float32",)) -> int:
     """Load or compile all that calls of these functions need, so that none of them has to.
 
     With a store of machine code that has it, this takes a few milliseconds, else 0.1 to 0.2 s for each function,
@@ -117,7 +124,7 @@ def warmup(*functions: Any, dtypes: Iterable[Any] = ("float32",)) -> int:
     ----------
     *functions : activation functions
         By default the whole catalogue.
-    dtypes : iterable of dtype-like
+    dtypes : dtype-like or iterable of dtype-like
         Of the arrays.
 
     Returns
@@ -139,11 +146,12 @@ def warmup(*functions: Any, dtypes: Iterable[Any] = ("float32",)) -> int:
     from .catalogue import CATALOGUE
 
     ready = 0
+    names = (dtypes,) if isinstance(dtypes, str | type | np.dtype) else tuple(dtypes)
     for function in functions or CATALOGUE.values():
         block = getattr(function, "block", None)
         if not isinstance(block, Block):
             raise TypeError(f"warmup: {function!r} is no activation function")
-        for name in dtypes:
+        for name in names:
             dtype = np.dtype(name)
             _dtypes.require_real(dtype, "an array", "warmup")
             for method in ufuncs.methods(block):

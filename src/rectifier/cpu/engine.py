@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import _thread
 import ctypes
-import math
 import mmap
 import os
 import sys
@@ -25,7 +24,10 @@ from . import memory, plan, store
 from .limits import caches, processors
 
 MADV_WIPEONFORK = 18  # Linux 4.14
-LONGEST_SPIN = 100.0  # microseconds
+LONGEST_SPIN, MOST_SPIN = 100.0, 1e6  # microseconds: by default, and at all
+UNTIL_MEASURED = "default, until a helper has been woken"
+THREADS_TAKES = f"a whole number from 1 to {plan.MAX_THREADS}"
+SPIN_TAKES = "a number from 0 to a million"
 _HERE = os.path.dirname(__file__)
 _immortal: list[Any] = []
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_immortal))  # helpers run on while the interpreter ends
@@ -123,7 +125,7 @@ class _State:
     ticks_per_microsecond = 1.0
 
 
-def _requested(variable: str, kind: Any, what: str, least: float) -> Any:
+def _requested(variable: str, kind: Any, what: str, least: float, most: float) -> Any:
     text = os.environ.get(variable, "").strip()
     if not text:
         return None
@@ -131,7 +133,7 @@ def _requested(variable: str, kind: Any, what: str, least: float) -> Any:
         number = kind(text)
     except ValueError:
         number = least - 1
-    if not least <= number < math.inf:
+    if not least <= number <= most:
         raise ValueError(f"{variable} is {text!r}; it takes {what}")
     return number, variable
 
@@ -145,19 +147,19 @@ def threads() -> tuple[int, str]:
         If ``RECTIFIER_THREADS`` is no such number.
     """
     if _State.threads is None:
-        requested = _requested("RECTIFIER_THREADS", int, "a whole number, 1 or more", 1)
+        requested = _requested("RECTIFIER_THREADS", int, THREADS_TAKES, 1, plan.MAX_THREADS)
         allowed = processors()
-        _State.threads = requested or (allowed.allowed, allowed.reason)
+        _State.threads = requested or (min(allowed.allowed, plan.MAX_THREADS), allowed.reason)
     number, reason = _State.threads
     if sys.platform != "linux":
         return 1, "no helper threads on this system"
-    return min(number, plan.MAX_THREADS), reason
+    return number, reason
 
 
 def set_threads(number: int) -> None:
     """Set how many threads a large call may use."""
-    if number < 1:
-        raise ValueError(f"threads is a whole number, 1 or more; not {number}")
+    if not 1 <= number <= plan.MAX_THREADS:
+        raise ValueError(f"threads is {number}; it takes {THREADS_TAKES}")
     _State.threads = number, "set in code"
     if _State.words is not None:
         _State.words[plan.THREADS] = threads()[0]
@@ -166,32 +168,41 @@ def set_threads(number: int) -> None:
 def spin_microseconds() -> tuple[float, str]:
     """Say how long a helper waits at most before it sleeps, and why."""
     if _State.spin_microseconds is None:
-        requested = _requested("RECTIFIER_SPIN_MICROSECONDS", float, "a number, 0 or more", 0)
-        _State.spin_microseconds = requested or (LONGEST_SPIN, "default, until a helper has been woken")
+        requested = _requested("RECTIFIER_SPIN_MICROSECONDS", float, SPIN_TAKES, 0, MOST_SPIN)
+        _State.spin_microseconds = requested or (LONGEST_SPIN, UNTIL_MEASURED)
     microseconds, reason = _State.spin_microseconds
-    if _State.words is not None and _State.words[plan.MEASURED]:
-        measured = _State.words[plan.SPIN] / _State.ticks_per_microsecond
-        if measured < microseconds:
-            return measured, "what waking a helper takes"
+    measured = _State.words[plan.MEASURED] / _State.ticks_per_microsecond if _State.words is not None else 0
+    if reason == UNTIL_MEASURED and 0 < measured < microseconds:
+        return measured, "what waking a helper takes"
     return microseconds, reason
+
+
+def _set_spin(engine: Any) -> None:
+    """Write the setting: SPIN_SET for the measurement to keep to, SPIN for the helpers."""
+    microseconds, reason = spin_microseconds()
+    ticks = int(microseconds * _State.ticks_per_microsecond)
+    engine[plan.SPIN_SET] = -1 if reason in (UNTIL_MEASURED, "what waking a helper takes") else ticks
+    engine[plan.SPIN] = ticks
 
 
 def set_spin_microseconds(microseconds: float) -> None:
     """Set how long a helper waits at most before it sleeps."""
-    if not 0 <= microseconds < math.inf:
-        raise ValueError(f"spin_microseconds is a number, 0 or more; not {microseconds}")
+    if not 0 <= microseconds <= MOST_SPIN:
+        raise ValueError(f"spin_microseconds is {microseconds}; it takes {SPIN_TAKES}")
     _State.spin_microseconds = microseconds, "set in code"
     if _State.words is not None:
-        _State.words[plan.SPIN] = int(microseconds * _State.ticks_per_microsecond)
+        _set_spin(_State.words)
 
 
 _making = _thread.RLock()
 
 
 def _renew_lock() -> None:
-    """Forget, in a forked child, that another thread of its parent was making the engine."""
+    """Forget, in a forked child, that other threads of its parent were making the engine, or measuring."""
     global _making
     _making = _thread.RLock()
+    if _State.words is not None:
+        _set_spin(_State.words)
 
 
 os.register_at_fork(after_in_child=_renew_lock)
@@ -222,25 +233,22 @@ def _make() -> Any:
         plan.NEW_TUPLE: python.PyTuple_New, plan.SET_TUPLE_ITEM: python.PyTuple_SetItem,
         plan.SAVE_THREAD: python.PyEval_SaveThread, plan.RESTORE_THREAD: python.PyEval_RestoreThread,
     }  # fmt: skip
-    # By their numbers in __multiarray_api.h, which are part of NumPy's ABI.
-    entries = {plan.NEW_ARRAY: 94, plan.NEW_LIKE: 277}
     _immortal.extend(objects.values())
     for word, thing in objects.items():
         engine[word] = id(thing)
     for word, function in functions.items():
         engine[word] = _address(function)
-    for word, entry in entries.items():
-        engine[word] = array_api[entry]
+    engine[plan.NEW_ARRAY] = array_api[94]  # PyArray_NewFromDescr, by its number in __multiarray_api.h
     engine[plan.WALK], engine[plan.HELPER] = compiled["walk"], compiled["helper"]
     engine[plan.CONTROL] = _control()
     rate = _State.ticks_per_microsecond = _ticks_per_microsecond(compiled["clock"])
     for word, microseconds in (
         (plan.CHECK_EVERY, 1000), (plan.START_FROM, 200), (plan.WAKE_FROM, 200), (plan.PARALLEL_FROM, 1),
-        (plan.SPIN, spin_microseconds()[0]),
     ):  # fmt: skip
         engine[word] = int(rate * microseconds)
     # Results in bytes, on two cores with 32 MiB of third-level cache: 24 MB 0.8 as fast past the caches as through
     # them, 36 MB # 1.1, 64 and 100 MB 1.3 times.
+    _set_spin(engine)
     sizes = caches()
     engine[plan.NEAR_CACHE] = sizes.get("L1d", 32 << 10)
     engine[plan.BYTE_COST] = int(1024 * rate * _microseconds_a_byte())
@@ -293,14 +301,21 @@ class Casts:
         self.words = np.zeros(plan.CASTS_WORDS, np.int64)
         _immortal.append(self.words)
 
+    def lacks(self, dtype: np.dtype[Any]) -> bool:
+        """Say whether nobody has tried yet to make a cast from `dtype`."""
+        return dtype != self.target and _key_of(dtype) not in self.known
+
+    def add(self, dtype: np.dtype[Any]) -> None:
+        """Make a cast from `dtype`, unless that was tried."""
+        if self.lacks(dtype):
+            try:
+                self.known[_key_of(dtype)] = self._add(dtype)
+            except (RuntimeError, OSError):  # a processor without the instructions
+                self.known[_key_of(dtype)] = None
+
     def view(self, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
         """Give x with the dtype object that compiled code knows, if there is a cast for it, else None."""
-        key = x.dtype.name + x.dtype.byteorder
-        if x.dtype == self.target:
-            return x.view(self.target)
-        if key not in self.known:
-            self.known[key] = self._add(x.dtype)
-        dtype = self.known[key]
+        dtype = self.target if x.dtype == self.target else self.known[_key_of(x.dtype)]
         return None if dtype is None else x.view(dtype)
 
     def _add(self, dtype: np.dtype[Any]) -> np.dtype[Any] | None:
@@ -319,6 +334,10 @@ class Casts:
         self.words[row : row + 3] = id(dtype), code["cast"], dtype.itemsize
         self.words[0] = number + 1
         return dtype
+
+
+def _key_of(dtype: np.dtype[Any]) -> str:
+    return dtype.name + dtype.byteorder
 
 
 @cache

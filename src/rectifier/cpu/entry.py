@@ -19,7 +19,6 @@ HEAD = object.__basicsize__  # bytes before what a type adds to an object; the p
 # The fields of PyArrayObject, in words after the head (numpy/ndarraytypes.h)
 DATA, AXES, SHAPE, STEPS, DESCRIPTOR, FLAGS, MEMORY_HANDLER = 0, 1, 2, 3, 5, 6, 9
 C_CONTIGUOUS, F_CONTIGUOUS, OWNDATA, ALIGNED, WRITEABLE = 0x1, 0x2, 0x4, 0x100, 0x400
-KEEP_ORDER = 2
 
 
 def _lies_apart(job: int, k: int, o: int, plan: int, axes: int) -> int:
@@ -151,43 +150,60 @@ def _strides(job: int, k: int, array: int, axes: int) -> None:
         store(job, strides + d, 0 if repeated else load(steps, o))
 
 
-def _order(array: int) -> int:
-    """Say in which order a new array has the memory layout of this one: that of C, of Fortran, or another."""
-    axes, steps = _axes(array), _field(array, STEPS)
-    rows, columns = True, True
-    for d in range(1, axes):
-        outer, inner = abs(load(steps, d - 1)), abs(load(steps, d))
-        rows &= outer >= inner
-        columns &= outer <= inner
-    return C_CONTIGUOUS if rows else F_CONTIGUOUS if columns else 0
+def _order(job: int, count: int, mask: int, given: int, axes: int, order: int) -> int:
+    """Write the axes in the order in which NumPy's iterator walks them, the fastest first; say whether that is C order.
+
+    Of two axes, the one of smaller strides comes first, if that is so for all operands that vary along both;
+    where they disagree, C order.
+    """
+    for d in range(axes):
+        store(order, d, axes - 1 - d)
+    for a in range(1, axes):
+        axis, at = load(order, a), a
+        b = a - 1
+        while b >= 0:
+            inner, decided, swap = load(order, b), 0, 0
+            for k in range(count):
+                if k == mask or given >> k & 1 == 0:
+                    continue
+                outer_step = abs(load(job, STRIDES + MAX_DIMENSIONS * k + axis))
+                inner_step = abs(load(job, STRIDES + MAX_DIMENSIONS * k + inner))
+                if load(job, EXTENTS + axis) == 1 or load(job, EXTENTS + inner) == 1:
+                    outer_step = 0
+                if outer_step != 0 and inner_step != 0:
+                    swap = 0 if inner_step <= outer_step else 1 if decided == 0 else swap
+                    decided = 1
+            if decided and swap == 0:
+                break
+            if decided:
+                at = b
+            b -= 1
+        for c in range(a, at, -1):
+            store(order, c, load(order, c - 1))
+        store(order, at, axis)
+    plain = 1
+    for d in range(axes):
+        plain &= load(order, d) == axes - 1 - d
+    return plain
 
 
-def _made(engine: int, like: int, descriptor: int, axes: int, extents: int, size: int) -> int:
-    """Make an output with the memory layout of `like`, if that is not 0; large ones from the pool."""
-    pool, order = load(engine, POOL), C_CONTIGUOUS
-    pooled = pool != 0 and size >= load(pool, MINIMUM) and load(pool, BOUND) != 0
-    if pooled and like:
-        order = _order(like)
+def _made(engine: int, descriptor: int, axes: int, extents: int, steps: int, size: int) -> int:
+    """Make an output, with these strides if `steps` is not 0, else in C order; a large one on memory of the pool."""
+    pool, data, flags = load(engine, POOL), 0, 0
+    if pool != 0 and size >= load(pool, MINIMUM) and load(pool, BOUND) != 0:
+        data, flags = call2(load(engine, POOL_ALLOCATE), pool, size), WRITEABLE
     call1(load(engine, INCREF), descriptor)
-    if pooled and order:
-        # The array owns its data, and NumPy gives it back to the handler: what PyDataMem_SetHandler would bring
-        # about, for # 190 ns more.
-        data = call2(load(engine, POOL_ALLOCATE), pool, size)
-        if data:
-            flags = WRITEABLE | (order & F_CONTIGUOUS)
-            array = call8(
-                load(engine, NEW_ARRAY), load(engine, ARRAY_TYPE), descriptor, axes, extents, 0, data, flags, 0
-            )
-            if array == 0:
-                call3(load(engine, POOL_FREE), pool, data, size)
-                return 0
-            call1(load(engine, INCREF), load(engine, HANDLER))
-            store(array + HEAD, MEMORY_HANDLER, load(engine, HANDLER))
-            store(array + HEAD, FLAGS, load(array + HEAD, FLAGS) | OWNDATA)
-            return array
-    if like:
-        return call4(load(engine, NEW_LIKE), like, KEEP_ORDER, descriptor, 0)
-    return call8(load(engine, NEW_ARRAY), load(engine, ARRAY_TYPE), descriptor, axes, extents, 0, 0, 0, 0)
+    array_type = load(engine, ARRAY_TYPE)
+    array = call8(load(engine, NEW_ARRAY), array_type, descriptor, axes, extents, steps, data, flags if data else 0, 0)
+    if data and array == 0:
+        call3(load(engine, POOL_FREE), pool, data, size)
+    elif data:
+        # The array owns its data, and NumPy gives it back to the handler: what PyDataMem_SetHandler would bring about,
+        # for 190 ns more.
+        call1(load(engine, INCREF), load(engine, HANDLER))
+        store(array + HEAD, MEMORY_HANDLER, load(engine, HANDLER))
+        store(array + HEAD, FLAGS, load(array + HEAD, FLAGS) | OWNDATA)
+    return array
 
 
 def _put(address: int, source: int, kind: int) -> None:
@@ -267,7 +283,7 @@ def _call(method: int, arguments: int, number: int) -> int:
                 store(extents, o, extent)
             elif extent != 1 and extent != load(extents, o):
                 return _refuse(engine)
-    total, like = 1, 0
+    total, given = 1, 0
     for d in range(axes):
         total *= load(extents, d)
     for k in range(last):
@@ -277,8 +293,6 @@ def _call(method: int, arguments: int, number: int) -> int:
                 alike &= _axes(a) == 0
             elif not _has_shape(a, axes, extents):
                 alike = 0
-            elif like == 0:
-                like = a
     size = load(plan, SIZE + last)
     order = C_CONTIGUOUS | F_CONTIGUOUS if mask < 0 else C_CONTIGUOUS  # the bits of a mask are in C order
     simple = alike and flags & ALIGNED != 0 and flags & order != 0
@@ -291,9 +305,16 @@ def _call(method: int, arguments: int, number: int) -> int:
             store(job, POINTERS + k, _field(a, DATA))
             if _axes(a) != 1 or load(_field(a, SHAPE), 0) != bits or _flags(a) & C_CONTIGUOUS == 0:
                 return _refuse(engine)
-        elif _type(a) == array_type:
+        elif _type(a) == array_type and (k < first or _axes(a) > 0):
+            given |= 1 << k
             _strides(job, k, a, axes)
         else:
+            if _type(a) == array_type:  # a parameter of one element, which may be misaligned, or -0.0
+                width = load(plan, SIZE + k)
+                store(numbers, k, 0)
+                copy_memory(numbers + 8 * k, _field(a, DATA), width)
+                if load(plan, FLOAT) and load(numbers, k) == 1 << (8 * width - 1):
+                    store(numbers, k, 0)
             store(job, POINTERS + k, numbers + 8 * k)
             for d in range(axes):
                 store(job, STRIDES + MAX_DIMENSIONS * k + d, 0)
@@ -310,23 +331,30 @@ def _call(method: int, arguments: int, number: int) -> int:
             continue
         if not _has_shape(a, axes, extents):
             return _refuse(engine)
+        given |= 1 << o
         _strides(job, o, a, axes)
         for k in range(o):
-            given = k != mask and (k < last or load(arguments, k) != none)
+            known = k != mask and (k < last or load(arguments, k) != none)
             twice = k >= last and load(job, POINTERS + k) == load(job, POINTERS + o)
-            if given and (twice or not _lies_apart(job, k, o, plan, axes)):
+            if known and (twice or not _lies_apart(job, k, o, plan, axes)):
                 return _refuse(engine)
 
-    made = stack(MAX_OPERANDS)
+    made, order, steps = stack(MAX_OPERANDS), stack(MAX_DIMENSIONS), stack(MAX_DIMENSIONS)
+    layout = 0
+    if (flags & C_CONTIGUOUS == 0 or alike == 0) and _order(job, count, mask, given, axes, order) == 0:
+        layout, step = steps, size
+        for d in range(axes):
+            store(steps, load(order, d), step)
+            step *= max(load(extents, load(order, d)), 1)
     for o in range(last, count):
         a = load(arguments, o)
         if a == none:
             if o == mask:
                 bits = stack(1)
                 store(bits, 0, (total + 7) // 8)
-                a = _made(engine, 0, load(engine, UINT8), 1, bits, load(bits, 0))
+                a = _made(engine, load(engine, UINT8), 1, bits, 0, load(bits, 0))
             else:
-                a = _made(engine, like, descriptor, axes, extents, total * size)
+                a = _made(engine, descriptor, axes, extents, layout, total * size)
             if a == 0:
                 for p in range(last, o):
                     call1(load(engine, DECREF), load(made, p))

@@ -13,14 +13,13 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
-from llvmlite.binding import get_host_cpu_features
 from numba import types
 from numba.extending import intrinsic
 
 from .. import _dtypes
 from .._block import Block, Direction
 from ..words import cpu, read
-from .store import Optimised, optimise
+from .store import Optimised, has, optimise
 
 _I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
@@ -137,7 +136,7 @@ def compile_kernel(block: Block, direction: Direction, dtype: str) -> Optimised:
         # Where it does not, as behind a product, the result must be rounded.
         if "fptrunc" not in str(kernel.module):
             return kernel
-    if dtype == "float16" and get_host_cpu_features().get("f16c", True) is False:
+    if dtype == "float16" and not has("f16c"):
         raise NotImplementedError("float16 needs the F16C instructions")
     return _compile(block, direction, dtype, selected=False)
 

@@ -196,7 +196,7 @@ def requested_bound() -> int:
     if match is None or (match[3] and not match[2]):
         raise ValueError(f"{_VARIABLE} is {text!r}; it takes a number of bytes such as 268435456, 256MiB or 0")
     unit = 1024 if match[3] else 1000
-    return int(match[1]) * math.prod([unit] * " KMGT".index(match[2].upper() or " "))
+    return min(int(match[1]) * math.prod([unit] * " KMGT".index(match[2].upper() or " ")), LARGEST)
 
 
 def _made() -> _Pool | None:

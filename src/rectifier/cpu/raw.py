@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from llvmlite import ir
-from llvmlite.binding import get_host_cpu_features, get_process_triple
+from llvmlite.binding import get_process_triple
+
+from .store import has
 
 ARCHITECTURE = str(get_process_triple()).split("-")[0]
 
@@ -203,7 +205,7 @@ def _to_odd(builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
 
 def _put_half(builder: ir.IRBuilder, address: ir.Value, source: ir.Value) -> None:
     number = _double(builder, source)
-    if get_host_cpu_features().get("f16c", True):  # without it there is no kernel that would ask
+    if ARCHITECTURE != "x86_64" or has("f16c"):  # without it there is no kernel that would ask
         single = builder.bitcast(_to_odd(builder, number), ir.FloatType())
         builder.store(builder.fptrunc(single, ir.HalfType()), at(builder, address, ir.HalfType()))
 

@@ -138,6 +138,11 @@ def machine() -> Any:
     return target.create_target_machine(processor, features, 3, reloc, "jitdefault", jit=True)
 
 
+def has(feature: str) -> bool:
+    """Say whether the processor that code is made for has a feature, or leaves that open."""
+    return f"-{feature}" not in _processor()[1].split(",")
+
+
 @cache
 def _processor() -> tuple[str, str]:
     import llvmlite.binding as llvm
@@ -332,7 +337,7 @@ def set_directory(path: str | os.PathLike[str] | None) -> None:
         Created when the first object is written. It must belong to this user, and nobody else may write there; None
         keeps nothing.
     """
-    _Settings.directory = None if path is None else os.path.abspath(os.path.expanduser(path))
+    _Settings.directory = os.path.abspath(os.path.expanduser(os.fsdecode(path))) if path else None
     _Settings.by_code, _Settings.failure = True, ""
 
 

@@ -12,8 +12,10 @@ A helper goes in by one compare-and-swap that adds 1 to an open door and fails a
 but between the opening and the moment when the owner, having closed the door, has seen it empty. Only then does the
 job, which stands on the owner's stack, end. The number of the job only keeps a helper from going in twice; it may wrap.
 
-Inside, each takes a chunk after the other by an atomic addition, first of its own range (whose data its caches may
-still hold), then of the others'. So a helper that comes late, or not at all, costs nothing but its help.
+How many may be inside is looked up before: as many as the job has ranges for them, and as the threads allowed leave
+beside the active callers. Inside, each takes a chunk after the other by an atomic addition, first of its own range
+(whose data its caches may still hold), then of the others'. So a helper that comes late, or not at all, costs nothing
+but its help.
 
 A helper that waits spins for a while, then sleeps in a futex on the door. It first counts itself among the SLEEPERS
 and then looks at the door once more; the owner first opens and then looks for SLEEPERS: one of them sees the other.
@@ -49,14 +51,15 @@ def _range(total: int, parts: int) -> int:
 
 
 def _take(job: int, engine: int, me: int) -> None:
-    """Compute chunks of the job until none is left."""
+    """Compute chunks of the job until none is left, beginning with the range of number `me`."""
     control, parts, chunk, total = load(engine, CONTROL), load(job, PARTS), load(job, CHUNK), load(job, TOTAL)
     walk, length = load(engine, WALK), _range(total, parts)
-    for k in range(parts if me < parts else 0):
-        t = me + k if me + k < parts else me + k - parts
+    first = me % parts
+    for k in range(parts):
+        t = first + k if first + k < parts else first + k - parts
         end = min(total, (t + 1) * length)
         while True:
-            if me > 0 and me > load(engine, THREADS) - atomic_load(control + 8 * ACTIVE):
+            if me > 0 and atomic_load32(control + 8 * DOOR) & INSIDE > _room(engine, control):
                 return  # another caller has come, and needs this one's processor
             i = atomic_add(control + 8 * (NEXT + 8 * t), chunk)
             if i >= end:
@@ -64,19 +67,23 @@ def _take(job: int, engine: int, me: int) -> None:
             call3(walk, job, i, min(i + chunk, end))
 
 
+def _room(engine: int, control: int) -> int:
+    """Say how many helpers may be inside, beside the callers that are active."""
+    return min(load(control, LIMIT), load(engine, THREADS) - atomic_load(control + 8 * ACTIVE))
+
+
 def helper(engine: int) -> None:
     """Be a helper: wait, help, wait."""
     enter_default_floating_point()
     control = load(engine, CONTROL)
-    door, active, sleepers = control + 8 * DOOR, control + 8 * ACTIVE, control + 8 * SLEEPERS
+    door, sleepers = control + 8 * DOOR, control + 8 * SLEEPERS
     me = atomic_add(control + 8 * NUMBERED, 1) + 1
     store(control, TASKS + me, call1(load(engine, SYSTEM_CALL), GET_TASK))
     atomic_add(control + 8 * STARTED, 1)  # from here on, others may use its number
     seen, began, patience = -1, ticks(), load(engine, SPIN)
     while True:
         now = atomic_load32(door)
-        welcome = now & OPEN != 0 and now & NUMBERS != seen and me <= load(engine, THREADS) - atomic_load(active)
-        if welcome:
+        if now & OPEN != 0 and now & NUMBERS != seen and now & INSIDE < _room(engine, control):
             if compare_and_swap32(door, now, now + 1):
                 # To spin pays if the next job comes before a sleeper would have been woken.
                 waited, longest = ticks() - began, load(engine, SPIN)
@@ -90,7 +97,7 @@ def helper(engine: int) -> None:
         elif ticks() - began > min(patience, load(engine, SPIN)):
             atomic_add(sleepers, 1)
             now = atomic_load32(door)
-            if now & OPEN == 0 or now & NUMBERS == seen or me > load(engine, THREADS) - atomic_load(active):
+            if now & OPEN == 0 or now & NUMBERS == seen or now & INSIDE >= _room(engine, control):
                 _futex(engine, door, WAIT, now)
             atomic_add(sleepers, -1)
         else:
@@ -131,6 +138,7 @@ def _open(job: int, engine: int, control: int, parts: int, wake: int) -> None:
     store(job, CHUNK, chunk)
     store(job, PARTS, parts)
     store(control, JOB, job)
+    store(control, LIMIT, parts - 1)
     door = control + 8 * DOOR
     exchange32(door, (atomic_load32(door) + NUMBER) & NUMBERS | OPEN)
     if wake and atomic_load(control + 8 * SLEEPERS) > 0:
@@ -156,8 +164,7 @@ def _reach(job: int, engine: int, control: int, wake: int) -> int:
     word = control + 8 * (NEXT + 8)
     began = ticks()
     _open(job, engine, control, 2, wake)
-    before = _range(load(job, TOTAL), 2)
-    while atomic_load(word) == before and ticks() - began < load(engine, CHECK_EVERY):
+    while atomic_load(word) == 0 and ticks() - began < load(engine, CHECK_EVERY):
         pause()
     took = ticks() - began
     _close(engine, control)
@@ -173,27 +180,30 @@ def _measure(engine: int, control: int) -> None:
     """
     job = stack(JOB_WORDS)
     store(job, TOTAL, 0)
-    spin = load(engine, SPIN)
-    store(engine, SPIN, load(engine, CHECK_EVERY))
+    store(job, PLAN, 0)
+    limit, spin = load(engine, CHECK_EVERY), load(engine, SPIN)
+    store(engine, SPIN, limit)
     reached = _reach(job, engine, control, True)
-    for _ in range(32):
-        reached = min(reached, _reach(job, engine, control, True))
-    store(engine, SPIN, 0)
-    woken = load(engine, CHECK_EVERY)
-    for _ in range(4):
-        began = ticks()
-        while atomic_load(control + 8 * SLEEPERS) == 0 and ticks() - began < load(engine, CHECK_EVERY):
-            pause()
-        began = ticks()
-        while ticks() - began < spin:  # it is on its way into the system, which takes longest to come back from
-            pause()
-        woken = min(woken, _reach(job, engine, control, True))
-    # What was set before is the most that is believed: on a machine that is busy just now both may seem to take
-    # milliseconds.
-    store(engine, PARALLEL_FROM, min(load(engine, PARALLEL_FROM), 2 * reached))
-    store(engine, WAKE_FROM, min(load(engine, WAKE_FROM), 2 * woken))
-    store(engine, SPIN, min(spin, woken))
-    store(engine, MEASURED, woken)
+    if reached < limit:  # else it has no processor just now, and it is tried again at another call
+        for _ in range(32):
+            reached = min(reached, _reach(job, engine, control, True))
+        store(engine, SPIN, 0)
+        woken = limit
+        for _ in range(4):
+            began = ticks()
+            while atomic_load(control + 8 * SLEEPERS) == 0 and ticks() - began < limit:
+                pause()
+            began = ticks()
+            while ticks() - began < limit // 10:  # on its way into the system, which takes longest to come back from
+                pause()
+            woken = min(woken, _reach(job, engine, control, True))
+        if woken < limit:
+            # What was set before is the most that is believed.
+            store(engine, PARALLEL_FROM, min(load(engine, PARALLEL_FROM), 2 * reached))
+            store(engine, WAKE_FROM, min(load(engine, WAKE_FROM), 2 * woken))
+            spin = min(spin, woken)
+            store(engine, MEASURED, woken)
+    store(engine, SPIN, spin if load(engine, SPIN_SET) < 0 else load(engine, SPIN_SET))
 
 
 def _start(engine: int, control: int, wanted: int) -> int:
@@ -205,7 +215,7 @@ def _start(engine: int, control: int, wanted: int) -> int:
     helpers = load(control, HELPERS)
     while helpers < wanted:
         if call4(load(engine, THREAD_CREATE), thread, 0, load(engine, HELPER), engine) & ALL:
-            store(control, REFUSED, 1)
+            store(control, REFUSED, ticks())
             break
         call1(load(engine, THREAD_DETACH), load(thread, 0))
         helpers += 1
@@ -215,8 +225,6 @@ def _start(engine: int, control: int, wanted: int) -> int:
         pause()
     store(control, HELPERS, helpers)
     _spread(engine, control, helpers)
-    if helpers > 0 and load(engine, MEASURED) == 0:
-        _measure(engine, control)
     return helpers
 
 
@@ -231,11 +239,14 @@ def _parts(engine: int, control: int, estimate: int) -> int:
         store(control, CHECKED, now)
     if load(control, ALLOWED) < 2:
         return 1
-    if helpers < wanted and load(control, REFUSED) == 0 and (estimate >= load(engine, START_FROM) or heat >= 4 * HOT):
+    wanted, many = min(wanted, load(control, ALLOWED) - 1), estimate >= load(engine, START_FROM) or heat >= 4 * HOT
+    if helpers < wanted and many and now - load(control, REFUSED) > 1000 * load(engine, CHECK_EVERY):
         helpers = _start(engine, control, wanted)
+    if many and helpers > 0 and load(engine, MEASURED) == 0 and atomic_load(control + 8 * STARTED) >= helpers:
+        _measure(engine, control)
     if atomic_load(control + 8 * SLEEPERS) >= helpers and estimate < load(engine, WAKE_FROM) and heat < HOT:
         return 1
-    return min(min(helpers, wanted) + 1, load(control, ALLOWED))
+    return min(helpers, wanted) + 1
 
 
 def expected(plan: int, engine: int, n: int) -> int:

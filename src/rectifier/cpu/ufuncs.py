@@ -14,6 +14,7 @@ and that a ufunc reads its table of loops at each call (NumPy 2.0 to 2.5).
 from __future__ import annotations
 
 import _thread
+import atexit
 import ctypes
 import os
 import warnings
@@ -210,6 +211,8 @@ class _Fork:
 
 
 _Fork.register()
+# LLVM must not be taken apart, as it is at exit, under a daemon thread that compiles; none begins after this.
+atexit.register(lambda: _compiling.acquire(timeout=10))
 
 
 @LOOP  # type: ignore[untyped-decorator]
@@ -375,15 +378,19 @@ class Method:
             return NotImplemented
         from . import engine
 
-        with _compiling:
-            casts = engine.casts_to(dtype)
-            views = [casts.view(array) for array in arrays]
-            if any(view is None for view in views):
-                return NotImplemented
-            if dtype.name not in self.casting:
-                count, first, last, mask = loop.plan[plan.COUNT : plan.MASK + 1]
-                self.casting[dtype.name] = engine.Call(self.direction.name, count, first, last, mask, casts)
-                self.casting[dtype.name].add(dtype, loop.address)
+        casts = engine.casts_to(dtype)
+        if dtype.name not in self.casting or any(casts.lacks(array.dtype) for array in arrays):
+            with _compiling:
+                for array in arrays:
+                    casts.add(array.dtype)
+                if dtype.name not in self.casting:
+                    count, first, last, mask = loop.plan[plan.COUNT : plan.MASK + 1]
+                    call = engine.Call(self.direction.name, count, first, last, mask, casts)
+                    call.add(dtype, loop.address)
+                    self.casting[dtype.name] = call
+        views = [casts.view(array) for array in arrays]
+        if any(view is None for view in views):
+            return NotImplemented
         return self.casting[dtype.name].function(*views, *others)
 
     def add_bfloat16(self, dtype: np.dtype[Any]) -> None:
