@@ -69,7 +69,7 @@ def _take(job: int, engine: int, me: int) -> None:
 
 def _room(engine: int, control: int) -> int:
     """Say how many helpers may be inside, beside the callers that are active."""
-    return min(load(control, LIMIT), load(engine, THREADS) - atomic_load(control + 8 * ACTIVE))
+    return min(atomic_load(control + 8 * LIMIT), load(engine, THREADS) - atomic_load(control + 8 * ACTIVE))
 
 
 def helper(engine: int) -> None:
@@ -138,7 +138,7 @@ def _open(job: int, engine: int, control: int, parts: int, wake: int) -> None:
     store(job, CHUNK, chunk)
     store(job, PARTS, parts)
     store(control, JOB, job)
-    store(control, LIMIT, parts - 1)
+    atomic_store(control + 8 * LIMIT, parts - 1)
     door = control + 8 * DOOR
     exchange32(door, (atomic_load32(door) + NUMBER) & NUMBERS | OPEN)
     if wake and atomic_load(control + 8 * SLEEPERS) > 0:
