@@ -221,6 +221,80 @@ def _put(address: int, source: int, kind: int) -> None:
         put_bfloat(address, source)
 
 
+def _make_outputs(
+    job: int, plan: int, engine: int, arguments: int, made: int, descriptor: int, axes: int, given: int, total: int,
+    layout: int,
+) -> int:  # fmt: skip
+    """Make the outputs that were not given, in the layout of the other operands; give 0 if there is no memory."""
+    count, last, mask, extents = load(plan, COUNT), load(plan, LAST), load(plan, MASK), job + 8 * EXTENTS
+    order, strides, bits, steps, step = (
+        stack(MAX_DIMENSIONS),
+        stack(MAX_DIMENSIONS),
+        stack(1),
+        0,
+        load(plan, SIZE + last),
+    )
+    if layout and _order(job, count, mask, given, axes, order) == 0:
+        steps = strides
+        for d in range(axes):
+            store(steps, load(order, d), step)
+            step *= max(load(extents, load(order, d)), 1)
+    for o in range(last, count):
+        a = load(arguments, o)
+        if a != load(engine, NONE):
+            call1(load(engine, INCREF), a)
+        elif o == mask:
+            store(bits, 0, (total + 7) // 8)
+            a = _made(engine, load(engine, UINT8), 1, bits, 0, load(bits, 0))
+            store(job, POINTERS + o, _field(a, DATA) if a else 0)
+        else:
+            a = _made(engine, descriptor, axes, extents, steps, total * load(plan, SIZE + o))
+            if a:
+                _strides(job, o, a, axes)
+        if a == 0:
+            for p in range(last, o):
+                call1(load(engine, DECREF), load(made, p))
+            return 0
+        store(made, o, a)
+    return 1
+
+
+def _compute(job: int, plan: int, engine: int, simple: int) -> None:
+    """Compute a job; in a `simple` one all arrays are single runs, and the parameters single numbers."""
+    total = load(job, TOTAL)
+    small = expected(plan, engine, total) < load(engine, PARALLEL_FROM)
+    if simple and small and load(plan, MASK) < 0 and load(plan, KERNEL):
+        call3(load(plan, KERNEL), job + 8 * POINTERS, total, 1)
+        return
+    if simple:
+        store(job, DIMENSIONS, 1)
+        store(job, EXTENTS, total)
+        for k in range(load(plan, COUNT)):
+            step = 0 if load(plan, FIRST) <= k < load(plan, LAST) else load(plan, SIZE + k)
+            store(job, STRIDES + MAX_DIMENSIONS * k, step)
+    prepare(job)
+    _choose_streaming(job, plan, engine)
+    if small:
+        run(job, engine)
+    else:
+        state = call0(load(engine, SAVE_THREAD))
+        run(job, engine)
+        call1(load(engine, RESTORE_THREAD), state)
+
+
+def _answer(engine: int, made: int, last: int, count: int) -> int:
+    """Give the output, or a tuple of two, or 0 if there is no memory for that."""
+    if count - last == 1:
+        return load(made, last)
+    both = call1(load(engine, NEW_TUPLE), 2)
+    for o in range(last, count):
+        if both == 0:
+            call1(load(engine, DECREF), load(made, o))
+        else:
+            call3(load(engine, SET_TUPLE_ITEM), both, o - last, load(made, o))
+    return both
+
+
 def _call(method: int, arguments: int, number: int) -> int:
     engine, first, last = load(method, METHOD_ENGINE), load(method, METHOD_FIRST), load(method, METHOD_LAST)
     count, mask = load(method, METHOD_COUNT), load(method, METHOD_MASK)
@@ -293,9 +367,8 @@ def _call(method: int, arguments: int, number: int) -> int:
                 alike &= _axes(a) == 0
             elif not _has_shape(a, axes, extents):
                 alike = 0
-    size = load(plan, SIZE + last)
-    order = C_CONTIGUOUS | F_CONTIGUOUS if mask < 0 else C_CONTIGUOUS  # the bits of a mask are in C order
-    simple = alike and flags & ALIGNED != 0 and flags & order != 0
+    orders = C_CONTIGUOUS | F_CONTIGUOUS if mask < 0 else C_CONTIGUOUS  # the bits of a mask are in C order
+    simple = alike and flags & ALIGNED != 0 and flags & orders != 0
 
     # Before anything is written: what was given for outputs must be just what would be made, and lie apart.
     for k in range(last):
@@ -339,63 +412,15 @@ def _call(method: int, arguments: int, number: int) -> int:
             if known and (twice or not _lies_apart(job, k, o, plan, axes)):
                 return _refuse(engine)
 
-    made, order, steps = stack(MAX_OPERANDS), stack(MAX_DIMENSIONS), stack(MAX_DIMENSIONS)
-    layout = 0
-    if (flags & C_CONTIGUOUS == 0 or alike == 0) and _order(job, count, mask, given, axes, order) == 0:
-        layout, step = steps, size
-        for d in range(axes):
-            store(steps, load(order, d), step)
-            step *= max(load(extents, load(order, d)), 1)
-    for o in range(last, count):
-        a = load(arguments, o)
-        if a == none:
-            if o == mask:
-                bits = stack(1)
-                store(bits, 0, (total + 7) // 8)
-                a = _made(engine, load(engine, UINT8), 1, bits, 0, load(bits, 0))
-            else:
-                a = _made(engine, descriptor, axes, extents, layout, total * size)
-            if a == 0:
-                for p in range(last, o):
-                    call1(load(engine, DECREF), load(made, p))
-                return 0
-            if o == mask:
-                store(job, POINTERS + o, _field(a, DATA))
-            else:
-                _strides(job, o, a, axes)
-        else:
-            call1(load(engine, INCREF), a)
-        store(made, o, a)
-
+    made = stack(MAX_OPERANDS)
+    layout = flags & C_CONTIGUOUS == 0 or alike == 0
+    if _make_outputs(job, plan, engine, arguments, made, descriptor, axes, given, total, layout) == 0:
+        return 0
     if total > 0:
-        small = expected(plan, engine, total) < load(engine, PARALLEL_FROM)
         store(job, DIMENSIONS, axes)
-        if simple and small and mask < 0 and load(plan, KERNEL):
-            call3(load(plan, KERNEL), job + 8 * POINTERS, total, 1)
-        else:
-            if simple:
-                store(job, DIMENSIONS, 1)
-                store(job, EXTENTS, total)
-                for k in range(count):
-                    step = 0 if first <= k < last else load(plan, SIZE + k)
-                    store(job, STRIDES + MAX_DIMENSIONS * k, step)
-            prepare(job)
-            _choose_streaming(job, plan, engine)
-            if small:
-                run(job, engine)
-            else:
-                state = call0(load(engine, SAVE_THREAD))
-                run(job, engine)
-                call1(load(engine, RESTORE_THREAD), state)
-    if count - last == 1:
-        return load(made, last)
-    both = call1(load(engine, NEW_TUPLE), 2)
-    for o in range(last, count):
-        if both == 0:
-            call1(load(engine, DECREF), load(made, o))
-        else:
-            call3(load(engine, SET_TUPLE_ITEM), both, o - last, load(made, o))
-    return both
+        store(job, TOTAL, total)
+        _compute(job, plan, engine, simple)
+    return _answer(engine, made, last, count)
 
 
 def call(method: int, arguments: int, number: int) -> int:
