@@ -34,6 +34,7 @@ def start():
     words[plan.START_FROM] = words[plan.WAKE_FROM] = words[plan.PARALLEL_FROM] = 0
     for _ in range(20):
         assert np.array_equal(relu(x), right)
+    words[plan.PARALLEL_FROM] = words[plan.WAKE_FROM] = 0  # the start measured, and set them
     return control[plan.HELPERS]
 def helped(calls=20):
     '''Count in how many of some series of calls a helper had a processor.'''
@@ -387,7 +388,9 @@ print(results == {expected}, expected != bytes(4_000_000))
 @pytest.fixture
 def everything_is_shared():
     """Share every call, whatever it costs, and stream every result or none."""
-    relu(np.ones(3, np.float32))
+    settings.threads = max(2, settings.threads)
+    for _ in range(40):
+        relu(np.ones(1_000_000, np.float32))
     words = engine.words()
     names = (plan.START_FROM, plan.WAKE_FROM, plan.PARALLEL_FROM, plan.STREAM_FROM, plan.THREADS)
     before = [words[name] for name in names]
@@ -435,7 +438,7 @@ def test_bits_do_not_depend_on_chunks_threads_or_streaming(everything_is_shared,
 STRESS = """
 settings.threads = N_THREADS
 settings.spin_microseconds = SPIN
-words[plan.START_FROM] = words[plan.WAKE_FROM] = words[plan.PARALLEL_FROM] = 0
+start()
 small = np.random.default_rng(1).standard_normal(9000, dtype="f4")
 expected, out = np.maximum(small, 0), np.empty_like(small)
 calls = wrong = 0

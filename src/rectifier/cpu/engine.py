@@ -243,7 +243,7 @@ def _make() -> Any:
     engine[plan.CONTROL] = _control()
     rate = _State.ticks_per_microsecond = _ticks_per_microsecond(compiled["clock"])
     for word, microseconds in (
-        (plan.CHECK_EVERY, 1000), (plan.START_FROM, 200), (plan.WAKE_FROM, 200), (plan.PARALLEL_FROM, 1),
+        (plan.CHECK_EVERY, 1000), (plan.START_FROM, 200), (plan.WAKE_FROM, 200), (plan.PARALLEL_FROM, 1.5),
     ):  # fmt: skip
         engine[word] = int(rate * microseconds)
     # Results in bytes, on two cores with 32 MiB of third-level cache: 24 MB 0.8 as fast past the caches as through

@@ -174,9 +174,10 @@ def _reach(job: int, engine: int, control: int, wake: int) -> int:
 def _measure(engine: int, control: int) -> None:
     """Measure what it takes to reach a helper that spins, and one that sleeps, and set from when on it pays.
 
-    A job is shared from twice the time in which a spinning helper is reached, since by then the caller has done half
-    of it; and so for a sleeping one. A helper spins as long as it takes to wake it: so waiting costs at most twice
-    what it would have cost to know when the next job comes.
+    A job is shared with a spinning helper from eight times on what it takes to reach it: from twice that time on it
+    pays, but a little, and a helper that loses its processor within a chunk is waited for. A sleeping one is woken
+    for twice what that takes. A helper spins as long as it takes to wake it: so waiting costs at most twice what it
+    would have cost to know when the next job comes.
     """
     job = stack(JOB_WORDS)
     store(job, TOTAL, 0)
@@ -198,8 +199,8 @@ def _measure(engine: int, control: int) -> None:
                 pause()
             woken = min(woken, _reach(job, engine, control, True))
         if woken < limit:
-            # What was set before is the most that is believed.
-            store(engine, PARALLEL_FROM, min(load(engine, PARALLEL_FROM), 2 * reached))
+            # What was set before is the least for sharing (below it are hardly two chunks), and the most for waking.
+            store(engine, PARALLEL_FROM, max(load(engine, PARALLEL_FROM), 8 * reached))
             store(engine, WAKE_FROM, min(load(engine, WAKE_FROM), 2 * woken))
             spin = min(spin, woken)
             store(engine, MEASURED, woken)
