@@ -93,7 +93,8 @@ def elementwise(
     Parameters
     ----------
     exact : callable
-        The textbook form, on mpmath numbers; it shares no code with the formula.
+        The textbook form, ``exact(m, x, *parameters)``; it shares no code with the formula. `m` is the mathematics it
+        may use (`rectifier.words.exact`): ``m.where, m.abs, m.sqrt, m.exp, m.expm1, m.log1p, m.tanh, m.erfc, m.pi``.
     special : pairs of float
         What the function is at special values, at default parameters.
     kinks : pairs of float
@@ -129,7 +130,12 @@ def elementwise(
     >>> import numpy as np
     >>> from rectifier import elementwise
     >>> from rectifier.words import T, where
-    >>> @elementwise(exact=lambda x: min(x, 1), special=((float("-inf"), float("-inf")),), kinks=((1.0, 0.0),), ulp=0)
+    >>> @elementwise(
+    ...     exact=lambda m, x: m.where(x < 1, x, 1),
+    ...     special=((float("-inf"), float("-inf")),),
+    ...     kinks=((1.0, 0.0),),
+    ...     ulp=0,
+    ... )
     ... def at_most_one(x):
     ...     '''Return x, and 1 where x is larger.'''
     ...     return where(x >= T(1), T(1), x)

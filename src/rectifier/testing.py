@@ -106,7 +106,9 @@ def _largest(dtype: np.dtype[Any]) -> float:
 def exact_value(block: Block, x: Any, parameters: Iterable[Any]) -> Any:
     """Evaluate the textbook form at one finite number."""
     with mpmath.workdps(_DIGITS):
-        return mpmath.mpf(block.exact(mpmath.mpf(float(x)), *(mpmath.mpf(float(p)) for p in parameters)))
+        return mpmath.mpf(
+            block.exact(exact_words.MATHEMATICS, mpmath.mpf(float(x)), *(mpmath.mpf(float(p)) for p in parameters))
+        )
 
 
 def exact_derivative(block: Block, x: Any, parameters: Iterable[Any]) -> Any:
@@ -114,7 +116,8 @@ def exact_derivative(block: Block, x: Any, parameters: Iterable[Any]) -> Any:
     with mpmath.workdps(3 * _DIGITS):
         center, numbers = mpmath.mpf(float(x)), [mpmath.mpf(float(p)) for p in parameters]
         h = abs(center) * mpmath.mpf(10) ** -_DIGITS or mpmath.mpf(10) ** -1000
-        return (block.exact(center + h, *numbers) - block.exact(center - h, *numbers)) / (2 * h)
+        m = exact_words.MATHEMATICS
+        return (block.exact(m, center + h, *numbers) - block.exact(m, center - h, *numbers)) / (2 * h)
 
 
 def _same(actual: Any, expected: Any) -> bool:
@@ -226,7 +229,7 @@ def check_algebra(activation: Activation) -> None:
         parameters = [mpmath.mpf(default) for default in block.parameters.values()]
         for k in range(-40, 41):
             x = mpmath.mpf(k) / 7 + mpmath.mpf(1) / 1000
-            y, d = block.exact(x, *parameters), exact_derivative(block, x, parameters)
+            y, d = block.exact(exact_words.MATHEMATICS, x, *parameters), exact_derivative(block, x, parameters)
             assert abs(value(x, *parameters) - y) <= tolerance, f"the formula of {block.name} is wrong at {x}"
             x = mpmath.mpf(float(x))
             d = exact_derivative(block, x, parameters)

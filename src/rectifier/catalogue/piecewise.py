@@ -9,7 +9,7 @@ __all__ = ["leaky_relu", "relu"]
 
 
 @elementwise(
-    exact=lambda x: max(x, 0),
+    exact=lambda m, x: m.where(x > 0, x, 0),
     special=((NAN, NAN), (INF, INF), (-INF, 0.0), (-0.0, 0.0)),
     # Any value in [0, 1] is a subgradient; 0 trains best (Bertoin et al. 2021, arXiv 2106.12915).
     kinks=((0.0, 0.0),),
@@ -33,7 +33,7 @@ def relu_derivative(x):
 
 
 @elementwise(
-    exact=lambda x, negative_slope: x if x > 0 else negative_slope * x,
+    exact=lambda m, x, negative_slope: m.where(x > 0, x, negative_slope * x),
     special=((NAN, NAN), (INF, INF), (-INF, -INF), (-0.0, -0.0)),
     kinks=((0.0, 0.01),),
     ulp=0,
