@@ -52,7 +52,7 @@ def unknown(x):
 
 
 def builtin(x):
-    return abs(x)
+    return round(x)
 
 
 def variable_literal(x):
@@ -68,7 +68,7 @@ REFUSED = {
     bare_comparison: r"bare 0: write T\(0\)",
     bare_result: r"bare 0.0: write T\(0.0\)",
     unknown: "'sinh' is not defined; the words of a formula are T, where",
-    builtin: "'abs' is not defined",
+    builtin: "'round' is not defined",
     variable_literal: "T takes a literal number",
 }
 

@@ -17,8 +17,9 @@ FAST = [
     f"test_{name}.py"
     for name in ("contract", "masks", "arguments", "layouts", "dtypes", "exhaustive", "protocols", "engines")
 ]
+STREAMING = ["test_streaming.py"]
 
-# file: (what stands there, what the mutant says, test files if not all)
+# file, what stands there, what the mutant says; the test files that must catch it, if not those above
 FORMULA, DIRECTION, KERNEL = "catalogue/piecewise.py", "_block.py", "cpu/kernels.py"
 DRIVER, ENTRY, CALLS = "cpu/driver.py", "cpu/entry.py", "_calls.py"
 TABLE, INTERPRETER = "_dtypes.py", "cpu/interpreter.py"
@@ -43,7 +44,7 @@ MUTANTS = {
     "bfloat16 rounds half up": (KERNEL, "builder.add(odd, ir.Constant(_I32, 0x7FFF))", "ir.Constant(_I32, 0x8000)"),
     "bfloat16 truncates": (KERNEL, "builder.lshr(rounded, ir", "builder.lshr(bits, ir"),
     "bfloat16 products are narrowed by the processor": (KERNEL, 'if "fptrunc" not in', 'if "nonsense" not in'),
-    "every parameter is one number": (KERNEL, 'icmp_signed("!=", uniform', 'icmp_signed(">=", uniform'),
+    "every parameter is one number": (KERNEL, 'icmp_signed("!=", builder.and_(how, _I64(ALIKE))', 'icmp_signed(">=", builder.and_(how, _I64(ALIKE))'),
     "an operand is taken for the one before": (KERNEL, "builder.gep(pointers, [_I64(k)])", "builder.gep(pointers, [_I64(max(k - 1, 0))])"),
     "fast arithmetic": (KERNEL, 'jit = numba.njit(error_model="numpy", ', 'jit = numba.njit(fastmath={"nnan", "ninf", "nsz", "contract"}, error_model="numpy", '),
     "bits after the last are left": (DRIVER, "copy8(tile + i, word)", "copy8(tile + i, tile + i)"),
@@ -78,33 +79,69 @@ MUTANTS = {
     "results do not feed the next": (ENTRY, "if n > 1 and load(arrays, 0)", "if n < 0 and load(arrays, 0)"),
     "nor in the NumPy reading": (INTERPRETER, "step = 1 if n > 1 and arrays[0] + steps[0] == arrays[last] else CHUNK", "step = CHUNK"),
     "the NumPy reading leaves flags": (INTERPRETER, "np.add(1.0, 1.0)", "pass"),
+    "the first line begins elsewhere": (DRIVER, "divide(-(load(job, POINTERS + last) + start * size)", "divide((load(job, POINTERS + last) + start * size)", STREAMING),
+    "the first line begins an element later": (DRIVER, "& (LINE - 1), size)\n    i, n", "& (LINE - 1), size) + 1\n    i, n", STREAMING),
+    "pieces are no whole lines": (DRIVER, "return divide(n, line) * line if n >= line else n", "return n", STREAMING),
+    "the rest goes past the caches": (DRIVER, "PAST if edge <= 0 and n >= line else 0", "PAST if edge <= 0 else 0", STREAMING),
+    "nothing goes past the caches": (DRIVER, "PAST if edge <= 0 and n >= line else 0", "0", STREAMING),
+    "nor is it asked for": (DRIVER, "elif load(job, STREAM):", "elif 0:", STREAMING),
+    "past the caches, parameters are arrays": (DRIVER, "uniform + (PAST if", "0 + (PAST if", STREAMING),
+    "past the caches, every operand is an array": (DRIVER, "width = 0 if load(plan, FIRST) <= k < last and uniform else load(plan, SIZE + k)", "width = load(plan, SIZE + k)", STREAMING),
+    "past the caches, each piece is the first": (DRIVER, "load(job, POINTERS + k) + i * width", "load(job, POINTERS + k) + start * width", STREAMING),
+    "bits are unpacked behind": (DRIVER, "_unpack_from(job, i + n, following, ahead)", "_unpack_from(job, i, following, ahead)", STREAMING),
+    "too few bits are unpacked ahead": (DRIVER, "_unpack_from(job, i + n, following, ahead)", "_unpack_from(job, i + n, following >> 1, ahead)", STREAMING),
+    "the first bits are not unpacked": (DRIVER, "    if mask >= 0:\n        _unpack_from(job, i, n, bits)\n", "", STREAMING),
+    "bits are unpacked into those in use": (DRIVER, "        bits, ahead = ahead, bits\n", "        ahead = bits\n", STREAMING),
+    "bits begin with their word": (DRIVER, "bits + (i & 63) if k == mask", "bits if k == mask", STREAMING),
+    "bits before a piece in its word are not counted": (DRIVER, "((i - before) >> 3), n + before)", "((i - before) >> 3), n)", STREAMING),
+    "the bits of a piece are more than their room": (DRIVER, "stop - start if mask < 0 else TILE - 64", "stop - start if mask < 0 else TILE", STREAMING),
+    "a result of just the limit goes through the caches": (ENTRY, "< load(engine, STREAM_FROM) or", "<= load(engine, STREAM_FROM) or", STREAMING),
+    "an array of parameters goes past the caches": (ENTRY, "if not load(job, CONSTANT):\n                return", "if 0:\n                return", STREAMING),
+    "what is not whole goes past the caches": (ENTRY, "elif k != mask and load(job, MODES + k) != WHOLE:", "elif 0:", STREAMING),
+    "what is replaced goes past the caches": (ENTRY, "elif k < last and load(job, POINTERS + k) == target:", "elif 0:", STREAMING),
+    "outputs need not lie alike in their lines": (ENTRY, "- target) & (LINE - 1):", "- target) & 0:", STREAMING),
+    "a mask that is made goes past the caches": (ENTRY, " or mask >= last:\n        return", ":\n        return", STREAMING),
+    "a line goes where the one before went": (KERNEL, "_store_past_the_caches(builder, builder.gep(array, [start]", "_store_past_the_caches(builder, builder.gep(array, [_I64(0)]", STREAMING),
+    "the last line is left out": (KERNEL, "builder.udiv(n, _I64(elements)), line)", "builder.udiv(builder.sub(n, _I64(1)), _I64(elements)), line)", STREAMING),
+    "a line is computed from the first elements": (KERNEL, "compute(builder.add(start, j), hoisted, targets, j)", "compute(j, hoisted, targets, j)", STREAMING),
 }  # fmt: skip
 
 
-def run_tests(package: Path) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Keep compiled code for all mutants; what a mutant compiles otherwise has another key."""
+    return tmp_path_factory.mktemp("store")
+
+
+def run_tests(package: Path, store: Path, files: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *(str(ROOT / "tests" / name) for name in FAST)],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(package), "RECTIFIER_STORE": str(package / "store"), "RECTIFIER_TEST_STORE": "given"}, capture_output=True, text=True, timeout=600,
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *(str(ROOT / "tests" / name) for name in files)],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(package), "RECTIFIER_STORE": str(store), "RECTIFIER_TEST_STORE": "given"}, capture_output=True, text=True, timeout=900,
     )  # fmt: skip
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MUTANTS)
-def test_mutant_is_caught(name, tmp_path):
+def test_a_copy_without_mutation_passes(tmp_path, store):
     shutil.copytree(ROOT / "src" / "rectifier", tmp_path / "rectifier")
-    file, old, new = MUTANTS[name]
-    path = tmp_path / "rectifier" / file
-    text = path.read_text()
-    assert text.count(old) >= 1, f"{file} no longer says {old!r}"
-    path.write_text(text.replace(old, new))
-    run = run_tests(tmp_path)
-    caught = re.findall(r"^(?:FAILED|ERROR) tests/(\S+)", run.stdout, re.MULTILINE)
-    assert run.returncode in (-signal.SIGSEGV, -signal.SIGABRT) or (run.returncode == 1 and caught), run.stdout[-2000:]
-    print(f"{name}: caught by {caught or 'a crash'}")
+    run = run_tests(tmp_path, store, FAST + STREAMING)
+    assert run.returncode == 0, run.stdout[-2000:]
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_what_a_mutant_changes_is_there(name):
+    file, old, new, *_ = MUTANTS[name]
+    assert old in (ROOT / "src" / "rectifier" / file).read_text(), f"{file} no longer says {old!r}"
+    assert old != new
 
 
 @pytest.mark.slow
-def test_a_copy_without_mutation_passes(tmp_path):
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutant_is_caught(name, tmp_path, store):
     shutil.copytree(ROOT / "src" / "rectifier", tmp_path / "rectifier")
-    run = run_tests(tmp_path)
-    assert run.returncode == 0, run.stdout[-2000:]
+    file, old, new, *files = MUTANTS[name]
+    path = tmp_path / "rectifier" / file
+    path.write_text(path.read_text().replace(old, new))
+    run = run_tests(tmp_path, store, *files or [FAST])
+    caught = re.findall(r"^(?:FAILED|ERROR) tests/(\S+)", run.stdout, re.MULTILINE)
+    assert run.returncode in (-signal.SIGSEGV, -signal.SIGABRT) or (run.returncode == 1 and caught), run.stdout[-2000:]
+    print(f"{name}: caught by {caught or 'a crash'}")

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="helper threads 
 
 # The control words of the process, and every call shared whatever it costs.
 PRELUDE = """
-import ctypes, os, signal, sys, threading, time
+import ctypes, os, signal, sys, threading, time, warnings
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # what forks here may say
 import numpy as np
 import rectifier
 from rectifier import leaky_relu, relu, settings, warmup
@@ -45,12 +46,27 @@ def helped(calls=20):
             relu(x)
         spent += ticks_of_helpers() > before
     return spent
-def ticks_of_helpers():
-    total = 0
+def ticks_of_each():
+    '''Give the nanoseconds of processor time that each helper has had.'''
+    times = []
+    while control[plan.STARTED] < control[plan.HELPERS]:  # a call does not wait long for a helper to begin
+        time.sleep(0.001)
     for h in range(1, control[plan.HELPERS] + 1):
         with open(f"/proc/self/task/{control[plan.TASKS + h]}/schedstat") as file:
-            total += int(file.read().split()[0])
-    return total
+            times.append(int(file.read().split()[0]))
+    return times
+def ticks_of_helpers():
+    return sum(ticks_of_each())
+def start_as_if_there_were_processors(threads, spin):
+    '''Start as many helpers as asked for, where a call would start those for which there is a processor.'''
+    settings.threads, settings.spin_microseconds = threads, spin
+    words[plan.START_FROM] = words[plan.WAKE_FROM] = words[plan.PARALLEL_FROM] = 0
+    words[plan.MEASURED] = 1  # keep to these
+    words[plan.CHECK_EVERY] = 1 << 44
+    control[plan.ALLOWED], control[plan.REFUSED] = threads, -1 << 61
+    control[plan.CHECKED] = ctypes.CFUNCTYPE(ctypes.c_int64)(engine.code()["clock"])()
+    relu(x)
+    return control[plan.HELPERS]
 """
 
 
@@ -78,8 +94,11 @@ start()
 for h in range(1, control[plan.HELPERS] + 1):
     task = control[plan.TASKS + h]
     with open(f"/proc/self/task/{task}/status") as file:
-        blocked = next(line.split()[1] for line in file if line.startswith("SigBlk"))
-    assert int(blocked, 16) & (1 << signal.SIGINT - 1 | 1 << signal.SIGTERM - 1 | 1 << signal.SIGALRM - 1)
+        blocked = int(next(line.split()[1] for line in file if line.startswith("SigBlk")), 16)
+    # The C library keeps two more to itself, which Python does not list either.
+    blockable = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+    assert [number for number in blockable if not blocked >> number - 1 & 1] == []
+    assert len(blockable) > 50
     assert os.sched_getaffinity(task) <= os.sched_getaffinity(0)
 """
     check(code)
@@ -191,7 +210,7 @@ print(caught, np.array_equal(relu(x), right))
     assert check(code) == "5 True"
 
 
-@pytest.mark.parametrize("layer", ["workqueue", "omp"])
+@pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb"])
 def test_beside_the_threads_of_numba(layer):
     code = """
 import numba
@@ -202,10 +221,15 @@ def twice(a):
         b[i] = 2 * a[i]
     return b
 try:
-    for _ in range(5):
-        assert np.array_equal(twice(x), 2 * x) and np.array_equal(relu(x), right)
+    with warnings.catch_warnings(record=True):  # of a version that is too old
+        twice(x)
 except ValueError as error:
     assert "No threading layer" in str(error)
+    print("no layer")
+    raise SystemExit
+assert numba.threading_layer() == LAYER
+for _ in range(5):
+    assert np.array_equal(twice(x), 2 * x) and np.array_equal(relu(x), right)
 start()
 stop, wrong = [], []
 def work():
@@ -213,16 +237,22 @@ def work():
         np.array_equal(relu(x), right) or wrong.append(1)
 caller = threading.Thread(target=work)
 caller.start()
-try:
-    for _ in range(20):
-        assert np.array_equal(twice(x), 2 * x)
-except ValueError:
-    pass
+for _ in range(20):
+    assert np.array_equal(twice(x), 2 * x)
 stop.append(1)
 caller.join()
 assert not wrong
+print(control[plan.HELPERS])
 """
-    check(code, timeout=120, NUMBA_THREADING_LAYER=layer, NUMBA_DISABLE_PERFORMANCE_WARNINGS="1")
+    said = check(
+        code.replace("LAYER", repr(layer)),
+        timeout=120,
+        NUMBA_THREADING_LAYER=layer,
+        NUMBA_DISABLE_PERFORMANCE_WARNINGS="1",
+    )
+    if said == "no layer":
+        pytest.skip(f"Numba finds no library for its threading layer {layer}")
+    assert int(said) >= 1
 
 
 @pytest.mark.parametrize("scheduler", ["threads", "processes"])
@@ -242,6 +272,30 @@ def test_inside_dask(scheduler):
         )
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
         assert run.stdout.strip() == "True", run.stderr
+
+
+def test_dask_s_threads_in_a_child_that_is_forked_after_helpers_have_started():
+    pytest.importorskip("dask.array")
+    code = """
+import multiprocessing
+import dask.array as da
+def work(k):
+    assert control[plan.HELPERS] == 0
+    for _ in range(5):
+        y = relu(da.from_array(x, chunks=100_000)).compute(scheduler="threads", num_workers=4)
+        assert np.array_equal(y, right)
+    assert control[plan.HELPERS] >= 1
+assert start() >= 1
+context = multiprocessing.get_context("fork")
+for _ in range(3):
+    children = [context.Process(target=work, args=(k,)) for k in range(2)]
+    [child.start() for child in children]
+    assert np.array_equal(relu(x), right)
+    [child.join(30) for child in children]
+    print([child.exitcode for child in children])
+assert helped() > 0
+"""
+    assert check(code) == "[0, 0]\n[0, 0]\n[0, 0]"
 
 
 def test_a_change_of_affinity_is_followed():
@@ -277,6 +331,37 @@ words[plan.THREAD_CREATE] = ctypes.cast(refuse, ctypes.c_void_p).value
 print(start(), control[plan.REFUSED] != 0)
 """
     assert check(code) == "0 True"
+
+
+def test_helpers_are_started_later_when_the_system_has_refused_a_thread():
+    """It is asked again after a thousand times what passes between two looks at the affinity: a second."""
+    code = """
+import resource
+if os.getuid() == 0:  # whom no limit binds
+    os.setresuid(65534, 65534, 65534)
+_, most = resource.getrlimit(resource.RLIMIT_NPROC)
+resource.setrlimit(resource.RLIMIT_NPROC, (0, most))
+try:
+    threading.Thread(target=int).start()
+    print("no limit")
+    raise SystemExit
+except RuntimeError:
+    pass
+while_refused = start()
+refused = control[plan.REFUSED]
+resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+print(while_refused, refused != 0, end=" ")
+end = time.time() + 10
+while control[plan.HELPERS] == 0 and time.time() < end:
+    assert np.array_equal(relu(x), right)
+later = ctypes.CFUNCTYPE(ctypes.c_int64)(engine.code()["clock"])() - refused
+print(control[plan.HELPERS] >= 1, control[plan.REFUSED] == refused, later > 1000 * words[plan.CHECK_EVERY], end=" ")
+print(helped() > 0)
+"""
+    said = check(code)
+    if said == "no limit":
+        pytest.skip("the system refuses no thread")
+    assert said == "0 True True True True True"
 
 
 def test_a_failed_allocation_is_a_memory_error_and_leaves_nothing():
@@ -366,6 +451,25 @@ print(time.process_time() - before < 0.02)
     assert check(code) == "True"
 
 
+@pytest.mark.parametrize(("spin", "spins"), [("0", False), ("100000", True)])
+def test_a_helper_spins_after_a_call_as_long_as_the_environment_says(spin, spins):
+    code = """
+start()
+spent = []
+for _ in range(10):
+    for _ in range(10):
+        relu(x)
+    time.sleep(0.005)
+    before = ticks_of_helpers()
+    time.sleep(0.03)
+    spent.append(ticks_of_helpers() - before)
+print(settings.spin_microseconds, sorted(spent)[len(spent) // 2])
+"""
+    setting, spent = map(float, check(code, RECTIFIER_SPIN_MICROSECONDS=spin).split())
+    assert setting == float(spin)
+    assert spent > 5e6 if spins else spent == 0
+
+
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="sets the x86 control word")
 def test_a_helper_keeps_subnormals_whatever_the_caller_does():
     code = """
@@ -436,30 +540,28 @@ def test_bits_do_not_depend_on_chunks_threads_or_streaming(everything_is_shared,
 
 
 STRESS = """
-settings.threads = N_THREADS
-settings.spin_microseconds = SPIN
-start()
+assert start_as_if_there_were_processors(THREADS, SPIN) == THREADS - 1
 small = np.random.default_rng(1).standard_normal(9000, dtype="f4")
 expected, out = np.maximum(small, 0), np.empty_like(small)
 calls = wrong = 0
-end = time.time() + SECONDS
+before, end = ticks_of_each(), time.time() + SECONDS
 while time.time() < end:
     for _ in range(100):
         out.fill(7)
         relu(small, out=out)
         wrong += out.tobytes() != expected.tobytes()
     calls += 100
-print(calls, wrong, control[plan.HELPERS])
+print(calls, wrong, sum(now > then for now, then in zip(ticks_of_each(), before)))
 """
 
 
 @pytest.mark.parametrize("spin", [0, 100])
-@pytest.mark.parametrize("threads", [2, 3, 5])
+@pytest.mark.parametrize("helpers", [1, 2, 4])
 @pytest.mark.parametrize("seconds", [1, pytest.param(60, marks=pytest.mark.slow)])
-def test_stress(threads, spin, seconds):
-    code = STRESS.replace("N_THREADS", str(threads)).replace("SPIN", str(spin)).replace("SECONDS", str(seconds))
-    calls, wrong, helpers = map(int, check(code, timeout=seconds + 60).split())
-    print(f"{threads} threads, spin {spin} us: {calls} calls, {wrong} wrong, {helpers} helpers")
+def test_stress_by_more_helpers_than_processors_too(helpers, spin, seconds):
+    code = STRESS.replace("THREADS", str(helpers + 1)).replace("SPIN", str(spin)).replace("SECONDS", str(seconds))
+    calls, wrong, ran = map(int, check(code, timeout=seconds + 60).split())
+    print(f"{helpers} helpers, spin {spin} us: {calls} calls, {wrong} wrong, {ran} helpers ran")
     assert wrong == 0
-    assert calls > 1000 * seconds
-    assert helpers >= 1
+    assert calls > 500 * seconds
+    assert ran == helpers

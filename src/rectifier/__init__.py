@@ -1,21 +1,36 @@
 """The ReLU and its family for NumPy arrays: value, derivative and backward, each in one pass."""
 
+from typing import TYPE_CHECKING
+
 from ._activation import Activation, elementwise
 from ._mask import Mask
-from .catalogue import piecewise
-from .catalogue.piecewise import *  # noqa: F403
+from .catalogue import CATALOGUE
+
+if TYPE_CHECKING:
+    from .catalogue.exponentials import *  # noqa: F403
+    from .catalogue.piecewise import *  # noqa: F403
+    from .catalogue.sigmoids import *  # noqa: F403
 
 __version__ = "0.1.0"
-__all__ = ["Activation", "Mask", "elementwise", "memory", "settings", "warmup"]  # noqa: F405  (`__getattr__` has the last)
-__all__ += piecewise.__all__
+__all__ = ["Activation", "Mask", "elementwise", "memory", "settings", "warmup"]  # noqa: F822  (`__getattr__` has the last)
+__all__ += list(CATALOGUE)
 
 
 def __getattr__(name: str) -> object:
-    """Import what few need when it is asked for."""
+    """Make or import what is asked for, and not before: a function takes a millisecond."""
     from importlib import import_module
 
-    if name == "memory":
-        return import_module(".memory", __name__)
-    if name in ("settings", "warmup"):
-        return getattr(import_module("._settings", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in CATALOGUE:
+        value: object = CATALOGUE[name]
+    elif name == "memory":
+        value = import_module(".memory", __name__)
+    elif name in ("settings", "warmup"):
+        value = getattr(import_module("._settings", __name__), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

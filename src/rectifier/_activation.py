@@ -16,9 +16,9 @@ from typing import Any, Protocol, cast, overload
 import numpy as np
 
 from . import _calls, _docs, _dtypes
-from ._block import BACKWARD, BACKWARD_FROM_MASK, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, WITH_MASK, Block, Direction
+from ._block import BACKWARD, BACKWARD_FROM_MASK, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, WITH_MASK, Block, Bounds, Direction
 from ._mask import Mask
-from .cpu.ufuncs import Method, takes_nothing
+from .cpu.ufuncs import Method, one_at_a_time, takes_nothing
 from .words import T
 from .words.text import FormulaError, describe
 
@@ -82,11 +82,13 @@ def elementwise(
     exact: Callable[..., Any],
     special: Iterable[tuple[float, float]],
     kinks: Iterable[tuple[float, float]] = (),
-    ulp: float,
+    zeros: Iterable[float] = (),
+    ulp: float | tuple[float, float, float, float],
     backward_from: tuple[str, ...] = ("x",),
     y_determines: Callable[..., Any] | None = None,
     mask: Callable[..., Any] = lambda x, *parameters: (x <= T(0), T(0), T(1)),
     selects: bool = False,
+    wide: bool = False,
 ) -> Callable[[Callable[..., Any]], Activation]:
     """Make an activation function of a formula: the decorator of a block.
 
@@ -99,9 +101,11 @@ def elementwise(
         What the function is at special values, at default parameters.
     kinks : pairs of float
         Where the derivative does not exist, and which value it takes there, at default parameters.
-    ulp : float
-        Largest error in units in the last place. 0 means selections, and at most one correctly rounded
-        operation on parameters in the array's dtype.
+    zeros : floats
+        Near which the derivative changes its sign, at default parameters.
+    ulp : float or four floats
+        Largest error in units in the last place: in float32 and float64, of the value, then of the derivative. 0 means
+        selections, and at most one correctly rounded operation on parameters in the array's dtype.
     backward_from : tuple of str
         What `backward` can work from: "x"; "y", if the derivative's formula gives the same at y as at x;
         "mask", if the derivative takes two values.
@@ -113,6 +117,8 @@ def elementwise(
     selects : bool
         Whether the value is always x, a parameter or a constant that every dtype holds. Then integers
         keep their dtype; otherwise they become floats as in ``np.exp``.
+    wide : bool
+        Whether all is computed in float64, and rounded once to the dtype of x.
 
     Returns
     -------
@@ -148,20 +154,19 @@ def elementwise(
 
     def decorate(formula: Any) -> Activation:
         parameters = _parameters(formula)
-        describe(formula)
-        module = "rectifier" if formula.__module__.startswith(f"{__package__}.") else formula.__module__
+        of_catalogue = formula.__module__.startswith(f"{__package__}.")
+        module = __package__ if of_catalogue else formula.__module__
+        if not of_catalogue:
+            describe(formula)
         namespace: dict[str, Any] = {"call": partial(_incomplete, formula.__name__)}
         activation: Any = _define(formula.__name__, _ONE_ARRAY, parameters, module, namespace)
 
         def take_derivative(derivative: Any) -> Any:
             if not isinstance(derivative, FunctionType):
                 _incomplete(formula.__name__)
-            for part in (derivative, mask, y_determines):
-                if part is not None:
-                    describe(part)
             block = Block(
                 name=formula.__name__,
-                full_name=formula.__name__ if module == "rectifier" else f"{module}.{formula.__name__}",
+                full_name=formula.__name__ if of_catalogue else f"{module}.{formula.__name__}",
                 module=module,
                 parameters=parameters,
                 value=formula,
@@ -171,14 +176,19 @@ def elementwise(
                 exact=exact,
                 special=tuple(special),
                 kinks=tuple(kinks),
-                ulp=ulp,
+                zeros=tuple(zeros),
+                ulp=Bounds(*ulp) if isinstance(ulp, tuple) else Bounds(ulp, ulp, ulp, ulp),
                 backward_from=backward_from,
                 selects=selects,
+                wide=wide,
             )
-            _complete(activation, block, namespace)
+            if of_catalogue:  # making it takes a millisecond; that waits until somebody asks for it
+                _pending[activation] = block, namespace
+            else:
+                _complete(activation, block, namespace)
             return derivative
 
-        activation.derivative = take_derivative
+        activation.formula, activation.derivative = formula, take_derivative
         return cast(Activation, activation)
 
     return decorate
@@ -274,8 +284,24 @@ def _define(
     return function
 
 
+_pending: dict[Any, tuple[Block, dict[str, Any]]] = {}
+
+
+def complete(activation: Any) -> Activation:
+    """Give a function of the catalogue what a user's own has at once, unless it has it."""
+    if activation in _pending:
+        with one_at_a_time():
+            if activation in _pending:
+                _complete(activation, *_pending[activation])
+                del _pending[activation]
+    return cast(Activation, activation)
+
+
 def _complete(activation: Any, block: Block, namespace: dict[str, Any]) -> None:
     """Give a block's function its ufunc, and the calls that need the derivative."""
+    for part in (block.value, block.derivative, block.mask, block.y_determines):
+        if part is not None:
+            describe(part)
     dtypes = tuple(_dtypes.WORKING) if block.selects else _dtypes.FLOATS
     methods: _calls.Methods = {}
 

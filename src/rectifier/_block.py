@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from . import _dtypes
 from .words import T, where
 
 
@@ -65,6 +68,15 @@ WITH_MASK = Direction("with_mask", ("x",), ("y", "mask"), ("value", "mask"), _wi
 BACKWARD_FROM_MASK = Direction("backward_from_mask", ("dy", "mask"), ("dx",), ("mask",), _backward_from_mask)
 
 
+class Bounds(NamedTuple):
+    """Largest errors in units in the last place."""
+
+    float32: float
+    float64: float
+    float32_derivative: float
+    float64_derivative: float
+
+
 class Block(NamedTuple):
     """One activation function, as its block in the catalogue states it. `elementwise` documents the fields."""
 
@@ -79,6 +91,13 @@ class Block(NamedTuple):
     exact: Callable[..., Any]
     special: tuple[tuple[float, float], ...]
     kinks: tuple[tuple[float, float], ...]
-    ulp: float
+    zeros: tuple[float, ...]
+    ulp: Bounds
     backward_from: tuple[str, ...]
     selects: bool
+    wide: bool
+
+    def working(self, dtype: str) -> type[np.generic]:
+        """Give the type that the formulas are computed in, for arrays of a dtype."""
+        working = _dtypes.WORKING[dtype]
+        return np.float64 if self.wide and working is np.float32 else working

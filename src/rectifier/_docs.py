@@ -62,9 +62,13 @@ def _dtypes(block: Block) -> str:
 
 
 def _accuracy(block: Block) -> str:
-    if block.ulp:
-        return f"Accuracy: the error is below {block.ulp:g} units in the last place."
-    return "Accuracy: exact, or one correctly rounded operation."
+    if block.ulp.float32 == 0:
+        return "Accuracy: exact, or one correctly rounded operation."
+    value, derivative = block.ulp[:2], block.ulp[2:]
+    return (
+        "Accuracy: at most {:g} units in the last place in float32 ({:g} of the derivative), {:g} in float64 ({:g}); float16 and "
+        "bfloat16 are rounded once."
+    ).format(value[0], derivative[0], value[1], derivative[1])
 
 
 def function(block: Block) -> str:

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from .._activation import INF, NAN, elementwise
-from ..words import T, where
+from ..words import T, fma, where
 
-__all__ = ["leaky_relu", "relu"]
+__all__ = [
+    "hard_shrink",
+    "hard_sigmoid",
+    "hard_swish",
+    "hard_tanh",
+    "leaky_relu",
+    "relu",
+    "relu6",
+    "soft_shrink",
+    "squared_relu",
+    "thresholded_relu",
+]
 
 
 @elementwise(
@@ -59,3 +70,195 @@ def leaky_relu(x, negative_slope=0.01):
 @leaky_relu.derivative
 def leaky_relu_derivative(x, negative_slope):
     return where(x <= T(0), negative_slope, where(x == x, T(1), x))
+
+
+@elementwise(
+    exact=lambda m, x: m.where(x > 0, m.where(x < 6, x, 6), 0),
+    special=((NAN, NAN), (INF, 6.0), (-INF, 0.0), (-0.0, 0.0)),
+    kinks=((0.0, 0.0), (6.0, 0.0)),
+    ulp=0,
+    backward_from=("x", "y", "mask"),
+    mask=lambda x: ((x <= T(0)) | (x >= T(6)), T(0), T(1)),
+    selects=True,
+)
+def relu6(x):
+    """Rectified linear unit, at most 6.
+
+    References
+    ----------
+    A. Krizhevsky, "Convolutional deep belief networks on CIFAR-10", 2010.
+    """
+    return where(x <= T(0), T(0), where(x >= T(6), T(6), x))
+
+
+@relu6.derivative
+def relu6_derivative(x):
+    return where((x <= T(0)) | (x >= T(6)), T(0), where(x == x, T(1), x))
+
+
+@elementwise(
+    exact=lambda m, x, threshold: m.where(x > threshold, x, 0),
+    special=((NAN, NAN), (INF, INF), (-INF, 0.0), (1.0, 0.0)),
+    kinks=((1.0, 0.0),),
+    ulp=0,
+    backward_from=("x", "y", "mask"),
+    y_determines=lambda threshold: threshold >= T(0),
+    mask=lambda x, threshold: (x <= threshold, T(0), T(1)),
+    selects=True,
+)
+def thresholded_relu(x, threshold=1.0):
+    """Thresholded rectified linear unit: x where x is above the threshold, 0 elsewhere.
+
+    The default is that of ONNX and Keras.
+
+    References
+    ----------
+    K. Konda, R. Memisevic and D. Krueger, "Zero-bias autoencoders and the benefits of co-adapting features", ICLR 2015.
+    """
+    return where(x <= threshold, T(0), x)
+
+
+@thresholded_relu.derivative
+def thresholded_relu_derivative(x, threshold):
+    return where(x <= threshold, T(0), where(x == x, T(1), x))
+
+
+@elementwise(
+    exact=lambda m, x: m.where(x > 0, x * x, 0),
+    special=((NAN, NAN), (INF, INF), (-INF, 0.0), (-0.0, 0.0)),
+    ulp=0,
+)
+def squared_relu(x):
+    """Squared rectified linear unit: x^2 where x is positive, 0 elsewhere.
+
+    References
+    ----------
+    D. R. So et al., "Primer: searching for efficient transformers for language modeling", NeurIPS 2021.
+    """
+    return where(x <= T(0), T(0), x * x)
+
+
+@squared_relu.derivative
+def squared_relu_derivative(x):
+    return where(x <= T(0), T(0), x + x)
+
+
+@elementwise(
+    exact=lambda m, x, low, high: m.where(x > low, m.where(x < high, x, high), low),
+    special=((NAN, NAN), (INF, 1.0), (-INF, -1.0), (-0.0, -0.0)),
+    kinks=((-1.0, 0.0), (1.0, 0.0)),
+    ulp=0,
+    backward_from=("x", "y", "mask"),
+    mask=lambda x, min_value, max_value: ((x <= min_value) | (x >= max_value), T(0), T(1)),
+    selects=True,
+)
+def hard_tanh(x, min_value=-1.0, max_value=1.0):
+    """Hard hyperbolic tangent: x, at least `min_value` and at most `max_value`.
+
+    References
+    ----------
+    R. Collobert, "Large scale machine learning", thesis, Université Paris 6, 2004.
+    """
+    return where(x <= min_value, min_value, where(x >= max_value, max_value, x))
+
+
+@hard_tanh.derivative
+def hard_tanh_derivative(x, min_value, max_value):
+    return where((x <= min_value) | (x >= max_value), T(0), where(x == x, T(1), x))
+
+
+@elementwise(
+    exact=lambda m, x, slope, offset: m.where(
+        slope * x + offset > 0, m.where(slope * x + offset < 1, slope * x + offset, 1), 0
+    ),
+    special=((NAN, NAN), (INF, 1.0), (-INF, 0.0), (-0.0, 0.5)),
+    ulp=(0.5, 0.5, 0.5, 0.5),
+)
+def hard_sigmoid(x, slope=1 / 6, offset=0.5):
+    """Hard sigmoid: slope * x + offset, at least 0 and at most 1.
+
+    The defaults are those of PyTorch, JAX and Keras 3, which compute ``relu6(x + 3) / 6``; ONNX and earlier Keras have a
+    slope of 0.2. At 0 and 1 the derivative is 0.
+
+    References
+    ----------
+    M. Courbariaux, Y. Bengio and J.-P. David, "BinaryConnect", NeurIPS 2015.
+    """
+    y = fma(slope, x, offset)
+    return where(y <= T(0), T(0), where(y >= T(1), T(1), y))
+
+
+@hard_sigmoid.derivative
+def hard_sigmoid_derivative(x, slope, offset):
+    y = fma(slope, x, offset)
+    return where((y <= T(0)) | (y >= T(1)), T(0), where(y == y, slope, y))
+
+
+@elementwise(
+    exact=lambda m, x: m.where(x > -3, m.where(x < 3, x * (x + 3) / 6, x), 0),
+    special=((NAN, NAN), (INF, INF), (-INF, 0.0), (-0.0, -0.0)),
+    kinks=((-3.0, 0.0), (3.0, 1.0)),
+    zeros=(-1.5,),
+    ulp=(2, 2, 1, 1),
+)
+def hard_swish(x):
+    """Hard swish: x times its hard sigmoid.
+
+    References
+    ----------
+    A. Howard et al., "Searching for MobileNetV3", ICCV 2019.
+    """
+    return where(x <= T(-3), T(0), where(x >= T(3), x, x * (x + T(3)) / T(6)))
+
+
+@hard_swish.derivative
+def hard_swish_derivative(x):
+    return where(x <= T(-3), T(0), where(x >= T(3), T(1), (x + x + T(3)) / T(6)))
+
+
+@elementwise(
+    exact=lambda m, x, threshold: m.where(m.abs(x) > threshold, x, 0),
+    special=((NAN, NAN), (INF, INF), (-INF, -INF), (-0.0, 0.0)),
+    kinks=((-0.5, 0.0), (0.5, 0.0)),
+    ulp=0,
+    backward_from=("x", "y", "mask"),
+    y_determines=lambda threshold: threshold >= T(0),
+    mask=lambda x, threshold: ((x <= threshold) & (x + threshold >= T(0)), T(0), T(1)),
+    selects=True,
+)
+def hard_shrink(x, threshold=0.5):
+    """Hard shrinkage: 0 where x is at most `threshold` in magnitude, x elsewhere.
+
+    References
+    ----------
+    D. L. Donoho and I. M. Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 81 (1994).
+    """
+    return where((x <= threshold) & (x + threshold >= T(0)), T(0), x)
+
+
+@hard_shrink.derivative
+def hard_shrink_derivative(x, threshold):
+    return where((x <= threshold) & (x + threshold >= T(0)), T(0), where(x == x, T(1), x))
+
+
+@elementwise(
+    exact=lambda m, x, threshold: m.where(m.abs(x) > threshold, m.where(x > 0, x - threshold, x + threshold), 0),
+    special=((NAN, NAN), (INF, INF), (-INF, -INF), (-0.0, 0.0)),
+    kinks=((-0.5, 0.0), (0.5, 0.0)),
+    ulp=0,
+    backward_from=("x", "mask"),
+    mask=lambda x, threshold: ((x <= threshold) & (x + threshold >= T(0)), T(0), T(1)),
+)
+def soft_shrink(x, threshold=0.5):
+    """Soft shrinkage: x, `threshold` nearer to 0, and 0 where it is nearer already.
+
+    References
+    ----------
+    D. L. Donoho, "De-noising by soft-thresholding", IEEE Trans. Information Theory 41 (1995).
+    """
+    return where((x <= threshold) & (x + threshold >= T(0)), T(0), where(x > T(0), x - threshold, x + threshold))
+
+
+@soft_shrink.derivative
+def soft_shrink_derivative(x, threshold):
+    return where((x <= threshold) & (x + threshold >= T(0)), T(0), where(x == x, T(1), x))

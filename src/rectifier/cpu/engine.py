@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
-from .. import _dtypes
 from .._block import Block, Direction
+from ..words import with_all_called
 from . import memory, plan, store
 from .limits import caches, processors
 
@@ -59,10 +59,10 @@ def kernel(block: Block, direction: Direction, dtype: str, before_compiling: Cal
     formulas = [direction.formula, *(getattr(block, part) for part in direction.parts)]
     content = b"\0".join(
         [
-            _source("kernels.py", "../words/cpu.py"),
-            *map(store.code_of, formulas),
-            repr((direction.inputs, direction.outputs, len(block.parameters), block.selects)).encode(),
-            _dtypes.WORKING[dtype].__name__.encode(),
+            _source("plan.py", "kernels.py", "../words/cpu.py", "../words/polynomials.py"),
+            *[store.code_of(formula) for part in formulas for formula in with_all_called(part)],
+            repr((direction.inputs, direction.outputs, len(block.parameters), block.selects, dtype)).encode(),
+            block.working(dtype).__name__.encode(),
         ]
     )
 

@@ -41,17 +41,18 @@ def _choose_streaming(job: int, plan: int, engine: int) -> None:
     """Let large results go past the caches, unless they replace what was read, which the caches then hold anyway."""
     last, mask, count = load(plan, LAST), load(plan, MASK), load(plan, COUNT)
     target = load(job, POINTERS + last)
-    if load(job, TOTAL) * load(plan, SIZE + last) < load(engine, STREAM_FROM):
+    if load(job, TOTAL) * load(plan, SIZE + last) < load(engine, STREAM_FROM) or mask >= last:
         return
     for k in range(count):
-        if k == mask:
-            continue
-        if k < last and load(job, POINTERS + k) == target:
+        if load(plan, FIRST) <= k < last:
+            if not load(job, CONSTANT):
+                return
+        elif k != mask and load(job, MODES + k) != WHOLE:
             return
-        if not load(plan, FIRST) <= k < last and load(job, MODES + k) != WHOLE:
+        elif k < last and load(job, POINTERS + k) == target:
             return
-    if last == mask:
-        return
+        elif k >= last and (load(job, POINTERS + k) - target) & (LINE - 1):  # the edges of its lines are elsewhere
+            return
     store(job, STREAM, 1)
     store(job, ROWS, 0)
     store(job, UNIFORM, load(job, CONSTANT))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _dtypes
+from .. import _arguments
 from .._block import Block, Direction
 from ..words import numpy as numpy_words
 from ..words import read
@@ -83,12 +83,12 @@ def _elements(array: Any) -> Any:
 
 
 def _compute(block: Block, direction: Direction, dtype: np.dtype[Any], inputs: list[Any], outputs: list[Any]) -> None:
-    working = _dtypes.WORKING[dtype.name]
+    working = block.working(dtype.name)
     formula = read(block, direction, numpy_words.words(working))
     results = formula(*[x if x.dtype == bool else x.astype(working) for x in inputs])
     results = results if isinstance(results, tuple) else (results,)
     for output, result in zip(outputs, results, strict=True):
-        output[...] = result
+        output[...] = result if output.dtype == bool else _arguments.cast(result, dtype)
 
 
 LOOP = ctypes.CFUNCTYPE(

@@ -10,6 +10,7 @@ Method, one a public call: which plan serves which dtype (`entry`).
 from __future__ import annotations
 
 TILE = 2048  # bytes an operand; 512 float32. Five operands of a tile fit a 32 KiB L1 cache twice over.
+LINE = 64  # bytes of a cache line
 MAX_OPERANDS = 8
 MAX_DIMENSIONS = 64  # NumPy's
 MAX_THREADS = 256
@@ -52,6 +53,9 @@ CASTS = WIDTHS + MAX_OPERANDS  # CASTS + k: address of what makes elements for t
 EXTENTS = CASTS + MAX_OPERANDS
 STRIDES = EXTENTS + MAX_DIMENSIONS  # STRIDES + MAX_DIMENSIONS k + d: bytes along axis d of operand k
 JOB_WORDS = STRIDES + MAX_OPERANDS * MAX_DIMENSIONS
+
+# How a kernel is called: with one number for each parameter; so that what it makes goes past the caches
+ALIKE, PAST = 1, 2
 
 # How an operand reaches the kernel: as it lies, or through a tile
 WHOLE, TILED = 0, 1

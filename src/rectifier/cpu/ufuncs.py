@@ -164,6 +164,11 @@ _loops: dict[int, _Loop] = {}
 _compiling = _thread.RLock()  # not from threading, which takes 1.3 ms to import and is needed at the first call
 
 
+def one_at_a_time() -> _thread.RLock:
+    """Give the lock under which functions are made and compiled; a fork waits for it."""
+    return _compiling
+
+
 class _Fork:
     """What becomes of a compilation when another thread forks.
 

@@ -1,20 +1,22 @@
 """The words of a formula, one module a reading.
 
-A formula is a straight-line Python function: assignments, arithmetic, comparisons, ``T(literal)`` and
-the words below. It is never called as written. `rebind` gives its code object other globals, so that the
+A formula is a straight-line Python function: assignments, arithmetic, comparisons, ``T(literal)``, the words below, and
+other formulas by their names. It is never called as written. `rebind` gives its code object other globals, so that the
 same bytes mean NumPy arrays (`numpy`), Numba scalars (`cpu`), mpmath numbers (`exact`) or text (`text`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from .._block import Block, Direction
 
-WORDS = ("T", "where")
+WORDS = (
+    "T", "where", "abs", "copysign", "sqrt", "fma", "whole", "quotient", "exp", "exp_parts", "expm1", "log1p", "erfcx",
+)  # fmt: skip
 
 
 def T(literal: float) -> Any:
@@ -27,13 +29,92 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     _refuse()
 
 
+def abs(x: Any) -> Any:
+    """Clear the sign of `x`."""
+    _refuse()
+
+
+def copysign(x: Any, y: Any) -> Any:
+    """Give `x` the sign of `y`."""
+    _refuse()
+
+
+def sqrt(x: Any) -> Any:
+    """Take the square root."""
+    _refuse()
+
+
+def fma(x: Any, y: Any, z: Any) -> Any:
+    """Compute ``x * y + z`` with one rounding; NumPy arrays, as the engine without a compiler, round twice."""
+    _refuse()
+
+
+def whole(x: Any, tail: Any) -> Any:
+    """Add to `x` what rounding took from it."""
+    _refuse()
+
+
+def quotient(x: Any, x_tail: Any, y: Any, y_tail: Any) -> Any:
+    """Divide x + x_tail by y + y_tail, where the tails are what rounding took."""
+    _refuse()
+
+
+def exp(x: Any, tail: Any = None) -> Any:
+    """Compute the exponential of `x`, or of x + tail, where `tail` is what rounding took from `x`."""
+    _refuse()
+
+
+def exp_parts(x: Any, tail: Any) -> Any:
+    """Compute the exponential of x + tail as a product of two, neither of which is subnormal."""
+    _refuse()
+
+
+def expm1(x: Any, tail: Any = None) -> Any:
+    """Compute ``exp(x) - 1``; `tail` as for `exp`."""
+    _refuse()
+
+
+def log1p(x: Any) -> Any:
+    """Compute ``log(1 + x)``."""
+    _refuse()
+
+
+def erfcx(x: Any, tail: Any) -> Any:
+    """Compute ``exp(z**2) * erfc(z)`` for z = x + tail from 0 to 28, and what rounding takes from it."""
+    _refuse()
+
+
 def _refuse() -> NoReturn:
     raise TypeError("a formula is not called as written; call the function that its block defines")
 
 
-def rebind(formula: Any, words: Mapping[str, Any]) -> FunctionType:
-    """Give `formula`, unchanged, another meaning for each of its words."""
-    return FunctionType(formula.__code__, {**words, "__name__": __name__}, formula.__name__, formula.__defaults__)
+def rebind(
+    formula: Any, words: Mapping[str, Any], as_word: Callable[[FunctionType], Any] = lambda formula: formula
+) -> FunctionType:
+    """Give `formula`, unchanged, another meaning for each of its words, and for those of the formulas that it calls.
+
+    `as_word` makes one callable from another formula (Numba calls only what it has compiled).
+    """
+    called = {name: as_word(rebind(other, words, as_word)) for name, other in called_by(formula, words).items()}
+    scope = {**called, **words, "__name__": __name__}
+    return FunctionType(formula.__code__, scope, formula.__name__, formula.__defaults__)
+
+
+def called_by(formula: Any, words: Container[str] = WORDS) -> dict[str, FunctionType]:
+    """List the other formulas that `formula` calls by name; an activation function stands for its value."""
+    found = {}
+    for name in formula.__code__.co_names:
+        other = formula.__globals__.get(name)
+        if name not in words and isinstance(other, FunctionType):
+            found[name] = getattr(other, "formula", other)
+    return found
+
+
+def with_all_called(formula: Any) -> Iterator[Any]:
+    """List `formula` and every formula that its value depends on."""
+    yield formula
+    for other in called_by(formula).values():
+        yield from with_all_called(other)
 
 
 def read(
@@ -42,10 +123,6 @@ def read(
     words: Mapping[str, Any],
     as_word: Callable[[FunctionType], Any] = lambda formula: formula,
 ) -> FunctionType:
-    """Give `direction` of `block` in the reading that `words` stand for.
-
-    A direction is a formula over the block's formulas; `as_word` makes one callable from the other
-    (Numba calls only what it has compiled).
-    """
-    parts = {part: as_word(rebind(getattr(block, part), words)) for part in direction.parts}
-    return rebind(direction.formula, {**words, **parts})
+    """Give `direction` of `block` in the reading that `words` stand for: a formula over the block's formulas."""
+    parts = {part: as_word(rebind(getattr(block, part), words, as_word)) for part in direction.parts}
+    return rebind(direction.formula, {**words, **parts}, as_word)

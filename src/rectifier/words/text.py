@@ -31,7 +31,7 @@ class Expression:
 
     def __bool__(self) -> NoReturn:
         raise FormulaError(
-            "a formula has no `if`, `and`, `or`, `not` or chained comparison: use where(condition, x, y)"
+            "a formula has no `if`, `and`, `or`, `not` or chained comparison: use where(condition, x, y), and & and | of conditions"
         )
 
     def __iter__(self) -> NoReturn:
@@ -67,6 +67,14 @@ for _name, _symbol, _strength in (
     setattr(Expression, f"__r{_name}__", _reflected)
 for _name, _symbol in (("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">="), ("eq", "=="), ("ne", "!=")):
     setattr(Expression, f"__{_name}__", _binary(_symbol, 1)[0])
+for _name, _symbol in (("and", "&"), ("or", "|")):
+    setattr(
+        Expression,
+        f"__{_name}__",
+        lambda left, right, symbol=_symbol: Expression(
+            f"({_operand(left, True)}) {symbol} ({_operand(right, True)})", 1, condition=True
+        ),
+    )
 setattr(Expression, "__neg__", lambda x: Expression(f"-{_operand(x).text if x.strength >= 4 else f'({x})'}", 4))
 
 
@@ -78,6 +86,31 @@ def _literal(number: Any) -> Expression:
 
 def _where(condition: Any, x: Any, y: Any) -> Expression:
     return Expression(f"where({_operand(condition, True)}, {_operand(x)}, {_operand(y)})")
+
+
+def _function(name: str, least: int, most: int) -> Any:
+    def write(*operands: Any) -> Expression:
+        if not least <= len(operands) <= most:
+            raise FormulaError(f"{name} takes {least} operands, not {len(operands)}")
+        if name == "quotient":
+            return _operand(operands[0]) / _operand(operands[2])
+        return Expression(f"{name}({', '.join(_operand(operand).text for operand in operands[:least])})")
+
+    return write
+
+
+_MEANINGS = {
+    "T": _literal,
+    "where": _where,
+    "exp_parts": lambda x, tail: (Expression(f"exp({_operand(x)})"), Expression("1")),
+    "whole": lambda x, tail: _operand(x),
+    "erfcx": lambda x, tail: (Expression(f"erfcx({_operand(x)})"), Expression("0")),
+}
+for _name, _least, _most in (
+    ("abs", 1, 1), ("copysign", 2, 2), ("sqrt", 1, 1), ("fma", 3, 3), ("exp", 1, 2), ("expm1", 1, 2), ("log1p", 1, 1),
+    ("quotient", 4, 4),
+):  # fmt: skip
+    _MEANINGS[_name] = _function(_name, _least, _most)
 
 
 def describe(formula: Any) -> str:
@@ -92,7 +125,7 @@ def describe(formula: Any) -> str:
     if formula.__closure__:
         names = ", ".join(formula.__code__.co_freevars)
         raise FormulaError(f"{where}: a formula takes what it needs as parameters, and this one closes over {names}")
-    meaning = rebind(formula, {"T": _literal, "where": _where, "__builtins__": {}})
+    meaning = rebind(formula, {**_MEANINGS, "__builtins__": {}})
     arguments = formula.__code__.co_varnames[: formula.__code__.co_argcount]
     try:
         result = meaning(*map(Expression, arguments))

@@ -1,0 +1,154 @@
+"""Rectifiers with a smooth bend: exponentials, and roots."""
+
+from __future__ import annotations
+
+from .._activation import INF, NAN, elementwise
+from ..words import T, exp, expm1, fma, log1p, quotient, sqrt, where, whole
+from ..words import abs as abs  # noqa: PLC0414
+from .sigmoids import _logistic, _square, _sum
+
+__all__ = ["celu", "elu", "selu", "softplus", "squareplus"]
+
+
+@elementwise(
+    exact=lambda m, x, alpha: m.where(x > 0, x, alpha * m.expm1(x)),
+    special=((NAN, NAN), (INF, INF), (-INF, -1.0), (-0.0, -0.0)),
+    ulp=(0.6, 2, 0.6, 2),
+    wide=True,
+)
+def elu(x, alpha=1.0):
+    """Exponential linear unit: x where x is positive, alpha * (exp(x) - 1) elsewhere.
+
+    At 0 the derivative is alpha. From y, y + alpha has no digits left where y is near -alpha, and is not offered.
+
+    References
+    ----------
+    D.-A. Clevert, T. Unterthiner and S. Hochreiter, "Fast and accurate deep network learning by exponential linear units
+    (ELUs)", ICLR 2016.
+    """
+    return where(x > T(0), x, alpha * expm1(x))
+
+
+@elu.derivative
+def elu_derivative(x, alpha):
+    return where(x > T(0), T(1), alpha * exp(x))
+
+
+@elementwise(
+    exact=lambda m, x: m.where(x > 0, 1.0507009873554805 * x, 1.7580993408473766 * m.expm1(x)),
+    special=((NAN, NAN), (INF, INF), (-INF, -1.7580993408473766), (-0.0, -0.0)),
+    kinks=((0.0, 1.7580993408473766),),
+    ulp=(0.6, 2, 0.6, 2),
+    wide=True,
+)
+def selu(x):
+    """Scaled exponential linear unit, whose mean and variance have a fixed point at 0 and 1.
+
+    1.0507009873554805 * x where x is positive, 1.7580993408473766 * (exp(x) - 1) elsewhere. At 0 the derivative is the
+    latter factor.
+
+    References
+    ----------
+    G. Klambauer, T. Unterthiner, A. Mayr and S. Hochreiter, "Self-normalizing neural networks", NeurIPS 2017.
+    """
+    return where(x > T(0), T(1.0507009873554805) * x, T(1.7580993408473766) * expm1(x))
+
+
+@selu.derivative
+def selu_derivative(x):
+    return where(x > T(0), T(1.0507009873554805), T(1.7580993408473766) * exp(x))
+
+
+@elementwise(
+    exact=lambda m, x, alpha: m.where(x > 0, x, alpha * m.expm1(x / alpha)),
+    special=((NAN, NAN), (INF, INF), (-INF, -1.0), (-0.0, -0.0)),
+    ulp=(0.6, 2, 0.6, 2),
+    wide=True,
+)
+def celu(x, alpha=1.0):
+    """Continuously differentiable exponential linear unit: x where x is positive, alpha * (exp(x / alpha) - 1) elsewhere.
+
+    References
+    ----------
+    J. T. Barron, "Continuously differentiable exponential linear units", arXiv 1704.07483.
+    """
+    z = x / alpha
+    return where(x > T(0), x, alpha * expm1(z, fma(-z, alpha, x) / alpha))
+
+
+@celu.derivative
+def celu_derivative(x, alpha):
+    z = x / alpha
+    return where(x > T(0), T(1), exp(z, fma(-z, alpha, x) / alpha))
+
+
+@elementwise(
+    exact=lambda m, x, beta: m.where(beta * x > 0, x, 0) + m.log1p(m.exp(-m.abs(beta * x))) / beta,
+    special=((NAN, NAN), (INF, INF), (-INF, 0.0)),
+    ulp=(0.6, 2, 0.6, 2),
+    wide=True,
+)
+def softplus(x, beta=1.0):
+    """Softplus, log(1 + exp(beta * x)) / beta.
+
+    There is no threshold beyond which it is x, as in PyTorch: none is needed.
+
+    References
+    ----------
+    C. Dugas et al., "Incorporating second-order functional knowledge for better option pricing", NeurIPS 2000.
+    """
+    z = beta * x
+    tail = fma(beta, x, -z)
+    return where(z > T(0), x, T(0)) + log1p(exp(-abs(z), where(z < T(0), tail, -tail))) / beta
+
+
+@softplus.derivative
+def softplus_derivative(x, beta):
+    z = beta * x
+    return _logistic(z, fma(beta, x, -z))
+
+
+def _root(x, b):
+    # x^2 may be infinite where its root is not, and b is lost in it long before.
+    a = where(abs(x) > T(1e150), T(1e150), abs(x))
+    h, lost = _square(a, T(0))
+    small = h < b
+    h, lost = _sum(where(small, b, h), where(small, h, b), lost)
+    r = sqrt(h)
+    lost = where(r > T(0), T(0.5) * (fma(-r, r, h) + lost) / r, T(0))
+    large = abs(x) > T(1e150)
+    return where(large, abs(x), r), where(large, T(0), lost)
+
+
+def _half(x, b):
+    # (abs(x) + r) / 2, and r.
+    r, lost = _root(x, b)
+    s, more = _sum(r, where(abs(x) > T(1e300), T(1e300), abs(x)), lost)
+    return T(0.5) * s, T(0.5) * more, r, lost
+
+
+@elementwise(
+    exact=lambda m, x, b: m.where(x < 0, b / (m.sqrt(x * x + b) + m.abs(x)), x + m.sqrt(x * x + b)) / 2,
+    special=((NAN, NAN), (INF, INF), (-INF, 0.0)),
+    ulp=(0.6, 2, 0.6, 2),
+    wide=True,
+)
+def squareplus(x, b=4.0):
+    """Squareplus, (x + sqrt(x^2 + b)) / 2. With b = 0 it is the ReLU.
+
+    References
+    ----------
+    J. T. Barron, "Squareplus: a softplus-like algebraic rectifier", arXiv 2112.11687.
+    """
+    y, lost, _, _ = _half(x, b)
+    # On the left b / 4 / y, where nothing cancels.
+    return where(x < T(0), quotient(T(0.25) * b, T(0), y, lost), where(x > T(1e300), x, whole(y, lost)))
+
+
+@squareplus.derivative
+def squareplus_derivative(x, b):
+    y, lost, r, more = _half(where(x > T(1e300), T(1e300), x), b)
+    left = quotient(T(0.25) * b, T(0), y, lost)
+    # The kink of the ReLU, where r is 0, has the derivative 0.
+    slope = quotient(where(x < T(0), left, y), where(x < T(0), T(0), lost), r, more)
+    return where(r == T(0), T(0), slope)
