@@ -44,16 +44,21 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 
 
+# What the machinery does it does to all functions alike; these two stand for them where a test is about the machinery.
+STAND_INS = ("relu", "leaky_relu")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that asks for `activation` over the catalogue and both backends, one for `dtype` over the floats."""
-    if "activation" in metafunc.fixturenames:
-        cases = [
-            pytest.param(getattr(package, name), id=f"{name}-{backend}")
-            for name in CATALOGUE
-            for backend, package in BACKENDS.items()
-        ]
-        assert len(cases) >= 4
-        metafunc.parametrize("activation", cases)
+    """Run a test over both backends and functions: all for `member`, two for `activation`; over the floats for `dtype`."""
+    for fixture, names in (("activation", STAND_INS), ("member", tuple(CATALOGUE))):
+        if fixture in metafunc.fixturenames:
+            cases = [
+                pytest.param(getattr(package, name), id=f"{name}-{backend}")
+                for name in names
+                for backend, package in BACKENDS.items()
+            ]
+            assert len(cases) >= 4
+            metafunc.parametrize(fixture, cases)
     if "dtype" in metafunc.fixturenames:
         metafunc.parametrize("dtype", [pytest.param(dtype_of(name), id=name) for name in FLOATS])
 
@@ -76,6 +81,31 @@ def settings_of(activation) -> list[dict[str, float]]:
     for name, default in parameters.items():
         settings += [{name: value} for value in (0.0, -default, 0.25, 3.0)]
     return settings
+
+
+# Other values of parameters than the defaults; a parameter that is not here gets half and twice its default.
+OTHER = {
+    "alpha": (0.3, 1.7),
+    "b": (0.1, 1.0, 0.0),
+    "beta": (0.5, 3.0, 0.01, -1.0),
+    "max_value": (2.0, 6.0),
+    "min_value": (-2.0, 0.0),
+    "negative_slope": (0.2, -0.5, 0.0),
+    "offset": (0.25,),
+    "slope": (0.2,),
+    "threshold": (0.0, 0.25, 2.0),
+}
+
+
+def package_of(activation) -> ModuleType:
+    """Give the copy of the package that a function is of."""
+    return next(package for package in BACKENDS.values() if getattr(package, activation.__name__) is activation)
+
+
+def others(activation) -> list[dict[str, float]]:
+    """List settings of the parameters, each other than its default once."""
+    parameters = activation.block.parameters
+    return [{name: x} for name, default in parameters.items() for x in OTHER.get(name, (default / 2, default * 2))]
 
 
 def numbers(n: int, dtype: np.dtype, seed: int = 0) -> np.ndarray:

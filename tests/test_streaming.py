@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from rectifier import leaky_relu, relu, settings
 from rectifier.catalogue import CATALOGUE
 from rectifier.cpu import engine, plan, ufuncs
 from rectifier.testing import dtype_of
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="helper threads are for Linux")
 
 EVERYWHERE, NOWHERE = 1, 1 << 62  # bytes from which results go past the caches
 SHORT = range(201)

@@ -2,26 +2,31 @@
 
 from typing import TYPE_CHECKING
 
-from ._activation import Activation, elementwise
+from ._activation import Activation, Gated, elementwise, gated
 from ._mask import Mask
-from .catalogue import CATALOGUE
+from ._rowwise import rowwise
+from .catalogue import ALL
 
 if TYPE_CHECKING:
     from .catalogue.exponentials import *  # noqa: F403
+    from .catalogue.gates import *  # noqa: F403
     from .catalogue.piecewise import *  # noqa: F403
+    from .catalogue.rowwise import *  # noqa: F403
     from .catalogue.sigmoids import *  # noqa: F403
 
 __version__ = "0.1.0"
-__all__ = ["Activation", "Mask", "elementwise", "memory", "settings", "warmup"]  # noqa: F822  (`__getattr__` has the last)
-__all__ += list(CATALOGUE)
+__all__ = ["Activation", "Gated", "Mask", "elementwise", "gated", "memory", "rowwise", "settings", "warmup"]  # noqa: F822  (`__getattr__` has the last)
+__all__ += list(ALL)
 
 
 def __getattr__(name: str) -> object:
     """Make or import what is asked for, and not before: a function takes a millisecond."""
     from importlib import import_module
 
-    if name in CATALOGUE:
-        value: object = CATALOGUE[name]
+    if name in ALL:
+        value: object = ALL[name]
+    elif name == "swish":
+        value = ALL["silu"]
     elif name == "memory":
         value = import_module(".memory", __name__)
     elif name in ("settings", "warmup"):

@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast, overload
 import numpy as np
 
 from . import _calls, _docs, _dtypes
-from ._block import BACKWARD, BACKWARD_FROM_MASK, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, WITH_MASK, Block, Bounds, Direction
+from ._block import BACKWARD, BACKWARD_FROM_MASK, BACKWARD_TO_BOTH, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, WITH_MASK, Block, Bounds, Direction
 from ._mask import Mask
 from .cpu.ufuncs import Method, one_at_a_time, takes_nothing
 from .words import T
@@ -53,6 +53,26 @@ class Backward(Protocol):
         self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, mask: Mask | None = None, **parameters: Any
     ) -> Any:
         """Multiply `dy` by the derivative."""
+
+
+class Gated(Protocol):
+    """A function of two arrays: what `gated` makes of a block."""
+
+    __name__: str
+    block: Block
+    ufunc: np.ufunc
+    gradient: Callable[[Callable[..., Any]], Any]
+
+    def __call__(self, x: Any, gate: Any, out: Any = None) -> Any:
+        """Apply the function."""
+
+    @property
+    def backward(self) -> Callable[..., tuple[Any, Any]]:
+        """Multiply a gradient by both derivatives, in one pass."""
+
+    @property
+    def vjp(self) -> Callable[..., tuple[Any, Callable[..., Any]]]:
+        """Compute the value, and the function that takes dy to both gradients."""
 
 
 class Activation(Protocol):
@@ -194,6 +214,80 @@ def elementwise(
     return decorate
 
 
+def gated(
+    *, exact: Callable[..., Any], ulp: float | tuple[float, float, float, float], wide: bool = False
+) -> Callable[[Callable[..., Any]], Gated]:
+    """Make a function of two arrays, x and what gates it, of a formula: the decorator of a gated block.
+
+    Parameters
+    ----------
+    exact : callable
+        The textbook form, ``exact(m, x, gate)``, as for `elementwise`.
+    ulp : float or four floats
+        Largest error in units in the last place: in float32 and float64, of the value, then of both derivatives.
+    wide : bool
+        Whether all is computed in float64, and rounded once to the dtype of x.
+
+    Returns
+    -------
+    decorator
+        It takes the formula and returns the public function; that one's ``gradient`` then takes the formula of the two
+        derivatives, by x and by the gate, and completes it.
+
+    Examples
+    --------
+    >>> from rectifier import gated
+    >>> from rectifier.words import T, where
+    >>> @gated(exact=lambda m, x, gate: m.where(gate > 0, x, 0), ulp=0)
+    ... def pass_where_positive(x, gate):
+    ...     '''Return x where the gate is positive, 0 elsewhere.'''
+    ...     return where(gate <= T(0), T(0), x)
+    >>> @pass_where_positive.gradient
+    ... def pass_where_positive_gradient(x, gate):
+    ...     return where(gate <= T(0), T(0), T(1)), T(0)
+    >>> import numpy as np
+    >>> pass_where_positive(np.array([1.0, 2.0]), np.array([-1.0, 1.0]))
+    array([0., 2.])
+    """
+
+    def decorate(formula: Any) -> Gated:
+        x, gate = formula.__code__.co_varnames[: formula.__code__.co_argcount]
+        of_catalogue = formula.__module__.startswith(f"{__package__}.")
+        module = __package__ if of_catalogue else formula.__module__
+        namespace: dict[str, Any] = {"call": partial(_incomplete, formula.__name__)}
+        activation: Any = _define(formula.__name__, _GATED.replace("gate", gate), {}, module, namespace)
+
+        def take_gradient(gradient: Any) -> Any:
+            block = Block(
+                name=formula.__name__,
+                full_name=formula.__name__ if of_catalogue else f"{module}.{formula.__name__}",
+                module=module,
+                parameters={gate: 1.0},
+                value=formula,
+                derivative=gradient,
+                mask=gradient,
+                y_determines=None,
+                exact=exact,
+                special=(),
+                kinks=(),
+                zeros=(),
+                ulp=Bounds(*ulp) if isinstance(ulp, tuple) else Bounds(ulp, ulp, ulp, ulp),
+                backward_from=("x",),
+                selects=False,
+                wide=wide,
+            )
+            if of_catalogue:
+                _pending[activation] = block, namespace
+            else:
+                _complete(activation, block, namespace)
+            return gradient
+
+        activation.formula, activation.gradient = formula, take_gradient
+        return cast(Gated, activation)
+
+    return decorate
+
+
 def _parameters(formula: FunctionType) -> dict[str, float]:
     x, *names = formula.__code__.co_varnames[: formula.__code__.co_argcount]
     defaults = formula.__defaults__ or ()
@@ -252,6 +346,25 @@ def call_array(dy, x=None, out=None, *, y=None, mask=None{more_keywords}):
                     return dx
     return call(dy, x, out, y, mask, ({values}))
 """
+_GATED = """
+def call_array(x, gate, out=None):
+    y = compiled(x, gate, out)
+    if y is not refused:
+        return y
+    return call((x,), gate, out)
+"""
+_GATED_BACKWARD = """
+def call_array(dy, x, gate, out=None):
+    if type(x) is ndarray and type(gate) is ndarray and type(dy) is ndarray and x.shape == gate.shape == dy.shape:
+        both = compiled(dy, x, gate, *(out if type(out) is tuple else (out, out)))
+        if both is not refused:
+            return both
+    return call((dy, x), gate, out)
+"""
+_GATED_PREPARED = """
+def call_array(x, gate, out=None):
+    return call(x, gate, out)
+"""
 _PREPARED = """
 def call_array(x, out=None{keywords}):
     return call(x, out, ({values}))
@@ -297,8 +410,38 @@ def complete(activation: Any) -> Activation:
     return cast(Activation, activation)
 
 
+def _complete_gated(activation: Any, block: Block, namespace: dict[str, Any]) -> None:
+    """Give a function of two arrays its ufunc, and the calls that need both derivatives."""
+    describe(block.value)
+    (gate,) = block.parameters
+    to_both = BACKWARD_TO_BOTH._replace(outputs=("dx", f"d{gate}"))
+    words: dict[str, Any] = {}
+    methods = {
+        direction.name: Method(block, direction, name, _dtypes.FLOATS, partial(scope.__setitem__, "compiled"))
+        for direction, name, scope in (
+            (VALUE, f"{block.name}.ufunc", namespace),
+            (to_both, f"{block.name}.backward.ufunc", words),
+        )
+    }
+    namespace["call"] = partial(_calls.gated, block, VALUE, methods)
+    activation.block, activation.ufunc = block, methods["value"].ufunc
+    activation.__doc__ = _docs.gated(block, "")
+    for name, source, call in (
+        ("backward", _GATED_BACKWARD, partial(_calls.gated_backward, block, to_both, methods)),
+        ("vjp", _GATED_PREPARED, partial(_calls.gated_vjp, activation)),
+    ):
+        scope = words if name == "backward" else {}
+        scope["call"] = call
+        full_name, source = f"{block.name}.{name}", source.replace("gate", gate)
+        setattr(activation, name, _define(full_name, source, {}, block.module, scope, _docs.gated(block, name)))
+    activation.backward.ufunc = methods["backward"].ufunc
+
+
 def _complete(activation: Any, block: Block, namespace: dict[str, Any]) -> None:
     """Give a block's function its ufunc, and the calls that need the derivative."""
+    if hasattr(activation, "gradient"):
+        _complete_gated(activation, block, namespace)
+        return
     for part in (block.value, block.derivative, block.mask, block.y_determines):
         if part is not None:
             describe(part)

@@ -75,6 +75,23 @@ def resolve(ufunc: np.ufunc, operands: list[Any], parameters: int) -> np.dtype[A
     return result
 
 
+def holding(dtype: np.dtype[Any], values: tuple[Any, ...]) -> np.dtype[Any]:
+    """Give the dtype of a call on integers that have parameters: floats as in ``np.exp``, if it does not hold those."""
+    if dtype.kind in "iu" and not all(_holds(dtype, value) for value in values):
+        return np.dtype(np.exp.resolve_dtypes((dtype, None))[0].type)
+    return dtype
+
+
+def _holds(dtype: np.dtype[Any], value: Any) -> bool:
+    if is_foreign(value):
+        return all(np.can_cast(own, dtype, "safe") for own in _foreign_dtypes(value))
+    array = np.asarray(value)
+    if array.ndim:
+        return np.can_cast(array.dtype, dtype, "safe")
+    info, number = np.iinfo(dtype), array[()]
+    return bool(array.dtype.kind in "iuf" and info.min <= number <= info.max and number == int(number))
+
+
 def _own_dtype(array: Any) -> Any:
     """Give the dtype of an array; None for a Python number, which adapts."""
     if isinstance(array, np.ndarray):

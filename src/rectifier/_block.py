@@ -43,6 +43,11 @@ def _backward(dy, x, *parameters):
     return where(d == T(0), T(0), dy * d)
 
 
+def _backward_to_both(dy, x, *gate):
+    d, e = derivative(x, *gate)
+    return where(d == T(0), T(0), dy * d), where(e == T(0), T(0), dy * e)
+
+
 def _value_and_derivative(x, *parameters):
     return value(x, *parameters), derivative(x, *parameters)
 
@@ -61,6 +66,7 @@ def _backward_from_mask(dy, bit, *parameters):
 VALUE = Direction("value", ("x",), ("y",), ("value",), _value)
 DERIVATIVE = Direction("derivative", ("x",), ("d",), ("derivative",), _derivative)
 BACKWARD = Direction("backward", ("dy", "x"), ("dx",), ("derivative",), _backward)
+BACKWARD_TO_BOTH = Direction("backward", ("dy", "x"), ("dx", "dgate"), ("derivative",), _backward_to_both)
 VALUE_AND_DERIVATIVE = Direction(
     "value_and_derivative", ("x",), ("y", "d"), ("value", "derivative"), _value_and_derivative
 )
@@ -75,6 +81,16 @@ class Bounds(NamedTuple):
     float64: float
     float32_derivative: float
     float64_derivative: float
+
+
+class RowBlock(NamedTuple):
+    """A row-wise function, as its block in the catalogue states it."""
+
+    name: str
+    value: Callable[..., Any]  # of x, the peak of its row, e = exp(x - peak), and the sum of e along the row less 1
+    weight: Callable[..., Any]  # of dy and y: what backward sums along a row
+    backward: Callable[..., Any]  # of dy, y and that sum
+    ulp: tuple[float, float]  # in float32 and float64
 
 
 class Block(NamedTuple):

@@ -41,7 +41,7 @@ def call(
     foreign = next((array for array in (*operands, *values) if _arguments.is_foreign(array)), None)
     if foreign is not None:
         return _call_foreign(function, block, method.ufunc, operands, foreign, out, values)
-    dtype = _arguments.resolve(method.ufunc, operands, len(values))
+    dtype = _arguments.holding(_arguments.resolve(method.ufunc, operands, len(values)), values)
     parameters = _arguments.parameters(function, block, values, dtype)
     shape = _arguments.broadcast(function, (*names, *block.parameters), (*operands, *parameters))
     if out is not None:
@@ -81,6 +81,68 @@ def _call_foreign(
         raise TypeError(f"{function}: {kind} refuses it ({error}); convert to NumPy first") from error
     raise_kept()
     return result
+
+
+def gated(block: Block, direction: Direction, methods: Methods, arrays: tuple[Any, ...], gate: Any, out: Any) -> Any:
+    """Call a direction of a function of two arrays, which are equals: their dtypes promote, their shapes broadcast."""
+    function = block.name if direction is VALUE else f"{block.name}.{direction.name}"
+    (name,) = block.parameters
+    operands = [_arguments.operand(function, n, a) for n, a in zip(direction.inputs, arrays, strict=True)]
+    gate = _arguments.operand(function, name, gate)
+    if not any(_arguments.is_foreign(array) for array in (*operands, gate)):
+        dtype = _arguments.resolve(methods[direction.name].ufunc, [*operands, gate], 0)
+        numbers = [np.asarray(array) for array in (*operands, gate)]
+        *operands, gate = [a if a.dtype == dtype else _arguments.cast(a, dtype) for a in numbers]
+    return call(block, direction, methods, tuple(operands), out, (gate,))
+
+
+def gated_backward(
+    block: Block, direction: Direction, methods: Methods, arrays: tuple[Any, ...], gate: Any, out: Any
+) -> Any:
+    """Compute both gradients; where an array was broadcast, its gradient is summed to its shape.
+
+    The sum is NumPy's over an array in C order, so it depends neither on threads nor on how the arrays lay.
+    """
+    dy, x = arrays
+    shapes = np.shape(x), np.shape(gate)
+    if any(_arguments.is_foreign(array) for array in (dy, x, gate)):
+        raise TypeError(f"{block.name}.backward takes NumPy arrays; convert to NumPy first")
+    whole = np.broadcast_shapes(np.shape(dy), *shapes)
+    if shapes == (whole, whole):
+        return gated(block, direction, methods, arrays, gate, out)
+    function = f"{block.name}.backward"
+    gradients = gated(block, direction, methods, arrays, gate, None)
+    given = (None, None) if out is None else out
+    if out is not None and not (isinstance(out, tuple) and len(out) == 2):
+        raise TypeError(f"{function}: out takes a tuple of two arrays for ({', '.join(direction.outputs)})")
+    for array, shape, name in zip(given, shapes, direction.outputs, strict=True):
+        if array is not None:
+            _arguments.require_out(function, (name,), array, shape, gradients[0].dtype)
+    return tuple(_summed(g, shape, o) for g, shape, o in zip(gradients, shapes, given, strict=True))
+
+
+def _summed(gradient: Any, shape: tuple[int, ...], out: Any) -> Any:
+    lead = gradient.ndim - len(shape)
+    axes = tuple(k for k in range(gradient.ndim) if k < lead or shape[k - lead] != gradient.shape[k])
+    if axes:
+        wide = np.float64 if gradient.dtype.itemsize < 8 else gradient.dtype
+        total = np.sum(np.ascontiguousarray(gradient), axis=axes, dtype=wide, keepdims=True)
+        gradient = _arguments.cast(total.reshape(shape), gradient.dtype)
+    if out is None:
+        return gradient
+    out[...] = gradient
+    return out
+
+
+def gated_vjp(activation: Any, x: Any, gate: Any, out: Any) -> tuple[Any, Any]:
+    """Compute the value, and keep both arrays for backward."""
+    if isinstance(out, np.ndarray) and any(isinstance(a, np.ndarray) and np.may_share_memory(out, a) for a in (x, gate)):
+        raise ValueError(f"{activation.__name__}.vjp: out would overwrite what the backward call needs")
+    return activation(x, gate, out), partial(_backward_of, activation, x, gate)
+
+
+def _backward_of(activation: Any, x: Any, gate: Any, dy: Any, out: Any = None) -> Any:
+    return activation.backward(dy, x, gate, out)
 
 
 def value_and_derivative(
@@ -151,7 +213,7 @@ def _backward_from_mask(block: Block, methods: Methods, dy: Any, out: Any, mask:
             return dx
     register_bfloat16()
     dy = _arguments.native(function, "dy", dy)
-    dtype = _arguments.resolve(methods["value"].ufunc, [dy], len(values))
+    dtype = _arguments.holding(_arguments.resolve(methods["value"].ufunc, [dy], len(values)), values)
     try:
         dy = np.broadcast_to(dy, mask.shape, subok=True)
     except ValueError:
@@ -175,7 +237,7 @@ def with_mask(block: Block, methods: Methods, x: Any, out: Any, values: tuple[An
             )
     register_bfloat16()
     x = _arguments.native(function, "x", x)
-    dtype = _arguments.resolve(methods["value"].ufunc, [x], len(values))
+    dtype = _arguments.holding(_arguments.resolve(methods["value"].ufunc, [x], len(values)), values)
     numbers = _arguments.parameters(function, block, values, dtype)
     shape = _arguments.broadcast(function, ("x", *block.parameters), (x, *numbers))
     x = np.broadcast_to(x, shape, subok=True)

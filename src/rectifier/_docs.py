@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ._block import Block
+from ._block import Block, RowBlock
 from .words.text import describe
 
 _PARAMETERS = {
@@ -13,6 +13,7 @@ _PARAMETERS = {
     "y": "y : array_like, optional\n    The output, instead of `x`.",
     "mask": "mask : Mask, optional\n    What ``with_mask`` returned, instead of `x`.",
 }
+_FLOATING = "Floating dtypes are kept; integers become floats as in ``numpy.exp``."
 _OUT = "out : array, optional\n    Where to write {what}: of the shape and dtype of the result. May be `{may_be}`."
 _ERRORS = """\
 TypeError
@@ -58,7 +59,7 @@ def _block_parameters(block: Block) -> str:
 def _dtypes(block: Block) -> str:
     if block.selects:
         return "The dtype of `x` is kept."
-    return "Floating dtypes are kept; integers become floats as in ``numpy.exp``."
+    return _FLOATING
 
 
 def _accuracy(block: Block) -> str:
@@ -110,6 +111,82 @@ def _example(block: Block) -> str:
     y = rebind(block.value, numpy_words.words(np.float64))(x, *parameters)
     source = f">>> import numpy as np\n>>> from {block.module} import {block.name}\n"
     return f"{source}>>> {block.name}(np.array([-2.0, 0.0, 3.0]))\n{y!r}"
+
+
+def rowwise(block: RowBlock) -> str:
+    """Document a row-wise function."""
+    summary, _, rest = (block.value.__doc__ or "").partition("\n")
+    rest = "\n".join(line.removeprefix("    ") for line in rest.splitlines())
+    prose, _, references = rest.strip().partition("References\n----------\n")
+    axis = "axis : int, default -1\n    Along which the rows lie."
+    notes = (
+        f"The formula is ``{describe(block.value)}``. A row with a NaN, with inf, or of nothing but -inf is NaN.",
+        f"Accuracy: at most {block.ulp[0]:g} units in the last place in float32, {block.ulp[1]:g} in float64, in rows of up to a "
+        "thousand elements; float16 and bfloat16 are rounded once.",
+        "``.backward(dy, x=None, out=None, *, y=None, axis=-1)`` gives dx; from y it need not compute y again. ``.vjp(x)`` "
+        "gives y and the function that takes dy to dx.",
+    )
+    return _join(
+        summary,
+        prose.strip(),
+        _section("Parameters", _PARAMETERS["x"], _OUT.format(what="the result", may_be="x"), axis),
+        _section("Returns", f"y : array\n    Of the shape of `x`. {_FLOATING}"),
+        _section("Raises", _ERRORS),
+        _section("Notes", "\n\n".join(notes)),
+        _section("References", references.strip()),
+        _section(
+            "Examples",
+            f">>> from rectifier import {block.name}\n>>> {block.name}([[0.0, 0.0], [0.0, 1000.0]]).shape\n(2, 2)",
+        ),
+    )
+
+
+_GATED_SUMMARIES = {
+    "backward": "Multiply a gradient by both derivatives of {name}, in one pass.",
+    "vjp": "Compute {name}, and the function that takes the gradient of the output to those of both inputs.",
+}
+_GATED_RESULTS = {
+    "": "y : array\n    Of the shape to which `x` and `{gate}` broadcast; their dtypes promote.",
+    "backward": "dx, d{gate} : arrays\n    Of the shapes of `x` and `{gate}`: where one was broadcast, its gradient is summed, in "
+    "float64\n    and in an order that does not depend on threads.",
+    "vjp": "y : array\n    The value.\npullback : callable\n    Takes dy to (dx, d{gate}); it keeps `x` and `{gate}`.",
+}
+
+
+def gated(block: Block, name: str) -> str:
+    """Document a function of two arrays, or one of its calls."""
+    (gate,) = block.parameters
+    summary, _, rest = (block.value.__doc__ or "").partition("\n")
+    rest = "\n".join(line.removeprefix("    ") for line in rest.splitlines())
+    prose, _, references = rest.strip().partition("References\n----------\n")
+    second = f"{gate} : array_like\n    Broadcasts with `x`."
+    if name == "backward":
+        out = f"out : tuple of arrays, optional\n    Where to write dx and d{gate}."
+        arguments = [_PARAMETERS["dy"], _PARAMETERS["x"], second, out]
+    else:
+        arguments = [_PARAMETERS["x"], second, _OUT.format(what="the value", may_be="x")]
+    return _join(
+        _GATED_SUMMARIES[name].format(name=block.name) if name else summary,
+        "" if name else prose.strip(),
+        _section("Parameters", *arguments),
+        _section("Returns", _GATED_RESULTS[name].format(gate=gate)),
+        _section("Raises", _ERRORS),
+        _section("Notes", f"See `{block.name}` for the rest." if name else _accuracy(block)),
+        "" if name else _section("References", references.strip()),
+        "" if name else _section("Examples", _gated_example(block)),
+    )
+
+
+def _gated_example(block: Block) -> str:
+    import numpy as np
+
+    from .words import numpy as numpy_words
+    from .words import rebind
+
+    x, gate = np.array([1.0, 2.0]), np.array([-1.0, 0.5])
+    y = rebind(block.value, numpy_words.words(np.float64))(x, gate)
+    source = f">>> import numpy as np\n>>> from {block.module} import {block.name}\n"
+    return f"{source}>>> {block.name}(np.array([1.0, 2.0]), np.array([-1.0, 0.5])).round(6)\n{y.round(6)!r}"
 
 
 def method(block: Block, name: str) -> str:

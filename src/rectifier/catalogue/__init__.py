@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from .._activation import Activation, complete
-from . import exponentials, piecewise, sigmoids
+from . import exponentials, gates, piecewise, rowwise, sigmoids
 
 
-_FILES = (piecewise, sigmoids, exponentials)
+class Catalogue(Mapping[str, Any]):
+    """Functions by name, each made when it is first asked for."""
 
+    def __init__(self, *files: Any) -> None:
+        self._functions = {name: getattr(file, name) for file in files for name in file.__all__}
 
-class _Catalogue(Mapping[str, Activation]):
-    """The functions by name, each made when it is first asked for."""
-
-    def __init__(self) -> None:
-        self._functions = {name: getattr(module, name) for module in _FILES for name in module.__all__}
-
-    def __getitem__(self, name: str) -> Activation:
+    def __getitem__(self, name: str) -> Any:
         return complete(self._functions[name])
 
     def __contains__(self, name: object) -> bool:
@@ -30,4 +28,7 @@ class _Catalogue(Mapping[str, Activation]):
         return len(self._functions)
 
 
-CATALOGUE = _Catalogue()
+CATALOGUE: Mapping[str, Activation] = Catalogue(piecewise, sigmoids, exponentials)
+GATES = Catalogue(gates)
+ROWWISE = Catalogue(rowwise)
+ALL = Catalogue(piecewise, sigmoids, exponentials, gates, rowwise)

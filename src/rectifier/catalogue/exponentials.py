@@ -83,7 +83,9 @@ def celu_derivative(x, alpha):
 
 
 @elementwise(
-    exact=lambda m, x, beta: m.where(beta * x > 0, x, 0) + m.log1p(m.exp(-m.abs(beta * x))) / beta,
+    exact=lambda m, x, beta: m.where(
+        beta * x > 0, x + m.log1p(m.exp(-beta * x)) / beta, m.log1p(m.exp(beta * x)) / beta
+    ),
     special=((NAN, NAN), (INF, INF), (-INF, 0.0)),
     ulp=(0.6, 2, 0.6, 2),
     wide=True,
@@ -123,8 +125,8 @@ def _root(x, b):
 def _half(x, b):
     # (abs(x) + r) / 2, and r.
     r, lost = _root(x, b)
-    s, more = _sum(r, where(abs(x) > T(1e300), T(1e300), abs(x)), lost)
-    return T(0.5) * s, T(0.5) * more, r, lost
+    s, more = _sum(T(0.5) * r, T(0.5) * abs(x), T(0.5) * lost)
+    return s, more, r, lost
 
 
 @elementwise(

@@ -154,7 +154,7 @@ def tanh_derivative(x):
 
 
 @elementwise(
-    exact=lambda m, x: m.where(m.abs(x) < 1, x / (1 + m.abs(x)), m.where(x < 0, 1 / (1 - x) - 1, 1 - 1 / (1 + x))),
+    exact=lambda m, x: m.where(m.abs(x) < 1, x / (1 + m.abs(x)), m.where(x < 0, 1 / (1 + m.abs(x)) - 1, 1 - 1 / (1 + m.abs(x)))),
     special=((NAN, NAN), (INF, 1.0), (-INF, -1.0), (-0.0, -0.0)),
     ulp=(0.6, 2, 0.6, 2),
     wide=True,

@@ -33,7 +33,8 @@ _immortal: list[Any] = []
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_immortal))  # helpers run on while the interpreter ends
 
 
-def _source(*files: str) -> bytes:
+def source(*files: str) -> bytes:
+    """Read files of this package: what decides the code that they make."""
     parts = []
     for file in files:
         with open(os.path.join(_HERE, file), "rb") as opened:
@@ -50,7 +51,7 @@ def _build() -> store.Optimised:
 @cache
 def code() -> dict[str, int]:
     """Give the addresses of the compiled functions that every kernel shares."""
-    content = _source("plan.py", "raw.py", "translate.py", "driver.py", "threads.py", "entry.py", "memory.py")
+    content = source("plan.py", "raw.py", "translate.py", "driver.py", "threads.py", "entry.py", "memory.py")
     return store.machine_code("engine", content + bytes([object.__basicsize__]), _build)
 
 
@@ -59,7 +60,7 @@ def kernel(block: Block, direction: Direction, dtype: str, before_compiling: Cal
     formulas = [direction.formula, *(getattr(block, part) for part in direction.parts)]
     content = b"\0".join(
         [
-            _source("plan.py", "kernels.py", "../words/cpu.py", "../words/polynomials.py"),
+            source("plan.py", "kernels.py", "../words/cpu.py", "../words/polynomials.py"),
             *[store.code_of(formula) for part in formulas for formula in with_all_called(part)],
             repr((direction.inputs, direction.outputs, len(block.parameters), block.selects, dtype)).encode(),
             block.working(dtype).__name__.encode(),
@@ -327,7 +328,7 @@ class Casts:
             return None
         if number == plan.MAX_CASTS:
             return None
-        content = _source("casts.py", "raw.py", "translate.py") + f"{dtype.name} {swapped} {self.target.name}".encode()
+        content = source("casts.py", "raw.py", "translate.py") + f"{dtype.name} {swapped} {self.target.name}".encode()
         code = store.machine_code("cast", content, lambda: casts.build(dtype.name, swapped, self.target.name))
         _immortal.append(dtype)
         row = 1 + (plan.CAST_NEXT - plan.CAST_DESCRIPTOR) * number

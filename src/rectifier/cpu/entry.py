@@ -44,14 +44,13 @@ def _choose_streaming(job: int, plan: int, engine: int) -> None:
     if load(job, TOTAL) * load(plan, SIZE + last) < load(engine, STREAM_FROM) or mask >= last:
         return
     for k in range(count):
+        if k != mask and load(job, MODES + k) != WHOLE:  # as a parameter is that is one number
+            return
         if load(plan, FIRST) <= k < last:
-            if not load(job, CONSTANT):
-                return
-        elif k != mask and load(job, MODES + k) != WHOLE:
+            continue
+        if k < last and load(job, POINTERS + k) == target:
             return
-        elif k < last and load(job, POINTERS + k) == target:
-            return
-        elif k >= last and (load(job, POINTERS + k) - target) & (LINE - 1):  # the edges of its lines are elsewhere
+        if k >= last and (load(job, POINTERS + k) - target) & (LINE - 1):  # the edges of its lines are elsewhere
             return
     store(job, STREAM, 1)
     store(job, ROWS, 0)

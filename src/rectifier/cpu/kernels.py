@@ -51,7 +51,7 @@ class _BFloat(ir.types._BaseFloatType):
 _BFloat._create_instance()
 
 
-class _Storage:
+class Storage:
     """How an operand lies in memory, and how it becomes a number to compute with and back.
 
     `selected` promises that a bfloat16 result is one of the operands, or a constant that bfloat16 holds.
@@ -215,7 +215,7 @@ def _compile(block: Block, direction: Direction, dtype: str, selected: bool) -> 
     working = block.working(dtype)
     scalar = jit(read(block, direction, cpu.words(working, narrow=dtype != "float64"), as_word=jit))
     names, first, last = storages(block, direction, dtype)
-    operands = [_Storage(name, working, selected) for name in names]
+    operands = [Storage(name, working, selected) for name in names]
     inputs, outputs = operands[:last], operands[last:]
 
     @intrinsic

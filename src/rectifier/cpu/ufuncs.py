@@ -77,37 +77,31 @@ def engine() -> tuple[str, str]:
     return _Engine.name, _Engine.reason
 
 
-class _Loop:
-    """One direction of a block in one dtype."""
+class Compilation:
+    """What is compiled when it is first called: a direction of a function in one dtype."""
 
-    def __init__(self, block: Block, direction: Direction, dtype: np.dtype[Any]) -> None:
-        self.block, self.direction, self.dtype = block, direction, dtype
-        names = (*direction.inputs, *block.parameters, *direction.outputs)
-        if len(names) > plan.MAX_OPERANDS:
-            raise TypeError(f"{block.name}: {direction.name} has {len(names)} operands, more than {plan.MAX_OPERANDS}")
-        first, last = len(direction.inputs), len(direction.inputs) + len(block.parameters)
-        mask = names.index("mask") if "mask" in names else -1
-        sizes = [1 if name == "mask" else dtype.itemsize for name in names]
-        tile = plan.TILE // max(sizes) // 64 * 64  # whole words of a mask
-        floats = {"float16": plan.HALF, "bfloat16": plan.BFLOAT, "float32": plan.SINGLE, "float64": plan.DOUBLE}
-        moved = sum(size for k, size in enumerate(sizes) if k != mask and not first <= k < last)
-        self.plan = (ctypes.c_int64 * plan.PLAN_WORDS)(
-            0, 0, 0, len(names), first, last, mask, tile, floats.get(dtype.name, 0), moved, *sizes
-        )
-        self.address = ctypes.addressof(self.plan)
-        self.compiled: Any = None  # False where this loop cannot be compiled
-        _loops[self.address] = self
+    def __init__(self, what: str, dtype: np.dtype[Any]) -> None:
+        self.what, self.dtype = what, dtype
+        self.compiled: Any = None  # False where this cannot be compiled
 
-    def types(self, number: int) -> list[int]:
-        """Give NumPy's number of each operand's dtype, where `number` is that of this loop's."""
-        return [number] * self.plan[plan.COUNT]
+    def build(self, before_compiling: Callable[[], None]) -> Any:
+        """Compile or load, and give the loop."""
+        raise NotImplementedError
 
     def wants_compiling(self) -> bool:
         """Say whether nobody has tried yet."""
         return self.compiled is None and _Engine.name == "numba"
 
+    def prepare(self) -> bool:
+        """Compile, unless that was done or cannot be; say whether it is compiled."""
+        if self.wants_compiling():
+            with _compiling:
+                if self.wants_compiling():
+                    self.compile()
+        return bool(self.compiled)
+
     def compile(self) -> None:
-        """Compile the kernel, in a thread that no interrupt strikes: in the middle of it, Numba would be left unusable.
+        """Compile in a thread that no interrupt strikes: in the middle of it, Numba would be left unusable.
 
         Whatever a signal handler raises meanwhile is raised when the kernel is compiled.
         """
@@ -115,12 +109,7 @@ class _Loop:
 
         def work() -> None:
             try:
-                from . import engine
-
-                self.plan[plan.ENGINE] = ctypes.addressof(engine.words())
-                self.plan[plan.KERNEL] = engine.kernel(self.block, self.direction, self.dtype.name, _Fork.register_late)
-                self.plan[plan.COST] = engine.measure(self.address)
-                self.compiled = ctypes.cast(engine.code()["loop"], LOOP)
+                self.compiled = self.build(_Fork.register_late)
             except BaseException as error:
                 outcome.append(error)
 
@@ -148,7 +137,7 @@ class _Loop:
         self.compiled = False
         if isinstance(error, NotImplementedError):
             return
-        what = f"{self.block.name}.{self.direction.name} in {self.dtype}"
+        what = f"{self.what} in {self.dtype}"
         if isinstance(error, ImportError):
             _Engine.name, _Engine.reason, what = "numpy", f"Numba cannot be imported: {error}", "every function"
         warnings.warn(
@@ -157,6 +146,41 @@ class _Loop:
             RuntimeWarning,
             stacklevel=6,
         )
+
+
+class _Loop(Compilation):
+    """One direction of a block in one dtype, as a ufunc has it."""
+
+    def __init__(self, block: Block, direction: Direction, dtype: np.dtype[Any]) -> None:
+        super().__init__(f"{block.name}.{direction.name}", dtype)
+        self.block, self.direction = block, direction
+        names = (*direction.inputs, *block.parameters, *direction.outputs)
+        if len(names) > plan.MAX_OPERANDS:
+            raise TypeError(f"{block.name}: {direction.name} has {len(names)} operands, more than {plan.MAX_OPERANDS}")
+        first, last = len(direction.inputs), len(direction.inputs) + len(block.parameters)
+        mask = names.index("mask") if "mask" in names else -1
+        sizes = [1 if name == "mask" else dtype.itemsize for name in names]
+        tile = plan.TILE // max(sizes) // 64 * 64  # whole words of a mask
+        floats = {"float16": plan.HALF, "bfloat16": plan.BFLOAT, "float32": plan.SINGLE, "float64": plan.DOUBLE}
+        moved = sum(size for k, size in enumerate(sizes) if k != mask and not first <= k < last)
+        self.plan = (ctypes.c_int64 * plan.PLAN_WORDS)(
+            0, 0, 0, len(names), first, last, mask, tile, floats.get(dtype.name, 0), moved, *sizes
+        )
+        self.address = ctypes.addressof(self.plan)
+        _loops[self.address] = self
+
+    def types(self, number: int) -> list[int]:
+        """Give NumPy's number of each operand's dtype, where `number` is that of this loop's."""
+        return [number] * self.plan[plan.COUNT]
+
+    def build(self, before_compiling: Callable[[], None]) -> Any:
+        """Compile or load, and give the loop."""
+        from . import engine
+
+        self.plan[plan.ENGINE] = ctypes.addressof(engine.words())
+        self.plan[plan.KERNEL] = engine.kernel(self.block, self.direction, self.dtype.name, before_compiling)
+        self.plan[plan.COST] = engine.measure(self.address)
+        return ctypes.cast(engine.code()["loop"], LOOP)
 
 
 _loops: dict[int, _Loop] = {}

@@ -218,7 +218,7 @@ def exp_wide(x, tail=0.0):
 
 @_word
 def whole_wide(x, tail):
-    return x + tail
+    return where(tail == 0.0, x, x + tail)  # -0.0 stays
 
 
 @_word

@@ -1,0 +1,176 @@
+"""Row-wise functions: what their blocks become, and their calls on anything that a user may pass.
+
+Rows lie along an axis of any array. The kernels take contiguous rows, so along another axis than the last, or of another
+dtype or layout, an array is copied first.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from functools import partial
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from . import _arguments, _docs, _dtypes
+from ._block import RowBlock
+from .cpu import ufuncs
+from .words.text import describe
+
+
+class RowFunction:
+    """A row-wise function: a block in the making, then what is called.
+
+    Attributes
+    ----------
+    block : RowBlock
+    """
+
+    def __init__(self, value: FunctionType, ulp: tuple[float, float]) -> None:
+        of_catalogue = value.__module__.startswith(f"{__package__}.")
+        self.__name__ = self.__qualname__ = value.__name__
+        self.__module__ = __package__ if of_catalogue else value.__module__
+        self._parts: dict[str, FunctionType] = {"value": value}
+        self._ulp = ulp
+        self._loops: Any = None
+        self.block: Any = None
+
+    def weight(self, formula: FunctionType) -> FunctionType:
+        """Take the formula of what backward sums along a row, of dy and y: a decorator."""
+        self._parts["weight"] = formula
+        return formula
+
+    def backward(self, *arguments: Any, **keywords: Any) -> Any:
+        """Take the formula of the gradient, of dy, y and the sum: a decorator. Then, compute it."""
+        if self.block is not None:
+            return backward(self, *arguments, **keywords)
+        (formula,) = arguments
+        self._parts["backward"] = formula
+        for part in self._parts.values():
+            describe(part)
+        self.block = RowBlock(name=self.__name__, ulp=self._ulp, **self._parts)
+        self.__doc__ = _docs.rowwise(self.block)
+        return formula
+
+    def __call__(self, x: Any, out: Any = None, *, axis: int = -1) -> Any:
+        """Apply the function along an axis."""
+        return call(self, x, out, axis)
+
+    def vjp(self, x: Any, out: Any = None, *, axis: int = -1) -> tuple[Any, Callable[..., Any]]:
+        """Compute the value, and the function that takes dy to dx; it keeps `x`."""
+        if isinstance(out, np.ndarray) and isinstance(x, np.ndarray) and np.may_share_memory(out, x):
+            raise ValueError(f"{self.__name__}.vjp: out would overwrite x, which the backward call needs")
+        return self(x, out, axis=axis), partial(self.backward, x=x, axis=axis)
+
+    def __reduce__(self) -> str:
+        return self.__name__
+
+    def __repr__(self) -> str:
+        return f"<row-wise function {self.__name__}>"
+
+    def loop(self, backward: bool, dtype: Any) -> Any:
+        """Give the loop of a direction in a dtype."""
+        from .cpu import rowwise as engine
+
+        if self._loops is None or (backward, dtype.name) not in self._loops:
+            self._loops = engine.loops(self.block)
+        return self._loops[backward, dtype.name]
+
+
+def rowwise(*, ulp: tuple[float, float]) -> Callable[[FunctionType], RowFunction]:
+    """Make a row-wise function of a formula: the decorator of a row-wise block.
+
+    Parameters
+    ----------
+    ulp : two floats
+        Largest error in units in the last place, in float32 and in float64, of rows of up to a thousand elements.
+
+    Returns
+    -------
+    decorator
+        It takes the formula, of x, of the largest x in its row, of e = exp(x - peak), and of the sum of e along the row,
+        less 1: where one x stands out, what is left would be lost in the sum.
+    """
+    return lambda formula: RowFunction(formula, ulp)
+
+
+def _rows(name: str, what: str, array: Any, axis: Any) -> tuple[Any, int]:
+    """Check one array, and give it with the number of its axis."""
+    if _arguments.is_foreign(array):
+        kind = f"{type(array).__module__}.{type(array).__qualname__}"
+        raise TypeError(f"{name} takes NumPy arrays, and {what} is a {kind}; convert to NumPy first")
+    array = np.asarray(_arguments.operand(name, what, array))
+    if array.ndim == 0:
+        raise ValueError(f"{name}: {what} has no axis; it takes an array of at least one dimension")
+    axis = operator.index(axis)
+    if not -array.ndim <= axis < array.ndim:
+        raise ValueError(f"{name}: axis {axis} is out of bounds for an array of {array.ndim} dimensions")
+    return array, axis % array.ndim
+
+
+def _floating(*arrays: Any) -> np.dtype[Any]:
+    """Promote dtypes, integers as ``np.exp`` does."""
+    dtype = np.result_type(*arrays)
+    if dtype.kind in "iu":
+        dtype = np.dtype(np.exp.resolve_dtypes((dtype, None))[1].type)
+    return np.dtype(dtype.type) if dtype.name != "bfloat16" else dtype
+
+
+def _lay(array: Any, axis: int, dtype: np.dtype[Any]) -> Any:
+    """Give an array with its rows along the last axis, contiguous, aligned and native."""
+    moved = np.moveaxis(array, axis, -1)
+    cast = moved if moved.dtype == dtype else _arguments.cast(moved, dtype)
+    return np.require(cast, requirements=["C", "A"])
+
+
+def _run(function: RowFunction, backward: bool, name: str, inputs: list[Any], out: Any, axis: int, output: str) -> Any:
+    from .cpu import memory
+
+    dtype = _floating(*inputs)
+    shape = inputs[0].shape
+    if out is not None:
+        _arguments.require_out(name, (output,), out, shape, dtype)
+    rows = [_lay(array, axis, dtype) for array in inputs]
+    given = None if out is None else np.moveaxis(out, axis, -1)
+    direct = given is not None and given.flags.c_contiguous and given.flags.aligned and given.dtype.isnative
+    if direct:
+        direct = not any(np.may_share_memory(given, a) and a.ctypes.data != given.ctypes.data for a in rows)
+    result = given if direct else memory.empty_like(rows[0])
+    if result.size:
+        function.loop(backward, dtype).run((*rows, result))
+    if out is not None:
+        if not direct:
+            given[...] = result
+        return out
+    return np.moveaxis(result, -1, axis)
+
+
+def call(function: RowFunction, x: Any, out: Any, axis: int) -> Any:
+    """Compute the value along an axis."""
+    name = function.__name__
+    _dtypes_known()
+    x, axis = _rows(name, "x", x, axis)
+    return _run(function, False, name, [x], out, axis, "y")
+
+
+def backward(
+    function: RowFunction, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, axis: int = -1
+) -> Any:
+    """Compute dx from dy and x, or sooner from dy and y, without the Jacobian."""
+    name = f"{function.__name__}.backward"
+    _dtypes_known()
+    if (x is None) == (y is None):
+        raise TypeError(f"{name} takes dy and one of x, y; it got {'both' if x is not None else 'neither'}")
+    if y is None:
+        y = call(function, x, None, axis)
+    dy, _ = _rows(name, "dy", dy, axis)
+    y, axis = _rows(name, "y", y, axis)
+    if dy.shape != y.shape:
+        raise ValueError(f"{name}: dy has shape {dy.shape}, {'y' if x is None else 'x'} {y.shape}")
+    return _run(function, True, name, [dy, y], out, axis, "dx")
+
+
+def _dtypes_known() -> None:
+    ufuncs.register_bfloat16()

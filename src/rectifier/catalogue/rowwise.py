@@ -1,0 +1,45 @@
+"""Functions of whole rows, along an axis."""
+
+from __future__ import annotations
+
+from .._rowwise import rowwise
+from ..words import T, exp, log1p
+
+__all__ = ["log_softmax", "softmax"]
+
+
+@rowwise(ulp=(0.6, 4))
+def softmax(x, peak, e, rest):
+    """Softmax along an axis, exp(x) / sum(exp(x)).
+
+    References
+    ----------
+    J. S. Bridle, "Probabilistic interpretation of feedforward classification network outputs", Neurocomputing, 1990.
+    """
+    return e * (T(1) / (T(1) + rest))
+
+
+@softmax.weight
+def softmax_weight(dy, y):
+    return dy * y
+
+
+@softmax.backward
+def softmax_backward(dy, y, s):
+    return y * (dy - s)
+
+
+@rowwise(ulp=(0.6, 4))
+def log_softmax(x, peak, e, rest):
+    """Logarithm of the softmax along an axis, x - log(sum(exp(x)))."""
+    return (x - peak) - log1p(rest)
+
+
+@log_softmax.weight
+def log_softmax_weight(dy, y):
+    return dy
+
+
+@log_softmax.backward
+def log_softmax_backward(dy, y, s):
+    return dy - exp(y) * s

@@ -1,0 +1,100 @@
+"""Functions of whole rows: their kernels, and how the engine drives them.
+
+A kernel makes three passes over a row: its peak, a sum, the results. To the engine a job is that of an elementwise
+function without arrays, over as many elements as there are; who is given elements i to j computes the rows that begin
+there. So the order of a sum depends on neither chunks nor threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _dtypes
+from .._block import RowBlock
+from ..words import numpy as numpy_words
+from ..words import rebind, with_all_called
+from . import plan
+from .interpreter import LOOP
+from .ufuncs import Compilation
+
+BEYOND = 1 << 46  # where nothing lies: an address for an output that is none
+TICKS = 3000  # of 1,024 elements; some 0.7 ns each
+
+
+def interpret(block: RowBlock, backward: bool, arrays: tuple[Any, ...]) -> None:
+    """Do what the kernel would do, with NumPy."""
+    *inputs, output = arrays
+    words = numpy_words.words(np.float64)
+    first, *rest = (array.astype(np.float64) for array in inputs)
+    with np.errstate(all="ignore"):
+        if backward:
+            s = rebind(block.weight, words)(first, *rest).sum(axis=-1, keepdims=True)
+            result = rebind(block.backward, words)(first, *rest, s)
+        else:
+            peak = first.max(axis=-1, keepdims=True)
+            e = np.exp(first - peak)
+            rest = np.where(first - peak == 0, 0, e).sum(axis=-1, keepdims=True)
+            rest += (first - peak == 0).sum(axis=-1, keepdims=True) - 1.0
+            result = rebind(block.value, words)(first, peak, e, rest)
+        output[...] = result.astype(output.dtype)
+
+
+class RowLoop(Compilation):
+    """A direction of a row-wise function in one dtype: value, or backward from y."""
+
+    def __init__(self, block: RowBlock, backward: bool, dtype: np.dtype[Any]) -> None:
+        super().__init__(f"{block.name}.{'backward' if backward else 'value'}", dtype)
+        self.block, self.backward = block, backward
+        self.plan = (ctypes.c_int64 * plan.PLAN_WORDS)(
+            0, 0, TICKS, 3, 1, 2, -1, plan.TILE, 0, (2 + backward) * dtype.itemsize, 1, 8, 1
+        )
+
+    def build(self, before_compiling: Callable[[], None]) -> Any:
+        from . import engine, store
+
+        dtype, block = self.dtype.name, self.block
+        parts = (block.weight, block.backward) if self.backward else (block.value,)
+
+        def compile_() -> store.Optimised:
+            before_compiling()
+            from . import rowkernels
+
+            return rowkernels.compile_kernel(block, self.backward, dtype)
+
+        content = b"\0".join(
+            [
+                engine.source("plan.py", "kernels.py", "rowkernels.py", "../words/cpu.py", "../words/polynomials.py"),
+                *[store.code_of(formula) for part in parts for formula in with_all_called(part)],
+                repr((self.backward, dtype)).encode(),
+            ]
+        )
+        self.plan[plan.ENGINE] = ctypes.addressof(engine.words())
+        self.plan[plan.KERNEL] = store.machine_code(f"{block.name}.{self.backward}.{dtype}", content, compile_)["kernel"]
+        return ctypes.cast(engine.code()["loop"], LOOP)
+
+    def run(self, arrays: tuple[NDArray[Any], ...]) -> None:
+        """Compute arrays of rows: contiguous, of one shape, dtype and byte order; the last is the output."""
+        if not self.prepare():
+            interpret(self.block, self.backward, arrays)
+            return
+        length = arrays[0].shape[-1]
+        addresses = [array.ctypes.data for array in arrays]
+        job = (ctypes.c_int64 * 4)(length, *addresses)
+        operands = (ctypes.c_void_p * 3)(0, ctypes.addressof(job), BEYOND)
+        n, steps = ctypes.c_ssize_t(arrays[0].size), (ctypes.c_ssize_t * 3)(1, 0, 1)
+        self.compiled(operands, ctypes.byref(n), steps, ctypes.addressof(self.plan))
+
+
+def loops(block: RowBlock) -> dict[tuple[bool, str], RowLoop]:
+    """Make the loops of a block for all floats; bfloat16 is made when it is there."""
+    made = {}
+    for name in _dtypes.FLOATS:
+        dtype = _dtypes.bfloat16() if name == "bfloat16" else np.dtype(name)
+        if dtype is not None:
+            made |= {(backward, name): RowLoop(block, backward, dtype) for backward in (False, True)}
+    return made

@@ -1,0 +1,792 @@
+"""Every input there is, or some millions that were chosen with malice, against the truth.
+
+The truth is the block's `exact`, which shares nothing with our formulas. In float64, mpmath evaluates it. For results of
+up to 24 bits it is evaluated in float64 first (the sieve), and wherever that finds an error near the worst so far, again
+in long doubles: what is reported is theirs. In each run the sieve itself is compared with mpmath. It needs mpmath, SciPy,
+and ml_dtypes for bfloat16.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, lru_cache, partial
+from importlib import util
+from importlib.metadata import version
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+import mpmath
+import numpy as np
+
+from . import testing
+from ._activation import Activation
+from ._block import Block
+from .words.exact import Dual, Mathematics
+from .words.text import describe
+
+DTYPES = testing.FLOATS
+DIRECTIONS = ("value", "derivative", "backward")
+OURS = "rectifier"
+POINTS = {"float32": 1 << 22, "float64": 20_000}  # the others have 65,536 values, and all are taken
+GRADIENTS = (-0.7, 1.0, 3000.0)  # what `backward` is given; the first, where all float32 are checked
+SCHEMA = 1
+
+_CHUNK = 1 << 14  # so many elements of all arrays of a truth fit the second-level cache
+_TASK = {"float32": 1 << 22, "float64": 1 << 10}  # inputs of one task, some 0.1 s or a second of work
+# The sieve decides alone where it is nearer to the truth than this many units, with two exceptions: what is worse than
+# the worst so far, or as near to it, and what is near a zero of the derivative, where its own rounding is not small.
+_MARGIN, _NEAR_ZERO = 1e-5, 2.0**-10
+_SAMPLES = 400
+# Long doubles have 64 bits, and the exact result of one operation on two float32 may need more.
+_EXACT_TO = 1e-9
+
+
+@dataclass
+class Tally:
+    """What was found in one direction, of ours or of another library.
+
+    Attributes
+    ----------
+    points : int
+        Inputs that were checked.
+    worst_ulp : float
+        Largest error, in units in the last place of the exact result; infinite where NaN, an infinity or a number was
+        to come out and did not.
+    at, result, exact : str
+        The input where it is, what came out, and what should have.
+    correctly_rounded, within_1_ulp : int
+        Results with an error of at most 0.5, and at most 1.
+    out_of_order : int
+        Pairs of neighbouring inputs between which the truth rises and the results fall, or the other way round.
+    out_of_order_at : str
+        The lower input of one such pair.
+    """
+
+    points: int = 0
+    worst_ulp: float = -1.0
+    at: str = ""
+    result: str = ""
+    exact: str = ""
+    correctly_rounded: int = 0
+    within_1_ulp: int = 0
+    out_of_order: int = 0
+    out_of_order_at: str = ""
+
+    def count(self, x: Any, result: Any, truth: Any, errors: Any) -> None:
+        """Take in the errors of so many results."""
+        self.points += errors.size
+        self.correctly_rounded += int(np.count_nonzero(errors <= 0.5 + _EXACT_TO))
+        self.within_1_ulp += int(np.count_nonzero(errors <= 1 + _EXACT_TO))
+        k = int(errors.argmax())
+        if errors[k] > self.worst_ulp:
+            self.worst_ulp, self.at, self.result = float(errors[k]), str(x[k]), str(result[k])
+            self.exact = mpmath.nstr(truth[k], 20) if truth.dtype == object else repr(float(truth[k]))
+
+    def add(self, other: Tally) -> None:
+        """Take in what another process found."""
+        worst = max(self, other, key=lambda tally: tally.worst_ulp)
+        self.worst_ulp, self.at, self.result, self.exact = worst.worst_ulp, worst.at, worst.result, worst.exact
+        self.out_of_order_at = self.out_of_order_at or other.out_of_order_at
+        for name in ("points", "correctly_rounded", "within_1_ulp", "out_of_order"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@dataclass(frozen=True)
+class Row:
+    """The result in one direction, of ours or of another library.
+
+    Attributes
+    ----------
+    direction, source : str
+        One of `DIRECTIONS`; "rectifier", "PyTorch", "JAX" or "SciPy".
+    bound : float or None
+        What the block promises; None for others.
+    ordered : bool
+        Whether neighbours were compared: where every input was taken.
+    tally : Tally
+        What was found.
+    """
+
+    direction: str
+    source: str
+    bound: float | None
+    ordered: bool
+    tally: Tally
+
+    @property
+    def holds(self) -> bool:
+        """Whether no error is above the bound."""
+        return self.bound is None or self.tally.worst_ulp <= self.bound + _EXACT_TO
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A function in a dtype.
+
+    Attributes
+    ----------
+    function, dtype : str
+        Which.
+    exhaustive : bool
+        Whether all values of the dtype were taken.
+    digest : str
+        Of the formulas, and of all that decides what is found.
+    seconds : float
+        How long it took.
+    truth_ulp : float
+        Largest distance of the sieve from mpmath on samples, in units of `dtype`; 0 where mpmath is all there is.
+    versions : dict
+        Of the other libraries.
+    rows : tuple of Row
+        One a direction and library.
+    """
+
+    function: str
+    dtype: str
+    exhaustive: bool
+    digest: str
+    seconds: float
+    truth_ulp: float
+    versions: dict[str, str]
+    rows: tuple[Row, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether all bounds hold, and the truth was good enough to say so."""
+        return self.truth_ulp <= _MARGIN and all(row.holds for row in self.rows)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Tell whether it would be found again."""
+        return self.function, self.dtype, self.exhaustive, self.digest, tuple(self.versions.items())
+
+    def row(self, direction: str, source: str = OURS) -> Row | None:
+        """Give a row, if there is one."""
+        return next((row for row in self.rows if (row.direction, row.source) == (direction, source)), None)
+
+
+def verify(
+    activations: Iterable[Activation],
+    dtypes: Sequence[str] = DTYPES,
+    *,
+    exhaustive: bool = False,
+    points: dict[str, int] = POINTS,
+    processes: int | None = None,
+    kept: Iterable[Stage] = (),
+    start: Callable[[str, int], Callable[[int], object]] = lambda stage, points: lambda done: None,
+    keep: Callable[[list[Stage]], object] = lambda stages: None,
+) -> list[Stage]:
+    """Check functions against the truth, and other libraries beside them.
+
+    Parameters
+    ----------
+    activations : activation functions
+        Of this package, or your own, made with `elementwise`.
+    dtypes : names of floating dtypes
+        In which to check. All values of a 16-bit dtype are taken.
+    exhaustive : bool
+        Whether to take all 2^32 float32; the other libraries are then still checked on the chosen ones.
+    points : dict
+        How many float32 and float64 to choose.
+    processes : int, optional
+        Among which to share the work; all processors that may be used if none. 1 is this process itself.
+    kept : Stages
+        Of an earlier run: what would be found again is taken from there.
+    start : callable
+        Called with the name and the inputs of each stage; what it returns, with the number of inputs that were done.
+    keep : callable
+        Called with all stages after each.
+
+    Returns
+    -------
+    list of Stage
+        For each function, one a dtype.
+
+    Examples
+    --------
+    >>> from rectifier import relu
+    >>> [stage] = verify([relu], ["bfloat16"], processes=1)
+    >>> stage.holds, stage.row("value").tally.worst_ulp
+    (True, 0.0)
+    """
+    processes = processes or len(os.sched_getaffinity(0))
+    known = {stage.key: stage for stage in kept}
+    stages: list[Stage] = []
+    pool = _pool(processes) if processes > 1 else None
+    try:
+        for activation in activations:
+            for dtype in dtypes:
+                stage = _blank(activation, dtype, exhaustive)
+                if stage.key not in known:
+                    tasks = _tasks(activation, dtype, stage.exhaustive, points)
+                    advance = start(f"{stage.function} {dtype}", sum(task.inputs for task in tasks))
+                    stage = _fill(stage, activation, tasks, pool, advance)
+                    keep([*stages, stage])
+                stages.append(known.get(stage.key, stage))
+    finally:
+        if pool:
+            pool.shutdown(cancel_futures=True)
+    return stages
+
+
+def _blank(activation: Activation, dtype: str, exhaustive: bool) -> Stage:
+    block, name = activation.block, activation.block.full_name
+    versions = {source: version(library) for source, library in LIBRARIES.items() if peer(source, name, dtype)}
+    exhaustive = dtype in ("float16", "bfloat16") or (dtype == "float32" and exhaustive)
+    return Stage(name, dtype, exhaustive, digest(block), 0.0, 0.0, versions, ())
+
+
+def digest(block: Block) -> str:
+    """Name all that decides what is found: the block, and the code that computes and checks it."""
+    here = Path(__file__).parent
+    sources = [*sorted(here.glob("words/*.py")), *(here / f"{name}.py" for name in ("_block", "testing", "verify"))]
+    code = block.exact.__code__
+    parts = [describe(block.value), describe(block.derivative), code.co_code.hex(), repr(code.co_consts)]
+    fields = (block.parameters, block.special, block.kinks, block.zeros, block.ulp, block.wide)
+    parts += [*map(repr, fields), *(path.read_text(encoding="utf-8") for path in sources)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Some inputs of a stage: those of these ranks among all values of the dtype, or among the chosen ones."""
+
+    activation: Activation
+    dtype: str
+    ranks: range
+    among: int | None  # how many are chosen; None is all
+    sources: tuple[str, ...]
+
+    @property
+    def inputs(self) -> int:
+        return len(self.ranks)
+
+
+def _tasks(activation: Activation, dtype: str, exhaustive: bool, points: dict[str, int]) -> list[_Task]:
+    name = activation.block.full_name
+    peers = tuple(source for source in LIBRARIES if peer(source, name, dtype))
+
+    def cut(total: int, among: int | None, sources: tuple[str, ...]) -> list[_Task]:
+        size = _TASK.get(dtype, total)
+        starts = range(0, total, size) if sources else ()
+        return [_Task(activation, dtype, range(i, min(i + size, total)), among, sources) for i in starts]
+
+    if dtype == "float32" and exhaustive:
+        among = points["float32"]
+        return cut(1 << 32, None, (OURS,)) + cut(chosen(activation, dtype, among).size, among, peers)
+    if exhaustive:
+        return cut(1 << 16, None, (OURS, *peers))
+    return cut(chosen(activation, dtype, points[dtype]).size, points[dtype], (OURS, *peers))
+
+
+def _pool(processes: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(processes, get_context("spawn"), _begin)
+
+
+def _begin() -> None:
+    """Make a process one of many: one thread, and an end when its parent ends, however that came about."""
+    from . import settings
+
+    settings.threads = 1
+    os.environ |= {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
+
+    def follow(parent: int) -> None:
+        connection.wait([parent])
+        os._exit(1)
+
+    if parent := parent_process():
+        threading.Thread(target=follow, args=(parent.sentinel,), daemon=True).start()
+
+
+def _fill(
+    stage: Stage,
+    activation: Activation,
+    tasks: list[_Task],
+    pool: ProcessPoolExecutor | None,
+    advance: Callable[[int], object],
+) -> Stage:
+    """Do the tasks of a stage, here or in a pool."""
+    begin, found = time.perf_counter(), dict[tuple[str, str], Tally]()
+
+    def submit(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        if pool:
+            return pool.submit(function, *arguments)
+        done: Future[Any] = Future()
+        done.set_result(function(*arguments))
+        return done
+
+    sampled = submit(truth_error, activation, stage.dtype) if stage.dtype != "float64" else None
+    running = {submit(_do, task): task for task in tasks}
+    for done in as_completed(running):
+        for key, tally in done.result().items():
+            found.setdefault(key, Tally()).add(tally)
+        advance(running[done].inputs)
+    block, dtype = activation.block, testing.dtype_of(stage.dtype)
+    order = [(direction, source) for direction in DIRECTIONS for source in (OURS, *LIBRARIES)]
+    rows = tuple(
+        Row(
+            direction,
+            source,
+            bound(block, dtype, direction) if source == OURS else None,
+            source == OURS and stage.exhaustive and direction != "backward",
+            found[direction, source],
+        )
+        for direction, source in order
+        if (direction, source) in found
+    )
+    truth_ulp = sampled.result() if sampled else 0.0
+    return replace(stage, seconds=time.perf_counter() - begin, truth_ulp=truth_ulp, rows=rows)
+
+
+def bound(block: Block, dtype: np.dtype[Any], direction: str) -> float:
+    """Give the largest error that a block allows in a direction; without rounding errors before, that is half a unit."""
+    limit = testing.bound(block, dtype, derivative=direction != "value") or 0.5
+    if direction != "backward" or limit <= 0.5 or dtype.itemsize == 2 or (block.wide and dtype != np.float64):
+        return limit
+    return 2 * limit + 0.5  # the product is rounded too, and a unit of the derivative may be two of the product
+
+
+def ranked(dtype: np.dtype[Any], ranks: Any) -> np.ndarray[Any, Any]:
+    """Give the values of a dtype by their rank: NaN with a sign first, then -inf and so on upwards to inf and NaN.
+
+    Examples
+    --------
+    >>> ranked(np.dtype(np.float16), np.arange(0x7FFF, 0x8002)).tolist()
+    [-0.0, 0.0, 5.960464477539063e-08]
+    """
+    bits = np.asarray(ranks).astype(f"u{dtype.itemsize}")
+    sign = bits.dtype.type(1 << (8 * dtype.itemsize - 1))
+    values: np.ndarray[Any, Any] = np.where(bits & sign, bits ^ sign, ~bits).view(dtype)
+    return values
+
+
+def rank(x: Any) -> np.ndarray[Any, Any]:
+    """Give the rank of values: the inverse of `ranked`."""
+    bits = x.view(f"u{x.itemsize}")
+    sign = bits.dtype.type(1 << (8 * x.itemsize - 1))
+    ranks: np.ndarray[Any, Any] = np.where(bits & sign, ~bits, bits ^ sign)
+    return ranks
+
+
+@lru_cache(maxsize=2)
+def chosen(activation: Activation, dtype_name: str, points: int) -> np.ndarray[Any, Any]:
+    """Choose inputs where a function may go wrong, in ascending order.
+
+    Half of them are random bits. The others are where functions bend, small numbers, and all neighbours of special
+    points: 0, kinks, zeros of the derivative, and where a result becomes 0, 1, infinite, subnormal or x.
+    """
+    block, dtype, random = activation.block, testing.dtype_of(dtype_name), np.random.default_rng(0)
+    top = 1 << (8 * dtype.itemsize)
+    bits = random.integers(0, top, points // 2, np.dtype(f"u{dtype.itemsize}"))
+    bend = random.uniform(-20, 20, points // 8)
+    small = random.standard_normal(points // 8) * 2.0 ** -random.uniform(0, 40, points // 8)
+    spots = [0.0, -1.0, 1.0, *(x for x, _ in block.kinks), *block.zeros, *(x for x, _ in block.special)]
+    with np.errstate(all="ignore"):
+        centres = np.unique([*rank(np.array(spots).astype(dtype)).tolist(), *_edges(activation, dtype)])
+        reach = max(1, points // 8 // len(centres))
+        runs = [np.arange(max(0, c - reach), min(top, c + reach), dtype=bits.dtype) for c in map(int, centres)]
+        parts = [bits.view(dtype), bend.astype(dtype), small.astype(dtype), ranked(dtype, np.concatenate(runs))]
+        return np.concatenate([np.unique(np.concatenate([*parts, testing.special_values(dtype)])), np.array([-0.0, 0.0], dtype)])
+
+
+def _edges(activation: Activation, dtype: np.dtype[Any]) -> list[int]:
+    """Find the ranks between which a result becomes 0, 1, infinite, subnormal or x."""
+    tiny = 2.0 ** (sum(testing._FORMATS[dtype.name]) - 1)
+
+    def kind(ranks: Any) -> Any:
+        x, kinds = ranked(dtype, ranks), 0
+        for result in (activation(x), activation.derivative(x)):
+            for condition in (result == 0, result == 1, np.isinf(result), abs(result) < tiny, result == x):
+                kinds = 2 * kinds + condition
+        return kinds
+
+    integer = np.dtype(f"u{dtype.itemsize}")
+    step = 1 << (8 * dtype.itemsize - 11)
+    grid = np.arange(1 << 11, dtype=integer) * integer.type(step)
+    kinds = kind(grid)
+    low = grid[:-1][kinds[:-1] != kinds[1:]]
+    high, below = low + integer.type(step), kind(low)
+    while (high - low > 1).any():
+        middle = low + (high - low) // integer.type(2)
+        same = kind(middle) == below
+        low, high = np.where(same, middle, low), np.where(same, high, middle)
+    edges: list[int] = low.tolist()
+    return edges
+
+
+class _Float64:
+    """NumPy's functions of float64, and SciPy's erfc."""
+
+    exp, expm1, log1p, tanh, cosh, sqrt, pi = np.exp, np.expm1, np.log1p, np.tanh, np.cosh, np.sqrt, math.pi
+
+    @staticmethod
+    def erfc(x: Any) -> Any:
+        from scipy.special import erfc
+
+        return erfc(x)
+
+
+class _Sieve(Mathematics):
+    def _bounded(self, number: Any) -> Any:
+        return np.clip(number, -self._largest, self._largest)
+
+
+SIEVE = _Sieve(_Float64, np.where, 700.0)
+
+
+def _parameters(block: Block, dtype: np.dtype[Any]) -> list[Any]:
+    return [np.array(default).astype(dtype) for default in block.parameters.values()]
+
+
+def _finite(x: Any) -> Any:
+    """Put the largest numbers in the place of infinities, for the limit there."""
+    largest = testing._largest(x.dtype)
+    return np.clip(x, *np.array([-largest, largest]).astype(x.dtype))
+
+
+def sieve(block: Block, x: Any) -> tuple[Any, Any]:
+    """Evaluate the textbook form and its derivative in float64."""
+    numbers = [float(p) for p in _parameters(block, x.dtype)]
+    result = Dual.of(block.exact(SIEVE, Dual(_finite(x).astype(np.float64), 1.0), *numbers))
+    value, slope = (np.array(np.broadcast_to(part, x.shape), np.float64) for part in (result.number, result.slope))
+    return value, slope
+
+
+def _long_doubles(block: Block, x: Any) -> tuple[Any, Any]:
+    return testing.exact_arrays(block, _finite(x), _parameters(block, x.dtype))
+
+
+def _by_mpmath(block: Block, x: Any) -> tuple[Any, Any]:
+    pairs = [testing.exact(block, v, _parameters(block, x.dtype)) for v in np.nan_to_num(_finite(x)).tolist()]
+    value, slope = (np.array([pair[k] for pair in pairs] + [None], object)[:-1] for k in (0, 1))
+    return value, slope
+
+
+def truth(block: Block, x: Any, exact: Callable[[Block, Any], tuple[Any, Any]]) -> dict[str, Any]:
+    """Give value and derivative, with what the block says of special values and kinks, and NaN of NaN."""
+    value, slope = exact(block, x)
+    for results, pairs in ((value, block.special), (slope, block.kinks)):
+        for at, expected in pairs:
+            results[x == np.array(at).astype(x.dtype)] = results.dtype.type(float(np.array(expected).astype(x.dtype)))
+        results[np.isnan(x)] = results.dtype.type(math.nan)
+    return {"value": value, "derivative": slope}
+
+
+def truth_error(activation: Activation, dtype_name: str, samples: int = _SAMPLES) -> float:
+    """Give the largest distance of the sieve from mpmath where it decides alone, in units in the last place of a dtype."""
+    block, dtype = activation.block, testing.dtype_of(dtype_name)
+    x = chosen(activation, dtype_name, 1 << 14)
+    x = x[np.isfinite(x) & ~_near_a_zero(block, x)]
+    x = np.random.default_rng(1).choice(x, samples)
+    with np.errstate(all="ignore"):
+        pairs = zip(sieve(block, x), _by_mpmath(block, x), strict=True)
+        distances = [_distance(y, t, dtype) for ours, theirs in pairs for y, t in zip(ours.tolist(), theirs, strict=True)]
+    return max(distances)
+
+
+def _distance(y: float, t: Any, dtype: np.dtype[Any]) -> float:
+    """Give the distance in units of the exact number; 0 where both round to infinity."""
+    if not math.isfinite(float(testing.nearest(t, dtype))) and abs(y) >= testing._largest(dtype):
+        return 0.0
+    return testing.ulp_distance(y, t, dtype)
+
+
+def _near_a_zero(block: Block, x: Any) -> Any:
+    near = np.zeros(x.shape, bool)
+    for zero in block.zeros:
+        if not (x[0] > zero + _NEAR_ZERO or x[-1] < zero - _NEAR_ZERO):  # they are in order
+            near |= np.abs(x.astype(np.float64) - zero) < _NEAR_ZERO
+    return near
+
+
+def _do(task: _Task) -> dict[tuple[str, str], Tally]:
+    """Check the inputs of a task."""
+    dtype, found = testing.dtype_of(task.dtype), dict[tuple[str, str], Tally]()
+    check = _by_arbitrary_precision if task.dtype == "float64" else _by_sieve
+    last = task.ranks.stop if task.among else min(task.ranks.stop + 1, 1 << (8 * dtype.itemsize))
+    for begin in range(task.ranks.start, task.ranks.stop, _CHUNK):
+        end = min(begin + _CHUNK, task.ranks.stop)
+        with np.errstate(all="ignore"):  # the first of the next chunk comes along, as a neighbour
+            if task.among:
+                x = chosen(task.activation, task.dtype, task.among)[begin:end]
+            else:
+                x = ranked(dtype, np.arange(begin, min(end + 1, last)))
+            check(task, x, end - begin, found)
+    return found
+
+
+def _results(task: _Task, x: Any) -> Iterable[tuple[str, str, float, Any]]:
+    """Compute all directions, ours and others': which, whose, the gradient and the results."""
+    activation, few = task.activation, task.dtype == "float32" and task.among is None
+    if OURS in task.sources:
+        yield "value", OURS, 1.0, activation(x)
+        yield "derivative", OURS, 1.0, activation.derivative(x)
+        for dy in GRADIENTS[:1] if few else GRADIENTS:
+            rounded = np.array(dy).astype(x.dtype)
+            yield "backward", OURS, float(rounded), activation.backward(np.full_like(x, rounded), x)
+    for source in task.sources:
+        for direction, call in peer(source, activation.block.full_name, task.dtype).items() if source != OURS else ():
+            yield direction, source, 1.0, call(x)
+
+
+def _by_sieve(task: _Task, x: Any, counted: int, found: dict[tuple[str, str], Tally]) -> None:
+    block, dtype = task.activation.block, x.dtype
+    exact = truth(block, x, sieve)
+    near = _near_a_zero(block, x)
+    for direction, source, dy, result in _results(task, x):
+        tally = found.setdefault((direction, source), Tally())
+        wide = result.astype(np.float64)
+        right = exact["derivative"] * dy if direction == "backward" else exact[direction]
+        errors = quick_errors(wide, right, dtype)
+        if source != OURS:
+            errors[_conventional(block, x)] = 0
+        doubted = np.flatnonzero((errors > max(0.0, tally.worst_ulp - _MARGIN)) | (near & (errors > 0)))
+        if doubted.size:  # where a result is constant so is its error, and the first of many will do
+            first = np.append(True, np.diff(right[doubted]) != 0) | np.append(True, np.diff(wide[doubted]) != 0)
+            firsts = doubted[first]
+            sure = truth(block, x[firsts], _long_doubles)["value" if direction == "value" else "derivative"]
+            found_errors = testing.ulps(result[firsts], sure * np.longdouble(dy), dtype)
+            if direction != "value" and source == OURS and not block.wide:
+                found_errors = _beside_a_kink(block, x[firsts], result[firsts], dy, found_errors)
+            errors[doubted] = found_errors[np.cumsum(first) - 1]
+        tally.count(x[:counted], result[:counted], right[:counted], errors[:counted])
+        if source == OURS and direction != "backward" and task.among is None:
+            pairs = _out_of_order(block, direction, x, wide, exact)
+            tally.out_of_order += pairs.size
+            if pairs.size:
+                tally.out_of_order_at = str(x[pairs[0]])
+
+
+def quick_errors(result: Any, truth: Any, dtype: np.dtype[Any]) -> Any:
+    """Give the errors of results in units in the last place of float64 truth, as `testing.ulps` does, in a tenth of the time.
+
+    Examples
+    --------
+    >>> quick_errors(np.array([1 + 2**-23, 0.0]), np.array([1, 2.0**-150]), np.dtype(np.float32)).tolist()
+    [1.0, 0.5]
+    """
+    bits, smallest = testing._FORMATS[dtype.name]
+    exponent = truth.view(np.uint64) & np.uint64(0x7FF << 52)
+    np.maximum(exponent, np.uint64((smallest + bits - 1 + 1023) << 52), out=exponent)
+    np.subtract(np.uint64((2 * 1023 + bits - 1) << 52), exponent, out=exponent)
+    errors = np.subtract(result, truth)
+    np.abs(errors, out=errors)
+    errors *= exponent.view(np.float64)  # 1 / ulp
+    odd = ~np.isfinite(errors)
+    if odd.any():
+        errors[odd] = testing.ulps(result[odd], truth[odd].astype(np.longdouble), dtype)
+    return errors
+
+
+def _conventional(block: Block, x: Any) -> Any:
+    """Tell where libraries may differ by convention, not by error."""
+    return ~np.isfinite(x) | np.isin(x, np.array([at for at, _ in block.kinks]).astype(x.dtype))
+
+
+def _beside_a_kink(block: Block, x: Any, result: Any, dy: float, errors: Any) -> Any:
+    """Excuse a derivative that its neighbour should have: the place of a kink is rounded, as in x / 6 + 1 / 2 >= 1."""
+    if errors.max() <= bound(block, x.dtype, "backward"):
+        return errors
+    integer = rank(x)
+    for neighbour in (integer - integer.dtype.type(1), integer + integer.dtype.type(1)):
+        slope = truth(block, ranked(x.dtype, neighbour), _long_doubles)["derivative"]
+        errors = np.minimum(errors, testing.ulps(result, slope * np.longdouble(dy), x.dtype))
+    return errors
+
+
+def _out_of_order(block: Block, direction: str, x: Any, result: Any, exact: dict[str, Any]) -> Any:
+    """Find neighbours whose results are in the wrong order, first by float64 truth and then by long doubles."""
+    pairs = np.flatnonzero(_against(direction, result, exact))
+    if pairs.size:
+        x, result = (np.stack([a[pairs], a[pairs + 1]]) for a in (x, result))
+        pairs = pairs[_against(direction, result, truth(block, x, _long_doubles))[0]]
+    return pairs
+
+
+def _against(direction: str, result: Any, exact: dict[str, Any]) -> Any:
+    """Tell between which neighbours along the first axis the results go against the truth."""
+    slope = exact["derivative"]
+    if direction == "value":  # between neighbours the truth may rise by less than its own rounding
+        up, down = slope > 0, slope < 0
+        up, down = up[1:] & up[:-1], down[1:] & down[:-1]
+    else:
+        up, down = slope[1:] > slope[:-1], slope[1:] < slope[:-1]
+    return ((result[1:] < result[:-1]) & up) | ((result[1:] > result[:-1]) & down)
+
+
+def _by_arbitrary_precision(task: _Task, x: Any, counted: int, found: dict[tuple[str, str], Tally]) -> None:
+    block, dtype = task.activation.block, x.dtype
+    exact = truth(block, x, _by_mpmath)
+    near = np.any([np.abs(x - zero) < 1 for zero in block.zeros], axis=0) & np.isfinite(x)
+    for direction, source, dy, result in _results(task, x):
+        limit = bound(block, dtype, direction)
+        with mpmath.workdps(testing._DIGITS):
+            right = exact["derivative"] * dy if direction == "backward" else exact[direction]
+            errors = np.array([testing.ulp_distance(y, t, dtype) for y, t in zip(result.tolist(), right, strict=True)])
+            if direction != "value":  # near its zeros a derivative is promised to 2^-52, not to its last place
+                absolute = np.abs(result - right.astype(np.float64)) / (abs(dy) * 2.0**-52) * limit
+                errors = np.where(near, np.minimum(errors, absolute), errors)
+        if source != OURS:
+            errors[_conventional(block, x)] = 0
+        elif direction != "value" and not block.wide:
+            wrong = np.flatnonzero(errors > limit)
+            errors[wrong] = [_least_beside(block, x[k], result[k], dy, errors[k]) for k in wrong.tolist()]
+        found.setdefault((direction, source), Tally()).count(x, result, right, errors)
+
+
+def _least_beside(block: Block, x: Any, result: Any, dy: float, error: float) -> float:
+    """Do in float64 what `_beside_a_kink` does."""
+    beside = np.nextafter(x, np.array([-np.inf, np.inf]))
+    slopes = truth(block, beside, _by_mpmath)["derivative"]
+    with mpmath.workdps(testing._DIGITS):
+        return min(error, *(testing.ulp_distance(result, slope * dy, x.dtype) for slope in slopes))
+
+
+# How other libraries write the functions of the catalogue.
+LIBRARIES = {"PyTorch": "torch", "JAX": "jax", "SciPy": "scipy"}
+_TORCH: dict[str, tuple[str, dict[str, Any]]] = {
+    "relu": ("relu", {}),
+    "leaky_relu": ("leaky_relu", {}),
+    "relu6": ("relu6", {}),
+    "thresholded_relu": ("threshold", {"threshold": 1.0, "value": 0.0}),
+    "hard_tanh": ("hardtanh", {}),
+    "hard_sigmoid": ("hardsigmoid", {}),
+    "hard_swish": ("hardswish", {}),
+    "hard_shrink": ("hardshrink", {}),
+    "soft_shrink": ("softshrink", {}),
+    "sigmoid": ("sigmoid", {}),
+    "log_sigmoid": ("logsigmoid", {}),
+    "tanh": ("tanh", {}),
+    "softsign": ("softsign", {}),
+    "silu": ("silu", {}),
+    "gelu": ("gelu", {}),
+    "gelu_tanh": ("gelu", {"approximate": "tanh"}),
+    "mish": ("mish", {}),
+    "elu": ("elu", {}),
+    "selu": ("selu", {}),
+    "celu": ("celu", {}),
+    "softplus": ("softplus", {}),
+}
+_JAX: dict[str, tuple[str, dict[str, Any]]] = {
+    **{
+        name: (name, {})
+        for name in (
+            *("relu", "leaky_relu", "relu6", "hard_tanh", "hard_sigmoid", "hard_swish", "sigmoid", "log_sigmoid"),
+            *("tanh", "silu", "mish", "elu", "selu", "celu", "softplus", "squareplus"),
+        )
+    },
+    "softsign": ("soft_sign", {}),
+    "gelu": ("gelu", {"approximate": False}),
+    "gelu_tanh": ("gelu", {"approximate": True}),
+}
+_SCIPY: dict[str, Callable[[Any, Any], Any]] = {
+    "sigmoid": lambda special, x: special.expit(x),
+    "log_sigmoid": lambda special, x: special.log_expit(x),
+    "silu": lambda special, x: x * special.expit(x),
+    "gelu": lambda special, x: x * special.ndtr(x),
+    "softplus": lambda special, x: -special.log_expit(-x),
+}
+
+
+@cache
+def peer(source: str, name: str, dtype: str) -> dict[str, Callable[[Any], Any]]:
+    """Give the directions in which another library has a function; none if it is not installed."""
+    makers = {"PyTorch": (_TORCH, _of_torch), "JAX": (_JAX, _of_jax), "SciPy": (_SCIPY, _of_scipy)}
+    names, make = makers[source]
+    if name not in names or not util.find_spec(LIBRARIES[source]):
+        return {}
+    if source == "SciPy" and dtype not in ("float32", "float64"):
+        return {}
+    return {direction: partial(make, name, dtype, direction) for direction in DIRECTIONS[: 1 if source == "SciPy" else 2]}
+
+
+def _of_torch(name: str, dtype: str, direction: str, x: Any) -> Any:
+    import torch
+
+    torch.set_num_threads(1)
+    function, keywords = _TORCH[name]
+    call = partial(getattr(torch.nn.functional, function), **keywords)
+    t = torch.from_numpy(x.view(np.uint16)).view(torch.bfloat16) if dtype == "bfloat16" else torch.from_numpy(x.copy())
+    if direction == "derivative":
+        t.requires_grad_()
+        (result,) = torch.autograd.grad(call(t), t, torch.ones_like(t))
+    else:
+        result = call(t)
+    return result.view(torch.uint16).numpy().view(x.dtype) if dtype == "bfloat16" else result.numpy()
+
+
+def _of_jax(name: str, dtype: str, direction: str, x: Any) -> Any:
+    return np.asarray(_jitted(name, dtype, direction)(x))
+
+
+@cache
+def _jitted(name: str, dtype: str, direction: str) -> Any:
+    import jax
+
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_enable_x64", True)
+    function, keywords = _JAX[name]
+    call = partial(getattr(jax.nn, function), **keywords)
+    return jax.jit(jax.vmap(jax.grad(call)) if direction == "derivative" else call)
+
+
+def _of_scipy(name: str, dtype: str, direction: str, x: Any) -> Any:
+    from scipy import special
+
+    return _SCIPY[name](special, x)
+
+
+def save(stages: Iterable[Stage], path: Path) -> None:
+    """Write stages as JSON, one a line; an infinite error is null there."""
+    from .bench.runner import write
+
+    lines = ",\n".join(json.dumps(plain(stage)) for stage in stages)
+    write(path, f'{{"schema": {SCHEMA}, "stages": [\n{lines}\n]}}\n'.encode())
+
+
+def plain(stage: Stage) -> dict[str, Any]:
+    """Give what JSON can hold."""
+    found = asdict(stage) | {"holds": stage.holds}
+    for row, original in zip(found["rows"], stage.rows, strict=True):
+        tally = row.pop("tally")
+        row |= tally | {"holds": original.holds}
+        row["worst_ulp"] = tally["worst_ulp"] if math.isfinite(tally["worst_ulp"]) else None
+    return found
+
+
+def load(path: Path) -> list[Stage]:
+    """Read what `save` wrote.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    OSError
+        If it cannot be read.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["schema"] != SCHEMA:
+            raise ValueError
+        return [_stage(stage) for stage in found["stages"]]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise ValueError(f"{path} is not a result of rectifier verify") from None
+
+
+def _stage(found: dict[str, Any]) -> Stage:
+    del found["holds"]
+    rows = []
+    for row in found.pop("rows"):
+        tally = Tally(**{name: row[name] for name in Tally.__dataclass_fields__})
+        tally.worst_ulp = math.inf if row["worst_ulp"] is None else row["worst_ulp"]
+        rows.append(Row(row["direction"], row["source"], row["bound"], row["ordered"], tally))
+    return Stage(**found, rows=tuple(rows))
