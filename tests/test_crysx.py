@@ -1,10 +1,11 @@
-"""The recipe's names are drop-ins for those of crysx_nn."""
+"""The names of crysx_nn: what they give, beside the originals where those are installed."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+import rectifier
 from conftest import assert_same, numbers
 from rectifier import crysx, relu
 
@@ -16,21 +17,36 @@ def test_batches_of_any_dtype(name):
     assert_same(crysx.ReLU_grad(x), relu.derivative(x))
 
 
-def test_finite_values_are_those_of_the_recipe():
-    x = np.random.default_rng(0).standard_normal((50, 20), np.float32)
-    assert np.array_equal(crysx.ReLU(x), np.maximum(0.0, x))
-    assert np.array_equal(crysx.ReLU(x), x * (x > 0))
-    assert np.array_equal(crysx.ReLU_grad(x), np.greater(x, 0.0).astype(np.float32))
+@pytest.mark.parametrize("name", ["Identity", "ReLU", "Sigmoid", "Softplus", "Tanh", "Tanh_offset"])
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_gradients_are_those_of_the_functions(name, kind):
+    x = np.linspace(-4, 4, 24).reshape(4, 6)
+    f, gradient = getattr(crysx, name), getattr(crysx, f"{name}_grad")
+    h = 1e-6
+    expected = (np.asarray(f(x + h)) - np.asarray(f(x - h))) / (2 * h)
+    assert f(x.astype(kind)).dtype == gradient(x.astype(kind)).dtype == np.dtype(kind)
+    np.testing.assert_allclose(gradient(x.astype(kind)), expected, rtol=2e-6 if kind == "f8" else 1e-5, atol=1e-7)
 
 
-def test_they_go_into_the_dictionaries_that_crysx_nn_looks_into():
-    """Its network calls act_func_dict[name](a) forward, and multiplies dy by act_func_grad_dict[name](a) backward."""
-    act_func_dict, act_func_grad_dict = {"ReLU": lambda x: x * (x > 0)}, {"ReLU": lambda x: np.greater(x, 0.0)}
-    act_func_dict.update(ReLU=crysx.ReLU)
-    act_func_grad_dict.update(ReLU=crysx.ReLU_grad)
-    rng = np.random.default_rng(0)
-    inputs, weights, dy = rng.standard_normal((8, 3)), rng.standard_normal((3, 5)), rng.standard_normal((8, 5))
-    a = inputs @ weights
-    assert np.array_equal(act_func_dict["ReLU"](a), np.maximum(a, 0))
-    gradient = inputs.T @ (dy * act_func_grad_dict["ReLU"](a))
-    assert np.allclose(gradient, inputs.T @ (dy * (a > 0)))
+def test_the_jacobian_of_softmax_is_that_of_softmax():
+    x = np.random.default_rng(0).standard_normal((3, 5))
+    jacobian = crysx.Softmax_grad(x)
+    assert jacobian.shape == (3, 5, 5)
+    h = 1e-6
+    for k in range(5):
+        step = np.zeros(5)
+        step[k] = h
+        expected = (crysx.Softmax(x + step) - crysx.Softmax(x - step)) / (2 * h)
+        np.testing.assert_allclose(jacobian[:, :, k], expected, atol=1e-9)
+    dy = np.random.default_rng(1).standard_normal((3, 5))
+    product = np.einsum("ij,ijk->ik", dy, jacobian)
+    np.testing.assert_allclose(rectifier.softmax.backward(dy, x), product, atol=1e-14)
+
+
+def test_they_replace_the_originals():
+    utils = pytest.importorskip("crysx_nn.utils")
+    x = np.random.default_rng(0).standard_normal((16, 10))
+    for name, original in utils.act_func_dict.items():
+        np.testing.assert_allclose(getattr(crysx, name)(x), original(x), rtol=1e-12, atol=1e-15)
+        original, ours = utils.act_func_grad_dict[name], getattr(crysx, f"{name}_grad")
+        np.testing.assert_allclose(ours(x), original(x), rtol=1e-9, atol=1e-15)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import rectifier
-from conftest import INTEGERS, assert_same, numbers, others, package_of
+from conftest import BACKENDS, INTEGERS, assert_same, numbers, others, package_of
 from rectifier import settings
 from rectifier.catalogue import CATALOGUE
 from rectifier.cpu import engine, plan
@@ -161,12 +161,23 @@ def test_float64_is_within_the_bound(member):
         assert check_points(member, part, **parameters) > 0.7 * len(x)
 
 
-def test_only_nan_gives_nan(member, dtype):
+def test_infinity_gives_the_limit_and_only_nan_gives_nan(member, dtype):
     x = special_values(dtype)
     x = x[~np.isnan(x)]
-    for parameters in others(member):
+    infinite, largest = x[np.isinf(x)], np.array([1, -1], dtype) * np.max(x[np.isfinite(x)])
+    for parameters in ({}, *others(member)):
         for result in (*member.value_and_derivative(x, **parameters), member.backward(np.ones_like(x), x, **parameters)):
             assert not np.isnan(result).any(), (parameters, x[np.isnan(result)])
+        for y, near in zip(member(infinite, **parameters).tolist(), member(largest, **parameters).tolist(), strict=True):
+            grows = abs(near) > 1e30 or dtype.itemsize == 2 and abs(near) > 1e3
+            assert y == (math.copysign(math.inf, near) if grows else near), parameters
+
+
+def test_squareplus_with_b_0_is_the_relu(dtype):
+    x = np.concatenate([special_values(dtype), np.linspace(-9, 9, 99).astype(dtype)])
+    for package in BACKENDS.values():
+        assert_same(package.squareplus(x, b=0), package.relu(x))
+        assert_same(package.squareplus.derivative(x, b=0), package.relu.derivative(x))
 
 
 # Backward ------------------------------------------------------------------------------------------------------------

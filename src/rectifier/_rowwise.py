@@ -17,6 +17,7 @@ import numpy as np
 from . import _arguments, _docs, _dtypes
 from ._block import RowBlock
 from .cpu import ufuncs
+from .cpu.rowwise import loops
 from .words.text import describe
 
 
@@ -72,10 +73,8 @@ class RowFunction:
 
     def loop(self, backward: bool, dtype: Any) -> Any:
         """Give the loop of a direction in a dtype."""
-        from .cpu import rowwise as engine
-
         if self._loops is None or (backward, dtype.name) not in self._loops:
-            self._loops = engine.loops(self.block)
+            self._loops = loops(self.block)
         return self._loops[backward, dtype.name]
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -21,13 +21,18 @@ if TYPE_CHECKING:
     from .bench.runner import Run
     from .demo import Demo
     from .machine import Machine
+    from .verify import Stage
 
-_EXTRAS = {"demo": ("matplotlib", "rich", "sklearn", "typer"), "bench": ("matplotlib", "rich", "typer")}
+_EXTRAS = {
+    "demo": ("matplotlib", "rich", "sklearn", "typer"),
+    "bench": ("matplotlib", "rich", "typer"),
+    "verify": ("ml_dtypes", "mpmath", "rich", "scipy", "typer"),
+}
 
 
 def main() -> None:
     """Run the command line, if what it needs is installed."""
-    extra = "bench" if sys.argv[1:2] == ["bench"] else "demo"
+    extra = next((name for name in sys.argv[1:2] if name in _EXTRAS), "demo")
     if any(importlib.util.find_spec(name) is None for name in _EXTRAS[extra]):
         print(f"rectifier: the command line needs more packages: pip install 'rectifier[{extra}]'", file=sys.stderr)
         raise SystemExit(2)
@@ -92,6 +97,21 @@ def _app() -> "typer.Typer":
     ) -> None:
         """Measure value, derivative and backward against everybody else who is installed."""
         _bench(functions or ["relu"], dtype, rival or [], quick, threads, output, kept, readme, compare, json)
+
+    @app.command()
+    def verify(
+        functions: Annotated[list[str] | None, typer.Argument(help="Names of the catalogue; all if none.")] = None,
+        exhaustive: Annotated[bool, typer.Option("--exhaustive", help="All 2^32 float32: minutes each.")] = False,
+        dtype: Annotated[list[str] | None, typer.Option(help="In this one only; may be repeated.")] = None,
+        processes: Annotated[int | None, typer.Option(min=1, help="To share the work; all if none.")] = None,
+        output: Annotated[Path, typer.Option(help="Directory for verify.json.")] = Path("rectifier-verify"),
+        resume: Annotated[bool, typer.Option("--resume", help="Keep what verify.json says of the same code.")] = False,
+        kept: Annotated[Path | None, typer.Option("--from", help="Report a kept verify.json; check nothing.")] = None,
+        readme: Annotated[Path | None, typer.Option(help="Write tables between the markers of this page.")] = None,
+        json: as_json = False,
+    ) -> None:
+        """Check value, derivative and backward against the truth; 1 if a bound is broken."""
+        _verify(functions or [], exhaustive, dtype or [], processes, output, resume, kept, readme, json)
 
     @app.command()
     def info(json: as_json = False) -> None:
@@ -161,13 +181,9 @@ def _bench(
             _show([change for change in changes if change.significant], render, as_json)
             slower = any(change.significant and change.factor > 1 for change in changes)
             raise SystemExit(slower and report.comparable(old, new))
-        for given, known, what in (
-            (functions, list(CATALOGUE), "function"),
-            ([dtype], list(runner.DTYPES), "dtype"),
-            (names, [rival.name for rival in RIVALS], "rival"),
-        ):
-            if unknown := [name for name in given if name not in known]:
-                raise ValueError(f"no {what} {', '.join(unknown)}: there are {', '.join(known)}")
+        _require_known("function", functions, CATALOGUE)
+        _require_known("dtype", [dtype], runner.DTYPES)
+        _require_known("rival", names, [rival.name for rival in RIVALS])
         if dtype == "bfloat16" and importlib.util.find_spec("ml_dtypes") is None:
             raise ValueError("bfloat16 needs ml_dtypes: pip install ml_dtypes")
         if readme:
@@ -192,6 +208,105 @@ def _bench(
         print(f"rectifier bench: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     _show(result, partial(_render_bench, written), as_json)
+
+
+def _require_known(what: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse a name that is not among the known ones."""
+    known = list(known)
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"no {what} {', '.join(unknown)}: there are {', '.join(known)}")
+
+
+def _verify(
+    functions: list[str],
+    exhaustive: bool,
+    dtypes: list[str],
+    processes: int | None,
+    output: Path,
+    resume: bool,
+    kept: Path | None,
+    readme: Path | None,
+    as_json: bool,
+) -> None:
+    from . import verify
+    from .bench.runner import write
+    from .catalogue import CATALOGUE
+
+    try:
+        _require_known("function", functions, CATALOGUE)
+        _require_known("dtype", dtypes, verify.DTYPES)
+        if readme:
+            verify.put_section(readme.read_text(encoding="utf-8"), "")
+        if kept:
+            stages = verify.load(kept)
+        else:
+            _require_writable(output)
+            path = output / "verify.json"
+            with _rates() as start:
+                stages = verify.verify(
+                    [CATALOGUE[name] for name in functions or CATALOGUE],
+                    dtypes or verify.DTYPES,
+                    exhaustive=exhaustive,
+                    processes=processes,
+                    kept=verify.load(path) if resume and path.exists() else (),
+                    start=start,
+                    keep=partial(verify.save, path=path),
+                )
+            verify.save(stages, path)
+        if readme:
+            write(readme, verify.put_section(readme.read_text(encoding="utf-8"), verify.markdown(stages)).encode())
+    except OSError as error:
+        print(f"rectifier verify: {error.filename or output}: {error.strerror}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except ValueError as error:
+        print(f"rectifier verify: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    if as_json:
+        print(json.dumps([verify.plain(stage) for stage in stages], indent=2))
+    else:
+        _show(stages, _render_verify, as_json=False)
+    raise SystemExit(not all(stage.holds for stage in stages))
+
+
+@contextmanager
+def _rates() -> Iterator[Callable[[str, int], Callable[[int], object]]]:
+    """Give a function that starts a bar on stderr, of so many inputs, with their rate and the time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed / 1e6:,.3g} million/s")
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        Rate(),
+        TimeRemainingColumn(True, True),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+
+        def start(stage: str, inputs: int) -> Callable[[int], object]:
+            return partial(progress.advance, progress.add_task(stage, total=inputs))
+
+        yield start
+
+
+def _render_verify(stages: "list[Stage]") -> list[Any]:
+    from . import verify
+
+    colors = ["" if row.holds else "red" for stage in stages for row in stage.rows if row.source == verify.OURS]
+    peers = verify.peer_table(stages)
+    return [
+        _grid("Errors in units in the last place", verify.HEADER, verify.table(stages), colors),
+        *([_grid("Beside others: worst (correctly rounded)", verify.PEER_HEADER, peers)] if peers else []),
+        *verify.notes(stages),
+        *(f"Broken: {line}" for line in verify.broken(stages)),
+        f"{sum(stage.seconds for stage in stages):.0f} s in all.",
+    ]
 
 
 def _info(as_json: bool) -> None:

@@ -1,9 +1,9 @@
 """Every input there is, or some millions that were chosen with malice, against the truth.
 
-The truth is the block's `exact`, which shares nothing with our formulas. In float64, mpmath evaluates it. For results of
-up to 24 bits it is evaluated in float64 first (the sieve), and wherever that finds an error near the worst so far, again
-in long doubles: what is reported is theirs. In each run the sieve itself is compared with mpmath. It needs mpmath, SciPy,
-and ml_dtypes for bfloat16.
+The truth is the block's `exact`, which shares nothing with our formulas. In float64, mpmath evaluates it. For results
+of up to 24 bits it is evaluated in float64 first (the sieve), and where that finds an error worse than the worst so
+far, again in long doubles: what is reported is theirs. In each run the sieve itself is compared with mpmath. It needs
+mpmath, SciPy, and ml_dtypes for bfloat16.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache, partial
 from importlib import util
 from importlib.metadata import version
@@ -37,13 +37,15 @@ DTYPES = testing.FLOATS
 DIRECTIONS = ("value", "derivative", "backward")
 OURS = "rectifier"
 POINTS = {"float32": 1 << 22, "float64": 20_000}  # the others have 65,536 values, and all are taken
-GRADIENTS = (-0.7, 1.0, 3000.0)  # what `backward` is given; the first, where all float32 are checked
-SCHEMA = 1
+# What `backward` is given: the first, where all float32 are checked; not the last in float64, as it would multiply
+# what a derivative has lost that is too small for float64.
+GRADIENTS = (-0.7, 1.0, 3000.0)
+SCHEMA = 1  # of verify.json; also to be raised when a kept result would be found differently
 
-_CHUNK = 1 << 14  # so many elements of all arrays of a truth fit the second-level cache
+_CHUNK = 1 << 13  # so many elements of all arrays fit the second-level cache, and none is mapped anew each time
 _TASK = {"float32": 1 << 22, "float64": 1 << 10}  # inputs of one task, some 0.1 s or a second of work
-# The sieve decides alone where it is nearer to the truth than this many units, with two exceptions: what is worse than
-# the worst so far, or as near to it, and what is near a zero of the derivative, where its own rounding is not small.
+# Long doubles judge what the sieve finds worse than the worst so far by more than this, or above the bound, and all
+# that is near a zero of the derivative, where the sieve's own rounding is not small.
 _MARGIN, _NEAR_ZERO = 1e-5, 2.0**-10
 _SAMPLES = 400
 # Long doubles have 64 bits, and the exact result of one operation on two float32 may need more.
@@ -139,7 +141,7 @@ class Stage:
     exhaustive : bool
         Whether all values of the dtype were taken.
     digest : str
-        Of the formulas, and of all that decides what is found.
+        Of what decides the results.
     seconds : float
         How long it took.
     truth_ulp : float
@@ -220,22 +222,20 @@ def verify(
     """
     processes = processes or len(os.sched_getaffinity(0))
     known = {stage.key: stage for stage in kept}
-    stages: list[Stage] = []
+    # All digests before any work: whoever edits a file meanwhile does not change what is running.
+    plan = [(activation, _blank(activation, dtype, exhaustive)) for activation in activations for dtype in dtypes]
     pool = _pool(processes) if processes > 1 else None
     try:
-        for activation in activations:
-            for dtype in dtypes:
-                stage = _blank(activation, dtype, exhaustive)
-                if stage.key not in known:
-                    tasks = _tasks(activation, dtype, stage.exhaustive, points)
-                    advance = start(f"{stage.function} {dtype}", sum(task.inputs for task in tasks))
-                    stage = _fill(stage, activation, tasks, pool, advance)
-                    keep([*stages, stage])
-                stages.append(known.get(stage.key, stage))
+        for activation, stage in plan:
+            if stage.key not in known:
+                tasks = _tasks(activation, stage.dtype, stage.exhaustive, points)
+                advance = start(f"{stage.function} {stage.dtype}", sum(len(task.ranks) for task in tasks))
+                known[stage.key] = _fill(stage, activation, tasks, pool, advance)
+                keep([known[stage.key] for _, stage in plan if stage.key in known])
     finally:
         if pool:
             pool.shutdown(cancel_futures=True)
-    return stages
+    return [known[stage.key] for _, stage in plan]
 
 
 def _blank(activation: Activation, dtype: str, exhaustive: bool) -> Stage:
@@ -246,9 +246,9 @@ def _blank(activation: Activation, dtype: str, exhaustive: bool) -> Stage:
 
 
 def digest(block: Block) -> str:
-    """Name all that decides what is found: the block, and the code that computes and checks it."""
+    """Name what decides the results: the block, and the code that reads it."""
     here = Path(__file__).parent
-    sources = [*sorted(here.glob("words/*.py")), *(here / f"{name}.py" for name in ("_block", "testing", "verify"))]
+    sources = [*sorted(here.glob("words/*.py")), here / "_block.py", here / "cpu" / "kernels.py"]
     code = block.exact.__code__
     parts = [describe(block.value), describe(block.derivative), code.co_code.hex(), repr(code.co_consts)]
     fields = (block.parameters, block.special, block.kinks, block.zeros, block.ulp, block.wide)
@@ -260,18 +260,14 @@ def digest(block: Block) -> str:
 class _Task:
     """Some inputs of a stage: those of these ranks among all values of the dtype, or among the chosen ones."""
 
-    activation: Activation
+    activation: Any
     dtype: str
     ranks: range
     among: int | None  # how many are chosen; None is all
     sources: tuple[str, ...]
 
-    @property
-    def inputs(self) -> int:
-        return len(self.ranks)
 
-
-def _tasks(activation: Activation, dtype: str, exhaustive: bool, points: dict[str, int]) -> list[_Task]:
+def _tasks(activation: Any, dtype: str, exhaustive: bool, points: dict[str, int]) -> list[_Task]:
     name = activation.block.full_name
     peers = tuple(source for source in LIBRARIES if peer(source, name, dtype))
 
@@ -294,7 +290,7 @@ def _pool(processes: int) -> ProcessPoolExecutor:
 
 def _begin() -> None:
     """Make a process one of many: one thread, and an end when its parent ends, however that came about."""
-    from . import settings
+    from ._settings import settings
 
     settings.threads = 1
     os.environ |= {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
@@ -316,20 +312,11 @@ def _fill(
 ) -> Stage:
     """Do the tasks of a stage, here or in a pool."""
     begin, found = time.perf_counter(), dict[tuple[str, str], Tally]()
-
-    def submit(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        if pool:
-            return pool.submit(function, *arguments)
-        done: Future[Any] = Future()
-        done.set_result(function(*arguments))
-        return done
-
-    sampled = submit(truth_error, activation, stage.dtype) if stage.dtype != "float64" else None
-    running = {submit(_do, task): task for task in tasks}
-    for done in as_completed(running):
-        for key, tally in done.result().items():
+    truth_ulp = truth_error(activation, stage.dtype) if stage.dtype != "float64" else 0.0
+    for task, tallies in _done(tasks, pool):
+        for key, tally in tallies.items():
             found.setdefault(key, Tally()).add(tally)
-        advance(running[done].inputs)
+        advance(len(task.ranks))
     block, dtype = activation.block, testing.dtype_of(stage.dtype)
     order = [(direction, source) for direction in DIRECTIONS for source in (OURS, *LIBRARIES)]
     rows = tuple(
@@ -343,12 +330,20 @@ def _fill(
         for direction, source in order
         if (direction, source) in found
     )
-    truth_ulp = sampled.result() if sampled else 0.0
     return replace(stage, seconds=time.perf_counter() - begin, truth_ulp=truth_ulp, rows=rows)
 
 
+def _done(tasks: list[_Task], pool: ProcessPoolExecutor | None) -> Iterator[tuple[_Task, dict[tuple[str, str], Tally]]]:
+    """Give the tasks with what they found, as they are done."""
+    if pool is None:
+        yield from ((task, _do(task)) for task in tasks)
+    else:
+        running = {pool.submit(_do, task): task for task in tasks}
+        yield from ((running[future], future.result()) for future in as_completed(running))
+
+
 def bound(block: Block, dtype: np.dtype[Any], direction: str) -> float:
-    """Give the largest error that a block allows in a direction; without rounding errors before, that is half a unit."""
+    """Give the largest error that a block allows in a direction: half a unit where one operation is rounded."""
     limit = testing.bound(block, dtype, derivative=direction != "value") or 0.5
     if direction != "backward" or limit <= 0.5 or dtype.itemsize == 2 or (block.wide and dtype != np.float64):
         return limit
@@ -378,7 +373,7 @@ def rank(x: Any) -> np.ndarray[Any, Any]:
 
 
 @lru_cache(maxsize=2)
-def chosen(activation: Activation, dtype_name: str, points: int) -> np.ndarray[Any, Any]:
+def chosen(activation: Any, dtype_name: str, points: int) -> np.ndarray[Any, Any]:
     """Choose inputs where a function may go wrong, in ascending order.
 
     Half of them are random bits. The others are where functions bend, small numbers, and all neighbours of special
@@ -395,7 +390,10 @@ def chosen(activation: Activation, dtype_name: str, points: int) -> np.ndarray[A
         reach = max(1, points // 8 // len(centres))
         runs = [np.arange(max(0, c - reach), min(top, c + reach), dtype=bits.dtype) for c in map(int, centres)]
         parts = [bits.view(dtype), bend.astype(dtype), small.astype(dtype), ranked(dtype, np.concatenate(runs))]
-        return np.concatenate([np.unique(np.concatenate([*parts, testing.special_values(dtype)])), np.array([-0.0, 0.0], dtype)])
+        # Of -0.0 and 0.0 one is gone as the other's double.
+        return np.append(
+            np.unique(np.concatenate([*parts, testing.special_values(dtype)])), np.array([-0.0, 0.0], dtype)
+        )
 
 
 def _edges(activation: Activation, dtype: np.dtype[Any]) -> list[int]:
@@ -440,7 +438,8 @@ class _Sieve(Mathematics):
         return np.clip(number, -self._largest, self._largest)
 
 
-SIEVE = _Sieve(_Float64, np.where, 700.0)
+# Of exp(-500) no result can be made out, and exp(500) times a slope of 1e77, as gelu_tanh has it, is a number.
+SIEVE = _Sieve(_Float64, np.where, 500.0)
 
 
 def _parameters(block: Block, dtype: np.dtype[Any]) -> list[Any]:
@@ -478,24 +477,31 @@ def truth(block: Block, x: Any, exact: Callable[[Block, Any], tuple[Any, Any]]) 
         for at, expected in pairs:
             results[x == np.array(at).astype(x.dtype)] = results.dtype.type(float(np.array(expected).astype(x.dtype)))
         results[np.isnan(x)] = results.dtype.type(math.nan)
+    if not block.wide:  # what `backward` multiplies by is a number of the working type
+        working = np.dtype(block.working(x.dtype.name))
+        beyond = (np.abs(slope) > testing._largest(working)).astype(bool)
+        slope[beyond] = np.sign(slope[beyond]) * math.inf
     return {"value": value, "derivative": slope}
 
 
-def truth_error(activation: Activation, dtype_name: str, samples: int = _SAMPLES) -> float:
-    """Give the largest distance of the sieve from mpmath where it decides alone, in units in the last place of a dtype."""
+def truth_error(activation: Any, dtype_name: str, samples: int = _SAMPLES) -> float:
+    """Give the largest distance of the sieve from mpmath, where it decides alone, in units of a dtype's last place."""
     block, dtype = activation.block, testing.dtype_of(dtype_name)
     x = chosen(activation, dtype_name, 1 << 14)
-    x = x[np.isfinite(x) & ~_near_a_zero(block, x)]
-    x = np.random.default_rng(1).choice(x, samples)
     with np.errstate(all="ignore"):
-        pairs = zip(sieve(block, x), _by_mpmath(block, x), strict=True)
-        distances = [_distance(y, t, dtype) for ours, theirs in pairs for y, t in zip(ours.tolist(), theirs, strict=True)]
+        x = x[np.isfinite(x) & ~_near_a_zero(block, x)]
+        x = np.random.default_rng(1).choice(x, samples)
+        distances = [
+            _distance(y, t, dtype)
+            for ours, theirs in zip(sieve(block, x), _by_mpmath(block, x), strict=True)
+            for y, t in zip(ours.tolist(), theirs, strict=True)
+        ]
     return max(distances)
 
 
 def _distance(y: float, t: Any, dtype: np.dtype[Any]) -> float:
-    """Give the distance in units of the exact number; 0 where both round to infinity."""
-    if not math.isfinite(float(testing.nearest(t, dtype))) and abs(y) >= testing._largest(dtype):
+    """Give the distance in units in the last place; 0 where both round to infinity, or the sieve says nothing."""
+    if not math.isfinite(y) or (math.isinf(float(testing.nearest(t, dtype))) and abs(y) >= testing._largest(dtype)):
         return 0.0
     return testing.ulp_distance(y, t, dtype)
 
@@ -504,7 +510,7 @@ def _near_a_zero(block: Block, x: Any) -> Any:
     near = np.zeros(x.shape, bool)
     for zero in block.zeros:
         if not (x[0] > zero + _NEAR_ZERO or x[-1] < zero - _NEAR_ZERO):  # they are in order
-            near |= np.abs(x.astype(np.float64) - zero) < _NEAR_ZERO
+            near |= (x > zero - _NEAR_ZERO) & (x < zero + _NEAR_ZERO)
     return near
 
 
@@ -526,11 +532,12 @@ def _do(task: _Task) -> dict[tuple[str, str], Tally]:
 
 def _results(task: _Task, x: Any) -> Iterable[tuple[str, str, float, Any]]:
     """Compute all directions, ours and others': which, whose, the gradient and the results."""
-    activation, few = task.activation, task.dtype == "float32" and task.among is None
+    activation = task.activation
+    few = 2 if task.dtype == "float64" else 1 if task.dtype == "float32" and task.among is None else None
     if OURS in task.sources:
         yield "value", OURS, 1.0, activation(x)
         yield "derivative", OURS, 1.0, activation.derivative(x)
-        for dy in GRADIENTS[:1] if few else GRADIENTS:
+        for dy in GRADIENTS[:few]:
             rounded = np.array(dy).astype(x.dtype)
             yield "backward", OURS, float(rounded), activation.backward(np.full_like(x, rounded), x)
     for source in task.sources:
@@ -547,9 +554,7 @@ def _by_sieve(task: _Task, x: Any, counted: int, found: dict[tuple[str, str], Ta
         wide = result.astype(np.float64)
         right = exact["derivative"] * dy if direction == "backward" else exact[direction]
         errors = quick_errors(wide, right, dtype)
-        if source != OURS:
-            errors[_conventional(block, x)] = 0
-        doubted = np.flatnonzero((errors > max(0.0, tally.worst_ulp - _MARGIN)) | (near & (errors > 0)))
+        doubted = np.flatnonzero((errors > _threshold(tally, bound(block, dtype, direction))) | near)
         if doubted.size:  # where a result is constant so is its error, and the first of many will do
             first = np.append(True, np.diff(right[doubted]) != 0) | np.append(True, np.diff(wide[doubted]) != 0)
             firsts = doubted[first]
@@ -558,6 +563,7 @@ def _by_sieve(task: _Task, x: Any, counted: int, found: dict[tuple[str, str], Ta
             if direction != "value" and source == OURS and not block.wide:
                 found_errors = _beside_a_kink(block, x[firsts], result[firsts], dy, found_errors)
             errors[doubted] = found_errors[np.cumsum(first) - 1]
+        errors[_conventional(block, x, direction, source)] = 0
         tally.count(x[:counted], result[:counted], right[:counted], errors[:counted])
         if source == OURS and direction != "backward" and task.among is None:
             pairs = _out_of_order(block, direction, x, wide, exact)
@@ -566,8 +572,14 @@ def _by_sieve(task: _Task, x: Any, counted: int, found: dict[tuple[str, str], Ta
                 tally.out_of_order_at = str(x[pairs[0]])
 
 
+def _threshold(tally: Tally, limit: float) -> float:
+    """Give the error that would change what is reported."""
+    worse = tally.worst_ulp + _MARGIN
+    return worse if tally.worst_ulp > limit else min(worse, limit)
+
+
 def quick_errors(result: Any, truth: Any, dtype: np.dtype[Any]) -> Any:
-    """Give the errors of results in units in the last place of float64 truth, as `testing.ulps` does, in a tenth of the time.
+    """Give the distances of results from float64 truth, as `testing.ulps` does, in a tenth of the time.
 
     Examples
     --------
@@ -587,9 +599,12 @@ def quick_errors(result: Any, truth: Any, dtype: np.dtype[Any]) -> Any:
     return errors
 
 
-def _conventional(block: Block, x: Any) -> Any:
-    """Tell where libraries may differ by convention, not by error."""
-    return ~np.isfinite(x) | np.isin(x, np.array([at for at, _ in block.kinks]).astype(x.dtype))
+def _conventional(block: Block, x: Any, direction: str, source: str) -> Any:
+    """Tell where a result is a convention: of others at kinks, infinities and NaN, of ours in `backward` there."""
+    if source == OURS and direction != "backward":
+        return np.zeros(x.shape, bool)
+    beyond = np.isinf(x) if source == OURS else ~np.isfinite(x)
+    return beyond | np.isin(x, np.array([at for at, _ in block.kinks]).astype(x.dtype))
 
 
 def _beside_a_kink(block: Block, x: Any, result: Any, dy: float, errors: Any) -> Any:
@@ -635,9 +650,8 @@ def _by_arbitrary_precision(task: _Task, x: Any, counted: int, found: dict[tuple
             if direction != "value":  # near its zeros a derivative is promised to 2^-52, not to its last place
                 absolute = np.abs(result - right.astype(np.float64)) / (abs(dy) * 2.0**-52) * limit
                 errors = np.where(near, np.minimum(errors, absolute), errors)
-        if source != OURS:
-            errors[_conventional(block, x)] = 0
-        elif direction != "value" and not block.wide:
+        errors[_conventional(block, x, direction, source)] = 0
+        if source == OURS and direction != "value" and not block.wide:
             wrong = np.flatnonzero(errors > limit)
             errors[wrong] = [_least_beside(block, x[k], result[k], dy, errors[k]) for k in wrong.tolist()]
         found.setdefault((direction, source), Tally()).count(x, result, right, errors)
@@ -700,13 +714,13 @@ _SCIPY: dict[str, Callable[[Any, Any], Any]] = {
 @cache
 def peer(source: str, name: str, dtype: str) -> dict[str, Callable[[Any], Any]]:
     """Give the directions in which another library has a function; none if it is not installed."""
-    makers = {"PyTorch": (_TORCH, _of_torch), "JAX": (_JAX, _of_jax), "SciPy": (_SCIPY, _of_scipy)}
-    names, make = makers[source]
-    if name not in names or not util.find_spec(LIBRARIES[source]):
+    if util.find_spec(LIBRARIES[source]) is None:
         return {}
-    if source == "SciPy" and dtype not in ("float32", "float64"):
-        return {}
-    return {direction: partial(make, name, dtype, direction) for direction in DIRECTIONS[: 1 if source == "SciPy" else 2]}
+    if source == "SciPy":
+        known = name in _SCIPY and dtype in ("float32", "float64")
+        return {"value": partial(_of_scipy, name)} if known else {}
+    known, make = (name in _TORCH, _of_torch) if source == "PyTorch" else (name in _JAX, _of_jax)
+    return {direction: partial(make, name, dtype, direction) for direction in DIRECTIONS[:2]} if known else {}
 
 
 def _of_torch(name: str, dtype: str, direction: str, x: Any) -> Any:
@@ -725,10 +739,10 @@ def _of_torch(name: str, dtype: str, direction: str, x: Any) -> Any:
 
 
 def _of_jax(name: str, dtype: str, direction: str, x: Any) -> Any:
-    return np.asarray(_jitted(name, dtype, direction)(x))
+    return np.asarray(_jitted(name, dtype, direction)(np.resize(x, _CHUNK + 1)))[: x.size]  # compiled for one size
 
 
-@cache
+@lru_cache(maxsize=2)  # what JAX compiles stays in memory as long as this
 def _jitted(name: str, dtype: str, direction: str) -> Any:
     import jax
 
@@ -739,7 +753,7 @@ def _jitted(name: str, dtype: str, direction: str) -> Any:
     return jax.jit(jax.vmap(jax.grad(call)) if direction == "derivative" else call)
 
 
-def _of_scipy(name: str, dtype: str, direction: str, x: Any) -> Any:
+def _of_scipy(name: str, x: Any) -> Any:
     from scipy import special
 
     return _SCIPY[name](special, x)
@@ -790,3 +804,132 @@ def _stage(found: dict[str, Any]) -> Stage:
         tally.worst_ulp = math.inf if row["worst_ulp"] is None else row["worst_ulp"]
         rows.append(Row(row["direction"], row["source"], row["bound"], row["ordered"], tally))
     return Stage(**found, rows=tuple(rows))
+
+
+BEGIN, END = "<!-- verify -->", "<!-- /verify -->"
+HEADER = ("function", "dtype", "", "worst", "at x", "bound", "≤ 0.5", "≤ 1", "order")
+PEER_HEADER = ("function", "dtype", "", OURS, *LIBRARIES)
+
+
+def table(stages: Iterable[Stage]) -> list[tuple[str, ...]]:
+    """Write out the rows of ours, as cells under `HEADER`."""
+    return [
+        (
+            *(
+                stage.function,
+                stage.dtype,
+                row.direction,
+                ulps(row.tally.worst_ulp),
+                _place(row.tally),
+                f"{row.bound:g}",
+            ),
+            *(_share(count, row.tally.points) for count in (row.tally.correctly_rounded, row.tally.within_1_ulp)),
+            str(row.tally.out_of_order) if row.ordered else "",
+        )
+        for stage in stages
+        for row in stage.rows
+        if row.source == OURS
+    ]
+
+
+def _place(tally: Tally) -> str:
+    return tally.at if tally.worst_ulp else ""
+
+
+def peer_table(stages: Iterable[Stage]) -> list[tuple[str, ...]]:
+    """Write out worst errors beside others', and which share is correctly rounded, as cells under `PEER_HEADER`."""
+    table = []
+    for stage in stages:
+        for direction in DIRECTIONS[:2] if stage.versions else ():
+            rows = [stage.row(direction, source) for source in PEER_HEADER[3:]]
+            if any(rows[1:]):
+                cells = (_error_and_share(row.tally) if row else "" for row in rows)
+                table.append((stage.function, stage.dtype, direction, *cells))
+    return table
+
+
+def _error_and_share(tally: Tally) -> str:
+    return f"{ulps(tally.worst_ulp)} ({_share(tally.correctly_rounded, tally.points)})"
+
+
+def ulps(error: float) -> str:
+    """Write an error out; an infinite one is a NaN or an infinity out of place."""
+    if math.isinf(error):
+        return "inf"
+    if error >= 1e5:
+        mantissa, exponent = f"{error:.1e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    return f"{error:,.0f}" if error >= 100 else f"{error:.4g}"
+
+
+def _share(part: int, whole: int) -> str:
+    """Write a share out, and 100 % only where all are meant."""
+    return "100 %" if part == whole else f"{min(100 * part / whole, 99.99):.4g} %"
+
+
+def broken(stages: Iterable[Stage]) -> list[str]:
+    """Say which bounds do not hold, and where."""
+    lines = []
+    for stage in stages:
+        for row in stage.rows:
+            if not row.holds:
+                tally = row.tally
+                lines.append(
+                    f"{stage.function} {row.direction} {stage.dtype}: {ulps(tally.worst_ulp)} ulp at {tally.at}, where "
+                    f"{tally.exact} gives {tally.result}; the bound is {row.bound:g}"
+                )
+        if stage.truth_ulp > _MARGIN:
+            lines.append(f"{stage.function} {stage.dtype}: the truth itself is off by {ulps(stage.truth_ulp)} ulp")
+    return lines
+
+
+def notes(stages: Sequence[Stage]) -> list[str]:
+    """Say what was checked, and against what."""
+    versions = dict(pair for stage in stages for pair in stage.versions.items())
+    inputs: dict[str, None] = {}
+    for stage in stages:
+        count = stage.rows[0].tally.points
+        inputs[f"all {stage.dtype}" if stage.exhaustive else f"some {float(f'{count:.1g}'):,.0f} {stage.dtype}"] = None
+    return [
+        f"Inputs: {', '.join(inputs)}; some: random bits, and all that is next to where a function bends or overflows.",
+        "Errors are in units in the last place of the exact result; ≤ 0.5 is the share that is correctly rounded, "
+        "order counts neighbours whose results are in the wrong one. Truth: the textbook form of each block, by mpmath "
+        "for float64; else by float64, and by long doubles where that finds the worst. Float64 was off by at most "
+        f"{max((stage.truth_ulp for stage in stages), default=0.0):.1g} units of mpmath on {_SAMPLES} samples each.",
+        "Other libraries, on the chosen inputs in float32: "
+        f"{', '.join(f'{name} {number}' for name, number in versions.items()) or 'none is installed'}; "
+        "not at infinities, NaN and kinks, which are conventions. inf is a NaN or an infinity out of place.",
+    ]
+
+
+def markdown(stages: Sequence[Stage]) -> str:
+    """Write the section of a page: for each dtype what ours do, and beside others."""
+    parts = ["\n\n".join(notes(stages))]
+    for dtype in DTYPES:
+        here = [stage for stage in stages if stage.dtype == dtype]
+        parts += [f"## {dtype}", _grid(HEADER, table(here))] if here else []
+        parts += (
+            ["Beside others:", _grid(PEER_HEADER, peer_table(here))] if any(stage.versions for stage in here) else []
+        )
+    return "\n\n".join(parts)
+
+
+def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table of one dtype, which needs no column of its own."""
+    lines = [header, ["---", "", "---", *["---:"] * (len(header) - 3)], *rows]
+    return "\n".join(f"| {' | '.join([cells[0], *cells[2:]])} |" for cells in lines)
+
+
+def put_section(page: str, section: str) -> str:
+    """Replace what stands between the markers of a page.
+
+    Raises
+    ------
+    ValueError
+        If it has no markers.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"no {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n{section}\n{END}{after}"

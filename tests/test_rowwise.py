@@ -1,0 +1,171 @@
+"""Softmax and its logarithm: along any axis of anything, right, and with a gradient without the Jacobian."""
+
+from __future__ import annotations
+
+import math
+import pickle
+
+import mpmath
+import numpy as np
+import pytest
+
+from conftest import BACKENDS, FLOATS, assert_same
+from rectifier import settings, testing
+from rectifier.catalogue import ROWWISE
+
+CASES = [
+    pytest.param(getattr(package, name), id=f"{name}-{backend}")
+    for name in ROWWISE
+    for backend, package in BACKENDS.items()
+]
+assert len(CASES) == 4
+each = pytest.mark.parametrize("function", CASES)
+
+
+def truth(name, row):
+    with mpmath.workdps(60):
+        numbers = [mpmath.mpf(float(v)) for v in row]
+        peak = max(numbers)
+        exponentials = [mpmath.exp(v - peak) for v in numbers]
+        total = mpmath.fsum(exponentials)
+        if name == "softmax":
+            return [e / total for e in exponentials]
+        logarithm = peak + mpmath.log(total)
+        return [v - logarithm for v in numbers]
+
+
+ROWS = {
+    "one": [3.0],
+    "two": [0.0, -30.0],
+    "one stands out": [20.0, 1.0, -5.0, 0.0],
+    "equal": [7.0] * 33,
+    "huge": [1e4, 1e4 - 1, -1e4],
+    "many": list(np.random.default_rng(0).standard_normal(1000) * 4),
+    "longer than what waits on the stack": list(np.random.default_rng(1).standard_normal(5000) * 3),
+}
+
+
+@each
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("dtype_name", FLOATS)
+def test_rows_are_right(function, row, dtype_name):
+    dtype = testing.dtype_of(dtype_name)
+    if function in (case.values[0] for case in CASES[1::2]) and dtype_name == "float64":
+        pytest.skip("the NumPy engine has a bound of its own in float64")
+    x = np.array(ROWS[row]).astype(dtype)
+    bound = {"float32": function.block.ulp[0], "float64": function.block.ulp[1]}.get(dtype_name, 0.5001)
+    bound *= 4 if len(x) > 1000 and dtype_name == "float64" else 1
+    for actual, exact in zip(function(x).tolist(), truth(function.__name__, x.tolist()), strict=True):
+        error = testing.ulp_distance(actual, exact, dtype)
+        assert error <= bound or abs(exact) < 2.0**-1000, (actual, float(exact), error)
+
+
+@each
+@pytest.mark.parametrize("dtype_name", ["float16", "float32", "float64"])
+def test_any_axis_and_layout_gives_the_same_bits(function, dtype_name):
+    x = (np.random.default_rng(0).standard_normal((5, 6, 7)) * 3).astype(dtype_name)
+    dy = x[::-1].copy()
+    for axis in (-3, -2, -1, 0, 1, 2):
+        moved, moved_dy = (np.ascontiguousarray(np.moveaxis(a, axis, -1)) for a in (x, dy))
+        expected = np.moveaxis(function(moved), -1, axis)
+        gradient = np.moveaxis(function.backward(moved_dy, moved), -1, axis)
+        for array, array_dy in ((x, dy), (np.asfortranarray(x), dy), (np.repeat(x, 2, axis=0)[::2], dy)):
+            assert_same(function(array, axis=axis), expected)
+            assert_same(function.backward(array_dy, array, axis=axis), gradient)
+            assert_same(function.backward(array_dy, y=function(array, axis=axis), axis=axis), gradient)
+            out = np.empty_like(array)
+            assert function(array, out, axis=axis) is out
+            assert_same(out, expected)
+    single = np.stack([[function(row) for row in plane] for plane in x])
+    assert_same(function(x), single)
+
+
+@each
+def test_in_place_and_overlapping_out(function):
+    x = np.random.default_rng(0).standard_normal((40, 50)).astype("f4")
+    expected = function(x)
+    y = x.copy()
+    assert function(y, y) is y
+    assert_same(y, expected)
+    memory = np.empty(40 * 50 + 7, "f4")
+    memory[: 40 * 50] = x.ravel()
+    inside, behind = memory[: 40 * 50].reshape(40, 50), memory[7:].reshape(40, 50)
+    function(inside, behind)
+    assert_same(behind, expected)
+    turned = x.T.copy().T
+    assert_same(function(turned, turned), expected)
+
+
+@each
+@pytest.mark.parametrize("shape", [(64, 10), (3, 3000), (2000, 33)])
+def test_neither_threads_nor_chunks_matter(function, shape):
+    x = np.random.default_rng(0).standard_normal((64, *shape)).astype("f4")
+    before, results = settings.threads, []
+    try:
+        for threads in (1, 2):
+            settings.threads = threads
+            results.append((function(x), function.backward(x, y=function(x))))
+    finally:
+        settings.threads = before
+    assert_same(results[1][0], results[0][0])
+    assert_same(results[1][1], results[0][1])
+    assert_same(function(x[5, 1]), results[0][0][5, 1])
+
+
+@each
+def test_gradients_are_those_of_the_function(function):
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, 3, 9))
+    gradient = function.backward(dy, x)
+    h = 1e-6
+    for k in range(9):
+        step = np.zeros(9)
+        step[k] = h
+        expected = (dy * (function(x + step) - function(x - step))).sum(axis=-1) / (2 * h)
+        np.testing.assert_allclose(gradient[:, k], expected, atol=1e-8)
+    y, pullback = function.vjp(x)
+    assert_same(y, function(x))
+    assert_same(pullback(dy), gradient)
+
+
+@each
+def test_rows_without_a_limit_are_nan(function):
+    rows = np.array([[math.nan, 1, 2], [math.inf, 1, 2], [-math.inf] * 3, [-math.nan, 0, 0]])
+    assert np.isnan(function(rows)).all()
+    y = function(np.array([-math.inf, 0.0]))
+    assert_same(y, np.array([0.0, 1.0] if function.__name__ == "softmax" else [-math.inf, 0.0]))
+
+
+@each
+def test_integers_lists_and_empty_arrays(function):
+    assert function([[1, 2], [3, 4]]).dtype == np.float64
+    assert function(np.ones((2, 2), "i1")).dtype == np.float16
+    assert function(np.empty((0, 3))).shape == (0, 3)
+    assert function(np.empty((3, 0))).shape == (3, 0)
+
+
+@each
+def test_what_is_wrong_is_refused(function):
+    x, out = np.ones((2, 3)), np.zeros((3, 2))
+    with pytest.raises(ValueError, match="no axis"):
+        function(1.0)
+    with pytest.raises(ValueError, match="axis 2 is out of bounds"):
+        function(x, axis=2)
+    with pytest.raises(TypeError):
+        function(x, axis=1.5)
+    with pytest.raises(ValueError, match="out has shape"):
+        function(x, out)
+    with pytest.raises(TypeError, match="complex"):
+        function(x + 1j)
+    with pytest.raises(TypeError, match="one of x, y"):
+        function.backward(x)
+    with pytest.raises(ValueError, match="dy has shape"):
+        function.backward(x, out)
+    with pytest.raises(ValueError, match="out would overwrite"):
+        function.vjp(x, x)
+    assert not out.any()
+
+
+def test_functions_pickle():
+    for name in ROWWISE:
+        assert pickle.loads(pickle.dumps(ROWWISE[name])) is ROWWISE[name]
