@@ -103,12 +103,14 @@ def test_the_version_is_the_packages(run):
 def test_help_names_the_commands(run, arguments):
     code, out, err = run(*arguments)
     assert (code, err) == (0, "")
-    assert "demo" in out
-    assert "info" in out
+    for command in ("demo", "bench", "verify", "info"):
+        assert command in out
     assert "--quick" not in out
 
 
-@pytest.mark.parametrize("arguments", [("--nonsense",), ("nonsense",), ("demo", "--output")])
+@pytest.mark.parametrize(
+    "arguments", [("--nonsense",), ("nonsense",), ("demo", "--output"), ("verify", "--processes", "0")]
+)
 def test_a_wrong_call_ends_with_2(run, arguments):
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
@@ -122,6 +124,15 @@ def test_a_missing_package_is_one_line(run, monkeypatch, package):
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert "pip install 'rectifier[demo]'" in err
+
+
+@pytest.mark.parametrize("package", ["ml_dtypes", "mpmath", "scipy"])
+def test_verify_says_which_packages_it_needs(run, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    code, out, err = run("verify", "relu")
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "pip install 'rectifier[verify]'" in err
 
 
 @pytest.mark.parametrize("name", ["file", "file/below"])

@@ -1,4 +1,4 @@
-"""What is promised of single values, over functions, dtypes and both backends."""
+"""What is promised of single values of piecewise functions; test_family has what is promised of all."""
 
 from __future__ import annotations
 
@@ -8,25 +8,7 @@ import numpy as np
 import pytest
 
 from conftest import FLOATS, assert_same, settings_of
-from rectifier.testing import check_algebra, check_backward, check_points, dtype_of, special_values
-
-
-def test_special_values_are_as_the_block_says(activation, dtype):
-    block = activation.block
-    assert block.special
-    for x, y in block.special:
-        actual = activation(np.array([x]).astype(dtype))
-        assert_same(actual, np.array([y]).astype(dtype))
-
-
-def test_derivative_at_a_kink_is_as_the_block_says(activation, dtype):
-    block = activation.block
-    assert block.kinks
-    for x, d in block.kinks:
-        for zero_of_either_sign in (x, -x) if x == 0 else (x,):
-            assert_same(
-                activation.derivative(np.array([zero_of_either_sign]).astype(dtype)), np.array([d]).astype(dtype)
-            )
+from rectifier.testing import check_backward, check_points, dtype_of, special_values
 
 
 def test_special_values_and_grid_are_correctly_rounded(activation, dtype):
@@ -35,10 +17,6 @@ def test_special_values_and_grid_are_correctly_rounded(activation, dtype):
         if settings and 0.0 in settings.values():
             continue  # exact zeros: test_zero_slope_is_relu
         assert check_points(activation, x, **settings) > 800
-
-
-def test_formulas_are_the_textbook_forms(activation):
-    check_algebra(activation)
 
 
 def test_backward_selects_and_masks_agree(activation, dtype):

@@ -15,7 +15,7 @@ from conftest import BACKENDS, INTEGERS, assert_same, numbers, others, package_o
 from rectifier import settings
 from rectifier.catalogue import CATALOGUE
 from rectifier.cpu import engine, plan
-from rectifier.testing import bound, check_algebra, check_backward, check_points, dtype_of, special_values
+from rectifier.testing import bound, check_algebra, check_backward, check_points, dtype_of, exact, special_values
 
 
 def is_compiled(member) -> bool:
@@ -154,10 +154,13 @@ def test_float64_is_within_the_bound(member):
     assert len(x) > 1500
     assert check_points(member, x) > 1.8 * len(x)
     for parameters in others(member):
-        slow = parameters.get("beta", 1)
-        part = np.concatenate([x[::3], x[x != 0][::9] / slow])
+        beta = parameters.get("beta", 1)
+        part = np.concatenate([x[::3], x[x != 0][::9] / beta])
         for zero in block.zeros:  # where silu's is, for this beta
-            part = part[np.abs(part * slow - zero) > 0.01]
+            close = np.abs(part * beta - zero) < 0.1
+            for v, d in zip(part[close].tolist(), member.derivative(part[close], **parameters).tolist(), strict=True):
+                assert abs(d - exact(block, v, [beta])[1]) < 2.0**-52
+            part = part[~close]
         assert check_points(member, part, **parameters) > 0.7 * len(x)
 
 
@@ -169,8 +172,8 @@ def test_infinity_gives_the_limit_and_only_nan_gives_nan(member, dtype):
         for result in (*member.value_and_derivative(x, **parameters), member.backward(np.ones_like(x), x, **parameters)):
             assert not np.isnan(result).any(), (parameters, x[np.isnan(result)])
         for y, near in zip(member(infinite, **parameters).tolist(), member(largest, **parameters).tolist(), strict=True):
-            grows = abs(near) > 1e30 or dtype.itemsize == 2 and abs(near) > 1e3
-            assert y == (math.copysign(math.inf, near) if grows else near), parameters
+            grows = abs(near) > 100
+            assert y == math.copysign(math.inf, near) if grows else abs(y - near) < 2e-5, parameters
 
 
 def test_squareplus_with_b_0_is_the_relu(dtype):

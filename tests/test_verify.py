@@ -30,7 +30,7 @@ def crooked_derivative(x):
     return exp(x)
 
 
-@elementwise(exact=lambda m, x: x, special=((math.inf, math.inf),), ulp=(600.0, 2.0, 600.0, 2.0))
+@elementwise(exact=lambda m, x: x, special=((math.inf, math.inf), (-math.inf, -math.inf)), ulp=(600.0, 2.0, 600.0, 2.0))
 def serrated(x):
     """Return x, and two units more at every second float16 between 1 and 2: within the bound, but out of order."""
     odd = (x * T(512)) - ((x * T(512) + T(8388608)) - T(8388608))
