@@ -278,7 +278,7 @@ def _rates() -> Iterator[Callable[[str, int], Callable[[int], object]]]:
     class Rate(ProgressColumn):
         def render(self, task: Any) -> Text:
             speed = task.finished_speed or task.speed
-            return Text("" if speed is None else f"{speed / 1e6:,.3g} million/s")
+            return Text("" if speed is None else f"{float(f'{speed:.3g}'):,.0f}/s")
 
     columns = (
         TextColumn("{task.description}"),

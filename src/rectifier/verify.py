@@ -470,7 +470,10 @@ def _by_mpmath(block: Block, x: Any) -> tuple[Any, Any]:
     return value, slope
 
 
-def truth(block: Block, x: Any, exact: Callable[[Block, Any], tuple[Any, Any]]) -> dict[str, Any]:
+_Exact = Callable[[Block, Any], tuple[Any, Any]]
+
+
+def truth(block: Block, x: Any, exact: _Exact) -> dict[str, Any]:
     """Give value and derivative, with what the block says of special values and kinks, and NaN of NaN."""
     value, slope = exact(block, x)
     for results, pairs in ((value, block.special), (slope, block.kinks)):
@@ -559,9 +562,9 @@ def _by_sieve(task: _Task, x: Any, counted: int, found: dict[tuple[str, str], Ta
             first = np.append(True, np.diff(right[doubted]) != 0) | np.append(True, np.diff(wide[doubted]) != 0)
             firsts = doubted[first]
             sure = truth(block, x[firsts], _long_doubles)["value" if direction == "value" else "derivative"]
-            found_errors = testing.ulps(result[firsts], sure * np.longdouble(dy), dtype)
+            found_errors = testing.ulps(result[firsts], sure * dy, dtype)
             if direction != "value" and source == OURS and not block.wide:
-                found_errors = _beside_a_kink(block, x[firsts], result[firsts], dy, found_errors)
+                _beside_a_kink(block, x[firsts], result[firsts], dy, found_errors, _long_doubles, testing.ulps)
             errors[doubted] = found_errors[np.cumsum(first) - 1]
         errors[_conventional(block, x, direction, source)] = 0
         tally.count(x[:counted], result[:counted], right[:counted], errors[:counted])
@@ -607,15 +610,13 @@ def _conventional(block: Block, x: Any, direction: str, source: str) -> Any:
     return beyond | np.isin(x, np.array([at for at, _ in block.kinks]).astype(x.dtype))
 
 
-def _beside_a_kink(block: Block, x: Any, result: Any, dy: float, errors: Any) -> Any:
-    """Excuse a derivative that its neighbour should have: the place of a kink is rounded, as in x / 6 + 1 / 2 >= 1."""
-    if errors.max() <= bound(block, x.dtype, "backward"):
-        return errors
-    integer = rank(x)
-    for neighbour in (integer - integer.dtype.type(1), integer + integer.dtype.type(1)):
-        slope = truth(block, ranked(x.dtype, neighbour), _long_doubles)["derivative"]
-        errors = np.minimum(errors, testing.ulps(result, slope * np.longdouble(dy), x.dtype))
-    return errors
+def _beside_a_kink(block: Block, x: Any, result: Any, dy: float, errors: Any, exact: _Exact, distances: Any) -> None:
+    """Excuse a derivative that a neighbour should have: the place of a kink is rounded, as in x / 6 + 1 / 2 >= 1."""
+    wrong = np.flatnonzero(errors > bound(block, x.dtype, "backward"))
+    ranks, one = rank(x[wrong]), np.array(1, f"u{x.itemsize}")
+    for neighbours in (ranks - one, ranks + one) if wrong.size else ():
+        slope = truth(block, ranked(x.dtype, neighbours), exact)["derivative"]
+        errors[wrong] = np.minimum(errors[wrong], distances(result[wrong], slope * dy, x.dtype))
 
 
 def _out_of_order(block: Block, direction: str, x: Any, result: Any, exact: dict[str, Any]) -> Any:
@@ -646,23 +647,19 @@ def _by_arbitrary_precision(task: _Task, x: Any, counted: int, found: dict[tuple
         limit = bound(block, dtype, direction)
         with mpmath.workdps(testing._DIGITS):
             right = exact["derivative"] * dy if direction == "backward" else exact[direction]
-            errors = np.array([testing.ulp_distance(y, t, dtype) for y, t in zip(result.tolist(), right, strict=True)])
-            if direction != "value":  # near its zeros a derivative is promised to 2^-52, not to its last place
-                absolute = np.abs(result - right.astype(np.float64)) / (abs(dy) * 2.0**-52) * limit
-                errors = np.where(near, np.minimum(errors, absolute), errors)
+        errors = _mpmath_ulps(result, right, dtype)
+        if direction != "value":  # near its zeros a derivative is promised to 2^-52, not to its last place
+            absolute = np.abs(result - right.astype(np.float64)) / (abs(dy) * 2.0**-52) * limit
+            errors = np.where(near, np.minimum(errors, absolute), errors)
+            if source == OURS and not block.wide:
+                _beside_a_kink(block, x, result, dy, errors, _by_mpmath, _mpmath_ulps)
         errors[_conventional(block, x, direction, source)] = 0
-        if source == OURS and direction != "value" and not block.wide:
-            wrong = np.flatnonzero(errors > limit)
-            errors[wrong] = [_least_beside(block, x[k], result[k], dy, errors[k]) for k in wrong.tolist()]
         found.setdefault((direction, source), Tally()).count(x, result, right, errors)
 
 
-def _least_beside(block: Block, x: Any, result: Any, dy: float, error: float) -> float:
-    """Do in float64 what `_beside_a_kink` does."""
-    beside = np.nextafter(x, np.array([-np.inf, np.inf]))
-    slopes = truth(block, beside, _by_mpmath)["derivative"]
+def _mpmath_ulps(result: Any, exact: Any, dtype: np.dtype[Any]) -> Any:
     with mpmath.workdps(testing._DIGITS):
-        return min(error, *(testing.ulp_distance(result, slope * dy, x.dtype) for slope in slopes))
+        return np.array([testing.ulp_distance(y, t, dtype) for y, t in zip(result.tolist(), exact, strict=True)])
 
 
 # How other libraries write the functions of the catalogue.

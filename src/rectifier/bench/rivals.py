@@ -284,9 +284,57 @@ def _inference_mode() -> Any:
     return mode
 
 
+@cache
+def _of_torch() -> dict[str, tuple[Callable[..., Any], Callable[..., Any] | None]]:
+    """Give what it has of the family: the function, and the operator that autograd calls, of dy, x and y."""
+    torch = _torch()
+    f, aten = torch.nn.functional, torch.ops.aten
+    scale, alpha = 1.0507009873554805, 1.6732632423543772
+    return {
+        "relu6": (f.relu6, lambda dy, x, y: aten.hardtanh_backward(dy, x, 0, 6)),
+        "thresholded_relu": (lambda x: f.threshold(x, 1, 0), lambda dy, x, y: aten.threshold_backward(dy, x, 1)),
+        "hard_tanh": (f.hardtanh, lambda dy, x, y: aten.hardtanh_backward(dy, x, -1, 1)),
+        "hard_sigmoid": (f.hardsigmoid, lambda dy, x, y: aten.hardsigmoid_backward(dy, x)),
+        "hard_swish": (f.hardswish, lambda dy, x, y: aten.hardswish_backward(dy, x)),
+        "hard_shrink": (f.hardshrink, lambda dy, x, y: aten.hardshrink_backward(dy, x, 0.5)),
+        "soft_shrink": (f.softshrink, lambda dy, x, y: aten.softshrink_backward(dy, x, 0.5)),
+        "sigmoid": (torch.sigmoid, lambda dy, x, y: aten.sigmoid_backward(dy, y)),
+        "log_sigmoid": (f.logsigmoid, None),
+        "tanh": (torch.tanh, lambda dy, x, y: aten.tanh_backward(dy, y)),
+        "softsign": (f.softsign, None),
+        "silu": (f.silu, lambda dy, x, y: aten.silu_backward(dy, x)),
+        "gelu": (f.gelu, lambda dy, x, y: aten.gelu_backward(dy, x)),
+        "gelu_tanh": (
+            partial(f.gelu, approximate="tanh"),
+            lambda dy, x, y: aten.gelu_backward(dy, x, approximate="tanh"),
+        ),
+        "mish": (f.mish, lambda dy, x, y: aten.mish_backward(dy, x)),
+        "softplus": (f.softplus, lambda dy, x, y: aten.softplus_backward(dy, x, 1, 20)),
+        "elu": (f.elu, lambda dy, x, y: aten.elu_backward(dy, 1, 1, 1, False, x)),
+        "selu": (f.selu, lambda dy, x, y: aten.elu_backward(dy, alpha, scale, 1, False, x)),
+        "celu": (f.celu, lambda dy, x, y: aten.elu_backward(dy, 1, 1, 1, False, x)),
+    }
+
+
+def _family_in_torch(case: Case) -> Iterator[Call]:
+    """Call what PyTorch has of the family, default calls alone."""
+    function, backward = _of_torch().get(case.function, (None, None))
+    if function is None or case.form not in ("default", "fresh", "unpooled"):
+        return
+    dy, x = _torch_from(case.dy), _torch_from(case.x)
+    if case.direction == "value":
+        yield Call("torch's function", function, (x,), to_numpy=_from_torch)
+    elif backward is not None:
+        dy = _torch().ones_like(x) if case.direction == "derivative" else dy
+        yield Call("aten's backward operator", backward, (dy, x, function(x)), to_numpy=_from_torch)
+
+
 def _in_torch(case: Case, device: str = "cpu") -> Iterator[Call]:
     torch = _torch()
     _inference_mode()
+    if case.function not in ("relu", "leaky_relu"):
+        yield from _family_in_torch(case) if device == "cpu" else ()
+        return
     aten, functional = torch.ops.aten, torch.nn.functional
     dy, x, slope = _torch_from(case.dy).to(device), _torch_from(case.x).to(device), float(case.slope)
     if case.form == "in_place":
@@ -368,6 +416,7 @@ def _in_torch_autograd(case: Case) -> Iterator[Call]:
     value = {
         "relu": torch.relu,
         "leaky_relu": partial(torch.nn.functional.leaky_relu, negative_slope=float(case.slope)),
+        **{name: function for name, (function, _) in _of_torch().items()},
     }
     if case.direction == "value" or case.out is not None or case.function not in value:
         return
@@ -395,7 +444,12 @@ def _jax(dtype: str) -> Any:
 def _in_jax(case: Case) -> Iterator[Call]:
     jax = _jax(case.x.dtype.name)
     jnp, nn = jax.numpy, jax.nn
-    value = getattr(nn, case.function, None)
+    value = {
+        "gelu": partial(nn.gelu, approximate=False),
+        "gelu_tanh": nn.gelu,
+        "softsign": nn.soft_sign,
+        "tanh": jnp.tanh,
+    }.get(case.function, getattr(nn, case.function, None))
     if case.out is not None or value is None:
         return
     # Whole, and sliced by the compiled function: a slice made outside would be a copy of its own.
@@ -426,7 +480,37 @@ def _tensorflow() -> Any:
     return tf
 
 
+def _family_in_tensorflow(case: Case) -> Iterator[Call]:
+    """Call what TensorFlow has of the family, and its gradients' operators."""
+    tf = _tensorflow()
+    ops = tf.raw_ops
+    function, backward = {
+        "relu6": (tf.nn.relu6, lambda dy, x, y: ops.Relu6Grad(gradients=dy, features=x)),
+        "sigmoid": (tf.sigmoid, lambda dy, x, y: ops.SigmoidGrad(y=y, dy=dy)),
+        "tanh": (tf.tanh, lambda dy, x, y: ops.TanhGrad(y=y, dy=dy)),
+        "softplus": (tf.nn.softplus, lambda dy, x, y: ops.SoftplusGrad(gradients=dy, features=x)),
+        "softsign": (tf.nn.softsign, lambda dy, x, y: ops.SoftsignGrad(gradients=dy, features=x)),
+        "elu": (tf.nn.elu, lambda dy, x, y: ops.EluGrad(gradients=dy, outputs=y)),
+        "selu": (tf.nn.selu, lambda dy, x, y: ops.SeluGrad(gradients=dy, outputs=y)),
+        "gelu": (partial(tf.nn.gelu, approximate=False), None),
+        "gelu_tanh": (partial(tf.nn.gelu, approximate=True), None),
+        "silu": (tf.nn.silu, None),
+        "log_sigmoid": (tf.math.log_sigmoid, None),
+    }.get(case.function, (None, None))
+    if function is None or case.form not in ("default", "fresh", "unpooled"):
+        return
+    x = tf.constant(case.x)
+    if case.direction == "value":
+        yield Call("tf's function", function, (x,))
+    elif backward is not None:
+        dy = tf.ones_like(x) if case.direction == "derivative" else tf.constant(case.dy)
+        yield Call("tf.raw_ops' gradient", backward, (dy, x, function(x)))
+
+
 def _in_tensorflow(case: Case) -> Iterator[Call]:
+    if case.function not in ("relu", "leaky_relu"):
+        yield from _family_in_tensorflow(case)
+        return
     tf = _tensorflow()
     value = {
         "relu": (tf.nn.relu, tf.raw_ops.Relu, {}),
@@ -549,6 +633,24 @@ def _in_numexpr(case: Case) -> Iterator[Call]:
         yield Call(text, numexpr.evaluate, (text, names), case.into)
 
 
+def _in_scipy(case: Case) -> Iterator[Call]:
+    from scipy import special
+
+    function = {
+        "sigmoid": special.expit,
+        "log_sigmoid": special.log_expit,
+        "tanh": np.tanh,
+        "softplus": lambda x: np.logaddexp(0, x),
+        "silu": lambda x: x * special.expit(x),
+        "gelu": lambda x: x * special.ndtr(x),
+        "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
+        "squareplus": lambda x: (x + np.sqrt(x * x + 4)) / 2,
+        "softsign": lambda x: x / (1 + np.abs(x)),
+    }.get(case.function)
+    if function is not None and case.direction == "value" and case.form in ("default", "fresh", "unpooled"):
+        yield Call("SciPy's or NumPy's function", function, (case.x,))
+
+
 def _in_thinc(case: Case) -> Iterator[Call]:
     from thinc.api import NumpyOps
 
@@ -592,6 +694,7 @@ RIVALS = (
           "memory of results is reused; no spinning"),
     Rival("numexpr", "numexpr", ("numexpr",), _in_numexpr,
           (_IMPORTS + "; import numexpr", f"numexpr.evaluate('where(x > 0, x, 0)', {{'x': {_ONE}}})")),
+    Rival("scipy", "SciPy", ("scipy",), _in_scipy, note="one thread", quick=False),
     Rival("thinc", "Thinc", ("thinc",), _in_thinc,
           (_IMPORTS + "; from thinc.api import NumpyOps", f"NumpyOps().relu({_ONE}.reshape(1000, 1000))"),
           "float32 and float64; backward from y; one thread"),
