@@ -846,7 +846,7 @@ def peer_table(stages: Iterable[Stage]) -> list[tuple[str, ...]]:
 
 
 def _error_and_share(tally: Tally) -> str:
-    return f"{ulps(tally.worst_ulp)} ({_share(tally.correctly_rounded, tally.points)})"
+    return f"{ulps(tally.worst_ulp)} ({_share(tally.correctly_rounded, tally.points, 3)})"
 
 
 def ulps(error: float) -> str:
@@ -859,9 +859,9 @@ def ulps(error: float) -> str:
     return f"{error:,.0f}" if error >= 100 else f"{error:.4g}"
 
 
-def _share(part: int, whole: int) -> str:
+def _share(part: int, whole: int, digits: int = 4) -> str:
     """Write a share out, and 100 % only where all are meant."""
-    return "100 %" if part == whole else f"{min(100 * part / whole, 99.99):.4g} %"
+    return "100 %" if part == whole else f"{min(100 * part / whole, 100 - 10.0 ** (2 - digits)):.{digits}g} %"
 
 
 def broken(stages: Iterable[Stage]) -> list[str]:
@@ -895,7 +895,8 @@ def notes(stages: Sequence[Stage]) -> list[str]:
         f"{max((stage.truth_ulp for stage in stages), default=0.0):.1g} units of mpmath on {_SAMPLES} samples each.",
         "Other libraries, on the chosen inputs in float32: "
         f"{', '.join(f'{name} {number}' for name, number in versions.items()) or 'none is installed'}; "
-        "not at infinities, NaN and kinks, which are conventions. inf is a NaN or an infinity out of place.",
+        "not at infinities, NaN and kinks, which are conventions. inf is a NaN or an infinity out of place."
+        + (" JAX takes subnormal numbers for 0." if "JAX" in versions else ""),
     ]
 
 
