@@ -73,7 +73,9 @@ def test_where_numpy_rounds_for_itself_the_engines_agree_nearly(name):
             beyond = ~np.isfinite(expected)
             assert_same(actual[beyond], expected[beyond])
             # A product of factors is not subnormal where one of them is.
-            distance = np.abs(actual - expected)[~beyond] / np.maximum(np.spacing(np.abs(expected[~beyond])), 2.0**-1074)
+            distance = np.abs(actual - expected)[~beyond] / np.maximum(
+                np.spacing(np.abs(expected[~beyond])), 2.0**-1074
+            )
             near_zero = np.any([np.abs(x[~beyond] - zero) < 0.1 for zero in (*block.zeros, np.inf)], axis=0)
             far = (distance > 2**10) & ~(near_zero & (what == "derivative"))
             assert not far.any(), (what, x[~beyond][far], distance[far])

@@ -169,9 +169,14 @@ def test_infinity_gives_the_limit_and_only_nan_gives_nan(member, dtype):
     x = x[~np.isnan(x)]
     infinite, largest = x[np.isinf(x)], np.array([1, -1], dtype) * np.max(x[np.isfinite(x)])
     for parameters in ({}, *others(member)):
-        for result in (*member.value_and_derivative(x, **parameters), member.backward(np.ones_like(x), x, **parameters)):
+        for result in (
+            *member.value_and_derivative(x, **parameters),
+            member.backward(np.ones_like(x), x, **parameters),
+        ):
             assert not np.isnan(result).any(), (parameters, x[np.isnan(result)])
-        for y, near in zip(member(infinite, **parameters).tolist(), member(largest, **parameters).tolist(), strict=True):
+        for y, near in zip(
+            member(infinite, **parameters).tolist(), member(largest, **parameters).tolist(), strict=True
+        ):
             grows = abs(near) > 100
             assert y == math.copysign(math.inf, near) if grows else abs(y - near) < 2e-5, parameters
 
@@ -316,7 +321,13 @@ def test_integers_stay_where_the_value_is_one_of_them(member, name):
         kept = block.selects and all(fits(value, dtype) for value in given.values())
         expected = dtype if kept else float_dtype
         y, d = member.value_and_derivative(x, **parameters)
-        results = [member(x, **parameters), member.derivative(x, **parameters), member.backward(x, x, **parameters), y, d]
+        results = [
+            member(x, **parameters),
+            member.derivative(x, **parameters),
+            member.backward(x, x, **parameters),
+            y,
+            d,
+        ]
         if "mask" in block.backward_from:
             y, mask = member.with_mask(x, **parameters)
             results += [y, member.backward(x, mask=mask, **parameters)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import types
 
 import mpmath
 import numpy as np
@@ -199,7 +200,10 @@ WRONG_BLOCKS = {
 def test_check_finds_a_wrong_block(wrong):
     fields = {"value": relu.block.value, "derivative": relu.block.derivative, "special": relu.block.special}
     fields |= WRONG_BLOCKS[wrong]
-    fields["value"].__name__ = "wrong"
+    for part in ("value", "derivative"):  # a function of one's own
+        formula = fields[part]
+        fields[part] = types.FunctionType(formula.__code__, formula.__globals__, "wrong", formula.__defaults__)
+        fields[part].__module__ = __name__
     like_relu = {name: getattr(relu.block, name) for name in ("exact", "kinks", "ulp", "backward_from", "selects")}
     mine = elementwise(special=fields["special"], **like_relu)(fields["value"])
     mine.derivative(fields["derivative"])
@@ -209,7 +213,7 @@ def test_check_finds_a_wrong_block(wrong):
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_check_passes_the_catalogue(name):
-    testing.check(CATALOGUE[name], ("float16", "bfloat16", "float32", "float64"))
+    testing.check(CATALOGUE[name])
 
 
 def test_nearest_rounds_once_to_even():

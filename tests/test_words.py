@@ -85,7 +85,9 @@ def test_every_word_is_arithmetic_or_tested_here():
 def spread(low: float, high: float, count: int = 2000) -> np.ndarray:
     """Take numbers over an interval, near 0 of every magnitude, and both ends."""
     rng = np.random.default_rng(3)
-    x = np.concatenate([rng.uniform(low, high, count), np.exp(rng.uniform(-80, 0, count // 4)) * max(abs(low), abs(high))])
+    x = np.concatenate(
+        [rng.uniform(low, high, count), np.exp(rng.uniform(-80, 0, count // 4)) * max(abs(low), abs(high))]
+    )
     x = np.concatenate([x, -x, [low, high, np.nextafter(low, high), np.nextafter(high, low)]])
     return x[(x >= low) & (x <= high)]
 
@@ -112,7 +114,9 @@ def points(name: str, reading: str) -> np.ndarray:
     x = spread(*DOMAINS[name, reading])
     if name == "log1p":
         rng = np.random.default_rng(4)
-        x = np.concatenate([x, rng.uniform(-0.9, 3, 2000), np.exp(rng.uniform(-40, 40, 1000)), -rng.uniform(0.25, 0.35, 500)])
+        x = np.concatenate(
+            [x, rng.uniform(-0.9, 3, 2000), np.exp(rng.uniform(-40, 40, 1000)), -rng.uniform(0.25, 0.35, 500)]
+        )
     return x
 
 
@@ -135,7 +139,9 @@ def test_a_word_has_its_bound(words, reading, name):
                 error, limit = error / mpf(2) ** max(-1074, mpmath.frexp(exact)[1] - 53), WIDE_BOUNDS[name]
             if name == "exp_parts":
                 error = min(error, abs(actual / exact - 1) * 2**53)  # it has no smallest number
-            assert error <= limit, f"{name}({v!r}) is {float(actual)!r}, off by {float(error)}, more than {float(limit)}"
+            assert error <= limit, (
+                f"{name}({v!r}) is {float(actual)!r}, off by {float(error)}, more than {float(limit)}"
+            )
             worst = max(worst, error)
     assert worst > 0
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from .catalogue.sigmoids import *  # noqa: F403
 
 __version__ = "0.1.0"
-__all__ = ["Activation", "Gated", "Mask", "elementwise", "gated", "memory", "rowwise", "settings", "warmup"]  # noqa: F822  (`__getattr__` has the last)
+__all__ = ["Activation", "Gated", "Mask", "elementwise", "gated", "rowwise"]
+__all__ += ["memory", "settings", "warmup"]  # noqa: F405  (`__getattr__` has these)
 __all__ += list(ALL)
 
 

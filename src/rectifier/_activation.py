@@ -16,7 +16,18 @@ from typing import Any, Protocol, cast, overload
 import numpy as np
 
 from . import _calls, _docs, _dtypes
-from ._block import BACKWARD, BACKWARD_FROM_MASK, BACKWARD_TO_BOTH, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, WITH_MASK, Block, Bounds, Direction
+from ._block import (
+    BACKWARD,
+    BACKWARD_FROM_MASK,
+    BACKWARD_TO_BOTH,
+    DERIVATIVE,
+    VALUE,
+    VALUE_AND_DERIVATIVE,
+    WITH_MASK,
+    Block,
+    Bounds,
+    Direction,
+)
 from ._mask import Mask
 from .cpu.ufuncs import Method, one_at_a_time, takes_nothing
 from .words import T
@@ -251,7 +262,7 @@ def gated(
     """
 
     def decorate(formula: Any) -> Gated:
-        x, gate = formula.__code__.co_varnames[: formula.__code__.co_argcount]
+        _, gate = formula.__code__.co_varnames[: formula.__code__.co_argcount]
         of_catalogue = formula.__module__.startswith(f"{__package__}.")
         module = __package__ if of_catalogue else formula.__module__
         namespace: dict[str, Any] = {"call": partial(_incomplete, formula.__name__)}

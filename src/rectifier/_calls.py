@@ -136,7 +136,9 @@ def _summed(gradient: Any, shape: tuple[int, ...], out: Any) -> Any:
 
 def gated_vjp(activation: Any, x: Any, gate: Any, out: Any) -> tuple[Any, Any]:
     """Compute the value, and keep both arrays for backward."""
-    if isinstance(out, np.ndarray) and any(isinstance(a, np.ndarray) and np.may_share_memory(out, a) for a in (x, gate)):
+    if isinstance(out, np.ndarray) and any(
+        isinstance(a, np.ndarray) and np.may_share_memory(out, a) for a in (x, gate)
+    ):
         raise ValueError(f"{activation.__name__}.vjp: out would overwrite what the backward call needs")
     return activation(x, gate, out), partial(_backward_of, activation, x, gate)
 

@@ -67,9 +67,9 @@ def _accuracy(block: Block) -> str:
         return "Accuracy: exact, or one correctly rounded operation."
     value, derivative = block.ulp[:2], block.ulp[2:]
     return (
-        "Accuracy: at most {:g} units in the last place in float32 ({:g} of the derivative), {:g} in float64 ({:g}); float16 and "
-        "bfloat16 are rounded once."
-    ).format(value[0], derivative[0], value[1], derivative[1])
+        f"Accuracy: at most {value[0]:g} units in the last place in float32 ({derivative[0]:g} of the derivative), "
+        f"{value[1]:g} in float64 ({derivative[1]:g}); float16 and bfloat16 are rounded once."
+    )
 
 
 def function(block: Block) -> str:
@@ -121,10 +121,10 @@ def rowwise(block: RowBlock) -> str:
     axis = "axis : int, default -1\n    Along which the rows lie."
     notes = (
         f"The formula is ``{describe(block.value)}``. A row with a NaN, with inf, or of nothing but -inf is NaN.",
-        f"Accuracy: at most {block.ulp[0]:g} units in the last place in float32, {block.ulp[1]:g} in float64, in rows of up to a "
-        "thousand elements; float16 and bfloat16 are rounded once.",
-        "``.backward(dy, x=None, out=None, *, y=None, axis=-1)`` gives dx; from y it need not compute y again. ``.vjp(x)`` "
-        "gives y and the function that takes dy to dx.",
+        f"Accuracy: at most {block.ulp[0]:g} units in the last place in float32, {block.ulp[1]:g} in float64, in rows "
+        "of up to a thousand elements; float16 and bfloat16 are rounded once.",
+        "``.backward(dy, x=None, out=None, *, y=None, axis=-1)`` gives dx; from y it need not compute y again. "
+        "``.vjp(x)`` gives y and the function that takes dy to dx.",
     )
     return _join(
         summary,
@@ -147,8 +147,8 @@ _GATED_SUMMARIES = {
 }
 _GATED_RESULTS = {
     "": "y : array\n    Of the shape to which `x` and `{gate}` broadcast; their dtypes promote.",
-    "backward": "dx, d{gate} : arrays\n    Of the shapes of `x` and `{gate}`: where one was broadcast, its gradient is summed, in "
-    "float64\n    and in an order that does not depend on threads.",
+    "backward": "dx, d{gate} : arrays\n    Of the shapes of `x` and `{gate}`: where one was broadcast, its gradient is "
+    "summed, in float64\n    and in an order that does not depend on threads.",
     "vjp": "y : array\n    The value.\npullback : callable\n    Takes dy to (dx, d{gate}); it keeps `x` and `{gate}`.",
 }
 

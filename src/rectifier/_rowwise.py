@@ -1,7 +1,7 @@
 """Row-wise functions: what their blocks become, and their calls on anything that a user may pass.
 
-Rows lie along an axis of any array. The kernels take contiguous rows, so along another axis than the last, or of another
-dtype or layout, an array is copied first.
+Rows lie along an axis of any array. The kernels take contiguous rows, so along another axis than the last, or in
+another dtype or layout, an array is copied first.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from functools import partial
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 
-from . import _arguments, _docs, _dtypes
+from . import _arguments, _docs
 from ._block import RowBlock
 from .cpu import ufuncs
 from .cpu.rowwise import loops
@@ -29,16 +28,16 @@ class RowFunction:
     block : RowBlock
     """
 
-    def __init__(self, value: FunctionType, ulp: tuple[float, float]) -> None:
+    def __init__(self, value: Callable[..., Any], ulp: tuple[float, float]) -> None:
         of_catalogue = value.__module__.startswith(f"{__package__}.")
         self.__name__ = self.__qualname__ = value.__name__
         self.__module__ = __package__ if of_catalogue else value.__module__
-        self._parts: dict[str, FunctionType] = {"value": value}
+        self._parts: dict[str, Callable[..., Any]] = {"value": value}
         self._ulp = ulp
         self._loops: Any = None
         self.block: Any = None
 
-    def weight(self, formula: FunctionType) -> FunctionType:
+    def weight(self, formula: Callable[..., Any]) -> Callable[..., Any]:
         """Take the formula of what backward sums along a row, of dy and y: a decorator."""
         self._parts["weight"] = formula
         return formula
@@ -78,7 +77,7 @@ class RowFunction:
         return self._loops[backward, dtype.name]
 
 
-def rowwise(*, ulp: tuple[float, float]) -> Callable[[FunctionType], RowFunction]:
+def rowwise(*, ulp: tuple[float, float]) -> Callable[[Callable[..., Any]], RowFunction]:
     """Make a row-wise function of a formula: the decorator of a row-wise block.
 
     Parameters
@@ -89,8 +88,8 @@ def rowwise(*, ulp: tuple[float, float]) -> Callable[[FunctionType], RowFunction
     Returns
     -------
     decorator
-        It takes the formula, of x, of the largest x in its row, of e = exp(x - peak), and of the sum of e along the row,
-        less 1: where one x stands out, what is left would be lost in the sum.
+        It takes the formula, of x, of the largest x in its row, of e = exp(x - peak), and of the sum of e along the
+        row, less 1: where one x stands out, what is left would be lost in the sum.
     """
     return lambda formula: RowFunction(formula, ulp)
 
@@ -132,11 +131,11 @@ def _run(function: RowFunction, backward: bool, name: str, inputs: list[Any], ou
     if out is not None:
         _arguments.require_out(name, (output,), out, shape, dtype)
     rows = [_lay(array, axis, dtype) for array in inputs]
-    given = None if out is None else np.moveaxis(out, axis, -1)
+    given: Any = None if out is None else np.moveaxis(out, axis, -1)
     direct = given is not None and given.flags.c_contiguous and given.flags.aligned and given.dtype.isnative
     if direct:
         direct = not any(np.may_share_memory(given, a) and a.ctypes.data != given.ctypes.data for a in rows)
-    result = given if direct else memory.empty_like(rows[0])
+    result: Any = given if direct else memory.empty_like(rows[0])
     if result.size:
         function.loop(backward, dtype).run((*rows, result))
     if out is not None:
@@ -154,9 +153,7 @@ def call(function: RowFunction, x: Any, out: Any, axis: int) -> Any:
     return _run(function, False, name, [x], out, axis, "y")
 
 
-def backward(
-    function: RowFunction, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, axis: int = -1
-) -> Any:
+def backward(function: RowFunction, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, axis: int = -1) -> Any:
     """Compute dx from dy and x, or sooner from dy and y, without the Jacobian."""
     name = f"{function.__name__}.backward"
     _dtypes_known()

@@ -16,10 +16,10 @@ its ``activation`` module changes nothing. Replace the entries::
         crysx_nn.utils.act_func_dict[name] = getattr(crysx, name)
         crysx_nn.utils.act_func_grad_dict[name] = getattr(crysx, name + "_grad")
 
-What changes: results have the dtype of x, and are right to the last bit where the originals lose digits (``Tanh_grad`` is
-1 - tanh^2 there, 0 from x = 9 on in float32) or overflow (``Sigmoid_grad`` of -100 is NaN). -inf gives 0 in ``ReLU`` where ``x * (x >
-0)`` gave NaN, negative numbers give 0 where it gave -0.0. NaN and infinities are defined (the originals are compiled with
-``fastmath``).
+What changes: results have the dtype of x, and are right to the last bit where the originals lose digits (``Tanh_grad``
+is 1 - tanh^2 there, 0 from x = 9 on in float32) or overflow (``Sigmoid_grad`` of -100 is NaN). -inf gives 0 in ``ReLU``
+where ``x * (x > 0)`` gave NaN, negative numbers give 0 where it gave -0.0. NaN and infinities are defined (the
+originals are compiled with ``fastmath``).
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from . import _dtypes
 from ._activation import Activation
 from ._block import Block
 from .words import exact as exact_words
@@ -107,7 +106,9 @@ def exact(block: Block, x: Any, parameters: Iterable[Any]) -> tuple[Any, Any]:
     """Evaluate the textbook form and its derivative at one finite number, with mpmath."""
     with mpmath.workdps(_DIGITS):
         numbers = [mpmath.mpf(float(p)) for p in parameters]
-        result = exact_words.Dual.of(block.exact(exact_words.MPMATH, exact_words.Dual(mpmath.mpf(float(x)), 1), *numbers))
+        result = exact_words.Dual.of(
+            block.exact(exact_words.MPMATH, exact_words.Dual(mpmath.mpf(float(x)), 1), *numbers)
+        )
         return +mpmath.mpf(result.number), +mpmath.mpf(result.slope)
 
 
@@ -187,7 +188,9 @@ def check_points(activation: Activation, x: np.ndarray[Any, Any], **parameters: 
                 assert _same(result, expected), f"{what}({v}) is {result}, its block says {expected}"
             if what == block.name:
                 checked_y &= ~here
-    at = np.clip(x[known], *(np.array(sign * _largest(dtype)).astype(dtype) for sign in (-1, 1)))  # at infinity, its limit
+    at = np.clip(
+        x[known], *(np.array(sign * _largest(dtype)).astype(dtype) for sign in (-1, 1))
+    )  # at infinity, its limit
     if dtype == np.float64:
         truth = [exact(block, v, settings) for v in at.tolist()]
         exact_y, exact_d = (np.array([pair[k] for pair in truth], object) for k in (0, 1))
@@ -213,7 +216,10 @@ def _check(
     wrong = errors > (limit or 0.5)
     if exact_at and dtype == np.float64 and wrong.any():  # the sum in a kink's place is rounded, as in 1/6 * 3 + 0.5
         sides = [[exact_at(v) for v in np.nextafter(x[wrong], side).tolist()] for side in (-np.inf, np.inf)]
-        near = [[ulp_distance(y, d, dtype) <= limit for y, d in zip(actual[wrong].tolist(), side, strict=True)] for side in sides]
+        near = [
+            [ulp_distance(y, d, dtype) <= limit for y, d in zip(actual[wrong].tolist(), side, strict=True)]
+            for side in sides
+        ]
         wrong[wrong] = ~np.any(near, axis=0)
     if derivative and dtype == np.float64:
         for zero in block.zeros:
@@ -319,7 +325,11 @@ def _check_wide_backward(activation: Activation, dy: Any, x: Any, dx: Any, param
         for kink, slope in block.kinks if not parameters else ():
             d = np.where(x == kink, slope, d)
         expected = np.where(d == 0, 0, dy.astype(np.longdouble) * d)
-    known = np.isfinite(dy.astype(np.float64)) & np.isfinite(x.astype(np.float64)) & ~np.isin(x, [kink for kink, _ in block.kinks])
+    known = (
+        np.isfinite(dy.astype(np.float64))
+        & np.isfinite(x.astype(np.float64))
+        & ~np.isin(x, [kink for kink, _ in block.kinks])
+    )
     errors = ulps(dx, expected, dtype)[known]
     limit = bound(block, dtype, derivative=True)
     worst = int(errors.argmax())

@@ -8,6 +8,7 @@ mpmath, SciPy, and ml_dtypes for bfloat16.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import math
@@ -200,7 +201,8 @@ def verify(
     points : dict
         How many float32 and float64 to choose.
     processes : int, optional
-        Among which to share the work; all processors that may be used if none. 1 is this process itself.
+        Among which to share the work; all processors that may be used if none. 1 is this process itself. Others are
+        spawned: a script that calls this needs ``if __name__ == "__main__"``.
     kept : Stages
         Of an earlier run: what would be found again is taken from there.
     start : callable
@@ -252,8 +254,17 @@ def digest(block: Block) -> str:
     code = block.exact.__code__
     parts = [describe(block.value), describe(block.derivative), code.co_code.hex(), repr(code.co_consts)]
     fields = (block.parameters, block.special, block.kinks, block.zeros, block.ulp, block.wide)
-    parts += [*map(repr, fields), *(path.read_text(encoding="utf-8") for path in sources)]
+    parts += [*map(repr, fields), *map(_code, sources)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _code(path: Path) -> str:
+    """Give the code of a file without comments, layout and docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            del node.body[0]
+    return ast.dump(tree)
 
 
 @dataclass(frozen=True)

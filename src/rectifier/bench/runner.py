@@ -43,7 +43,12 @@ SQUARES = tuple((n, n) for n in (10, 30, 100, 300, 1000, 3000, 5000, 10_000))  #
 OTHERS = ((1, 1), (1, 10), (10, 100), (100, 1000), (1000, 10_000))  # with the squares, powers of ten to 1e8
 SLICED, DEFAULT = (2000, 1000), (1000, 10_000)  # measured in this form alone
 QUICK = ((30, 30), (300, 300), (1000, 1000))
-FAMILY = ((10, 10), (100, 100), (1000, 1000), (5000, 5000))  # where the rest of the family is measured, by default calls
+FAMILY = (
+    (10, 10),
+    (100, 100),
+    (1000, 1000),
+    (5000, 5000),
+)  # where the rest of the family is measured, by default calls
 WHOLE = ("relu", "leaky_relu")  # measured in every form
 FORMS = {
     "value": ("default", "fresh", "unpooled", "out", "in_place", "slice"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .._activation import INF, NAN, elementwise
 from ..words import T, exp, expm1, fma, log1p, quotient, sqrt, where, whole
-from ..words import abs as abs  # noqa: PLC0414
+from ..words import abs as abs
 from .sigmoids import _logistic, _square, _sum
 
 __all__ = ["celu", "elu", "selu", "softplus", "squareplus"]
@@ -23,8 +23,8 @@ def elu(x, alpha=1.0):
 
     References
     ----------
-    D.-A. Clevert, T. Unterthiner and S. Hochreiter, "Fast and accurate deep network learning by exponential linear units
-    (ELUs)", ICLR 2016.
+    D.-A. Clevert, T. Unterthiner and S. Hochreiter, "Fast and accurate deep network learning by exponential linear
+    units (ELUs)", ICLR 2016.
     """
     return where(x > T(0), x, alpha * expm1(x))
 
@@ -66,7 +66,9 @@ def selu_derivative(x):
     wide=True,
 )
 def celu(x, alpha=1.0):
-    """Continuously differentiable exponential linear unit: x where x is positive, alpha * (exp(x / alpha) - 1) elsewhere.
+    """Continuously differentiable exponential linear unit.
+
+    x where x is positive, alpha * (exp(x / alpha) - 1) elsewhere.
 
     References
     ----------

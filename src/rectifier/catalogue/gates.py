@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .._activation import gated
 from ..words import T, exp_parts, quotient, where
-from ..words import abs as abs  # noqa: PLC0414
+from ..words import abs as abs
 from .sigmoids import _logistic, _sum, _weighted, gelu, gelu_derivative, sigmoid_derivative, silu_derivative
 
 __all__ = ["geglu", "glu", "prelu", "reglu", "swiglu"]
@@ -14,8 +14,8 @@ __all__ = ["geglu", "glu", "prelu", "reglu", "swiglu"]
 def prelu(x, slope):
     """Parametric rectified linear unit: x where x is positive, slope * x elsewhere.
 
-    `leaky_relu` is the same with a slope that is not trained. With one slope a channel, the channels last, `slope` has the
-    shape (channels,).
+    `leaky_relu` is the same with a slope that is not trained. With one slope a channel, the channels last, `slope`
+    has the shape (channels,).
 
     References
     ----------

@@ -177,8 +177,8 @@ def hard_tanh_derivative(x, min_value, max_value):
 def hard_sigmoid(x, slope=1 / 6, offset=0.5):
     """Hard sigmoid: slope * x + offset, at least 0 and at most 1.
 
-    The defaults are those of PyTorch, JAX and Keras 3, which compute ``relu6(x + 3) / 6``; ONNX and earlier Keras have a
-    slope of 0.2. At 0 and 1 the derivative is 0.
+    The defaults are those of PyTorch, JAX and Keras 3, which compute ``relu6(x + 3) / 6``; ONNX and earlier Keras
+    have a slope of 0.2. At 0 and 1 the derivative is 0.
 
     References
     ----------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .._activation import INF, NAN, elementwise
 from ..words import T, copysign, erfcx, exp, exp_parts, expm1, fma, log1p, quotient, where, whole
-from ..words import abs as abs  # noqa: PLC0414
+from ..words import abs as abs
 
 __all__ = [
     "gelu",
@@ -19,10 +19,10 @@ __all__ = [
 ]
 
 
-# What rounding takes from a number travels beside it, to where it can be given back: without it some results would be off
-# by 4 units in the last place in float64, and a thousand where an exponent is. For float32 the words take no notice of it,
-# and what computes it falls away. T. J. Dekker, Numer. Math. 18 (1971); T. Ogita, S. M. Rump and S. Oishi, SIAM J. Sci.
-# Comput. 26 (2005).
+# What rounding takes from a number travels beside it, to where it can be given back: without it some results would be
+# off by 4 units in the last place in float64, and by a thousand where it is in an exponent. For float32 the words take
+# no notice of it, and what computes it falls away. T. J. Dekker, Numer. Math. 18 (1971); T. Ogita, S. M. Rump and
+# S. Oishi, SIAM J. Sci. Comput. 26 (2005).
 
 
 def _sum(x, y, lost):
@@ -154,7 +154,9 @@ def tanh_derivative(x):
 
 
 @elementwise(
-    exact=lambda m, x: m.where(m.abs(x) < 1, x / (1 + m.abs(x)), m.where(x < 0, 1 / (1 + m.abs(x)) - 1, 1 - 1 / (1 + m.abs(x)))),
+    exact=lambda m, x: m.where(
+        m.abs(x) < 1, x / (1 + m.abs(x)), m.where(x < 0, 1 / (1 + m.abs(x)) - 1, 1 - 1 / (1 + m.abs(x)))
+    ),
     special=((NAN, NAN), (INF, 1.0), (-INF, -1.0), (-0.0, -0.0)),
     ulp=(0.6, 2, 0.6, 2),
     wide=True,
@@ -287,7 +289,8 @@ def _cubic(x):
 def gelu_tanh(x):
     """Gaussian error linear unit by the hyperbolic tangent, x * (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2.
 
-    It is computed as x times a sigmoid, since 1 + tanh has no digits left for x below -5. JAX means this one by ``gelu``.
+    It is computed as x times a sigmoid, since 1 + tanh has no digits left for x below -5. JAX means this one by
+    ``gelu``.
 
     References
     ----------

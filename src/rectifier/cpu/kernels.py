@@ -2,9 +2,9 @@
 
 A kernel is ``void kernel(void **operands, intp n, intp how)``. The operands are the direction's
 inputs, the function's parameters, the outputs, each contiguous, aligned and native. In `how`, ALIKE says that
-each parameter is one number, PAST that outputs go past the caches: they then begin with a line, and n elements are whole
-lines. Everything else brings its data to this kernel (`driver`), so the bits of a result cannot depend on how the data
-lay in memory.
+each parameter is one number, PAST that outputs go past the caches: they then begin with a line, and n elements are
+whole lines. Everything else brings its data to this kernel (`driver`), so the bits of a result cannot depend on how the
+data lay in memory.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _I16 = ir.IntType(16)
 
 AHEAD = 16  # lines
 # Iterations side by side in a smooth function. A chain of 40 operations, each waiting for the one before it, fills the
-# schedulers of a processor: 10,000 float32 of sigmoid took 3.9 us alone, 3.4 by four, of softplus 11.3 and 7.9. By eight, some
-# functions run out of registers.
+# schedulers of a processor: 10,000 float32 of sigmoid took 3.9 us alone, 3.4 by four, of softplus 11.3 and 7.9. By
+# eight, some functions run out of registers.
 INTERLEAVE = 4
 
 OPERANDS = types.CPointer(types.voidptr)
@@ -70,6 +70,7 @@ class Storage:
         }.get(name) or ir.IntType(8 * self.size)
 
     def widen(self, builder: ir.IRBuilder, stored: ir.Value) -> ir.Value:
+        """Make a number of what lies in memory."""
         if self.name == "bit":
             return builder.icmp_unsigned("!=", stored, ir.Constant(self.type, 0))
         number = stored
@@ -82,6 +83,7 @@ class Storage:
         return builder.fpext(number, ir.DoubleType()) if self.wide else number
 
     def narrow(self, builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
+        """Round a number to what lies in memory."""
         if self.name == "bit":
             return builder.zext(number, self.type)
         if self.wide:
@@ -105,7 +107,7 @@ class Storage:
 
 
 def _to_odd(builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
-    """Round a float64 to 24 bits, inexact results to the odd neighbour, for which a second rounding knows the exact number.
+    """Round a float64 to 24 bits, inexact results to the odd neighbour: a second rounding takes it for the exact one.
 
     S. Boldo and G. Melquiond, "Emulation of FMA and correctly rounded sums", IEEE Trans. Computers 57 (2008).
     """

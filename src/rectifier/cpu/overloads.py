@@ -27,12 +27,13 @@ def register() -> None:
 
 def _register(function: Any) -> None:
     names = function.formula.__code__.co_varnames[1 : function.formula.__code__.co_argcount]
-    defaults = "".join(f", {name}={value!r}" for name, value in zip(names, function.formula.__defaults__ or (), strict=True))
+    defaults = "".join(
+        f", {name}={value!r}" for name, value in zip(names, function.formula.__defaults__ or (), strict=True)
+    )
     values = "".join(f", {name}" for name in names)
     namespace: dict[str, Any] = {"_implementation": _implementation, "function": function}
     exec(
-        f"def typed(x, out=None{defaults}):\n"
-        f"    return _implementation(function, x, out, {defaults!r}, {values!r})",
+        f"def typed(x, out=None{defaults}):\n    return _implementation(function, x, out, {defaults!r}, {values!r})",
         namespace,
     )
     overload(function, strict=False)(namespace["typed"])
@@ -41,7 +42,9 @@ def _register(function: Any) -> None:
 def _implementation(function: Any, x: Any, out: Any, defaults: str, values: str) -> Any:
     array = isinstance(x, types.Array)
     number = x.dtype if array else x
-    if not isinstance(number, types.Float | types.Integer) or not (out is None or isinstance(out, types.NoneType | types.Omitted)):
+    if not isinstance(number, types.Float | types.Integer) or not (
+        out is None or isinstance(out, types.NoneType | types.Omitted)
+    ):
         return None
     block = complete(function).block
     if isinstance(number, types.Integer):

@@ -1,5 +1,7 @@
 """Kernels of row-wise functions: ``void kernel(void **operands, intp n, intp how)`` (`rowwise`)."""
 
+# mypy: disable-error-code="name-defined"
+
 from __future__ import annotations
 
 import re
@@ -96,14 +98,31 @@ def compile_kernel(block: RowBlock, backward: bool, dtype: str) -> Optimised:
     words = cpu.words(np.float64, narrow=dtype != "float64")
     get, put = _memory(Storage(dtype, np.float64, selected=False))
     get_waiting, put_waiting = _memory(Storage("float64", np.float64, selected=False))
-    where, bits, from_bits = cpu.where, cpu.bits, cpu.from_bits
-    scope = dict(
-        get=get, put=put, get_waiting=get_waiting, put_waiting=put_waiting, where=where, bits=bits, from_bits=from_bits,
-        exp_of_difference=jit(rebind(_exp_of_difference, {"exp": words["exp"]}, jit)), add=add_in_any_order, address=address, word=word, stack=stack, BLOCK=BLOCK, PIECE=PIECE, min=min, range=range,
-        value=jit(rebind(block.value, words, jit)), weight=jit(rebind(block.weight, words, jit)),
-        finish=jit(rebind(block.backward, words, jit)), SIZE=np.dtype("u2" if dtype == "bfloat16" else dtype).itemsize,
-        AGAIN=re.search(r"\be\b", describe(block.value)) is not None, HIGH=np.int64(0x7FFFFFFFFFFFFFFF), LEAST=np.int64(-(2**63)),
-    )  # fmt: skip
+    scope = {
+        "get": get,
+        "put": put,
+        "get_waiting": get_waiting,
+        "put_waiting": put_waiting,
+        "where": cpu.where,
+        "bits": cpu.bits,
+        "from_bits": cpu.from_bits,
+        "exp_of_difference": jit(rebind(_exp_of_difference, {"exp": words["exp"]}, jit)),
+        "add": add_in_any_order,
+        "address": address,
+        "word": word,
+        "stack": stack,
+        "min": min,
+        "range": range,
+        "value": jit(rebind(block.value, words, jit)),
+        "weight": jit(rebind(block.weight, words, jit)),
+        "finish": jit(rebind(block.backward, words, jit)),
+        "SIZE": np.dtype("u2" if dtype == "bfloat16" else dtype).itemsize,
+        "AGAIN": re.search(r"\be\b", describe(block.value)) is not None,
+        "BLOCK": BLOCK,
+        "PIECE": PIECE,
+        "HIGH": np.int64(0x7FFFFFFFFFFFFFFF),
+        "LEAST": np.int64(-(2**63)),
+    }
     rows = jit(rebind(_backward if backward else _value, scope))
 
     def kernel(operands, n, how):
@@ -135,7 +154,9 @@ def _value(operands, n):  # x to y
             part, place = 0.0, begin & (BLOCK - 1)
             for j in range(min(PIECE, length - begin)):
                 number = get(x, begin + j)
-                e = where(number - peak == 0.0, 1.0, exp_of_difference(number, peak))  # infinity's own is NaN, and stays so
+                e = where(
+                    number - peak == 0.0, 1.0, exp_of_difference(number, peak)
+                )  # infinity's own is NaN, and stays so
                 put_waiting(waiting, place + j, e)
                 part = add(part, e)
             rest += part

@@ -55,6 +55,7 @@ class RowLoop(Compilation):
         )
 
     def build(self, before_compiling: Callable[[], None]) -> Any:
+        """Compile or load, and give the loop."""
         from . import engine, store
 
         dtype, block = self.dtype.name, self.block
@@ -74,7 +75,9 @@ class RowLoop(Compilation):
             ]
         )
         self.plan[plan.ENGINE] = ctypes.addressof(engine.words())
-        self.plan[plan.KERNEL] = store.machine_code(f"{block.name}.{self.backward}.{dtype}", content, compile_)["kernel"]
+        self.plan[plan.KERNEL] = store.machine_code(f"{block.name}.{self.backward}.{dtype}", content, compile_)[
+            "kernel"
+        ]
         return ctypes.cast(engine.code()["loop"], LOOP)
 
     def run(self, arrays: tuple[NDArray[Any], ...]) -> None:
@@ -92,7 +95,7 @@ class RowLoop(Compilation):
 
 def loops(block: RowBlock) -> dict[tuple[bool, str], RowLoop]:
     """Make the loops of a block for all floats; bfloat16 is made when it is there."""
-    made = {}
+    made: dict[tuple[bool, str], RowLoop] = {}
     for name in _dtypes.FLOATS:
         dtype = _dtypes.bfloat16() if name == "bfloat16" else np.dtype(name)
         if dtype is not None:

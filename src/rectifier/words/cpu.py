@@ -62,7 +62,9 @@ def _typed(name: str, *operands: Any) -> Any:
     def codegen(context, builder, signature, values):
         kind = context.get_value_type(result)
         numbers = [context.cast(builder, value, given, result) for value, given in zip(values, operands, strict=True)]
-        function = builder.module.declare_intrinsic(f"llvm.{name}", [kind], ir.FunctionType(kind, [kind] * len(numbers)))
+        function = builder.module.declare_intrinsic(
+            f"llvm.{name}", [kind], ir.FunctionType(kind, [kind] * len(numbers))
+        )
         return builder.call(function, numbers)
 
     return result(*operands), codegen

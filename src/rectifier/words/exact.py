@@ -41,10 +41,12 @@ class Dual:
         return self + -Dual.of(other)
 
     def __rsub__(self, other: Any) -> Dual:
-        return -self + other
+        difference: Dual = -self + other
+        return difference
 
     def __rtruediv__(self, other: Any) -> Dual:
-        return Dual.of(other) / self
+        quotient: Dual = Dual.of(other) / self
+        return quotient
 
     __radd__, __rmul__ = __add__, __mul__
 

@@ -12,7 +12,7 @@ from . import polynomials
 def _fma(x: Any, y: Any, z: Any) -> Any:
     """Round once, or nearly so: the product of two float32 is a float64, that of two float64 nearly a long double."""
     T = np.result_type(x, y, z)
-    wide = np.float64 if T == np.float32 else np.longdouble
+    wide = np.float64 if np.float32 == T else np.longdouble
     return (np.multiply(x, y, dtype=wide) + z).astype(T)
 
 

@@ -1,9 +1,9 @@
 """The polynomials of the words.
 
-Each was interpolated with 60 digits or more, at Chebyshev's points of its interval, which is within a factor of 2 of the
-best polynomial of its degree. Those named NARROW are for results of 24 bits or fewer. The derivatives of `silu`,
-`gelu`, `gelu_tanh` and `mish` have a zero, and near it an error of 2^-28 would be millions of units in the last place; so
-one point of the interpolation is where each zero needs it, and there the error is 2^-53.
+Each was interpolated with 60 digits or more, at Chebyshev's points of its interval, which is within a factor of 2 of
+the best polynomial of its degree. Those named NARROW are for results of 24 bits or fewer. The derivatives of `silu`,
+`gelu`, `gelu_tanh` and `mish` have a zero, and near it an error of 2^-28 would be millions of units in the last
+place; so one point of the interpolation is where each zero needs it, and there the error is 2^-53.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ LOG = (
     0.15384574913849636, 0.13335648115342727, 0.1168791211013832, 0.11883913050127182,
 )  # fmt: skip
 
-# (1 + 2 z) exp(z^2) erfc(z) in (z - 4) / (z + 4), for 0 <= z <= 28, within 2^-66; the first with what rounding took from it. M. M.
-# Shepherd and J. G. Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < inf", Math. Comp. 36 (1981).
+# (1 + 2 z) exp(z^2) erfc(z) in (z - 4) / (z + 4), for 0 <= z <= 28, within 2^-66; the first with what rounding took.
+# M. M. Shepherd and J. G. Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < inf", Math. Comp.
+# 36 (1981).
 ERFCX = (
     1.2329951186255526, -0.1396211168405625, 0.015379652102620047, 0.0680970542546916, -0.10103906603632562,
     0.09373283499839374, -0.06633036581162938, 0.03716751553669792, -0.016197734066254327, 0.005031969985118134,

@@ -7,7 +7,7 @@ to float64), a name that is not a word.
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from . import WORDS, rebind
 
@@ -31,7 +31,8 @@ class Expression:
 
     def __bool__(self) -> NoReturn:
         raise FormulaError(
-            "a formula has no `if`, `and`, `or`, `not` or chained comparison: use where(condition, x, y), and & and | of conditions"
+            "a formula has no `if`, `and`, `or`, `not` or chained comparison: use where(condition, x, y), "
+            "and & and | of conditions"
         )
 
     def __iter__(self) -> NoReturn:
@@ -93,7 +94,8 @@ def _function(name: str, least: int, most: int) -> Any:
         if not least <= len(operands) <= most:
             raise FormulaError(f"{name} takes {least} operands, not {len(operands)}")
         if name == "quotient":
-            return _operand(operands[0]) / _operand(operands[2])
+            quotient: Any = _operand(operands[0])
+            return cast(Expression, quotient / _operand(operands[2]))
         return Expression(f"{name}({', '.join(_operand(operand).text for operand in operands[:least])})")
 
     return write
