@@ -17,7 +17,6 @@ from rectifier.catalogue import CATALOGUE, GATES
 from rectifier.cpu import ufuncs
 from rectifier.testing import dtype_of, special_values
 
-
 EXACT = [name for name, activation in CATALOGUE.items() if activation.block.ulp.float32 == 0]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import rectifier
-from conftest import BACKENDS, INTEGERS, assert_same, numbers, others, package_of
+from conftest import BACKENDS, assert_same, numbers, others, package_of
 from rectifier import settings
 from rectifier.catalogue import CATALOGUE
 from rectifier.cpu import engine, plan
@@ -94,7 +94,7 @@ def test_all_16_bit_values_are_rounded_once(member, name):
 
 
 def places(block) -> list[float]:
-    """List where a function changes: kinks, zeros, where exponentials begin to be lost, to be subnormal, to overflow."""
+    """List where a function changes: kinks, zeros, where exponentials are lost in 1, subnormal, infinite."""
     found = {0.0, *(x for x, _ in block.kinks), *block.zeros}
     found |= {sign * x for sign in (-1, 1) for x in (0.5, 1, 3, 6, 9, 13, 17, 18.7, 37, 40, 87.3, 88.7, 104, 1000)}
     return sorted(found)
@@ -155,7 +155,8 @@ def test_float64_is_within_the_bound(member):
     assert check_points(member, x) > 1.8 * len(x)
     for parameters in others(member):
         beta = parameters.get("beta", 1)
-        part = np.concatenate([x[::3], x[x != 0][::9] / beta])
+        with np.errstate(over="ignore"):
+            part = np.concatenate([x[::3], x[x != 0][::9] / beta])
         for zero in block.zeros:  # where silu's is, for this beta
             close = np.abs(part * beta - zero) < 0.1
             for v, d in zip(part[close].tolist(), member.derivative(part[close], **parameters).tolist(), strict=True):
@@ -178,7 +179,7 @@ def test_infinity_gives_the_limit_and_only_nan_gives_nan(member, dtype):
             member(infinite, **parameters).tolist(), member(largest, **parameters).tolist(), strict=True
         ):
             grows = abs(near) > 100
-            assert y == math.copysign(math.inf, near) if grows else abs(y - near) < 2e-5, parameters
+            assert y == math.copysign(math.inf, near) if grows else abs(y - near) < 1e-4, parameters
 
 
 def test_squareplus_with_b_0_is_the_relu(dtype):
@@ -310,13 +311,13 @@ def fits(value: float, dtype: np.dtype) -> bool:
     return value == int(value) and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
 
 
-@pytest.mark.parametrize("name", INTEGERS)
+@pytest.mark.parametrize("name", ["int8", "uint8", "int32", "uint64"])
 def test_integers_stay_where_the_value_is_one_of_them(member, name):
     dtype = np.dtype(name)
     x = np.concatenate([numbers(100, dtype), np.array([0, 1, 2, 3, 6, 7], dtype)])
     block = member.block
     float_dtype = np.exp(x[-6:-5]).dtype
-    for parameters in ({}, *others(member), *({k: 2 for k in block.parameters} for _ in block.parameters)):
+    for parameters in ({}, *others(member), dict.fromkeys(block.parameters, 2)):
         given = block.parameters | parameters
         kept = block.selects and all(fits(value, dtype) for value in given.values())
         expected = dtype if kept else float_dtype

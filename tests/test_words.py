@@ -23,46 +23,20 @@ ARITHMETIC = {"T", "where", "abs", "copysign", "sqrt", "fma"}
 
 
 def compiled(name: str, narrow: bool):
-    """Compile a word over arrays; a word with two results gives both."""
+    """Compile a word over arrays, as many as it takes numbers; a word with two results gives two arrays."""
     word, count = cpu.words(np.float64, narrow)[name], COUNTS[name]
-    if name in ("exp_parts", "erfcx"):
-
-        @numba.njit(error_model="numpy")
-        def sweep(x, tail):
-            first, second = np.empty_like(x), np.empty_like(x)
-            for i in range(len(x)):
-                first[i], second[i] = word(x[i], tail[i])
-            return first, second
-
-        return sweep
-    if count == 1:
-
-        @numba.njit(error_model="numpy")
-        def sweep(x):
-            y = np.empty_like(x)
-            for i in range(len(x)):
-                y[i] = word(x[i])
-            return y
-
-    elif count == 2:
-
-        @numba.njit(error_model="numpy")
-        def sweep(x, tail):
-            y = np.empty_like(x)
-            for i in range(len(x)):
-                y[i] = word(x[i], tail[i])
-            return y
-
-    else:
-
-        @numba.njit(error_model="numpy")
-        def sweep(x, x_tail, y, y_tail):
-            z = np.empty_like(x)
-            for i in range(len(x)):
-                z[i] = word(x[i], x_tail[i], y[i], y_tail[i])
-            return z
-
-    return sweep
+    names = ["a", "b", "c", "d"][:count]
+    results = ["first", "second"] if name in ("exp_parts", "erfcx") else ["first"]
+    text = f"""
+def sweep({", ".join(names)}):
+    first, second = np.empty_like(a), np.empty_like(a)
+    for i in range(len(a)):
+        {", ".join(f"{result}[i]" for result in results)} = word({", ".join(f"{n}[i]" for n in names)})
+    return {", ".join(results)}
+"""
+    namespace = {"np": np, "word": word}
+    exec(text, namespace)
+    return numba.njit(error_model="numpy")(namespace["sweep"])
 
 
 COUNTS = {"whole": 2, "quotient": 4, "exp": 2, "exp_parts": 2, "expm1": 2, "log1p": 1, "erfcx": 2}
@@ -247,7 +221,9 @@ POLYNOMIALS = {  # what they stand for, the interval, the logarithm of the error
         lambda u: EXACT["erfcx"](1 / u - mpf("3.25")) / (2 * u), 1 / (10.7 + 3.25), 1 / 3.25, -29,
     ),
     "EXP": (lambda r: (mpmath.expm1(r) - r - r * r / 2) / r**3, -HALF_LN2, HALF_LN2, -55.5),
-    "LOG": (lambda z: (2 * mpmath.atanh(mpmath.sqrt(z)) / mpmath.sqrt(z) - 2) / z, 1e-9, ((ROOT - 1) / (ROOT + 1)) ** 2, -54),
+    "LOG": (
+        lambda z: (2 * mpmath.atanh(mpmath.sqrt(z)) / mpmath.sqrt(z) - 2) / z, 1e-9, ((ROOT - 1) / (ROOT + 1)) ** 2, -54,
+    ),
     "ERFCX": (
         lambda t: (1 + 8 * (1 + t) / (1 - t)) * EXACT["erfcx"](4 * (1 + t) / (1 - t)), -1.0, 24 / 32, -55.8,
     ),

@@ -48,8 +48,8 @@ LOG = (
 )  # fmt: skip
 
 # (1 + 2 z) exp(z^2) erfc(z) in (z - 4) / (z + 4), for 0 <= z <= 28, within 2^-66; the first with what rounding took.
-# M. M. Shepherd and J. G. Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < inf", Math. Comp.
-# 36 (1981).
+# M. M. Shepherd and J. G. Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < inf", Math.
+# Comp. 36 (1981).
 ERFCX = (
     1.2329951186255526, -0.1396211168405625, 0.015379652102620047, 0.0680970542546916, -0.10103906603632562,
     0.09373283499839374, -0.06633036581162938, 0.03716751553669792, -0.016197734066254327, 0.005031969985118134,
