@@ -49,7 +49,7 @@ STAND_INS = ("relu", "leaky_relu")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test over both backends and functions: all for `member`, two for `activation`; over the floats for `dtype`."""
+    """Run a test over backends and functions: all for `member`, two for `activation`; over the floats for `dtype`."""
     for fixture, names in (("activation", STAND_INS), ("member", tuple(CATALOGUE))):
         if fixture in metafunc.fixturenames:
             cases = [

@@ -300,7 +300,7 @@ DIRECTIONS = {
 
 
 def some_kernels():
-    """List value in float32 of every function, and three others: so of each kind of function every one that there is."""
+    """List value in float32 of every function and two or three others: of each kind of function, all that there are."""
     assert len(DIRECTIONS) == 6
     done, kinds = [], {}
     for name, activation in CATALOGUE.items():

@@ -36,7 +36,7 @@ def test_what_the_blocks_allow_is_little():
 
 def test_special_values_and_kinks_are_as_the_block_says(member, dtype):
     block = member.block
-    special = dict((repr(x), y) for x, y in block.special)
+    special = {repr(x): y for x, y in block.special}
     assert {"nan", "inf", "-inf"} <= set(special)
     for x, y in block.special:
         at = np.array([x]).astype(dtype)

@@ -17,7 +17,7 @@ FAST = [
     f"test_{name}.py"
     for name in ("contract", "masks", "arguments", "layouts", "dtypes", "exhaustive", "protocols", "engines")
 ]
-STREAMING = ["test_streaming.py"]
+STREAMING, THREADS = ["test_streaming.py"], ["test_threads.py"]
 
 # file, what stands there, what the mutant says; the test files that must catch it, if not those above
 FORMULA, DIRECTION, KERNEL = "catalogue/piecewise.py", "_block.py", "cpu/kernels.py"
@@ -60,7 +60,7 @@ MUTANTS = {
     "axes are joined that are not one": (DRIVER, "join &= k == mask or", "join |= k == mask or"),
     "negative strides are walked from the wrong end": (DRIVER, "(load(job, EXTENTS + d) - 1) * stride", "load(job, EXTENTS + d) * stride"),
     "an output may overlap an input": (ENTRY, "return same or at_k + high_k", "return 1 or at_k + high_k"),
-    "an output that follows an input is shared among threads": (ENTRY, "apart &= _lies_apart", "apart |= _lies_apart"),
+    "an output that follows an input is shared among threads": (ENTRY, "apart &= _lies_apart", "apart |= _lies_apart", THREADS),
     "a slope of -0.0 stays": (ENTRY, "0 if load(source, 0) << 1 == 0 else", "0 if load(source, 0) == 1 else"),
     "a slope is rounded twice": ("cpu/raw.py", "builder.select(builder.and_(inexact, even), builder.add(bits, step), bits)", "bits"),
     "the floating-point state is the caller's": ("cpu/raw.py", "ir.Constant(_I32, 0x1F80)", "ir.Constant(_I32, 0x9FC0)"),

@@ -407,7 +407,7 @@ print(len(caught), caught[0].category.__name__)
 
 def test_one_thread_means_one():
     assert check("settings.threads = 1\nfor _ in range(50): relu(x)\nprint(control[plan.HELPERS])") == "0"
-    code = "start()\nsettings.threads = 1\nrelu(x)\nprint(helped(3))"
+    code = "start()\nsettings.threads = 1\nrelu(x)\ntime.sleep(0.05)\nprint(helped(3))"  # they spin for a while
     assert check(code) == "0"
     assert check("print(settings.threads)", RECTIFIER_THREADS="1") == "1"
 
@@ -537,6 +537,20 @@ def test_bits_do_not_depend_on_chunks_threads_or_streaming(everything_is_shared,
         assert_same(leaky_relu(x[:, :-1], negative_slope=row[:-1]), by_row[:rows, :-1])
         assert_same(leaky_relu(x.T, negative_slope=row[:, None]), by_row[:rows].T)
         assert_same(leaky_relu(x, negative_slope=column[:rows]), by_column[:rows])
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("behind", [1, 3, 1000])
+def test_an_output_that_follows_behind_its_input_is_as_if_computed_in_order(everything_is_shared, behind, streaming):
+    """NumPy lets it pass without a copy; another thread would write over what is still to be read."""
+    x = np.arange(1, 300_001, dtype=np.float32)
+    everything_is_shared[plan.THREADS] = 2
+    everything_is_shared[plan.STREAM_FROM] = 1 if streaming else 1 << 62
+    for _ in range(20):
+        room = x.copy()
+        relu.ufunc(room[behind:], out=room[:-behind])
+        assert_same(room[:-behind], x[behind:])
+        assert_same(room[-behind:], x[-behind:])
 
 
 STRESS = """

@@ -222,7 +222,8 @@ POLYNOMIALS = {  # what they stand for, the interval, the logarithm of the error
     ),
     "EXP": (lambda r: (mpmath.expm1(r) - r - r * r / 2) / r**3, -HALF_LN2, HALF_LN2, -55.5),
     "LOG": (
-        lambda z: (2 * mpmath.atanh(mpmath.sqrt(z)) / mpmath.sqrt(z) - 2) / z, 1e-9, ((ROOT - 1) / (ROOT + 1)) ** 2, -54,
+        lambda z: (2 * mpmath.atanh(mpmath.sqrt(z)) / mpmath.sqrt(z) - 2) / z,
+        1e-9, ((ROOT - 1) / (ROOT + 1)) ** 2, -54,
     ),
     "ERFCX": (
         lambda t: (1 + 8 * (1 + t) / (1 - t)) * EXACT["erfcx"](4 * (1 + t) / (1 - t)), -1.0, 24 / 32, -55.8,

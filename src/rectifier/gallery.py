@@ -58,7 +58,8 @@ def page() -> str:
             heading = title
         text = "\n".join(line.strip() for line in (block.value.__doc__ or "").splitlines())
         prose, _, references = text.partition("References\n----------\n")
-        parts += [f"### {block.name}", prose.strip(), f"![{block.name} and its derivative](gallery/{block.name}.svg)"]
+        paragraphs = (" ".join(paragraph.split()) for paragraph in prose.strip().split("\n\n"))
+        parts += [f"### {block.name}", *paragraphs, f"![{block.name} and its derivative](gallery/{block.name}.svg)"]
         parts += [" ".join(references.split())] if references.strip() else []
     return "\n\n".join(parts) + "\n"
 

@@ -821,27 +821,22 @@ PEER_HEADER = ("function", "dtype", "", OURS, *LIBRARIES)
 
 def table(stages: Iterable[Stage]) -> list[tuple[str, ...]]:
     """Write out the rows of ours, as cells under `HEADER`."""
-    return [
-        (
-            *(
-                stage.function,
-                stage.dtype,
-                row.direction,
-                ulps(row.tally.worst_ulp),
-                _place(row.tally),
-                f"{row.bound:g}",
-            ),
-            *(_share(count, row.tally.points) for count in (row.tally.correctly_rounded, row.tally.within_1_ulp)),
-            str(row.tally.out_of_order) if row.ordered else "",
-        )
-        for stage in stages
-        for row in stage.rows
-        if row.source == OURS
-    ]
+    return [_cells(stage, row) for stage in stages for row in stage.rows if row.source == OURS]
 
 
-def _place(tally: Tally) -> str:
-    return tally.at if tally.worst_ulp else ""
+def _cells(stage: Stage, row: Row) -> tuple[str, ...]:
+    tally = row.tally
+    return (
+        stage.function,
+        stage.dtype,
+        row.direction,
+        ulps(tally.worst_ulp),
+        tally.at if tally.worst_ulp else "",
+        f"{row.bound:g}",
+        _share(tally.correctly_rounded, tally.points),
+        _share(tally.within_1_ulp, tally.points),
+        str(tally.out_of_order) if row.ordered else "",
+    )
 
 
 def peer_table(stages: Iterable[Stage]) -> list[tuple[str, ...]]:
