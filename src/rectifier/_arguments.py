@@ -132,7 +132,7 @@ def _to_odd(array: Any) -> Any:
 
 @functools.lru_cache(maxsize=256, typed=True)
 def _number(value: Any, dtype: np.dtype[Any]) -> Any:
-    real = isinstance(value, np.integer | np.floating) and not isinstance(value, np.longdouble)
+    real = isinstance(value, np.generic) and value.dtype.name in _dtypes.WORKING
     if not real and not is_python_number(value):
         raise TypeError
     if value == 0:

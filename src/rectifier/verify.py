@@ -356,9 +356,10 @@ def _done(tasks: list[_Task], pool: ProcessPoolExecutor | None) -> Iterator[tupl
 def bound(block: Block, dtype: np.dtype[Any], direction: str) -> float:
     """Give the largest error that a block allows in a direction: half a unit where one operation is rounded."""
     limit = testing.bound(block, dtype, derivative=direction != "value") or 0.5
-    if direction != "backward" or limit <= 0.5 or dtype.itemsize == 2 or (block.wide and dtype != np.float64):
+    if direction != "backward" or limit <= 0.5 or dtype.itemsize == 2:
         return limit
-    return 2 * limit + 0.5  # the product is rounded too, and a unit of the derivative may be two of the product
+    # A unit of the derivative may be two of the product. Where all is wide, that alone is rounded.
+    return 2 * limit - 0.5 if block.wide and dtype != np.float64 else 2 * limit + 0.5
 
 
 def ranked(dtype: np.dtype[Any], ranks: Any) -> np.ndarray[Any, Any]:

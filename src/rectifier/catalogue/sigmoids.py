@@ -186,7 +186,7 @@ def softsign_derivative(x):
     exact=lambda m, x, beta: x / (1 + m.exp(-beta * x)),
     special=((NAN, NAN), (INF, INF), (-INF, -0.0), (-0.0, -0.0)),
     zeros=(-1.2784645427610738,),
-    ulp=(0.6, 2, 0.6, 4),
+    ulp=(0.6, 2, 0.6, 2),
     wide=True,
 )
 def silu(x, beta=1.0):
@@ -211,7 +211,7 @@ def silu_derivative(x, beta):
     exact=lambda m, x: x / (1 + m.exp(-1.702 * x)),
     special=((NAN, NAN), (INF, INF), (-INF, -0.0), (-0.0, -0.0)),
     zeros=(-0.7511542554,),
-    ulp=(0.6, 2, 0.6, 4),
+    ulp=(0.6, 2, 0.6, 2),
     wide=True,
 )
 def quick_gelu(x):
@@ -235,7 +235,7 @@ def quick_gelu_derivative(x):
     exact=lambda m, x: x * m.erfc(-x / m.sqrt(2)) / 2,
     special=((NAN, NAN), (INF, INF), (-INF, -0.0), (-0.0, -0.0)),
     zeros=(-0.7517915246935645,),
-    ulp=(0.6, 2.5, 0.6, 4),
+    ulp=(0.6, 2, 0.6, 2),
     wide=True,
 )
 def gelu(x):
@@ -283,7 +283,7 @@ def _cubic(x):
     exact=lambda m, x: x / (1 + m.exp(-2 * m.sqrt(2 / m.pi) * (x + 0.044715 * x * x * x))),
     special=((NAN, NAN), (INF, INF), (-INF, -0.0), (-0.0, -0.0)),
     zeros=(-0.7524614220710162,),
-    ulp=(0.6, 2, 0.6, 4),
+    ulp=(0.6, 2, 0.6, 2),
     wide=True,
 )
 def gelu_tanh(x):
@@ -328,7 +328,7 @@ def _mish_parts(x):
     exact=lambda m, x: x * m.tanh(m.where(x > 0, x, 0) + m.log1p(m.exp(-m.abs(x)))),
     special=((NAN, NAN), (INF, INF), (-INF, -0.0), (-0.0, -0.0)),
     zeros=(-1.1924312145154952,),
-    ulp=(0.6, 2.5, 0.6, 4),
+    ulp=(0.6, 2, 0.9, 2),
     wide=True,
 )
 def mish(x):

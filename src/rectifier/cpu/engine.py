@@ -248,7 +248,7 @@ def _make() -> Any:
     ):  # fmt: skip
         engine[word] = int(rate * microseconds)
     # Results in bytes, on two cores with 32 MiB of third-level cache: 24 MB 0.8 as fast past the caches as through
-    # them, 36 MB # 1.1, 64 and 100 MB 1.3 times.
+    # them, 36 MB 1.1, 64 and 100 MB 1.3 times.
     _set_spin(engine)
     sizes = caches()
     engine[plan.NEAR_CACHE] = sizes.get("L1d", 32 << 10)
