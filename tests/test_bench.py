@@ -13,7 +13,7 @@ import pytest
 from matplotlib.image import imread
 
 import test_cli
-from conftest import run_python
+from conftest import STAND_INS, run_python
 from rectifier.bench import report, runner
 from rectifier.bench.rivals import RIVALS, Call, Case, Rival
 from rectifier.catalogue import CATALOGUE
@@ -620,13 +620,14 @@ def test_an_installed_rival_computes_what_ours_does(name):
         for direction, forms in runner.FORMS.items()
         if direction != "backward_from_mask" or "mask" in CATALOGUE[function].block.backward_from
         for form in forms
-        if form != "unpooled"
+        if form != "unpooled" and (form == "default" or function in (*STAND_INS, "gelu"))
         for dtype in ("float32", *(("bfloat16",) if bfloat16 and form == "default" else ()))
     ]
     result = runner.run(points, [rival], threads=1, passes=1, seconds_per_point=0, first_uses=0)
     assert result.skipped == ()
-    assert "relu" in {m.point.function for m in result.measurements}
-    assert all(m.rival_dtype == m.point.dtype for m in result.measurements)
+    assert {m.point.function for m in result.measurements} & {"relu", "sigmoid"}
+    for m in result.measurements:  # SciPy knows no bfloat16, and says so
+        assert m.rival_dtype == m.point.dtype or (name == "scipy" and m.point.dtype == "bfloat16")
 
 
 def test_numpy_computes_a_gradient_without_a_temporary_only_where_it_can():
@@ -646,7 +647,7 @@ def test_the_plan_covers_the_recipe_and_the_decades():
         assert here >= {(d, form) for d in runner.FORMS for form in forms}
     assert {point.direction for point in points} == set(runner.FORMS)
     assert {point.form for point in points} == set(runner.FORMS["value"])
-    assert [p.form for p in points if (p.rows, p.columns) == (2000, 1000)] == ["slice"] * len(CATALOGUE)
+    assert {p.form for p in points if (p.rows, p.columns) == (2000, 1000)} == {"slice"}
     assert {point.state for point in points} == {"hot", "idle"}
     assert len(points) == len(set(points))
 

@@ -25,10 +25,10 @@ def is_compiled(member) -> bool:
 def test_what_the_blocks_allow_is_little():
     for activation in CATALOGUE.values():
         block = activation.block
-        exact_here = block.ulp.float32 == 0
-        assert block.ulp == (0, 0, 0, 0) if exact_here else max(block.ulp[:2]) <= 2.5
-        assert max(block.ulp[2:]) <= 4
-        assert not block.wide or block.ulp.float32 == block.ulp.float32_derivative == 0.6
+        assert max(block.ulp) <= 2
+        if block.wide:
+            assert block.ulp.float32 == 0.6
+            assert block.ulp.float32_derivative <= 0.9
 
 
 # Special values ----------------------------------------------------------------------------------------------------

@@ -185,7 +185,7 @@ def elementwise(
 
     def decorate(formula: Any) -> Activation:
         parameters = _parameters(formula)
-        of_catalogue = formula.__module__.startswith(f"{__package__}.")
+        of_catalogue = formula.__module__.startswith(f"{__package__}.catalogue.")
         module = __package__ if of_catalogue else formula.__module__
         if not of_catalogue:
             describe(formula)
@@ -263,7 +263,7 @@ def gated(
 
     def decorate(formula: Any) -> Gated:
         _, gate = formula.__code__.co_varnames[: formula.__code__.co_argcount]
-        of_catalogue = formula.__module__.startswith(f"{__package__}.")
+        of_catalogue = formula.__module__.startswith(f"{__package__}.catalogue.")
         module = __package__ if of_catalogue else formula.__module__
         namespace: dict[str, Any] = {"call": partial(_incomplete, formula.__name__)}
         activation: Any = _define(formula.__name__, _GATED.replace("gate", gate), {}, module, namespace)

@@ -29,7 +29,7 @@ class RowFunction:
     """
 
     def __init__(self, value: Callable[..., Any], ulp: tuple[float, float]) -> None:
-        of_catalogue = value.__module__.startswith(f"{__package__}.")
+        of_catalogue = value.__module__.startswith(f"{__package__}.catalogue.")
         self.__name__ = self.__qualname__ = value.__name__
         self.__module__ = __package__ if of_catalogue else value.__module__
         self._parts: dict[str, Callable[..., Any]] = {"value": value}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._activation import INF, NAN, elementwise
-from ..words import T, exp, expm1, fma, log1p, quotient, sqrt, where, whole
+from ..words import T, exp, exp_parts, expm1, fma, log1p, quotient, sqrt, where, whole
 from ..words import abs as abs
 from .sigmoids import _logistic, _square, _sum
 
@@ -103,7 +103,10 @@ def softplus(x, beta=1.0):
     """
     z = beta * x
     tail = fma(beta, x, -z)
-    return where(z > T(0), x, T(0)) + log1p(exp(-abs(z), where(z < T(0), tail, -tail))) / beta
+    m, scale = exp_parts(-abs(z), where(z < T(0), tail, -tail))
+    e = m * scale
+    # A subnormal exponential has lost its digits, which its quotient may have.
+    return where(z > T(0), x, T(0)) + where(e < T(1e-290), m / beta * scale, log1p(e) / beta)
 
 
 @softplus.derivative
@@ -120,7 +123,7 @@ def _root(x, b):
     h, lost = _sum(where(small, b, h), where(small, h, b), lost)
     r = sqrt(h)
     lost = where(r > T(0), T(0.5) * (fma(-r, r, h) + lost) / r, T(0))
-    large = abs(x) > T(1e150)
+    large = (abs(x) > T(1e150)) | (b == T(0))
     return where(large, abs(x), r), where(large, T(0), lost)
 
 
@@ -146,13 +149,14 @@ def squareplus(x, b=4.0):
     """
     y, lost, _, _ = _half(x, b)
     # On the left b / 4 / y, where nothing cancels.
-    return where(x < T(0), quotient(T(0.25) * b, T(0), y, lost), where(x > T(1e300), x, whole(y, lost)))
+    left = where(b == T(0), T(0), quotient(T(0.25) * b, T(0), y, lost))
+    right = where(x > T(1e300), x, where(b == T(0), abs(x), whole(y, lost)))
+    return where(x < T(0), left, right)
 
 
 @squareplus.derivative
 def squareplus_derivative(x, b):
     y, lost, r, more = _half(where(x > T(1e300), T(1e300), x), b)
     left = quotient(T(0.25) * b, T(0), y, lost)
-    # The kink of the ReLU, where r is 0, has the derivative 0.
     slope = quotient(where(x < T(0), left, y), where(x < T(0), T(0), lost), r, more)
-    return where(r == T(0), T(0), slope)
+    return where(b == T(0), where(x <= T(0), T(0), where(x == x, T(1), x)), slope)

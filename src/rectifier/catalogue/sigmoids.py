@@ -63,7 +63,7 @@ def _weighted(x, z, lost):
     # x s(z); exp(z) may be subnormal where its product with x is not.
     m, scale = exp_parts(-abs(z), where(z < T(0), lost, -lost))
     d, lost = _sum(T(1), m * scale, T(0))
-    n, more = _product(_below(x), where(z < T(0), m, T(1)), T(0))
+    n, more = _product(where(z < T(-1400), copysign(T(1000), x), x), where(z < T(0), m, T(1)), T(0))
     return quotient(n, more, d, lost) * where(z < T(0), scale, T(1))
 
 
@@ -72,7 +72,7 @@ def _weighted_derivative(x, z, lost, slope, slope_lost):
     m, scale = exp_parts(-abs(z), where(z < T(0), lost, -lost))
     e = m * scale
     d, lost = _sum(T(1), e, T(0))
-    y, more = _product(_bounded(x), slope, slope_lost)
+    y, more = _product(where(abs(z) > T(1400), copysign(T(1000), x), x), slope, slope_lost)
     y, more = where(z < T(0), y, y * e), where(z < T(0), more, fma(y, e, -(y * e)) + more * e)
     small = abs(y) < d
     y, more = _sum(where(small, d, y), where(small, y, d), more + lost)

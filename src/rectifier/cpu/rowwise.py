@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import _dtypes
 from .._block import RowBlock
@@ -80,7 +79,7 @@ class RowLoop(Compilation):
         ]
         return ctypes.cast(engine.code()["loop"], LOOP)
 
-    def run(self, arrays: tuple[NDArray[Any], ...]) -> None:
+    def run(self, arrays: tuple[np.ndarray[Any, Any], ...]) -> None:
         """Compute arrays of rows: contiguous, of one shape, dtype and byte order; the last is the output."""
         if not self.prepare():
             interpret(self.block, self.backward, arrays)

@@ -16,18 +16,22 @@ def _fma(x: Any, y: Any, z: Any) -> Any:
     return (np.multiply(x, y, dtype=wide) + z).astype(T)
 
 
+def _tail(tail: Any) -> Any:
+    return np.where(np.abs(tail) < 1, tail, 0)  # that of an infinite x is none
+
+
 def _exp(x: Any, tail: Any = 0) -> Any:
-    return np.exp(x) * (1 + tail)
+    return np.exp(x) * (1 + _tail(tail))
 
 
 def _expm1(x: Any, tail: Any = 0) -> Any:
     y = np.expm1(x)
-    return y + tail * (1 + y)
+    return np.where(_tail(tail) == 0, y, y + _tail(tail) * (1 + y))  # -0.0 stays
 
 
 def _exp_parts(x: Any, tail: Any) -> tuple[Any, Any]:
     half = np.exp(x / 2)
-    return half * (1 + tail), half
+    return half * (1 + _tail(tail)), half
 
 
 def _erfcx(x: Any, tail: Any) -> tuple[Any, Any]:

@@ -34,7 +34,7 @@ ERFCX_NARROW = (
     10049.060196886116,
 )  # fmt: skip
 
-# (exp(r) - 1 - r - r^2/2) / r^3 for |r| <= log(2)/2, within 2^-56; exp(r) then within 2^-60.
+# (exp(r) - 1 - r - r^2/2) / r^3 for |r| <= log(2)/2, within 2^-55; exp(r) then within 2^-60.
 EXP = (
     0.16666666666666669, 0.041666666666666664, 0.008333333333330062, 0.0013888888888886552, 0.00019841269863053618,
     2.4801587317144498e-05, 2.7557268459997064e-06, 2.755728296954995e-07, 2.510038549551032e-08,
@@ -47,7 +47,7 @@ LOG = (
     0.15384574913849636, 0.13335648115342727, 0.1168791211013832, 0.11883913050127182,
 )  # fmt: skip
 
-# (1 + 2 z) exp(z^2) erfc(z) in (z - 4) / (z + 4), for 0 <= z <= 28, within 2^-66; the first with what rounding took.
+# (1 + 2 z) exp(z^2) erfc(z) in (z - 4) / (z + 4), for 0 <= z <= 28, within 2^-55; the first with what rounding took.
 # M. M. Shepherd and J. G. Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < inf", Math.
 # Comp. 36 (1981).
 ERFCX = (
