@@ -213,10 +213,9 @@ def elementwise(
                 selects=selects,
                 wide=wide,
             )
-            if of_catalogue:  # making it takes a millisecond; that waits until somebody asks for it
-                _pending[activation] = block, namespace
-            else:
-                _complete(activation, block, namespace)
+            _pending[activation] = partial(_complete, activation, block, namespace)
+            if not of_catalogue:  # making it takes a millisecond; there, that waits until somebody asks for it
+                complete(activation)
             return derivative
 
         activation.formula, activation.derivative = formula, take_derivative
@@ -287,10 +286,9 @@ def gated(
                 selects=False,
                 wide=wide,
             )
-            if of_catalogue:
-                _pending[activation] = block, namespace
-            else:
-                _complete(activation, block, namespace)
+            _pending[activation] = partial(_complete_gated, activation, block, namespace)
+            if not of_catalogue:
+                complete(activation)
             return gradient
 
         activation.formula, activation.gradient = formula, take_gradient
@@ -408,7 +406,7 @@ def _define(
     return function
 
 
-_pending: dict[Any, tuple[Block, dict[str, Any]]] = {}
+_pending: dict[Any, Callable[[], None]] = {}
 
 
 def complete(activation: Any) -> Activation:
@@ -416,7 +414,7 @@ def complete(activation: Any) -> Activation:
     if activation in _pending:
         with one_at_a_time():
             if activation in _pending:
-                _complete(activation, *_pending[activation])
+                _pending[activation]()
                 del _pending[activation]
     return cast(Activation, activation)
 
@@ -450,9 +448,6 @@ def _complete_gated(activation: Any, block: Block, namespace: dict[str, Any]) ->
 
 def _complete(activation: Any, block: Block, namespace: dict[str, Any]) -> None:
     """Give a block's function its ufunc, and the calls that need the derivative."""
-    if hasattr(activation, "gradient"):
-        _complete_gated(activation, block, namespace)
-        return
     for part in (block.value, block.derivative, block.mask, block.y_determines):
         if part is not None:
             describe(part)

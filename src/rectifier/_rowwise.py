@@ -16,7 +16,7 @@ import numpy as np
 from . import _arguments, _docs
 from ._block import RowBlock
 from .cpu import ufuncs
-from .cpu.rowwise import loops
+from .cpu.rowwise import RowLoop
 from .words.text import describe
 
 
@@ -34,7 +34,7 @@ class RowFunction:
         self.__module__ = __package__ if of_catalogue else value.__module__
         self._parts: dict[str, Callable[..., Any]] = {"value": value}
         self._ulp = ulp
-        self._loops: Any = None
+        self._loops: dict[tuple[bool, str], RowLoop] = {}
         self.block: Any = None
 
     def weight(self, formula: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,11 +70,10 @@ class RowFunction:
     def __repr__(self) -> str:
         return f"<row-wise function {self.__name__}>"
 
-    def loop(self, backward: bool, dtype: Any) -> Any:
+    def loop(self, backward: bool, dtype: Any) -> RowLoop:
         """Give the loop of a direction in a dtype."""
-        if self._loops is None or (backward, dtype.name) not in self._loops:
-            self._loops = loops(self.block)
-        return self._loops[backward, dtype.name]
+        found = self._loops.get((backward, dtype.name))
+        return found or self._loops.setdefault((backward, dtype.name), RowLoop(self.block, backward, dtype))
 
 
 def rowwise(*, ulp: tuple[float, float]) -> Callable[[Callable[..., Any]], RowFunction]:
@@ -148,7 +147,7 @@ def _run(function: RowFunction, backward: bool, name: str, inputs: list[Any], ou
 def call(function: RowFunction, x: Any, out: Any, axis: int) -> Any:
     """Compute the value along an axis."""
     name = function.__name__
-    _dtypes_known()
+    ufuncs.register_bfloat16()
     x, axis = _rows(name, "x", x, axis)
     return _run(function, False, name, [x], out, axis, "y")
 
@@ -156,7 +155,7 @@ def call(function: RowFunction, x: Any, out: Any, axis: int) -> Any:
 def backward(function: RowFunction, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, axis: int = -1) -> Any:
     """Compute dx from dy and x, or sooner from dy and y, without the Jacobian."""
     name = f"{function.__name__}.backward"
-    _dtypes_known()
+    ufuncs.register_bfloat16()
     if (x is None) == (y is None):
         raise TypeError(f"{name} takes dy and one of x, y; it got {'both' if x is not None else 'neither'}")
     if y is None:
@@ -166,7 +165,3 @@ def backward(function: RowFunction, dy: Any, x: Any = None, out: Any = None, *, 
     if dy.shape != y.shape:
         raise ValueError(f"{name}: dy has shape {dy.shape}, {'y' if x is None else 'x'} {y.shape}")
     return _run(function, True, name, [dy, y], out, axis, "dx")
-
-
-def _dtypes_known() -> None:
-    ufuncs.register_bfloat16()

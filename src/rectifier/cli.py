@@ -229,6 +229,7 @@ def _verify(
     as_json: bool,
 ) -> None:
     from . import verify
+    from .bench import report
     from .bench.runner import write
     from .catalogue import CATALOGUE
 
@@ -236,7 +237,7 @@ def _verify(
         _require_known("function", functions, CATALOGUE)
         _require_known("dtype", dtypes, verify.DTYPES)
         if readme:
-            verify.put_section(readme.read_text(encoding="utf-8"), "")
+            report.put_section(readme.read_text(encoding="utf-8"), "", verify.BEGIN, verify.END)
         if kept:
             stages = verify.load(kept)
         else:
@@ -254,7 +255,9 @@ def _verify(
                 )
             verify.save(stages, path)
         if readme:
-            write(readme, verify.put_section(readme.read_text(encoding="utf-8"), verify.markdown(stages)).encode())
+            page = readme.read_text(encoding="utf-8")
+            page = report.put_section(page, verify.markdown(stages), verify.BEGIN, verify.END)
+            write(readme, page.encode())
     except OSError as error:
         print(f"rectifier verify: {error.filename or output}: {error.strerror}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -24,6 +24,7 @@ originals are compiled with ``fastmath``).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,213 +34,56 @@ from .catalogue import ALL
 __all__ = ["Identity", "ReLU", "Sigmoid", "Softmax", "Softplus", "Tanh", "Tanh_offset"]
 __all__ += [f"{name}_grad" for name in __all__]
 
+_DOCUMENTATION = """{summary}
 
-def ReLU(x: Any) -> Any:
-    """Apply the rectified linear unit.
+Parameters
+----------
+x : array of shape (N, k)
+    N samples of k nodes; any other shape and any real dtype do as well.
 
-    Parameters
-    ----------
-    x : array of shape (N, k)
-        N samples of k nodes; any other shape and any real dtype do as well.
-
-    Returns
-    -------
-    array of shape (N, k)
-        In the dtype of `x`.
-    """
-    return ALL["relu"](x)
+Returns
+-------
+array of shape (N, k)
+    In the dtype of `x`.
+"""
 
 
-def ReLU_grad(x: Any) -> Any:
-    """Give the derivative of the rectified linear unit: 1 where `x` is positive, 0 elsewhere.
+def _drop_in(name: str, summary: str, compute: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def function(x: Any) -> Any:
+        return compute(x)
 
-    Parameters
-    ----------
-    x : array of shape (N, k)
-        N samples of k nodes; any other shape and any real dtype do as well.
-
-    Returns
-    -------
-    array of shape (N, k)
-        In the dtype of `x`.
-    """
-    return ALL["relu"].derivative(x)
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = _DOCUMENTATION.format(summary=summary)
+    return function
 
 
-def Sigmoid(x: Any) -> Any:
-    """Apply the logistic sigmoid.
-
-    Parameters
-    ----------
-    x : array of shape (N, k)
-        N samples of k nodes; any other shape and any real dtype do as well.
-
-    Returns
-    -------
-    array of shape (N, k)
-        In the dtype of `x`.
-    """
-    return ALL["sigmoid"](x)
-
-
-def Sigmoid_grad(x: Any) -> Any:
-    """Give the derivative of the logistic sigmoid.
-
-    Parameters
-    ----------
-    x : array of shape (N, k)
-        N samples of k nodes; any other shape and any real dtype do as well.
-
-    Returns
-    -------
-    array of shape (N, k)
-        In the dtype of `x`.
-    """
-    return ALL["sigmoid"].derivative(x)
-
-
-def Tanh(x: Any) -> Any:
-    """Apply the hyperbolic tangent.
-
-    Parameters
-    ----------
-    x : array of shape (N, k)
-        N samples of k nodes; any other shape and any real dtype do as well.
-
-    Returns
-    -------
-    array of shape (N, k)
-        In the dtype of `x`.
-    """
-    return ALL["tanh"](x)
-
-
-def Tanh_grad(x: Any) -> Any:
-    """Give the derivative of the hyperbolic tangent.
-
-    Parameters
-    ----------
-    x : array of shape (N, k)
-        N samples of k nodes; any other shape and any real dtype do as well.
-
-    Returns
-    -------
-    array of shape (N, k)
-        In the dtype of `x`.
-    """
-    return ALL["tanh"].derivative(x)
-
-
-def Tanh_offset(x: Any) -> Any:
-    """Compute (1 + tanh(x)) / 2, as the sigmoid of 2 x.
-
-    Parameters
-    ----------
-    x : array of shape (N, k)
-        N samples of k nodes; any other shape and any real dtype do as well.
-
-    Returns
-    -------
-    array of shape (N, k)
-        In the dtype of `x`.
-    """
-    return ALL["sigmoid"](np.multiply(x, 2))
-
-
-def Tanh_offset_grad(x: Any) -> Any:
-    """Give the derivative of (1 + tanh(x)) / 2.
-
-    Parameters
-    ----------
-    x : array of shape (N, k)
-        N samples of k nodes; any other shape and any real dtype do as well.
-
-    Returns
-    -------
-    array of shape (N, k)
-        In the dtype of `x`.
-    """
-    return ALL["sigmoid"].derivative(np.multiply(x, 2)) * 2
-
-
-def Softplus(x: Any) -> Any:
-    """Compute log(1 + exp(x)).
-
-    Parameters
-    ----------
-    x : array of shape (N, k)
-        N samples of k nodes; any other shape and any real dtype do as well.
-
-    Returns
-    -------
-    array of shape (N, k)
-        In the dtype of `x`.
-    """
-    return ALL["softplus"](x)
-
-
-def Softplus_grad(x: Any) -> Any:
-    """Give the derivative of the softplus: the sigmoid.
-
-    Parameters
-    ----------
-    x : array of shape (N, k)
-        N samples of k nodes; any other shape and any real dtype do as well.
-
-    Returns
-    -------
-    array of shape (N, k)
-        In the dtype of `x`.
-    """
-    return ALL["softplus"].derivative(x)
-
-
-def Identity(x: Any) -> Any:
-    """Return `x` itself.
-
-    Parameters
-    ----------
-    x : array of shape (N, k)
-        N samples of k nodes; any other shape and any real dtype do as well.
-
-    Returns
-    -------
-    array of shape (N, k)
-        In the dtype of `x`.
-    """
-    return x
-
-
-def Identity_grad(x: Any) -> Any:
-    """Give ones.
-
-    Parameters
-    ----------
-    x : array of shape (N, k)
-        N samples of k nodes; any other shape and any real dtype do as well.
-
-    Returns
-    -------
-    array of shape (N, k)
-        In the dtype of `x`.
-    """
-    return np.ones_like(x)
-
-
-def Softmax(x: Any) -> Any:
-    """Apply the softmax to each sample: along the last axis.
-
-    Parameters
-    ----------
-    x : array of shape (N, k)
-        N samples of k nodes; any other shape and any real dtype do as well.
-
-    Returns
-    -------
-    array of shape (N, k)
-        In the dtype of `x`.
-    """
-    return ALL["softmax"](x)
+ReLU = _drop_in("ReLU", "Apply the rectified linear unit.", lambda x: ALL["relu"](x))
+ReLU_grad = _drop_in(
+    "ReLU_grad",
+    "Give the derivative of the rectified linear unit: 1 where `x` is positive, 0 elsewhere.",
+    lambda x: ALL["relu"].derivative(x),
+)
+Sigmoid = _drop_in("Sigmoid", "Apply the logistic sigmoid.", lambda x: ALL["sigmoid"](x))
+Sigmoid_grad = _drop_in(
+    "Sigmoid_grad", "Give the derivative of the logistic sigmoid.", lambda x: ALL["sigmoid"].derivative(x)
+)
+Tanh = _drop_in("Tanh", "Apply the hyperbolic tangent.", lambda x: ALL["tanh"](x))
+Tanh_grad = _drop_in("Tanh_grad", "Give the derivative of the hyperbolic tangent.", lambda x: ALL["tanh"].derivative(x))
+Tanh_offset = _drop_in(
+    "Tanh_offset", "Compute (1 + tanh(x)) / 2, as the sigmoid of 2 x.", lambda x: ALL["sigmoid"](np.multiply(x, 2))
+)
+Tanh_offset_grad = _drop_in(
+    "Tanh_offset_grad",
+    "Give the derivative of (1 + tanh(x)) / 2.",
+    lambda x: ALL["sigmoid"].derivative(np.multiply(x, 2)) * 2,
+)
+Softplus = _drop_in("Softplus", "Compute log(1 + exp(x)).", lambda x: ALL["softplus"](x))
+Softplus_grad = _drop_in(
+    "Softplus_grad", "Give the derivative of the softplus: the sigmoid.", lambda x: ALL["softplus"].derivative(x)
+)
+Identity = _drop_in("Identity", "Return `x` itself.", lambda x: x)
+Identity_grad = _drop_in("Identity_grad", "Give ones.", lambda x: np.ones_like(x))
+Softmax = _drop_in("Softmax", "Apply the softmax to each sample: along the last axis.", lambda x: ALL["softmax"](x))
 
 
 def Softmax_grad(x: Any) -> Any:

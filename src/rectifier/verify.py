@@ -923,18 +923,3 @@ def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Write a table of one dtype, which needs no column of its own."""
     lines = [header, ["---", "", "---", *["---:"] * (len(header) - 3)], *rows]
     return "\n".join(f"| {' | '.join([cells[0], *cells[2:]])} |" for cells in lines)
-
-
-def put_section(page: str, section: str) -> str:
-    """Replace what stands between the markers of a page.
-
-    Raises
-    ------
-    ValueError
-        If it has no markers.
-    """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"no {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{section}\n{END}{after}"

@@ -291,7 +291,7 @@ def _cell(fastest: Measurement) -> str:
     return f"**{text}**" if fastest.verdict == "rival" else text
 
 
-def put_section(page: str, section: str) -> str:
+def put_section(page: str, section: str, begin_with: str = BEGIN, end_with: str = END) -> str:
     """Replace what stands between the markers of a page.
 
     Raises
@@ -299,11 +299,11 @@ def put_section(page: str, section: str) -> str:
     ValueError
         If it has no markers.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = page.partition(begin_with)
+    _, end, after = rest.partition(end_with)
     if not begin or not end:
-        raise ValueError(f"no {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{section}\n{END}{after}"
+        raise ValueError(f"no {begin_with} and {end_with}")
+    return f"{before}{begin}\n{section}\n{end}{after}"
 
 
 def readme_section(result: Run, picture: str) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import _dtypes
 from .._block import RowBlock
 from ..words import numpy as numpy_words
 from ..words import rebind, with_all_called
@@ -90,13 +89,3 @@ class RowLoop(Compilation):
         operands = (ctypes.c_void_p * 3)(0, ctypes.addressof(job), BEYOND)
         n, steps = ctypes.c_ssize_t(arrays[0].size), (ctypes.c_ssize_t * 3)(1, 0, 1)
         self.compiled(operands, ctypes.byref(n), steps, ctypes.addressof(self.plan))
-
-
-def loops(block: RowBlock) -> dict[tuple[bool, str], RowLoop]:
-    """Make the loops of a block for all floats; bfloat16 is made when it is there."""
-    made: dict[tuple[bool, str], RowLoop] = {}
-    for name in _dtypes.FLOATS:
-        dtype = _dtypes.bfloat16() if name == "bfloat16" else np.dtype(name)
-        if dtype is not None:
-            made |= {(backward, name): RowLoop(block, backward, dtype) for backward in (False, True)}
-    return made
