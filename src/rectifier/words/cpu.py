@@ -138,16 +138,16 @@ def between(x, low, high):
 
 @_word
 def exp_narrow(x, tail=0.0):
-    t = between(x, -700.0, 700.0) * LOG2_E
-    n = t + ROUND
-    return times_power_of_two(exp_narrow_polynomial(t - (n - ROUND)), n)
+    x = between(x, -700.0, 700.0)
+    n = fma(x, LOG2_E, ROUND)
+    return times_power_of_two(exp_narrow_polynomial(fma(x, LOG2_E, -(n - ROUND))), n)
 
 
 @_word
 def expm1_narrow(x, tail=0.0):
-    t = between(x, -700.0, 700.0) * LOG2_E
-    n = t + ROUND
-    r = t - (n - ROUND)
+    x = between(x, -700.0, 700.0)
+    n = fma(x, LOG2_E, ROUND)
+    r = fma(x, LOG2_E, -(n - ROUND))
     scale = power_of_two(n)
     return copysign(fma(scale, r * expm1_narrow_polynomial(r), scale - 1.0), x)
 
