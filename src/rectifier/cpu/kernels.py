@@ -126,7 +126,7 @@ class _DistinctMetadata(ir.MDValue):
         buf.append(f"distinct !{{ {', '.join(operand.get_reference() for operand in self.operands)} }}\n")
 
 
-def _declare_iterations_independent(
+def declare_iterations_independent(
     module: ir.Module, accesses: list[ir.Instruction], back_edge: ir.Instruction, *, wide: bool, line: bool = False
 ) -> None:
     """Tell LLVM that no iteration reads what another wrote.
@@ -138,15 +138,16 @@ def _declare_iterations_independent(
     for access in accesses:
         access.set_metadata("llvm.access.group", group)
     parallel = module.add_metadata([ir.MetaDataString(module, "llvm.loop.parallel_accesses"), group])
-    loop = _DistinctMetadata(module, [], name=str(len(module.metadata)))
+    itself = _DistinctMetadata(module, [], name=str(len(module.metadata)))
     # A line of 16 elements would be unrolled before it could be made a vector.
     whole = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
     beside = module.add_metadata([ir.MetaDataString(module, "llvm.loop.interleave.count"), _I32(INTERLEAVE)])
-    loop.operands = (loop, parallel, whole) if line else (loop, parallel, beside) if wide else (loop, parallel)
-    back_edge.set_metadata("llvm.loop", loop)
+    how = (whole,) if line else (beside,) if wide else ()
+    itself.operands = (itself, parallel, *how)
+    back_edge.set_metadata("llvm.loop", itself)
 
 
-def _loop(builder: ir.IRBuilder, n: ir.Value, body: Callable[[ir.Value], None]) -> ir.Instruction:
+def loop(builder: ir.IRBuilder, n: ir.Value, body: Callable[[ir.Value], None]) -> ir.Instruction:
     """Do `body` for each number from 0 to n; give the jump back."""
     entry, inside, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
     builder.cbranch(builder.icmp_signed(">", n, _I64(0)), inside, after)
@@ -268,7 +269,7 @@ def _compile(block: Block, direction: Direction, dtype: str, selected: bool) -> 
                     accesses.extend(compute(i, hoisted, arrays[last:], i))
 
                 accesses: list[ir.Instruction] = []
-                _declare_iterations_independent(builder.module, accesses, _loop(builder, n, body), wide=block.wide)
+                declare_iterations_independent(builder.module, accesses, loop(builder, n, body), wide=block.wide)
 
             def sweep_past(hoisted: dict[int, ir.Value]) -> None:
                 """Let each line of the outputs leave a buffer, which LLVM keeps in a register."""
@@ -288,8 +289,8 @@ def _compile(block: Block, direction: Direction, dtype: str, selected: bool) -> 
                         for array, buffer in zip(arrays[last:], buffers, strict=True)
                     ]
                     accesses: list[ir.Instruction] = []
-                    back_edge = _loop(builder, _I64(elements), body)
-                    _declare_iterations_independent(builder.module, accesses, back_edge, wide=block.wide, line=True)
+                    back_edge = loop(builder, _I64(elements), body)
+                    declare_iterations_independent(builder.module, accesses, back_edge, wide=block.wide, line=True)
                     for array, buffer in zip(arrays[last:], buffers, strict=True):
                         if buffer is not None:
                             _store_past_the_caches(builder, builder.gep(array, [start], inbounds=True), buffer)
@@ -306,7 +307,7 @@ def _compile(block: Block, direction: Direction, dtype: str, selected: bool) -> 
                     buffer and builder.bitcast(buffer, operand.type.as_pointer())
                     for buffer, operand in zip(buffers, outputs, strict=True)
                 ]
-                _loop(builder, builder.udiv(n, _I64(elements)), line)
+                loop(builder, builder.udiv(n, _I64(elements)), line)
 
             def either(hoisted: dict[int, ir.Value]) -> None:
                 past = builder.icmp_signed("!=", builder.and_(how, _I64(PAST)), _I64(0))

@@ -311,13 +311,13 @@ def set_handler(capsule: object) -> object:
     return _numpy_function(304, ctypes.py_object, ctypes.py_object)(capsule)
 
 
-def empty_like(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Make an array as `numpy.empty_like` does, from the pool: for tests."""
+def empty_like(x: np.ndarray[Any, Any], dtype: Any = None, shape: Any = None) -> np.ndarray[Any, Any]:
+    """Make an array as `numpy.empty_like` does, from the pool."""
     ours = handler()
     if ours is None:
-        return np.empty_like(x)
+        return np.empty_like(x, dtype, shape=shape)
     before = set_handler(ours)
     try:
-        return np.empty_like(x)
+        return np.empty_like(x, dtype, shape=shape)
     finally:
         set_handler(before)

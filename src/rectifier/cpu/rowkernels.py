@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numba
@@ -16,11 +15,10 @@ from numba.extending import intrinsic
 
 from .._block import RowBlock
 from ..words import cpu, rebind
-from ..words.text import describe
-from .kernels import SIGNATURE, Storage
+from .kernels import SIGNATURE, Storage, declare_iterations_independent, loop
+from .rowwise import BLOCK, uses_exponentials
 from .store import Optimised, has, optimise
 
-BLOCK = 2048  # numbers that wait on the stack: exponentials, and results, so that a loop never reads what it writes
 PIECE = 256  # numbers whose sum is rounded by itself: 5,000 in one sum were off by 16 units in the last place
 _I64 = ir.IntType(64)
 
@@ -59,8 +57,98 @@ def add_in_any_order(typingctx, x, y):
     )
 
 
-def _memory(storage: Storage) -> tuple[Any, Any]:
-    """Make the functions that load and store element k of an array in a dtype."""
+@intrinsic
+def take(typingctx, place):
+    """Take a place, if it is free, and say whether it was."""
+
+    def codegen(context, builder, signature, values):
+        pointer = builder.inttoptr(values[0], _I64.as_pointer())
+        return builder.extract_value(builder.cmpxchg(pointer, _I64(0), _I64(1), "acq_rel", "monotonic"), 1)
+
+    return types.boolean(types.int64), codegen
+
+
+@intrinsic
+def leave(typingctx, place):
+    """Leave a place that was taken."""
+
+    def codegen(context, builder, signature, values):
+        builder.store_atomic(_I64(0), builder.inttoptr(values[0], _I64.as_pointer()), "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+def _order(storage: Storage) -> tuple[Any, Any, Any]:
+    """Make the functions that load element k as an integer of the same order, and give its number; and the least one.
+
+    The maximum of integers is vector code, that of floating-point numbers is not, for the sake of NaN.
+    """
+    kind = ir.IntType(8 * storage.size)
+    integer = getattr(types, f"int{8 * storage.size}")
+
+    def reorder(builder, key):
+        sign = builder.ashr(key, kind(8 * storage.size - 1))
+        return builder.xor(key, builder.and_(sign, kind((1 << (8 * storage.size - 1)) - 1)))
+
+    @intrinsic
+    def key(typingctx, base, k):
+        def codegen(context, builder, signature, values):
+            loaded = builder.load(builder.gep(builder.inttoptr(values[0], kind.as_pointer()), [values[1]]))
+            loaded.align = storage.size
+            return reorder(builder, loaded)
+
+        return integer(types.int64, types.int64), codegen
+
+    @intrinsic
+    def number_of(typingctx, key):
+        def codegen(context, builder, signature, values):
+            return storage.widen(builder, builder.bitcast(reorder(builder, values[0]), storage.type))
+
+        return types.float64(integer), codegen
+
+    return key, number_of, np.dtype(f"i{storage.size}").type(-(1 << (8 * storage.size - 1)))
+
+
+def _sweep(formula: Any, sources: tuple[Storage, ...], target: Storage) -> Any:
+    """Make the loop that puts formula(elements of the sources, *numbers) into a target, which may be a source."""
+
+    @intrinsic
+    def sweep(typingctx, addresses, count, numbers):
+        function = numba.typeof(formula)
+        call = function.get_call_type(typingctx, [types.float64] * (len(sources) + len(numbers)), {})
+
+        def codegen(context, builder, signature, values):
+            compute = context.get_function(function, call)
+            context.add_linking_libs(getattr(compute, "libs", ()))
+            bases = cgutils.unpack_tuple(builder, values[0])
+            constants = cgutils.unpack_tuple(builder, values[2])
+
+            def element(k: int, storage: Storage, j: ir.Value) -> ir.Value:
+                return builder.gep(builder.inttoptr(bases[k], storage.type.as_pointer()), [j])
+
+            def body(j: ir.Value) -> None:
+                elements = []
+                for k, storage in enumerate(sources):
+                    loaded = builder.load(element(k, storage, j))
+                    loaded.align = storage.size
+                    accesses.append(loaded)
+                    elements.append(storage.widen(builder, loaded))
+                result = target.narrow(builder, compute(builder, [*elements, *constants]))
+                accesses.append(builder.store(result, element(len(sources), target, j)))
+                accesses[-1].align = target.size
+
+            accesses: list[ir.Instruction] = []
+            declare_iterations_independent(builder.module, accesses, loop(builder, values[1], body), wide=True)
+            return context.get_dummy_value()
+
+        return types.void(addresses, types.int64, numbers), codegen
+
+    return sweep
+
+
+def _get(storage: Storage) -> Any:
+    """Make the function that loads element k of an array in a dtype."""
 
     @intrinsic
     def get(typingctx, base, k):
@@ -72,16 +160,18 @@ def _memory(storage: Storage) -> tuple[Any, Any]:
 
         return types.float64(types.int64, types.int64), codegen
 
-    @intrinsic
-    def put(typingctx, base, k, number):
-        def codegen(context, builder, signature, values):
-            pointer = builder.gep(builder.inttoptr(values[0], storage.type.as_pointer()), [values[1]])
-            builder.store(storage.narrow(builder, values[2]), pointer).align = storage.size
-            return context.get_dummy_value()
+    return get
 
-        return types.void(types.int64, types.int64, types.float64), codegen
 
-    return get, put
+@intrinsic
+def put_waiting(typingctx, base, k, number):
+    """Store element k of an array of float64."""
+
+    def codegen(context, builder, signature, values):
+        builder.store(values[2], builder.gep(builder.inttoptr(values[0], ir.DoubleType().as_pointer()), [values[1]]))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.float64), codegen
 
 
 def compile_kernel(block: RowBlock, backward: bool, dtype: str) -> Optimised:
@@ -96,32 +186,32 @@ def compile_kernel(block: RowBlock, backward: bool, dtype: str) -> Optimised:
         raise NotImplementedError("row-wise functions need the FMA and F16C instructions")
     jit = numba.njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, forceinline=True)
     words = cpu.words(np.float64, narrow=dtype != "float64")
-    get, put = _memory(Storage(dtype, np.float64, selected=False))
-    get_waiting, put_waiting = _memory(Storage("float64", np.float64, selected=False))
+    storage, waiting = Storage(dtype, np.float64, selected=False), Storage("float64", np.float64, selected=False)
+    key, number_of, least = _order(storage)
+    value, finish = (jit(rebind(formula, words, jit)) for formula in (block.value, block.backward))
     scope = {
-        "get": get,
-        "put": put,
-        "get_waiting": get_waiting,
+        "get": _get(storage),
         "put_waiting": put_waiting,
+        "key": key,
+        "number_of": number_of,
         "where": cpu.where,
-        "bits": cpu.bits,
-        "from_bits": cpu.from_bits,
         "exp_of_difference": jit(rebind(_exp_of_difference, {"exp": words["exp"]}, jit)),
         "add": add_in_any_order,
         "address": address,
         "word": word,
         "stack": stack,
+        "take": take,
+        "leave": leave,
         "min": min,
         "range": range,
-        "value": jit(rebind(block.value, words, jit)),
         "weight": jit(rebind(block.weight, words, jit)),
-        "finish": jit(rebind(block.backward, words, jit)),
-        "SIZE": np.dtype("u2" if dtype == "bfloat16" else dtype).itemsize,
-        "AGAIN": re.search(r"\be\b", describe(block.value)) is not None,
+        "give_values": _sweep(jit(rebind(_value_of, {"value": value})), (storage, waiting), storage),
+        "give_gradients": _sweep(finish, (storage, storage), storage),
+        "SIZE": storage.size,
+        "AGAIN": uses_exponentials(block),
         "BLOCK": BLOCK,
         "PIECE": PIECE,
-        "HIGH": np.int64(0x7FFFFFFFFFFFFFFF),
-        "LEAST": np.int64(-(2**63)),
+        "LEAST": least,
     }
     rows = jit(rebind(_backward if backward else _value, scope))
 
@@ -138,20 +228,26 @@ def _exp_of_difference(x, peak):
     return exp(d, (x - (d - less)) - (peak + less))
 
 
+def _value_of(x, e, peak, rest):
+    return value(x, peak, e, rest)
+
+
 def _value(operands, n):  # x to y
     first, job, waiting = address(operands[0]), address(operands[1]), stack()
-    length = word(job, 0)
+    length, room, within, taken = word(job, 0), BLOCK, BLOCK - 1, 0
+    if word(job, 3) != 0:
+        while not take(word(job, 3) + 8 * taken):
+            taken = where(taken + 1 == word(job, 4), 0, taken + 1)
+        waiting, room, within = word(job, 5) + 8 * taken * length, length, -1
     for row in range((first + length - 1) // length, (first + n + length - 1) // length):
         x, y = word(job, 1) + row * length * SIZE, word(job, 2) + row * length * SIZE
         top = LEAST
         for j in range(length):
-            key = bits(get(x, j))
-            key = key ^ ((key >> 63) & HIGH)  # as integers, numbers are in order, and their maximum is vector code
-            top = where(key > top, key, top)
-        peak = from_bits(top ^ ((top >> 63) & HIGH))
+            top = where(key(x, j) > top, key(x, j), top)
+        peak = number_of(top)
         rest = -1.0
         for begin in range(0, length, PIECE):
-            part, place = 0.0, begin & (BLOCK - 1)
+            part, place = 0.0, begin & within
             for j in range(min(PIECE, length - begin)):
                 number = get(x, begin + j)
                 e = where(
@@ -168,19 +264,20 @@ def _value(operands, n):  # x to y
                 rest = add(rest, where(number - peak == 0.0, 0.0, exp_of_difference(number, peak)))
                 peaks = add(peaks, where(number - peak == 0.0, 1.0, 0.0))
             rest = rest + (peaks - 1.0)
-        for begin in range(0, length, BLOCK):
-            count = min(BLOCK, length - begin)
-            if AGAIN and length > BLOCK:  # only a short row is still there
+        begin = 0
+        while begin < length:  # a range of a step that varies could raise
+            count = min(room, length - begin)
+            if AGAIN and length > room:
                 for j in range(count):
                     put_waiting(waiting, j, exp_of_difference(get(x, begin + j), peak))
-            for j in range(count):
-                put_waiting(waiting, j, value(get(x, begin + j), peak, get_waiting(waiting, j), rest))
-            for j in range(count):
-                put(y, begin + j, get_waiting(waiting, j))
+            give_values((x + begin * SIZE, waiting, y + begin * SIZE), count, (peak, rest))
+            begin += room
+    if word(job, 3) != 0:
+        leave(word(job, 3) + 8 * taken)
 
 
 def _backward(operands, n):  # dy and y to dx
-    first, job, waiting = address(operands[0]), address(operands[1]), stack()
+    first, job = address(operands[0]), address(operands[1])
     length = word(job, 0)
     for row in range((first + length - 1) // length, (first + n + length - 1) // length):
         begin_of_row = row * length * SIZE
@@ -191,9 +288,4 @@ def _backward(operands, n):  # dy and y to dx
             for j in range(min(PIECE, length - begin)):
                 part = add(part, weight(get(dy, begin + j), get(y, begin + j)))
             s += part
-        for begin in range(0, length, BLOCK):
-            count = min(BLOCK, length - begin)
-            for j in range(count):
-                put_waiting(waiting, j, finish(get(dy, begin + j), get(y, begin + j), s))
-            for j in range(count):
-                put(dx, begin + j, get_waiting(waiting, j))
+        give_gradients((dy, y, dx), length, (s,))

@@ -8,6 +8,7 @@ there. So the order of a sum depends on neither chunks nor threads.
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,12 +17,22 @@ import numpy as np
 from .._block import RowBlock
 from ..words import numpy as numpy_words
 from ..words import rebind, with_all_called
+from ..words.text import describe
 from . import plan
 from .interpreter import LOOP
 from .ufuncs import Compilation
 
+BLOCK = 2048  # exponentials that wait on the stack of a kernel
 BEYOND = 1 << 46  # where nothing lies: an address for an output that is none
+# The longest row whose exponentials wait for their sum; a longer one's are computed twice, which takes no longer than
+# to wait beyond the second-level cache.
+LONGEST = 1 << 16
 TICKS = 3000  # of 1,024 elements; some 0.7 ns each
+
+
+def uses_exponentials(block: RowBlock) -> bool:
+    """Say whether the value is made of e, and not of its sum alone."""
+    return re.search(r"\be\b", describe(block.value)) is not None
 
 
 def interpret(block: RowBlock, backward: bool, arrays: tuple[Any, ...]) -> None:
@@ -67,7 +78,9 @@ class RowLoop(Compilation):
 
         content = b"\0".join(
             [
-                engine.source("plan.py", "kernels.py", "rowkernels.py", "../words/cpu.py", "../words/polynomials.py"),
+                engine.source(
+                    "plan.py", "kernels.py", "rowwise.py", "rowkernels.py", "../words/cpu.py", "../words/polynomials.py"
+                ),
                 *[store.code_of(formula) for part in parts for formula in with_all_called(part)],
                 repr((self.backward, dtype)).encode(),
             ]
@@ -85,7 +98,14 @@ class RowLoop(Compilation):
             return
         length = arrays[0].shape[-1]
         addresses = [array.ctypes.data for array in arrays]
-        job = (ctypes.c_int64 * 4)(length, *addresses)
+        job = (ctypes.c_int64 * 6)(length, *addresses)
+        if not self.backward and BLOCK < length <= LONGEST and uses_exponentials(self.block):
+            from . import engine, memory
+
+            # Who computes rows takes one of as many places as there are threads; another, if it is taken.
+            waiting = memory.empty_like(arrays[0], np.float64, (engine.threads()[0], length))
+            taken = np.zeros(len(waiting), np.int64)
+            job[3:] = taken.ctypes.data, len(waiting), waiting.ctypes.data
         operands = (ctypes.c_void_p * 3)(0, ctypes.addressof(job), BEYOND)
         n, steps = ctypes.c_ssize_t(arrays[0].size), (ctypes.c_ssize_t * 3)(1, 0, 1)
         self.compiled(operands, ctypes.byref(n), steps, ctypes.addressof(self.plan))
