@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 import pickle
 
-import mpmath
 import numpy as np
 import pytest
 
 from conftest import BACKENDS, FLOATS, assert_same, numbers
 from rectifier import gated, testing
 from rectifier.catalogue import GATES
+from rectifier.verify import several
 from rectifier.words import T, where
-from rectifier.words.exact import MPMATH, Dual
 
 CASES = [
     pytest.param(getattr(package, name), id=f"{name}-{backend}")
@@ -22,15 +21,6 @@ CASES = [
 ]
 assert len(CASES) == 10
 each = pytest.mark.parametrize("function", CASES)
-
-
-def exact(block, x, gate):
-    """Value and both derivatives at one point, by mpmath."""
-    with mpmath.workdps(60):
-        a, b = mpmath.mpf(float(x)), mpmath.mpf(float(gate))
-        by_x = Dual.of(block.exact(MPMATH, Dual(a, 1), Dual(b, 0)))
-        by_gate = Dual.of(block.exact(MPMATH, Dual(a, 0), Dual(b, 1)))
-        return by_x.number, by_x.slope, by_gate.slope
 
 
 def points(dtype, n=120):
@@ -49,8 +39,11 @@ def test_value_and_gradients_are_within_the_bounds(function, name):
     y = function(x, gate)
     dx, dgate = function.backward(np.ones_like(x), x, gate)
     value, slope = (testing.bound(block, dtype, derivative=d) or 0.5 for d in (False, True))
-    for a, b, *results in zip(x.tolist(), gate.tolist(), y.tolist(), dx.tolist(), dgate.tolist(), strict=True):
-        for actual, truth, bound in zip(results, exact(block, a, b), (value, slope, slope), strict=True):
+    exact = zip(*several.by_mpmath(block, x, gate), strict=True)
+    for a, b, truths, *results in zip(
+        x.tolist(), gate.tolist(), exact, y.tolist(), dx.tolist(), dgate.tolist(), strict=True
+    ):
+        for actual, truth, bound in zip(results, truths, (value, slope, slope), strict=True):
             error = testing.ulp_distance(actual, truth, dtype)
             near_a_zero = abs(truth) < 2 and abs(actual - truth) <= abs(a) * np.finfo("f8").eps
             assert error <= bound or (name == "float64" and near_a_zero), (a, b, actual, float(truth), error)

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rectifier import cli, elementwise, gallery, relu, silu, tanh, testing, verify
-from rectifier.catalogue import CATALOGUE
+from rectifier import cli, elementwise, gallery, gated, relu, rowwise, silu, tanh, testing, verify
+from rectifier.catalogue import CATALOGUE, GATES, ROWWISE
+from rectifier.verify import report, several
 from rectifier.words import T, exp, where
 
 FEW = {"float32": 1 << 12, "float64": 60}
@@ -67,12 +68,72 @@ def test_bounds_hold_in_every_dtype():
         (f, d) for f in ("relu", "silu") for d in verify.DTYPES
     ]
     for stage in stages:
-        assert stage.holds, verify.broken([stage])
+        assert stage.holds, report.broken([stage])
         for direction in verify.DIRECTIONS:
             tally = stage.row(direction).tally
             assert tally.points >= 60
             assert tally.correctly_rounded <= tally.within_1_ulp <= tally.points
             assert tally.out_of_order == 0
+
+
+@pytest.fixture
+def few_pairs_and_rows(monkeypatch):
+    monkeypatch.setattr(several, "PAIRS", {})
+    monkeypatch.setattr(several, "MORE_PAIRS", 50)
+    monkeypatch.setattr(several, "ROW_ELEMENTS", 20)
+    monkeypatch.setattr(several, "MORE_LENGTHS", (1, 2, 10))
+    monkeypatch.setattr(several, "LENGTHS", {})
+
+
+@pytest.mark.parametrize("name", [*GATES, *ROWWISE])
+def test_bounds_hold_of_pairs_and_rows(few_pairs_and_rows, name):
+    function = {**GATES, **ROWWISE}[name]
+    stages = verify.verify([function], processes=1)
+    assert [stage.dtype for stage in stages] == list(verify.DTYPES)
+    for stage in stages:
+        assert stage.holds, report.broken([stage])
+        assert {row.direction for row in stage.rows} == set(several.directions(function.block))
+        assert all(row.tally.points > 100 for row in stage.rows)
+
+
+@gated(exact=lambda m, x, gate: x * gate, ulp=0)
+def crooked_pairs(x, gate):
+    """Multiply, but not beyond 2."""
+    return where(x > T(2), x, x * gate)
+
+
+@crooked_pairs.gradient
+def crooked_pairs_gradient(x, gate):
+    return gate, where(gate < T(-1), T(3), x)
+
+
+@rowwise(exact=lambda m, x: m.exp(x) / m.exp(x).sum(axis=-1, keepdims=True), ulp=(0.6, 4))
+def crooked_rows(x, peak, e, rest):
+    """Forget the peak itself."""
+    return e * (T(1) / (T(0.9) + rest))
+
+
+@crooked_rows.weight
+def crooked_rows_weight(dy, y):
+    return dy * y
+
+
+@crooked_rows.backward
+def crooked_rows_backward(dy, y, s):
+    return y * (dy - s)
+
+
+def test_wrong_pairs_and_rows_break_their_bounds(few_pairs_and_rows):
+    found = {}
+    for stage in verify.verify([crooked_pairs, crooked_rows], ["float32"], processes=1):
+        found |= {(stage.function, row.direction): row.holds for row in stage.rows if row.source == verify.OURS}
+    assert found == {
+        ("crooked_pairs", "value"): False,
+        ("crooked_pairs", "dx"): True,
+        ("crooked_pairs", "dgate"): False,
+        ("crooked_rows", "value"): False,
+        ("crooked_rows", "backward"): True,
+    }
 
 
 @pytest.mark.parametrize("name", ["float32", "float64", "bfloat16"])
@@ -84,7 +145,7 @@ def test_a_wrong_formula_breaks_its_bound(name):
     assert 1 <= float(row.tally.at) < 2
     assert row.tally.worst_ulp > 100
     assert stage.row("derivative").holds
-    assert "value" in verify.broken([stage])[0]
+    assert "value" in report.broken([stage])[0]
 
 
 def test_neighbours_out_of_order_are_found():
@@ -140,10 +201,10 @@ def test_quick_errors_are_those_of_testing(name):
 def test_what_is_kept_is_not_found_again(tmp_path):
     path, worked = tmp_path / "verify.json", []
     settings = {"points": FEW, "processes": 1, "start": lambda stage, _: (worked.append(stage), lambda done: None)[1]}
-    keep = lambda stages: verify.save(stages, path)  # noqa: E731
+    keep = lambda stages: report.save(stages, path)  # noqa: E731
     first = verify.verify([tanh], ["float32"], keep=keep, **settings)
-    assert verify.load(path) == first
-    both = verify.verify([tanh, relu], ["float32"], kept=verify.load(path), **settings)
+    assert report.load(path) == first
+    both = verify.verify([tanh, relu], ["float32"], kept=report.load(path), **settings)
     assert worked == ["tanh float32", "relu float32"]
     assert both[0] == first[0]
     stale = [dataclasses.replace(first[0], digest="of other code")]
@@ -156,7 +217,7 @@ def test_what_is_no_result_is_refused(tmp_path):
     for text in ("", "{}", '{"schema": 0, "stages": []}', f'{{"schema": {verify.SCHEMA}, "stages": [{{}}]}}'):
         path.write_text(text)
         with pytest.raises(ValueError, match="is not a result of rectifier verify"):
-            verify.load(path)
+            report.load(path)
 
 
 def test_processes_find_what_one_finds():
@@ -191,11 +252,11 @@ def test_the_command_writes_a_table_or_json(run, tmp_path):
 
 def test_the_command_writes_a_section_of_a_page(run, tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{verify.BEGIN}\nold\n{verify.END}\nafter\n")
+    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
     assert run("tanh", "--dtype", "bfloat16", "--output", tmp_path, "--readme", page)[0] == 0
     text = page.read_text()
     assert text.startswith("before\n")
-    assert text.endswith(f"{verify.END}\nafter\n")
+    assert text.endswith(f"{report.END}\nafter\n")
     assert "| tanh | value |" in text
     assert "old" not in text
     page.write_text("no markers")
@@ -204,7 +265,7 @@ def test_the_command_writes_a_section_of_a_page(run, tmp_path):
 
 
 def test_a_broken_bound_ends_with_1(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("rectifier.catalogue.CATALOGUE", {"crooked": crooked})
+    monkeypatch.setattr("rectifier.catalogue.ALL", {"crooked": crooked})
     code, out, _ = run("--dtype", "float32", "--output", tmp_path)
     assert code == 1
     assert "Broken: " in out

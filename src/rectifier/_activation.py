@@ -234,7 +234,9 @@ def gated(
     exact : callable
         The textbook form, ``exact(m, x, gate)``, as for `elementwise`.
     ulp : float or four floats
-        Largest error in units in the last place: in float32 and float64, of the value, then of both derivatives.
+        Largest error in units in the last place: in float32 and float64, of the value, then of both derivatives. Where
+        `wide`, x is multiplied by a rounded function of the gate, and in float64 the value may be off by another
+        ``abs(x) * 2**-1074``.
     wide : bool
         Whether all is computed in float64, and rounded once to the dtype of x.
 

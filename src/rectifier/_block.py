@@ -90,6 +90,7 @@ class RowBlock(NamedTuple):
     value: Callable[..., Any]  # of x, the peak of its row, e = exp(x - peak), and the sum of e along the row less 1
     weight: Callable[..., Any]  # of dy and y: what backward sums along a row
     backward: Callable[..., Any]  # of dy, y and that sum
+    exact: Callable[..., Any]  # the textbook form, of mathematics and an array of rows
     ulp: tuple[float, float]  # in float32 and float64
 
 

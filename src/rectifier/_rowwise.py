@@ -28,12 +28,12 @@ class RowFunction:
     block : RowBlock
     """
 
-    def __init__(self, value: Callable[..., Any], ulp: tuple[float, float]) -> None:
+    def __init__(self, value: Callable[..., Any], exact: Callable[..., Any], ulp: tuple[float, float]) -> None:
         of_catalogue = value.__module__.startswith(f"{__package__}.catalogue.")
         self.__name__ = self.__qualname__ = value.__name__
         self.__module__ = __package__ if of_catalogue else value.__module__
         self._parts: dict[str, Callable[..., Any]] = {"value": value}
-        self._ulp = ulp
+        self._exact, self._ulp = exact, ulp
         self._loops: dict[tuple[bool, str], RowLoop] = {}
         self.block: Any = None
 
@@ -50,7 +50,7 @@ class RowFunction:
         self._parts["backward"] = formula
         for part in self._parts.values():
             describe(part)
-        self.block = RowBlock(name=self.__name__, ulp=self._ulp, **self._parts)
+        self.block = RowBlock(name=self.__name__, exact=self._exact, ulp=self._ulp, **self._parts)
         self.__doc__ = _docs.rowwise(self.block)
         return formula
 
@@ -76,11 +76,13 @@ class RowFunction:
         return found or self._loops.setdefault((backward, dtype.name), RowLoop(self.block, backward, dtype))
 
 
-def rowwise(*, ulp: tuple[float, float]) -> Callable[[Callable[..., Any]], RowFunction]:
+def rowwise(*, exact: Callable[..., Any], ulp: tuple[float, float]) -> Callable[[Callable[..., Any]], RowFunction]:
     """Make a row-wise function of a formula: the decorator of a row-wise block.
 
     Parameters
     ----------
+    exact : callable
+        The textbook form, ``exact(m, x)``, of an array of rows along its last axis, with ``m.exp`` and ``m.log``.
     ulp : two floats
         Largest error in units in the last place, in float32 and in float64, of rows of up to a thousand elements.
 
@@ -90,7 +92,7 @@ def rowwise(*, ulp: tuple[float, float]) -> Callable[[Callable[..., Any]], RowFu
         It takes the formula, of x, of the largest x in its row, of e = exp(x - peak), and of the sum of e along the
         row, less 1: where one x stands out, what is left would be lost in the sum.
     """
-    return lambda formula: RowFunction(formula, ulp)
+    return lambda formula: RowFunction(formula, exact, ulp)
 
 
 def _rows(name: str, what: str, array: Any, axis: Any) -> tuple[Any, int]:

@@ -229,34 +229,35 @@ def _verify(
     as_json: bool,
 ) -> None:
     from . import verify
-    from .bench import report
+    from .bench.report import put_section
     from .bench.runner import write
-    from .catalogue import CATALOGUE
+    from .catalogue import ALL
+    from .verify import report
 
     try:
-        _require_known("function", functions, CATALOGUE)
+        _require_known("function", functions, ALL)
         _require_known("dtype", dtypes, verify.DTYPES)
         if readme:
-            report.put_section(readme.read_text(encoding="utf-8"), "", verify.BEGIN, verify.END)
+            put_section(readme.read_text(encoding="utf-8"), "", report.BEGIN, report.END)
         if kept:
-            stages = verify.load(kept)
+            stages = report.load(kept)
         else:
             _require_writable(output)
             path = output / "verify.json"
             with _rates() as start:
                 stages = verify.verify(
-                    [CATALOGUE[name] for name in functions or CATALOGUE],
+                    [ALL[name] for name in functions or ALL],
                     dtypes or verify.DTYPES,
                     exhaustive=exhaustive,
                     processes=processes,
-                    kept=verify.load(path) if resume and path.exists() else (),
+                    kept=report.load(path) if resume and path.exists() else (),
                     start=start,
-                    keep=partial(verify.save, path=path),
+                    keep=partial(report.save, path=path),
                 )
-            verify.save(stages, path)
+            report.save(stages, path)
         if readme:
             page = readme.read_text(encoding="utf-8")
-            page = report.put_section(page, verify.markdown(stages), verify.BEGIN, verify.END)
+            page = put_section(page, report.markdown(stages), report.BEGIN, report.END)
             write(readme, page.encode())
     except OSError as error:
         print(f"rectifier verify: {error.filename or output}: {error.strerror}", file=sys.stderr)
@@ -265,7 +266,7 @@ def _verify(
         print(f"rectifier verify: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     if as_json:
-        print(json.dumps([verify.plain(stage) for stage in stages], indent=2))
+        print(json.dumps([report.plain(stage) for stage in stages], indent=2))
     else:
         _show(stages, _render_verify, as_json=False)
     raise SystemExit(not all(stage.holds for stage in stages))
@@ -299,15 +300,15 @@ def _rates() -> Iterator[Callable[[str, int], Callable[[int], object]]]:
 
 
 def _render_verify(stages: "list[Stage]") -> list[Any]:
-    from . import verify
+    from .verify import OURS, report
 
-    colors = ["" if row.holds else "red" for stage in stages for row in stage.rows if row.source == verify.OURS]
-    peers = verify.peer_table(stages)
+    colors = ["" if row.holds else "red" for stage in stages for row in stage.rows if row.source == OURS]
+    peers = report.peer_table(stages)
     return [
-        _grid("Errors in units in the last place", verify.HEADER, verify.table(stages), colors),
-        *([_grid("Beside others: worst (correctly rounded)", verify.PEER_HEADER, peers)] if peers else []),
-        *verify.notes(stages),
-        *(f"Broken: {line}" for line in verify.broken(stages)),
+        _grid("Errors in units in the last place", report.HEADER, report.table(stages), colors),
+        *([_grid("Beside others: worst (correctly rounded)", report.PEER_HEADER, peers)] if peers else []),
+        *report.notes(stages),
+        *(f"Broken: {line}" for line in report.broken(stages)),
         f"{sum(stage.seconds for stage in stages):.0f} s in all.",
     ]
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from .._activation import gated
-from ..words import T, exp_parts, quotient, where
-from ..words import abs as abs
-from .sigmoids import _logistic, _sum, _weighted, gelu, gelu_derivative, sigmoid_derivative, silu_derivative
+from ..words import T, where
+from .sigmoids import _logistic, _weighted, gelu, gelu_derivative, sigmoid_derivative, silu_derivative
 
 __all__ = ["geglu", "glu", "prelu", "reglu", "swiglu"]
 
@@ -39,9 +38,7 @@ def glu(x, gate):
     ----------
     Y. N. Dauphin, A. Fan, M. Auli and D. Grangier, "Language modeling with gated convolutional networks", ICML 2017.
     """
-    m, scale = exp_parts(-abs(gate), T(0))
-    d, lost = _sum(T(1), m * scale, T(0))
-    return x * quotient(where(gate < T(0), m, T(1)), T(0), d, lost) * where(gate < T(0), scale, T(1))
+    return x * _logistic(gate, T(0))
 
 
 @glu.gradient

@@ -105,7 +105,7 @@ class RowLoop(Compilation):
             # Who computes rows takes one of as many places as there are threads; another, if it is taken.
             waiting = memory.empty_like(arrays[0], np.float64, (engine.threads()[0], length))
             taken = np.zeros(len(waiting), np.int64)
-            job[3:] = taken.ctypes.data, len(waiting), waiting.ctypes.data
+            job[3:] = [taken.ctypes.data, len(waiting), waiting.ctypes.data]
         operands = (ctypes.c_void_p * 3)(0, ctypes.addressof(job), BEYOND)
         n, steps = ctypes.c_ssize_t(arrays[0].size), (ctypes.c_ssize_t * 3)(1, 0, 1)
         self.compiled(operands, ctypes.byref(n), steps, ctypes.addressof(self.plan))

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import json
 import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
-from functools import cache, lru_cache, partial
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import util
 from importlib.metadata import version
 from multiprocessing import connection, get_context, parent_process
@@ -28,11 +27,13 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from . import testing
-from ._activation import Activation
-from ._block import Block
-from .words.exact import Dual, Mathematics
-from .words.text import describe
+from .. import testing
+from .._activation import Activation
+from .._block import Block, RowBlock
+from ..words.exact import Dual, Mathematics
+from ..words.text import describe
+from . import several
+from .peers import CHUNK, LIBRARIES, peer
 
 DTYPES = testing.FLOATS
 DIRECTIONS = ("value", "derivative", "backward")
@@ -43,12 +44,11 @@ POINTS = {"float32": 1 << 22, "float64": 20_000}  # the others have 65,536 value
 GRADIENTS = (-0.7, 1.0, 3000.0)
 SCHEMA = 1  # of verify.json; also to be raised when a kept result would be found differently
 
-_CHUNK = 1 << 13  # so many elements of all arrays fit the second-level cache, and none is mapped anew each time
 _TASK = {"float32": 1 << 22, "float64": 1 << 10}  # inputs of one task, some 0.1 s or a second of work
 # Long doubles judge what the sieve finds worse than the worst so far by more than this, or above the bound, and all
 # that is near a zero of the derivative, where the sieve's own rounding is not small.
-_MARGIN, _NEAR_ZERO = 1e-5, 2.0**-10
-_SAMPLES = 400
+MARGIN, _NEAR_ZERO = 1e-5, 2.0**-10
+SAMPLES = 400
 # Long doubles have 64 bits, and the exact result of one operation on two float32 may need more.
 _EXACT_TO = 1e-9
 
@@ -165,7 +165,7 @@ class Stage:
     @property
     def holds(self) -> bool:
         """Whether all bounds hold, and the truth was good enough to say so."""
-        return self.truth_ulp <= _MARGIN and all(row.holds for row in self.rows)
+        return self.truth_ulp <= MARGIN and all(row.holds for row in self.rows)
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -192,8 +192,8 @@ def verify(
 
     Parameters
     ----------
-    activations : activation functions
-        Of this package, or your own, made with `elementwise`.
+    activations : functions
+        Of this package, or your own. Those of two arrays and of rows are checked on chosen pairs and rows.
     dtypes : names of floating dtypes
         In which to check. All values of a 16-bit dtype are taken.
     exhaustive : bool
@@ -229,7 +229,9 @@ def verify(
     pool = _pool(processes) if processes > 1 else None
     try:
         for activation, stage in plan:
-            if stage.key not in known:
+            if stage.key not in known and is_of_several(activation):
+                known[stage.key] = several.check(stage, activation)
+            elif stage.key not in known:
                 tasks = _tasks(activation, stage.dtype, stage.exhaustive, points)
                 advance = start(f"{stage.function} {stage.dtype}", sum(len(task.ranks) for task in tasks))
                 known[stage.key] = _fill(stage, activation, tasks, pool, advance)
@@ -240,20 +242,34 @@ def verify(
     return [known[stage.key] for _, stage in plan]
 
 
-def _blank(activation: Activation, dtype: str, exhaustive: bool) -> Stage:
+def is_of_several(activation: Any) -> bool:
+    """Say whether a function takes pairs or rows of numbers."""
+    return isinstance(activation.block, RowBlock) or hasattr(activation, "gradient")
+
+
+def _blank(activation: Any, dtype: str, exhaustive: bool) -> Stage:
+    if is_of_several(activation):
+        libraries = {source: version(library) for source, library in LIBRARIES.items() if util.find_spec(library)}
+        versions = libraries if isinstance(activation.block, RowBlock) else {}
+        return Stage(activation.__name__, dtype, False, digest(activation.block), 0.0, 0.0, versions, ())
     block, name = activation.block, activation.block.full_name
     versions = {source: version(library) for source, library in LIBRARIES.items() if peer(source, name, dtype)}
     exhaustive = dtype in ("float16", "bfloat16") or (dtype == "float32" and exhaustive)
     return Stage(name, dtype, exhaustive, digest(block), 0.0, 0.0, versions, ())
 
 
-def digest(block: Block) -> str:
+def digest(block: Block | RowBlock) -> str:
     """Name what decides the results: the block, and the code that reads it."""
-    here = Path(__file__).parent
+    here = Path(__file__).parent.parent
     sources = [*sorted(here.glob("words/*.py")), here / "_block.py", here / "cpu" / "kernels.py"]
-    code = block.exact.__code__
-    parts = [describe(block.value), describe(block.derivative), code.co_code.hex(), repr(code.co_consts)]
-    fields = (block.parameters, block.special, block.kinks, block.zeros, block.ulp, block.wide)
+    code, fields = block.exact.__code__, tuple[Any, ...]()
+    parts = [code.co_code.hex(), repr(code.co_consts)]
+    if isinstance(block, RowBlock):
+        sources.append(here / "cpu" / "rowkernels.py")
+        parts += [describe(formula) for formula in (block.value, block.weight, block.backward)]
+    else:
+        parts += [describe(block.value), describe(block.derivative)]
+        fields = (block.parameters, block.special, block.kinks, block.zeros, block.ulp, block.wide)
     parts += [*map(repr, fields), *map(_code, sources)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
@@ -301,7 +317,7 @@ def _pool(processes: int) -> ProcessPoolExecutor:
 
 def _begin() -> None:
     """Make a process one of many: one thread, and an end when its parent ends, however that came about."""
-    from ._settings import settings
+    from .._settings import settings
 
     settings.threads = 1
     os.environ |= {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
@@ -499,7 +515,7 @@ def truth(block: Block, x: Any, exact: _Exact) -> dict[str, Any]:
     return {"value": value, "derivative": slope}
 
 
-def truth_error(activation: Any, dtype_name: str, samples: int = _SAMPLES) -> float:
+def truth_error(activation: Any, dtype_name: str, samples: int = SAMPLES) -> float:
     """Give the largest distance of the sieve from mpmath, where it decides alone, in units of a dtype's last place."""
     block, dtype = activation.block, testing.dtype_of(dtype_name)
     x = chosen(activation, dtype_name, 1 << 14)
@@ -534,8 +550,8 @@ def _do(task: _Task) -> dict[tuple[str, str], Tally]:
     dtype, found = testing.dtype_of(task.dtype), dict[tuple[str, str], Tally]()
     check = _by_arbitrary_precision if task.dtype == "float64" else _by_sieve
     last = task.ranks.stop if task.among else min(task.ranks.stop + 1, 1 << (8 * dtype.itemsize))
-    for begin in range(task.ranks.start, task.ranks.stop, _CHUNK):
-        end = min(begin + _CHUNK, task.ranks.stop)
+    for begin in range(task.ranks.start, task.ranks.stop, CHUNK):
+        end = min(begin + CHUNK, task.ranks.stop)
         with np.errstate(all="ignore"):  # the first of the next chunk comes along, as a neighbour
             if task.among:
                 x = chosen(task.activation, task.dtype, task.among)[begin:end]
@@ -589,7 +605,7 @@ def _by_sieve(task: _Task, x: Any, counted: int, found: dict[tuple[str, str], Ta
 
 def _threshold(tally: Tally, limit: float) -> float:
     """Give the error that would change what is reported."""
-    worse = tally.worst_ulp + _MARGIN
+    worse = tally.worst_ulp + MARGIN
     return worse if tally.worst_ulp > limit else min(worse, limit)
 
 
@@ -672,254 +688,3 @@ def _by_arbitrary_precision(task: _Task, x: Any, counted: int, found: dict[tuple
 def _mpmath_ulps(result: Any, exact: Any, dtype: np.dtype[Any]) -> Any:
     with mpmath.workdps(testing._DIGITS):
         return np.array([testing.ulp_distance(y, t, dtype) for y, t in zip(result.tolist(), exact, strict=True)])
-
-
-# How other libraries write the functions of the catalogue.
-LIBRARIES = {"PyTorch": "torch", "JAX": "jax", "SciPy": "scipy"}
-_TORCH: dict[str, tuple[str, dict[str, Any]]] = {
-    "relu": ("relu", {}),
-    "leaky_relu": ("leaky_relu", {}),
-    "relu6": ("relu6", {}),
-    "thresholded_relu": ("threshold", {"threshold": 1.0, "value": 0.0}),
-    "hard_tanh": ("hardtanh", {}),
-    "hard_sigmoid": ("hardsigmoid", {}),
-    "hard_swish": ("hardswish", {}),
-    "hard_shrink": ("hardshrink", {}),
-    "soft_shrink": ("softshrink", {}),
-    "sigmoid": ("sigmoid", {}),
-    "log_sigmoid": ("logsigmoid", {}),
-    "tanh": ("tanh", {}),
-    "softsign": ("softsign", {}),
-    "silu": ("silu", {}),
-    "gelu": ("gelu", {}),
-    "gelu_tanh": ("gelu", {"approximate": "tanh"}),
-    "mish": ("mish", {}),
-    "elu": ("elu", {}),
-    "selu": ("selu", {}),
-    "celu": ("celu", {}),
-    "softplus": ("softplus", {}),
-}
-_JAX: dict[str, tuple[str, dict[str, Any]]] = {
-    **{
-        name: (name, {})
-        for name in (
-            *("relu", "leaky_relu", "relu6", "hard_tanh", "hard_sigmoid", "hard_swish", "sigmoid", "log_sigmoid"),
-            *("tanh", "silu", "mish", "elu", "selu", "celu", "softplus", "squareplus"),
-        )
-    },
-    "softsign": ("soft_sign", {}),
-    "gelu": ("gelu", {"approximate": False}),
-    "gelu_tanh": ("gelu", {"approximate": True}),
-}
-_SCIPY: dict[str, Callable[[Any, Any], Any]] = {
-    "sigmoid": lambda special, x: special.expit(x),
-    "log_sigmoid": lambda special, x: special.log_expit(x),
-    "silu": lambda special, x: x * special.expit(x),
-    "gelu": lambda special, x: x * special.ndtr(x),
-    "softplus": lambda special, x: -special.log_expit(-x),
-}
-
-
-@cache
-def peer(source: str, name: str, dtype: str) -> dict[str, Callable[[Any], Any]]:
-    """Give the directions in which another library has a function; none if it is not installed."""
-    if util.find_spec(LIBRARIES[source]) is None:
-        return {}
-    if source == "SciPy":
-        known = name in _SCIPY and dtype in ("float32", "float64")
-        return {"value": partial(_of_scipy, name)} if known else {}
-    known, make = (name in _TORCH, _of_torch) if source == "PyTorch" else (name in _JAX, _of_jax)
-    return {direction: partial(make, name, dtype, direction) for direction in DIRECTIONS[:2]} if known else {}
-
-
-def _of_torch(name: str, dtype: str, direction: str, x: Any) -> Any:
-    import torch
-
-    torch.set_num_threads(1)
-    function, keywords = _TORCH[name]
-    call = partial(getattr(torch.nn.functional, function), **keywords)
-    t = torch.from_numpy(x.view(np.uint16)).view(torch.bfloat16) if dtype == "bfloat16" else torch.from_numpy(x.copy())
-    if direction == "derivative":
-        t.requires_grad_()
-        (result,) = torch.autograd.grad(call(t), t, torch.ones_like(t))
-    else:
-        result = call(t)
-    return result.view(torch.uint16).numpy().view(x.dtype) if dtype == "bfloat16" else result.numpy()
-
-
-def _of_jax(name: str, dtype: str, direction: str, x: Any) -> Any:
-    return np.asarray(_jitted(name, dtype, direction)(np.resize(x, _CHUNK + 1)))[: x.size]  # compiled for one size
-
-
-@lru_cache(maxsize=2)  # what JAX compiles stays in memory as long as this
-def _jitted(name: str, dtype: str, direction: str) -> Any:
-    import jax
-
-    jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_enable_x64", True)
-    function, keywords = _JAX[name]
-    call = partial(getattr(jax.nn, function), **keywords)
-    return jax.jit(jax.vmap(jax.grad(call)) if direction == "derivative" else call)
-
-
-def _of_scipy(name: str, x: Any) -> Any:
-    from scipy import special
-
-    return _SCIPY[name](special, x)
-
-
-def save(stages: Iterable[Stage], path: Path) -> None:
-    """Write stages as JSON, one a line; an infinite error is null there."""
-    from .bench.runner import write
-
-    lines = ",\n".join(json.dumps(plain(stage)) for stage in stages)
-    write(path, f'{{"schema": {SCHEMA}, "stages": [\n{lines}\n]}}\n'.encode())
-
-
-def plain(stage: Stage) -> dict[str, Any]:
-    """Give what JSON can hold."""
-    found = asdict(stage) | {"holds": stage.holds}
-    for row, original in zip(found["rows"], stage.rows, strict=True):
-        tally = row.pop("tally")
-        row |= tally | {"holds": original.holds}
-        row["worst_ulp"] = tally["worst_ulp"] if math.isfinite(tally["worst_ulp"]) else None
-    return found
-
-
-def load(path: Path) -> list[Stage]:
-    """Read what `save` wrote.
-
-    Raises
-    ------
-    ValueError
-        If it is something else.
-    OSError
-        If it cannot be read.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["schema"] != SCHEMA:
-            raise ValueError
-        return [_stage(stage) for stage in found["stages"]]
-    except (ValueError, LookupError, TypeError, AttributeError):
-        raise ValueError(f"{path} is not a result of rectifier verify") from None
-
-
-def _stage(found: dict[str, Any]) -> Stage:
-    del found["holds"]
-    rows = []
-    for row in found.pop("rows"):
-        tally = Tally(**{name: row[name] for name in Tally.__dataclass_fields__})
-        tally.worst_ulp = math.inf if row["worst_ulp"] is None else row["worst_ulp"]
-        rows.append(Row(row["direction"], row["source"], row["bound"], row["ordered"], tally))
-    return Stage(**found, rows=tuple(rows))
-
-
-BEGIN, END = "<!-- verify -->", "<!-- /verify -->"
-HEADER = ("function", "dtype", "", "worst", "at x", "bound", "≤ 0.5", "≤ 1", "order")
-PEER_HEADER = ("function", "dtype", "", OURS, *LIBRARIES)
-
-
-def table(stages: Iterable[Stage]) -> list[tuple[str, ...]]:
-    """Write out the rows of ours, as cells under `HEADER`."""
-    return [_cells(stage, row) for stage in stages for row in stage.rows if row.source == OURS]
-
-
-def _cells(stage: Stage, row: Row) -> tuple[str, ...]:
-    tally = row.tally
-    return (
-        stage.function,
-        stage.dtype,
-        row.direction,
-        ulps(tally.worst_ulp),
-        tally.at if tally.worst_ulp else "",
-        f"{row.bound:g}",
-        _share(tally.correctly_rounded, tally.points),
-        _share(tally.within_1_ulp, tally.points),
-        str(tally.out_of_order) if row.ordered else "",
-    )
-
-
-def peer_table(stages: Iterable[Stage]) -> list[tuple[str, ...]]:
-    """Write out worst errors beside others', and which share is correctly rounded, as cells under `PEER_HEADER`."""
-    table = []
-    for stage in stages:
-        for direction in DIRECTIONS[:2] if stage.versions else ():
-            rows = [stage.row(direction, source) for source in PEER_HEADER[3:]]
-            if any(rows[1:]):
-                cells = (_error_and_share(row.tally) if row else "" for row in rows)
-                table.append((stage.function, stage.dtype, direction, *cells))
-    return table
-
-
-def _error_and_share(tally: Tally) -> str:
-    return f"{ulps(tally.worst_ulp)} ({_share(tally.correctly_rounded, tally.points, 3)})"
-
-
-def ulps(error: float) -> str:
-    """Write an error out; an infinite one is a NaN or an infinity out of place."""
-    if math.isinf(error):
-        return "inf"
-    if error >= 1e5:
-        mantissa, exponent = f"{error:.1e}".split("e")
-        return f"{mantissa}e{int(exponent)}"
-    return f"{error:,.0f}" if error >= 100 else f"{error:.4g}"
-
-
-def _share(part: int, whole: int, digits: int = 4) -> str:
-    """Write a share out, and 100 % only where all are meant."""
-    return "100 %" if part == whole else f"{min(100 * part / whole, 100 - 10.0 ** (2 - digits)):.{digits}g} %"
-
-
-def broken(stages: Iterable[Stage]) -> list[str]:
-    """Say which bounds do not hold, and where."""
-    lines = []
-    for stage in stages:
-        for row in stage.rows:
-            if not row.holds:
-                tally = row.tally
-                lines.append(
-                    f"{stage.function} {row.direction} {stage.dtype}: {ulps(tally.worst_ulp)} ulp at {tally.at}, where "
-                    f"{tally.exact} gives {tally.result}; the bound is {row.bound:g}"
-                )
-        if stage.truth_ulp > _MARGIN:
-            lines.append(f"{stage.function} {stage.dtype}: the truth itself is off by {ulps(stage.truth_ulp)} ulp")
-    return lines
-
-
-def notes(stages: Sequence[Stage]) -> list[str]:
-    """Say what was checked, and against what."""
-    versions = dict(pair for stage in stages for pair in stage.versions.items())
-    inputs: dict[str, None] = {}
-    for stage in stages:
-        count = stage.rows[0].tally.points
-        inputs[f"all {stage.dtype}" if stage.exhaustive else f"some {float(f'{count:.1g}'):,.0f} {stage.dtype}"] = None
-    return [
-        f"Inputs: {', '.join(inputs)}; some: random bits, and all that is next to where a function bends or overflows.",
-        "Errors are in units in the last place of the exact result; ≤ 0.5 is the share that is correctly rounded, "
-        "order counts neighbours whose results are in the wrong one. Truth: the textbook form of each block, by mpmath "
-        "for float64; else by float64, and by long doubles where that finds the worst. Float64 was off by at most "
-        f"{max((stage.truth_ulp for stage in stages), default=0.0):.1g} units of mpmath on {_SAMPLES} samples each.",
-        "Other libraries, on the chosen inputs in float32: "
-        f"{', '.join(f'{name} {number}' for name, number in versions.items()) or 'none is installed'}; "
-        "not at infinities, NaN and kinks, which are conventions. inf is a NaN or an infinity out of place."
-        + (" JAX takes subnormal numbers for 0." if "JAX" in versions else ""),
-    ]
-
-
-def markdown(stages: Sequence[Stage]) -> str:
-    """Write the section of a page: for each dtype what ours do, and beside others."""
-    parts = ["\n\n".join(notes(stages))]
-    for dtype in DTYPES:
-        here = [stage for stage in stages if stage.dtype == dtype]
-        parts += [f"## {dtype}", _grid(HEADER, table(here))] if here else []
-        parts += (
-            ["Beside others:", _grid(PEER_HEADER, peer_table(here))] if any(stage.versions for stage in here) else []
-        )
-    return "\n\n".join(parts)
-
-
-def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a table of one dtype, which needs no column of its own."""
-    lines = [header, ["---", "", "---", *["---:"] * (len(header) - 3)], *rows]
-    return "\n".join(f"| {' | '.join([cells[0], *cells[2:]])} |" for cells in lines)
