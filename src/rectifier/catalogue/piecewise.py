@@ -199,7 +199,8 @@ def hard_sigmoid_derivative(x, slope, offset):
     special=((NAN, NAN), (INF, INF), (-INF, 0.0), (-0.0, -0.0)),
     kinks=((-3.0, 0.0), (3.0, 1.0)),
     zeros=(-1.5,),
-    ulp=(2, 2, 1, 1),
+    ulp=(0.6, 2, 0.6, 1),
+    wide=True,
 )
 def hard_swish(x):
     """Hard swish: x times its hard sigmoid.

@@ -19,9 +19,9 @@ from ..words import numpy as numpy_words
 from ..words import rebind, with_all_called
 from ..words.text import describe
 from . import plan
-from .interpreter import LOOP
 from .ufuncs import Compilation
 
+LOOP = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)
 BLOCK = 2048  # exponentials that wait on the stack of a kernel
 BEYOND = 1 << 46  # where nothing lies: an address for an output that is none
 # The longest row whose exponentials wait for their sum; a longer one's are computed twice, which takes no longer than
@@ -59,6 +59,7 @@ class RowLoop(Compilation):
     def __init__(self, block: RowBlock, backward: bool, dtype: np.dtype[Any]) -> None:
         super().__init__(f"{block.name}.{'backward' if backward else 'value'}", dtype)
         self.block, self.backward = block, backward
+        self.waits = not backward and uses_exponentials(block)
         self.plan = (ctypes.c_int64 * plan.PLAN_WORDS)(
             0, 0, TICKS, 3, 1, 2, -1, plan.TILE, 0, (2 + backward) * dtype.itemsize, 1, 8, 1
         )
@@ -89,7 +90,7 @@ class RowLoop(Compilation):
         self.plan[plan.KERNEL] = store.machine_code(f"{block.name}.{self.backward}.{dtype}", content, compile_)[
             "kernel"
         ]
-        return ctypes.cast(engine.code()["loop"], LOOP)
+        return LOOP(engine.code()["loop"])
 
     def run(self, arrays: tuple[np.ndarray[Any, Any], ...]) -> None:
         """Compute arrays of rows: contiguous, of one shape, dtype and byte order; the last is the output."""
@@ -97,15 +98,15 @@ class RowLoop(Compilation):
             interpret(self.block, self.backward, arrays)
             return
         length = arrays[0].shape[-1]
-        addresses = [array.ctypes.data for array in arrays]
-        job = (ctypes.c_int64 * 6)(length, *addresses)
-        if not self.backward and BLOCK < length <= LONGEST and uses_exponentials(self.block):
+        # The job, and what NumPy would hand to a loop: operands, how many elements, steps. One block costs 3 us less.
+        words = (ctypes.c_int64 * 13)(length, *[array.__array_interface__["data"][0] for array in arrays])
+        if self.waits and BLOCK < length <= LONGEST:
             from . import engine, memory
 
             # Who computes rows takes one of as many places as there are threads; another, if it is taken.
             waiting = memory.empty_like(arrays[0], np.float64, (engine.threads()[0], length))
             taken = np.zeros(len(waiting), np.int64)
-            job[3:] = [taken.ctypes.data, len(waiting), waiting.ctypes.data]
-        operands = (ctypes.c_void_p * 3)(0, ctypes.addressof(job), BEYOND)
-        n, steps = ctypes.c_ssize_t(arrays[0].size), (ctypes.c_ssize_t * 3)(1, 0, 1)
-        self.compiled(operands, ctypes.byref(n), steps, ctypes.addressof(self.plan))
+            words[3:6] = [taken.ctypes.data, len(waiting), waiting.ctypes.data]
+        job = ctypes.addressof(words)
+        words[6:] = [0, job, BEYOND, arrays[0].size, 1, 0, 1]
+        self.compiled(job + 6 * 8, job + 9 * 8, job + 10 * 8, ctypes.addressof(self.plan))
