@@ -20,6 +20,8 @@ from .rowwise import BLOCK, uses_exponentials
 from .store import Optimised, has, optimise
 
 PIECE = 256  # numbers whose sum is rounded by itself: 5,000 in one sum were off by 16 units in the last place
+SHORT = 64  # a row; some of these are computed together: GROUP numbers at most
+GROUP = 512
 _I64 = ir.IntType(64)
 
 
@@ -191,6 +193,7 @@ def compile_kernel(block: RowBlock, backward: bool, dtype: str) -> Optimised:
     value, finish = (jit(rebind(formula, words, jit)) for formula in (block.value, block.backward))
     scope = {
         "get": _get(storage),
+        "get_waiting": _get(waiting),
         "put_waiting": put_waiting,
         "key": key,
         "number_of": number_of,
@@ -206,13 +209,20 @@ def compile_kernel(block: RowBlock, backward: bool, dtype: str) -> Optimised:
         "range": range,
         "weight": jit(rebind(block.weight, words, jit)),
         "give_values": _sweep(jit(rebind(_value_of, {"value": value})), (storage, waiting), storage),
+        "give_all": _sweep(jit(rebind(_value_of_all, {"value": value})), (storage, *[waiting] * 3), storage),
         "give_gradients": _sweep(finish, (storage, storage), storage),
         "SIZE": storage.size,
         "AGAIN": uses_exponentials(block),
         "BLOCK": BLOCK,
+        "GROUP": GROUP,
+        "SHORT": SHORT,
         "PIECE": PIECE,
         "LEAST": least,
     }
+    scope["exponential"] = exponential = jit(rebind(_exponential, scope))
+    scope["give_exponentials"] = _sweep(exponential, (storage, waiting), waiting)
+    scope["peak_of"], scope["rest_of"] = jit(rebind(_peak, scope)), jit(rebind(_rest, scope))
+    scope["short_rows"] = jit(rebind(_short_rows, scope))
     rows = jit(rebind(_backward if backward else _value, scope))
 
     def kernel(operands, n, how):
@@ -232,46 +242,87 @@ def _value_of(x, e, peak, rest):
     return value(x, peak, e, rest)
 
 
+def _exponential(x, peak):
+    return where(x - peak == 0.0, 1.0, exp_of_difference(x, peak))  # infinity's own is NaN, and stays so
+
+
+def _value_of_all(x, peak, e, rest):
+    return value(x, peak, e, rest)
+
+
+def _peak(x, length):
+    top = LEAST
+    for j in range(length):
+        top = where(key(x, j) > top, key(x, j), top)
+    return number_of(top)
+
+
+def _rest(x, length, peak):  # the sum less 1, without its digits that cancel
+    rest, peaks = 0.0, 0.0
+    for j in range(length):
+        number = get(x, j)
+        rest = add(rest, where(number - peak == 0.0, 0.0, exp_of_difference(number, peak)))
+        peaks = add(peaks, where(number - peak == 0.0, 1.0, 0.0))
+    return rest + (peaks - 1.0)
+
+
+def _short_rows(x, y, length, count, waiting):  # side by side, as vectors are longer than they are
+    peaks, rests = stack(), stack()
+    row = 0
+    while row < count:
+        group = min(GROUP // length, count - row)
+        begin_x, begin_y = x + row * length * SIZE, y + row * length * SIZE
+        for k in range(group):
+            peak = peak_of(begin_x + k * length * SIZE, length)
+            for j in range(length):
+                put_waiting(peaks, k * length + j, peak)
+        give_exponentials((begin_x, peaks, waiting), group * length, ())
+        for k in range(group):
+            rest = -1.0
+            for j in range(length):
+                rest = add(rest, get_waiting(waiting, k * length + j))
+            if length > 1 and rest < 0.5:
+                rest = rest_of(begin_x + k * length * SIZE, length, get_waiting(peaks, k * length))
+            for j in range(length):
+                put_waiting(rests, k * length + j, rest)
+        give_all((begin_x, peaks, waiting, rests, begin_y), group * length, ())
+        row += group
+
+
 def _value(operands, n):  # x to y
     first, job, waiting = address(operands[0]), address(operands[1]), stack()
     length, room, within, taken = word(job, 0), BLOCK, BLOCK - 1, 0
+    row, end = (first + length - 1) // length, (first + n + length - 1) // length
+    if length <= SHORT:
+        begin = row * length * SIZE
+        short_rows(word(job, 1) + begin, word(job, 2) + begin, length, end - row, waiting)
+        row = end
     if word(job, 3) != 0:
         while not take(word(job, 3) + 8 * taken):
             taken = where(taken + 1 == word(job, 4), 0, taken + 1)
         waiting, room, within = word(job, 5) + 8 * taken * length, length, -1
-    for row in range((first + length - 1) // length, (first + n + length - 1) // length):
+    while row < end:
         x, y = word(job, 1) + row * length * SIZE, word(job, 2) + row * length * SIZE
-        top = LEAST
-        for j in range(length):
-            top = where(key(x, j) > top, key(x, j), top)
-        peak = number_of(top)
+        peak = peak_of(x, length)
         rest = -1.0
         for begin in range(0, length, PIECE):
             part, place = 0.0, begin & within
             for j in range(min(PIECE, length - begin)):
-                number = get(x, begin + j)
-                e = where(
-                    number - peak == 0.0, 1.0, exp_of_difference(number, peak)
-                )  # infinity's own is NaN, and stays so
+                e = exponential(get(x, begin + j), peak)
                 put_waiting(waiting, place + j, e)
                 part = add(part, e)
             rest += part
-        if length > 1 and rest < 0.5:  # the sum less 1, without its digits that cancel
-            rest = 0.0
-            peaks = 0.0
-            for j in range(length):
-                number = get(x, j)
-                rest = add(rest, where(number - peak == 0.0, 0.0, exp_of_difference(number, peak)))
-                peaks = add(peaks, where(number - peak == 0.0, 1.0, 0.0))
-            rest = rest + (peaks - 1.0)
+        if rest < 0.5:
+            rest = rest_of(x, length, peak)
         begin = 0
         while begin < length:  # a range of a step that varies could raise
             count = min(room, length - begin)
             if AGAIN and length > room:
                 for j in range(count):
-                    put_waiting(waiting, j, exp_of_difference(get(x, begin + j), peak))
+                    put_waiting(waiting, j, exponential(get(x, begin + j), peak))
             give_values((x + begin * SIZE, waiting, y + begin * SIZE), count, (peak, rest))
             begin += room
+        row += 1
     if word(job, 3) != 0:
         leave(word(job, 3) + 8 * taken)
 
