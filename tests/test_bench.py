@@ -225,7 +225,7 @@ def test_a_page_without_markers_is_refused():
 
 def test_the_readme_agrees_with_the_run_that_is_kept():
     kept = ROOT / "benchmarks" / "run.json"
-    section = report.readme_section(runner.load(kept), "benchmarks/relu-ratio.svg")
+    section = report.readme_section(runner.load(kept), "benchmarks/{}-ratio.svg".format)
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     assert report.put_section(page, section) == page
     assert report.digest(kept) in (ROOT / "benchmarks" / "relu-ratio.svg").read_text(encoding="utf-8")

@@ -306,9 +306,12 @@ def put_section(page: str, section: str, begin_with: str = BEGIN, end_with: str 
     return f"{before}{begin}\n{section}\n{end}{after}"
 
 
-def readme_section(result: Run, picture: str) -> str:
-    """Write the whole section, with its picture."""
-    return f"{markdown(result)}\n\n![Time of each rival divided by ours]({picture})"
+def readme_section(result: Run, picture: Callable[[str], str]) -> str:
+    """Write the whole section: for one function with its picture, which `picture` finds by its name."""
+    functions = {point.function for point in result.by_point}
+    if len(functions) > 1:
+        return markdown(result)
+    return f"{markdown(result)}\n\n![Time of each rival divided by ours]({picture(*functions)})"
 
 
 def write_all(result: Run, output: Path, readme: Path | None = None) -> list[Path]:
@@ -338,8 +341,10 @@ def write_all(result: Run, output: Path, readme: Path | None = None) -> list[Pat
     written.append(output / "index.html")
     write(written[-1], page(result, drawn).encode())
     if readme:
-        function = next(iter(result.by_point)).function
-        picture = Path(os.path.relpath(output / f"{function}-ratio.svg", readme.parent)).as_posix()
+
+        def picture(function: str) -> str:
+            return Path(os.path.relpath(output / f"{function}-ratio.svg", readme.parent)).as_posix()
+
         text = put_section(readme.read_text(encoding="utf-8"), readme_section(result, picture))
         write(readme, text.encode())
         written.append(readme)
