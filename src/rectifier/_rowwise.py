@@ -36,7 +36,6 @@ class RowFunction:
         self._exact, self._ulp = exact, ulp
         self._loops: dict[tuple[bool, str], RowLoop] = {}
         self._compiled: dict[tuple[bool, Any], RowLoop] = {}
-        self._empty_like: Any = None  # the pool's, once there is a loop
         self.block: Any = None
 
     def weight(self, formula: Callable[..., Any]) -> Callable[..., Any]:
@@ -83,9 +82,7 @@ class RowFunction:
                 return None
             if array.dtype != first.dtype or array.shape != first.shape:
                 return None
-        result = self._empty_like(first)
-        loop.run((*arrays, result))
-        return result
+        return loop.whole(arrays)
 
     def vjp(self, x: Any, out: Any = None, *, axis: int = -1) -> tuple[Any, Callable[..., Any]]:
         """Compute the value, and the function that takes dy to dx; it keeps `x`."""
@@ -170,7 +167,7 @@ def _run(function: RowFunction, backward: bool, name: str, inputs: list[Any], ou
         loop = function.loop(backward, dtype)
         loop.run((*rows, result))
         if loop.compiled:
-            function._empty_like, function._compiled[backward, dtype] = memory.empty_like, loop
+            function._compiled[backward, dtype] = loop
     if out is not None:
         if not direct:
             given[...] = result

@@ -313,8 +313,7 @@ def set_handler(capsule: object) -> object:
 
 def empty_like(x: np.ndarray[Any, Any], dtype: Any = None, shape: Any = None) -> np.ndarray[Any, Any]:
     """Make an array as `numpy.empty_like` does, from the pool."""
-    small = shape is None and x.nbytes < DEFAULT_MINIMUM  # the pool would ask NumPy's allocator
-    ours = None if small else handler()
+    ours = handler()
     if ours is None:
         return np.empty_like(x, dtype, shape=shape)
     before = set_handler(ours)

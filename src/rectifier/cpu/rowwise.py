@@ -59,6 +59,8 @@ class RowLoop(Compilation):
     def __init__(self, block: RowBlock, backward: bool, dtype: np.dtype[Any]) -> None:
         super().__init__(f"{block.name}.{'backward' if backward else 'value'}", dtype)
         self.block, self.backward = block, backward
+        self.empty_like: Any = np.empty_like  # the pool's, once compiled, from so many bytes up
+        self.pooled_from = 0
         self.waits = not backward and uses_exponentials(block)
         self.plan = (ctypes.c_int64 * plan.PLAN_WORDS)(
             0, 0, TICKS, 3, 1, 2, -1, plan.TILE, 0, (2 + backward) * dtype.itemsize, 1, 8, 1
@@ -66,8 +68,9 @@ class RowLoop(Compilation):
 
     def build(self, before_compiling: Callable[[], None]) -> Any:
         """Compile or load, and give the loop."""
-        from . import engine, store
+        from . import engine, memory, store
 
+        self.empty_like, self.pooled_from = memory.empty_like, memory.DEFAULT_MINIMUM
         dtype, block = self.dtype.name, self.block
         parts = (block.weight, block.backward) if self.backward else (block.value,)
 
@@ -91,6 +94,13 @@ class RowLoop(Compilation):
             "kernel"
         ]
         return LOOP(engine.code()["loop"])
+
+    def whole(self, arrays: tuple[np.ndarray[Any, Any], ...]) -> np.ndarray[Any, Any]:
+        """Make the result of arrays that `run` takes as they are; the loop is compiled."""
+        first = arrays[0]
+        result = np.empty_like(first) if first.nbytes < self.pooled_from else self.empty_like(first)
+        self.run((*arrays, result))
+        return result
 
     def run(self, arrays: tuple[np.ndarray[Any, Any], ...]) -> None:
         """Compute arrays of rows: contiguous, of one shape, dtype and byte order; the last is the output."""
