@@ -223,6 +223,14 @@ def test_a_page_without_markers_is_refused():
         report.put_section("nothing", "")
 
 
+@pytest.mark.parametrize(("kept", "page"), [("float32", "speed"), ("float64", "speed-float64")])
+def test_the_pages_of_the_family_agree_with_the_runs_that_are_kept(kept, page):
+    result = runner.load(ROOT / "benchmarks" / f"family-{kept}.json")
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    assert report.put_section(text, report.markdown(result)) == text
+    assert {point.dtype for point in result.by_point} == {kept}
+
+
 def test_the_readme_agrees_with_the_run_that_is_kept():
     kept = ROOT / "benchmarks" / "run.json"
     section = report.readme_section(runner.load(kept), "benchmarks/{}-ratio.svg".format)

@@ -91,9 +91,9 @@ def test_in_place_and_overlapping_out(function):
 
 
 @each
-@pytest.mark.parametrize("shape", [(64, 10), (3, 3000), (2000, 33), (2, 70_000)])
+@pytest.mark.parametrize("shape", [(64, 64, 10), (64, 3, 3000), (64, 2000, 33), (6, 2, 70_000)])
 def test_neither_threads_nor_chunks_matter(function, shape):
-    x = np.random.default_rng(0).standard_normal((8, *shape)).astype("f4")
+    x = np.random.default_rng(0).standard_normal(shape).astype("f4")
     before, results = settings.threads, []
     try:
         for threads in (1, 2):
@@ -107,9 +107,14 @@ def test_neither_threads_nor_chunks_matter(function, shape):
 
 
 @each
-def test_in_place_a_long_row_is_the_same(function):
-    x = np.random.default_rng(0).standard_normal((3, 50_000)).astype("f4")
+def test_exponentials_that_wait_and_that_are_computed_twice_are_the_same(function, monkeypatch):
+    x = np.random.default_rng(0).standard_normal((9, 50_000)).astype("f4")
     expected = function(x)
+    monkeypatch.setattr("rectifier.cpu.rowwise.LONGEST", 2048)
+    assert_same(function(x), expected)
+    assert_same(function(x.copy(), out=x), expected)
+    monkeypatch.undo()
+    x = np.random.default_rng(0).standard_normal((9, 50_000)).astype("f4")
     assert_same(function(x, out=x), expected)
 
 

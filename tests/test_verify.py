@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rectifier import cli, elementwise, gallery, gated, relu, rowwise, silu, tanh, testing, verify
-from rectifier.catalogue import CATALOGUE, GATES, ROWWISE
+from rectifier import cli, elementwise, gallery, gated, relu, rowwise, silu, softmax, tanh, testing, verify
+from rectifier.bench.report import put_section
+from rectifier.catalogue import ALL, CATALOGUE, GATES, ROWWISE
 from rectifier.verify import report, several
 from rectifier.words import T, exp, where
 
+ROOT = Path(__file__).parent.parent
 FEW = {"float32": 1 << 12, "float64": 60}
 
 
@@ -107,20 +109,14 @@ def crooked_pairs_gradient(x, gate):
     return gate, where(gate < T(-1), T(3), x)
 
 
-@rowwise(exact=lambda m, x: m.exp(x) / m.exp(x).sum(axis=-1, keepdims=True), ulp=(0.6, 4))
+@rowwise(exact=softmax.block.exact, ulp=(0.6, 4))
 def crooked_rows(x, peak, e, rest):
     """Forget the peak itself."""
     return e * (T(1) / (T(0.9) + rest))
 
 
-@crooked_rows.weight
-def crooked_rows_weight(dy, y):
-    return dy * y
-
-
-@crooked_rows.backward
-def crooked_rows_backward(dy, y, s):
-    return y * (dy - s)
+crooked_rows.weight(softmax.block.weight)
+crooked_rows.backward(softmax.block.backward)
 
 
 def test_wrong_pairs_and_rows_break_their_bounds(few_pairs_and_rows):
@@ -216,7 +212,7 @@ def test_what_is_no_result_is_refused(tmp_path):
     path = tmp_path / "verify.json"
     for text in ("", "{}", '{"schema": 0, "stages": []}', f'{{"schema": {verify.SCHEMA}, "stages": [{{}}]}}'):
         path.write_text(text)
-        with pytest.raises(ValueError, match="is not a result of rectifier verify"):
+        with pytest.raises(ValueError, match="not a file that rectifier verify wrote"):
             report.load(path)
 
 
@@ -290,3 +286,11 @@ def test_the_gallery_has_an_opaque_picture_of_each_function(tmp_path):
     for picture in [*(docs / "gallery").iterdir(), *(tmp_path / "gallery").iterdir()]:
         assert picture.stat().st_size < 40_000
         assert "fill: #ffffff" in picture.read_text()  # the page behind the axes
+
+
+def test_the_page_agrees_with_the_run_that_is_kept():
+    stages = report.load(ROOT / "benchmarks" / "verify.json")
+    assert {stage.function for stage in stages} == set(ALL)
+    assert all(stage.holds for stage in stages)
+    page = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    assert put_section(page, report.markdown(stages), report.BEGIN, report.END) == page

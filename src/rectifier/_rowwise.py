@@ -34,8 +34,7 @@ class RowFunction:
         self.__module__ = __package__ if of_catalogue else value.__module__
         self._parts: dict[str, Callable[..., Any]] = {"value": value}
         self._exact, self._ulp = exact, ulp
-        self._loops: dict[tuple[bool, str], RowLoop] = {}
-        self._compiled: dict[tuple[bool, Any], RowLoop] = {}
+        self._loops: dict[tuple[bool, Any], RowLoop] = {}
         self.block: Any = None
 
     def weight(self, formula: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,8 +72,8 @@ class RowFunction:
         100 numbers take 4 us so, and 17 by `call`.
         """
         first = arrays[0]
-        loop = self._compiled.get((backward, first.dtype)) if type(first) is np.ndarray else None
-        if loop is None or not first.size or not first.ndim:
+        loop = self._loops.get((backward, first.dtype)) if type(first) is np.ndarray else None
+        if loop is None or not loop.compiled or not first.size or not first.ndim:
             return None
         for array in arrays:
             flags = array.flags if type(array) is np.ndarray else None
@@ -98,8 +97,8 @@ class RowFunction:
 
     def loop(self, backward: bool, dtype: Any) -> RowLoop:
         """Give the loop of a direction in a dtype."""
-        found = self._loops.get((backward, dtype.name))
-        return found or self._loops.setdefault((backward, dtype.name), RowLoop(self.block, backward, dtype))
+        found = self._loops.get((backward, dtype))
+        return found or self._loops.setdefault((backward, dtype), RowLoop(self.block, backward, dtype))
 
 
 def rowwise(*, exact: Callable[..., Any], ulp: tuple[float, float]) -> Callable[[Callable[..., Any]], RowFunction]:
@@ -164,10 +163,7 @@ def _run(function: RowFunction, backward: bool, name: str, inputs: list[Any], ou
         direct = not any(np.may_share_memory(given, a) and a.ctypes.data != given.ctypes.data for a in rows)
     result: Any = given if direct else memory.empty_like(rows[0])
     if result.size:
-        loop = function.loop(backward, dtype)
-        loop.run((*rows, result))
-        if loop.compiled:
-            function._compiled[backward, dtype] = loop
+        function.loop(backward, dtype).run((*rows, result))
     if out is not None:
         if not direct:
             given[...] = result

@@ -30,7 +30,7 @@ from functools import cache, cached_property, lru_cache
 from importlib import import_module, metadata
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -112,6 +112,7 @@ class Point(NamedTuple):
 
 
 Rounds = tuple[tuple[float, ...], ...]
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
@@ -971,8 +972,8 @@ def write(path: Path, data: bytes) -> None:
         beside.unlink(missing_ok=True)
 
 
-def load(path: Path) -> Run:
-    """Read what `save` wrote.
+def read(path: Path, schema: Any, command: str, make: Callable[[dict[str, Any]], Kept]) -> Kept:
+    """Read JSON that a command wrote, and make of it what was kept.
 
     Raises
     ------
@@ -983,14 +984,23 @@ def load(path: Path) -> Run:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        if found.pop("schema") != SCHEMA:
+        if found.pop("schema") != schema:
             raise ValueError
-        measurements = tuple(map(_measurement, found.pop("measurements")))
-        if unknown := {m.rival for m in measurements} - {rival.name for rival in RIVALS}:
-            raise ValueError(f"no rival {', '.join(sorted(unknown))}")
-        return Run(**{**found, "skipped": tuple(found["skipped"])}, measurements=measurements)
+        return make(found)
     except (ValueError, LookupError, TypeError, AttributeError):
-        raise ValueError(f"{path}: not a file that rectifier bench wrote, or another version of it") from None
+        raise ValueError(f"{path}: not a file that rectifier {command} wrote, or another version of it") from None
+
+
+def load(path: Path) -> Run:
+    """Read what `save` wrote, as `read` does."""
+    return read(path, SCHEMA, "bench", _run_of)
+
+
+def _run_of(found: dict[str, Any]) -> Run:
+    measurements = tuple(map(_measurement, found.pop("measurements")))
+    if unknown := {m.rival for m in measurements} - {rival.name for rival in RIVALS}:
+        raise ValueError(f"no rival {', '.join(sorted(unknown))}")
+    return Run(**{**found, "skipped": tuple(found["skipped"])}, measurements=measurements)
 
 
 def _measurement(found: dict[str, Any]) -> Measurement:

@@ -224,7 +224,6 @@ def _compile(block: Block, direction: Direction, dtype: str, selected: bool) -> 
     names, first, last = storages(block, direction, dtype)
     operands = [Storage(name, working, selected) for name in names]
     inputs, outputs = operands[:last], operands[last:]
-    waits = block.wide and dtype == "float64" and "dy" in direction.inputs
 
     @intrinsic
     def sweep(typingctx, pointers, n, how):
@@ -269,36 +268,31 @@ def _compile(block: Block, direction: Direction, dtype: str, selected: bool) -> 
                     accesses.append(access)
                 return accesses
 
-            def sweep_through(hoisted: dict[int, ir.Value]) -> None:
-                def body(i: ir.Value) -> None:
+            def sweep_part(hoisted: dict[int, ir.Value], start: ir.Value, count: ir.Value) -> None:
+                def body(j: ir.Value) -> None:
+                    i = builder.add(start, j)
                     accesses.extend(compute(i, hoisted, arrays[last:], i))
 
                 accesses: list[ir.Instruction] = []
-                declare_iterations_independent(builder.module, accesses, loop(builder, n, body), wide=block.wide)
+                declare_iterations_independent(builder.module, accesses, loop(builder, count, body), wide=block.wide)
 
-            def sweep_fetching(hoisted: dict[int, ir.Value]) -> None:
-                elements = LINES * LINE // operands[0].size
+            def sweep_through(hoisted: dict[int, ir.Value]) -> None:
+                done = _I64(0)
+                if block.wide and dtype == "float64" and "dy" in direction.inputs:
+                    elements = LINES * LINE // operands[0].size
 
-                def block_of(number: ir.Value) -> None:
-                    start = builder.mul(number, _I64(elements))
-                    for array in arrays[:first]:
-                        for line in range(LINES):
-                            ahead = _I64((2 * AHEAD + line) * elements // LINES)
-                            _fetch(builder, builder.gep(array, [builder.add(start, ahead)]))
-                    some(start, _I64(elements))
+                    def fetching(number: ir.Value) -> None:
+                        start = builder.mul(number, _I64(elements))
+                        for array in arrays[:first]:
+                            for line in range(LINES):
+                                ahead = _I64((2 * AHEAD + line) * elements // LINES)
+                                _fetch(builder, builder.gep(array, [builder.add(start, ahead)]))
+                        sweep_part(hoisted, start, _I64(elements))
 
-                def some(start: ir.Value, count: ir.Value) -> None:
-                    def body(j: ir.Value) -> None:
-                        i = builder.add(start, j)
-                        accesses.extend(compute(i, hoisted, arrays[last:], i))
-
-                    accesses: list[ir.Instruction] = []
-                    declare_iterations_independent(builder.module, accesses, loop(builder, count, body), wide=True)
-
-                blocks = builder.udiv(n, _I64(elements))
-                loop(builder, blocks, block_of)
-                done = builder.mul(blocks, _I64(elements))
-                some(done, builder.sub(n, done))
+                    blocks = builder.udiv(n, _I64(elements))
+                    loop(builder, blocks, fetching)
+                    done = builder.mul(blocks, _I64(elements))
+                sweep_part(hoisted, done, builder.sub(n, done))
 
             def sweep_past(hoisted: dict[int, ir.Value]) -> None:
                 """Let each line of the outputs leave a buffer, which LLVM keeps in a register."""
@@ -344,7 +338,7 @@ def _compile(block: Block, direction: Direction, dtype: str, selected: bool) -> 
                     with past_the_caches:
                         sweep_past(hoisted)
                     with through_them:
-                        (sweep_fetching if waits else sweep_through)(hoisted)
+                        sweep_through(hoisted)
 
             if first == last:
                 either({})

@@ -209,7 +209,7 @@ def compile_kernel(block: RowBlock, backward: bool, dtype: str) -> Optimised:
         "range": range,
         "weight": jit(rebind(block.weight, words, jit)),
         "give_values": _sweep(jit(rebind(_value_of, {"value": value})), (storage, waiting), storage),
-        "give_all": _sweep(jit(rebind(_value_of_all, {"value": value})), (storage, *[waiting] * 3), storage),
+        "give_all": _sweep(value, (storage, *[waiting] * 3), storage),
         "give_gradients": _sweep(finish, (storage, storage), storage),
         "SIZE": storage.size,
         "AGAIN": uses_exponentials(block),
@@ -238,16 +238,12 @@ def _exp_of_difference(x, peak):
     return exp(d, (x - (d - less)) - (peak + less))
 
 
-def _value_of(x, e, peak, rest):
+def _value_of(x, e, peak, rest):  # arrays come first
     return value(x, peak, e, rest)
 
 
 def _exponential(x, peak):
     return where(x - peak == 0.0, 1.0, exp_of_difference(x, peak))  # infinity's own is NaN, and stays so
-
-
-def _value_of_all(x, peak, e, rest):
-    return value(x, peak, e, rest)
 
 
 def _peak(x, length):
@@ -291,13 +287,14 @@ def _short_rows(x, y, length, count, waiting):  # side by side, as vectors are l
 
 def _value(operands, n):  # x to y
     first, job, waiting = address(operands[0]), address(operands[1]), stack()
-    length, room, within, taken = word(job, 0), BLOCK, BLOCK - 1, 0
+    length, room, within, taken = word(job, 0), BLOCK, BLOCK - 1, -1
     row, end = (first + length - 1) // length, (first + n + length - 1) // length
     if length <= SHORT:
         begin = row * length * SIZE
         short_rows(word(job, 1) + begin, word(job, 2) + begin, length, end - row, waiting)
         row = end
-    if word(job, 3) != 0:
+    if word(job, 3) != 0 and row < end:
+        taken = 0
         while not take(word(job, 3) + 8 * taken):
             taken = where(taken + 1 == word(job, 4), 0, taken + 1)
         waiting, room, within = word(job, 5) + 8 * taken * length, length, -1
@@ -323,7 +320,7 @@ def _value(operands, n):  # x to y
             give_values((x + begin * SIZE, waiting, y + begin * SIZE), count, (peak, rest))
             begin += room
         row += 1
-    if word(job, 3) != 0:
+    if taken >= 0:
         leave(word(job, 3) + 8 * taken)
 
 

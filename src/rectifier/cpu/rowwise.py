@@ -24,9 +24,9 @@ from .ufuncs import Compilation
 LOOP = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)
 BLOCK = 2048  # exponentials that wait on the stack of a kernel
 BEYOND = 1 << 46  # where nothing lies: an address for an output that is none
-# The longest row whose exponentials wait for their sum; a longer one's are computed twice, which takes no longer than
-# to wait beyond the second-level cache.
-LONGEST = 1 << 16
+# The longest row whose exponentials wait for their sum, in 8 MiB a thread; a longer one's are computed twice, half as
+# slow again (200,000 float32, one thread: 0.42 and 0.64 ns a number).
+LONGEST = 1 << 20
 TICKS = 3000  # of 1,024 elements; some 0.7 ns each
 
 
@@ -108,15 +108,17 @@ class RowLoop(Compilation):
             interpret(self.block, self.backward, arrays)
             return
         length = arrays[0].shape[-1]
-        # The job, and what NumPy would hand to a loop: operands, how many elements, steps. One block costs 3 us less.
+        # The job, and what NumPy would hand to a loop: operands, how many elements, steps; one block, as each costs a
+        # small call as much as its row.
         words = (ctypes.c_int64 * 13)(length, *[array.__array_interface__["data"][0] for array in arrays])
         if self.waits and BLOCK < length <= LONGEST:
             from . import engine, memory
 
-            # Who computes rows takes one of as many places as there are threads; another, if it is taken.
-            waiting = memory.empty_like(arrays[0], np.float64, (engine.threads()[0], length))
-            taken = np.zeros(len(waiting), np.int64)
-            words[3:6] = [taken.ctypes.data, len(waiting), waiting.ctypes.data]
+            # Who computes rows takes one of as many places as there are threads, or rows; another, if it is taken.
+            places = min(engine.threads()[0], arrays[0].size // length)
+            waiting = memory.empty_like(arrays[0], np.float64, (places, length))
+            taken = np.zeros(places, np.int64)
+            words[3:6] = [taken.ctypes.data, places, waiting.ctypes.data]
         job = ctypes.addressof(words)
         words[6:] = [0, job, BEYOND, arrays[0].size, 1, 0, 1]
         self.compiled(job + 6 * 8, job + 9 * 8, job + 10 * 8, ctypes.addressof(self.plan))

@@ -17,8 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from importlib import util
+from functools import lru_cache, partial
 from importlib.metadata import version
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
@@ -33,7 +32,7 @@ from .._block import Block, RowBlock
 from ..words.exact import Dual, Mathematics
 from ..words.text import describe
 from . import several
-from .peers import CHUNK, LIBRARIES, peer
+from .peers import CHUNK, LIBRARIES, peer, peers_of_rows
 
 DTYPES = testing.FLOATS
 DIRECTIONS = ("value", "derivative", "backward")
@@ -229,12 +228,13 @@ def verify(
     pool = _pool(processes) if processes > 1 else None
     try:
         for activation, stage in plan:
-            if stage.key not in known and is_of_several(activation):
-                known[stage.key] = several.check(stage, activation)
-            elif stage.key not in known:
-                tasks = _tasks(activation, stage.dtype, stage.exhaustive, points)
-                advance = start(f"{stage.function} {stage.dtype}", sum(len(task.ranks) for task in tasks))
-                known[stage.key] = _fill(stage, activation, tasks, pool, advance)
+            if stage.key not in known:
+                begin = partial(start, f"{stage.function} {stage.dtype}")
+                if is_of_several(activation):
+                    known[stage.key] = several.check(stage, activation, begin)
+                else:
+                    tasks = _tasks(activation, stage.dtype, stage.exhaustive, points)
+                    known[stage.key] = _fill(stage, activation, tasks, pool, begin(sum(len(t.ranks) for t in tasks)))
                 keep([known[stage.key] for _, stage in plan if stage.key in known])
     finally:
         if pool:
@@ -249,8 +249,8 @@ def is_of_several(activation: Any) -> bool:
 
 def _blank(activation: Any, dtype: str, exhaustive: bool) -> Stage:
     if is_of_several(activation):
-        libraries = {source: version(library) for source, library in LIBRARIES.items() if util.find_spec(library)}
-        versions = libraries if isinstance(activation.block, RowBlock) else {}
+        rows = isinstance(activation.block, RowBlock)
+        versions = {source: version(LIBRARIES[source]) for source in peers_of_rows(activation.__name__, dtype) if rows}
         return Stage(activation.__name__, dtype, False, digest(activation.block), 0.0, 0.0, versions, ())
     block, name = activation.block, activation.block.full_name
     versions = {source: version(library) for source, library in LIBRARIES.items() if peer(source, name, dtype)}
@@ -265,7 +265,7 @@ def digest(block: Block | RowBlock) -> str:
     code, fields = block.exact.__code__, tuple[Any, ...]()
     parts = [code.co_code.hex(), repr(code.co_consts)]
     if isinstance(block, RowBlock):
-        sources.append(here / "cpu" / "rowkernels.py")
+        sources += [here / "cpu" / "rowkernels.py", here / "cpu" / "rowwise.py"]
         parts += [describe(formula) for formula in (block.value, block.weight, block.backward)]
     else:
         parts += [describe(block.value), describe(block.derivative)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache, lru_cache, partial
 from importlib import util
 from typing import Any
@@ -68,9 +68,7 @@ def peer(source: str, name: str, dtype: str) -> dict[str, Callable[[Any], Any]]:
 
 
 def _of_torch(name: str, dtype: str, direction: str, x: Any) -> Any:
-    import torch
-
-    torch.set_num_threads(1)
+    torch = _torch()
     function, keywords = _TORCH[name]
     call = partial(getattr(torch.nn.functional, function), **keywords)
     t = torch.from_numpy(x.view(np.uint16)).view(torch.bfloat16) if dtype == "bfloat16" else torch.from_numpy(x.copy())
@@ -88,36 +86,44 @@ def _of_jax(name: str, dtype: str, direction: str, x: Any) -> Any:
 
 @lru_cache(maxsize=2)  # what JAX compiles stays in memory as long as this
 def _jitted(name: str, dtype: str, direction: str) -> Any:
-    import jax
-
-    jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_enable_x64", True)
+    jax = _jax()
     function, keywords = _JAX[name]
     call = partial(getattr(jax.nn, function), **keywords)
     return jax.jit(jax.vmap(jax.grad(call)) if direction == "derivative" else call)
 
 
 def _of_scipy(name: str, x: Any) -> Any:
+    return _SCIPY[name](_special(), x)
+
+
+def peers_of_rows(name: str, dtype: str) -> dict[str, Callable[[Any], Any]]:
+    """Give what other libraries, where they are installed, have for a function of rows."""
+    if name not in ("softmax", "log_softmax") or dtype == "bfloat16":
+        return {}
+    ways = {
+        "PyTorch": lambda x: getattr(_torch(), name)(_torch().from_numpy(x.copy()), -1).numpy(),
+        "JAX": lambda x: np.asarray(getattr(_jax().nn, name)(x)),
+        "SciPy": lambda x: getattr(_special(), name)(x, axis=-1),
+    }
+    return {source: way for source, way in ways.items() if util.find_spec(LIBRARIES[source])}
+
+
+def _torch() -> Any:
+    import torch
+
+    torch.set_num_threads(1)
+    return torch
+
+
+def _jax() -> Any:
+    import jax
+
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_enable_x64", True)
+    return jax
+
+
+def _special() -> Any:
     from scipy import special
 
-    return _SCIPY[name](special, x)
-
-
-def rows_of_peers(name: str, x: Any) -> Iterator[tuple[str, Any]]:
-    """Give what other libraries, if they have a function of rows, make of its rows: library and result."""
-    if name not in ("softmax", "log_softmax") or x.dtype.name not in ("float16", "float32", "float64"):
-        return
-    if util.find_spec("torch"):
-        import torch
-
-        yield "PyTorch", getattr(torch, name)(torch.from_numpy(x.copy()), -1).numpy()
-    if util.find_spec("jax"):
-        import jax
-
-        jax.config.update("jax_platforms", "cpu")
-        jax.config.update("jax_enable_x64", True)
-        yield "JAX", np.asarray(getattr(jax.nn, name)(x))
-    if util.find_spec("scipy"):
-        from scipy import special
-
-        yield "SciPy", getattr(special, name)(x, axis=-1)
+    return special

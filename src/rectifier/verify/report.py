@@ -32,22 +32,10 @@ def plain(stage: Stage) -> dict[str, Any]:
 
 
 def load(path: Path) -> list[Stage]:
-    """Read what `save` wrote.
+    """Read what `save` wrote, as `rectifier.bench.runner.read` does."""
+    from ..bench.runner import read
 
-    Raises
-    ------
-    ValueError
-        If it is something else.
-    OSError
-        If it cannot be read.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["schema"] != SCHEMA:
-            raise ValueError
-        return [_stage(stage) for stage in found["stages"]]
-    except (ValueError, LookupError, TypeError, AttributeError):
-        raise ValueError(f"{path} is not a result of rectifier verify") from None
+    return read(path, SCHEMA, "verify", lambda found: [_stage(stage) for stage in found["stages"]])
 
 
 def _stage(found: dict[str, Any]) -> Stage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from .. import testing
 from .._block import RowBlock
 from ..words import exact as exact_words
 from ..words import rebind
-from .peers import rows_of_peers
+from .peers import peers_of_rows
 
 if TYPE_CHECKING:
     from . import Stage
@@ -37,16 +37,20 @@ def directions(block: Any) -> tuple[str, ...]:
     return "value", "dx", *(f"d{gate}" for gate in block.parameters)
 
 
-def check(stage: Stage, activation: Any) -> Stage:
-    """Fill a stage."""
+def check(stage: Stage, activation: Any, start: Callable[[int], Callable[[int], object]]) -> Stage:
+    """Fill a stage; `start` is called with how many numbers there are, and what it returns with those that are done."""
     from . import OURS, Row, Tally
 
     begin, dtype = time.perf_counter(), testing.dtype_of(stage.dtype)
     found: dict[tuple[str, str], Tally] = {}
     of_rows = isinstance(activation.block, RowBlock)
     with np.errstate(all="ignore"):
-        for direction, source, at, result, truth, errors in (_rows if of_rows else _pairs)(activation, dtype):
-            found.setdefault((direction, source), Tally()).count(at, result, truth, errors)
+        batches = list(_chosen_rows(dtype)) if of_rows else [_chosen_pairs(dtype)]
+        advance = start(sum(batch.size for batch in batches))
+        for batch in batches:
+            for direction, source, at, result, truth, errors in (_rows if of_rows else _pairs)(activation, batch):
+                found.setdefault((direction, source), Tally()).count(at, result, truth, errors)
+            advance(batch.size)
     rows = tuple(
         Row(direction, source, bound(activation.block, dtype, direction) if source == OURS else None, False, tally)
         for (direction, source), tally in sorted(found.items(), key=lambda item: item[0][0] != "value")
@@ -64,12 +68,12 @@ def bound(block: Any, dtype: np.dtype[Any], direction: str) -> float:
 _Found = Iterator[tuple[str, str, Any, Any, Any, Any]]
 
 
-def _pairs(activation: Any, dtype: np.dtype[Any]) -> _Found:
+def _pairs(activation: Any, batch: Any) -> _Found:
     """Give direction, source, where, results, truth and errors, for pairs of numbers."""
     from . import OURS
 
-    block = activation.block
-    x, gate = _chosen_pairs(dtype)
+    block, dtype = activation.block, batch.dtype
+    x, gate = batch
     results = activation(x, gate), *activation.backward(np.ones_like(x), x, gate)
     exact = by_mpmath if dtype == np.float64 else _by_long_doubles
     at = np.rec.fromarrays([x.astype(np.float64), gate.astype(np.float64)])
@@ -84,7 +88,7 @@ def _pairs(activation: Any, dtype: np.dtype[Any]) -> _Found:
         yield direction, OURS, at, result, truth, errors
 
 
-def _chosen_pairs(dtype: np.dtype[Any]) -> tuple[Any, Any]:
+def _chosen_pairs(dtype: np.dtype[Any]) -> Any:
     random, count = np.random.default_rng(0), PAIRS.get(dtype.name, MORE_PAIRS)
     special = testing.special_values(dtype)
     integer = np.dtype(f"u{dtype.itemsize}")
@@ -92,9 +96,8 @@ def _chosen_pairs(dtype: np.dtype[Any]) -> tuple[Any, Any]:
     normal = random.standard_normal((2, count)) * np.array([[3.0], [6.0]])
     small = random.standard_normal((2, count)) * 2.0 ** -random.uniform(0, 40, (2, count))
     pairs = [np.stack([a.ravel() for a in np.meshgrid(special, special)]), bits, normal, small]
-    x, gate = np.concatenate([pair.astype(dtype) for pair in pairs], axis=1)
-    finite = np.isfinite(x) & np.isfinite(gate)
-    return x[finite], gate[finite]
+    batch = np.concatenate([pair.astype(dtype) for pair in pairs], axis=1)
+    return batch[:, np.isfinite(batch).all(axis=0)]
 
 
 def _by_long_doubles(block: Any, x: Any, gate: Any) -> tuple[Any, Any, Any]:
@@ -131,33 +134,33 @@ def _distances(result: Any, truth: Any, dtype: np.dtype[Any]) -> Any:
         return np.array([testing.ulp_distance(actual, exact, dtype) for actual, exact in pairs])
 
 
-def _rows(activation: Any, dtype: np.dtype[Any]) -> _Found:
+def _rows(activation: Any, x: Any) -> _Found:
     """Give direction, source, where, results, truth and errors, for rows of numbers."""
     from . import OURS
 
-    block, words = activation.block, exact_words.words()
+    block, dtype, words = activation.block, x.dtype, exact_words.words()
     weight, gradient = (
         np.frompyfunc(rebind(formula, words), formula.__code__.co_argcount, 1)
         for formula in (block.weight, block.backward)
     )
-    for x in _chosen_rows(dtype):
-        at = np.array([f"{number!s} of {x.shape[-1]}" for number in x.ravel()])
-        y = activation(x)
-        with mpmath.workdps(DIGITS):
-            truth = block.exact(FUNCTIONS, numbers(x)).ravel()
-        for source, result in ((OURS, y), *rows_of_peers(block.name, x)):
-            yield "value", source, at, result.ravel(), truth, _distances(result.ravel(), truth, dtype)
-        dy = np.roll(x, 1, axis=-1)
-        dx = activation.backward(dy, y=y)
-        with mpmath.workdps(testing._DIGITS):
-            terms = weight(numbers(dy), numbers(y))
-            truth = gradient(numbers(dy), numbers(y), terms.sum(axis=-1, keepdims=True))
-            # Terms cancel: the unit is that of the sum of their magnitudes, or of the largest result of a row.
-            largest = np.maximum(np.abs(terms).sum(axis=-1), np.abs(truth).max(axis=-1))[:, None]
-            size = np.array([float(testing.ulp_distance(0.0, top, dtype)) for top in largest.ravel()])
-            away = np.abs(numbers(dx) - truth) / np.where(largest == 0, 1, largest)
-            errors = away.astype(np.float64) * size.reshape(largest.shape)
-        yield "backward", OURS, at, dx.ravel(), truth.ravel(), errors.ravel()
+    at = np.array([f"{number!s} of {x.shape[-1]}" for number in x.ravel()])
+    y = activation(x)
+    with mpmath.workdps(DIGITS):
+        truth = block.exact(FUNCTIONS, numbers(x)).ravel()
+    for source, way in {OURS: activation, **peers_of_rows(block.name, dtype.name)}.items():
+        result = way(x)
+        yield "value", source, at, result.ravel(), truth, _distances(result.ravel(), truth, dtype)
+    dy = np.roll(x, 1, axis=-1)
+    dx = activation.backward(dy, y=y)
+    with mpmath.workdps(testing._DIGITS):
+        terms = weight(numbers(dy), numbers(y))
+        truth = gradient(numbers(dy), numbers(y), terms.sum(axis=-1, keepdims=True))
+        # Terms cancel: the unit is that of the sum of their magnitudes, or of the largest result of a row.
+        largest = np.maximum(np.abs(terms).sum(axis=-1), np.abs(truth).max(axis=-1))[:, None]
+        size = np.array([float(testing.ulp_distance(0.0, top, dtype)) for top in largest.ravel()])
+        away = np.abs(numbers(dx) - truth) / np.where(largest == 0, 1, largest)
+        errors = away.astype(np.float64) * size.reshape(largest.shape)
+    yield "backward", OURS, at, dx.ravel(), truth.ravel(), errors.ravel()
 
 
 def _chosen_rows(dtype: np.dtype[Any]) -> Iterator[Any]:

@@ -137,17 +137,22 @@ def between(x, low, high):
 
 
 @_word
-def exp_narrow(x, tail=0.0):
+def reduced_narrow(x):
+    """Take exp(x) apart: 2^k 2^r, where k + ROUND comes first."""
     x = between(x, -700.0, 700.0)
     n = fma(x, LOG2_E, ROUND)
-    return times_power_of_two(exp_narrow_polynomial(fma(x, LOG2_E, -(n - ROUND))), n)
+    return n, fma(x, LOG2_E, -(n - ROUND))
+
+
+@_word
+def exp_narrow(x, tail=0.0):
+    n, r = reduced_narrow(x)
+    return times_power_of_two(exp_narrow_polynomial(r), n)
 
 
 @_word
 def expm1_narrow(x, tail=0.0):
-    x = between(x, -700.0, 700.0)
-    n = fma(x, LOG2_E, ROUND)
-    r = fma(x, LOG2_E, -(n - ROUND))
+    n, r = reduced_narrow(x)
     scale = power_of_two(n)
     return copysign(fma(scale, r * expm1_narrow_polynomial(r), scale - 1.0), x)
 
