@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _dtypes
+from . import _dispatch, _dtypes
 from ._block import Block
 
 
@@ -216,6 +216,15 @@ def _require_array(function: str, out: Any, shape: tuple[int, ...], dtype: Any) 
         raise ValueError(f"{function}: out has shape {out.shape}; the result has {shape}")
     if not out.flags.writeable:
         raise ValueError(f"{function}: out is read-only")
+
+
+def may_share_memory(out: Any, *arrays: Any) -> bool:
+    """Say whether writing to `out` may change one of these, which may be anything that a user passes."""
+    if served := _dispatch.backend(out):
+        return any(served.may_share_memory(out, array) for array in arrays)
+    return isinstance(out, np.ndarray) and any(
+        isinstance(array, np.ndarray) and np.may_share_memory(out, array) for array in arrays
+    )
 
 
 def _share(a: Any, b: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _arguments
+from . import _arguments, _dispatch
 from ._block import BACKWARD, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, Block, Direction
 from ._mask import Mask
 from .cpu.interpreter import sweep
@@ -35,6 +35,8 @@ def call(
     """Call a direction without a mask: compiled over whole arrays if they are that simple, else its ufunc."""
     function = block.name if direction is VALUE else f"{block.name}.{direction.name}"
     names = names or direction.inputs
+    if served := _dispatch.backend(*arrays, *values):
+        return served.call(block, direction, arrays, out, values, names)
     register_bfloat16()
     method = methods[direction.name]
     operands = [_arguments.operand(function, name, array) for name, array in zip(names, arrays, strict=True)]
@@ -85,6 +87,8 @@ def _call_foreign(
 
 def gated(block: Block, direction: Direction, methods: Methods, arrays: tuple[Any, ...], gate: Any, out: Any) -> Any:
     """Call a direction of a function of two arrays, which are equals: their dtypes promote, their shapes broadcast."""
+    if served := _dispatch.backend(*arrays, gate):
+        return served.call(block, direction, arrays, out, (gate,), direction.inputs)
     function = block.name if direction is VALUE else f"{block.name}.{direction.name}"
     (name,) = block.parameters
     operands = [_arguments.operand(function, n, a) for n, a in zip(direction.inputs, arrays, strict=True)]
@@ -104,6 +108,8 @@ def gated_backward(
     The sum is NumPy's over an array in C order, so it depends neither on threads nor on how the arrays lay.
     """
     dy, x = arrays
+    if _dispatch.backend(dy, x, gate):
+        return gated(block, direction, methods, arrays, gate, out)
     shapes = np.shape(x), np.shape(gate)
     if any(_arguments.is_foreign(array) for array in (dy, x, gate)):
         raise TypeError(f"{block.name}.backward takes NumPy arrays; convert to NumPy first")
@@ -136,9 +142,7 @@ def _summed(gradient: Any, shape: tuple[int, ...], out: Any) -> Any:
 
 def gated_vjp(activation: Any, x: Any, gate: Any, out: Any) -> tuple[Any, Any]:
     """Compute the value, and keep both arrays for backward."""
-    if isinstance(out, np.ndarray) and any(
-        isinstance(a, np.ndarray) and np.may_share_memory(out, a) for a in (x, gate)
-    ):
+    if _arguments.may_share_memory(out, x, gate):
         raise ValueError(f"{activation.__name__}.vjp: out would overwrite what the backward call needs")
     return activation(x, gate, out), partial(_backward_of, activation, x, gate)
 
@@ -150,8 +154,8 @@ def _backward_of(activation: Any, x: Any, gate: Any, dy: Any, out: Any = None) -
 def value_and_derivative(
     block: Block, methods: Methods, arrays: tuple[Any, ...], out: Any, values: tuple[Any, ...]
 ) -> Any:
-    """Call the ufunc with two outputs; Dask and xarray take none such, and get two ufuncs."""
-    if not any(_arguments.is_foreign(array) for array in (*arrays, *values)):
+    """Call the ufunc with two outputs; xarray takes none such, and gets two ufuncs."""
+    if _dispatch.backend(*arrays, *values) or not any(_arguments.is_foreign(array) for array in (*arrays, *values)):
         return call(block, VALUE_AND_DERIVATIVE, methods, arrays, out, values)
     return call(block, VALUE, methods, arrays, out, values), call(block, DERIVATIVE, methods, arrays, out, values)
 
@@ -187,6 +191,11 @@ def _require_source(function: str, block: Block, source: str) -> None:
 def _require_y_to_determine(function: str, block: Block, values: tuple[Any, ...]) -> None:
     if block.y_determines is None:
         return
+    if _dispatch.backend(*values):
+        raise TypeError(
+            f"{function}: y determines the derivative only where {describe(block.y_determines)}, "
+            "which is not looked up in arrays on a device or of another library; pass x"
+        )
     numbers = _arguments.parameters(function, block, values, np.dtype(np.float64))
     if not np.all(rebind(block.y_determines, numpy_words.words(np.float64))(*numbers)):
         settings = ", ".join(f"{name}={value}" for name, value in zip(block.parameters, values, strict=True))
@@ -208,6 +217,8 @@ def _backward_from_mask(block: Block, methods: Methods, dy: Any, out: Any, mask:
             f"{function}: this call is {_signature(block.full_name, parameters)}, "
             f"the mask was made by {_signature(mask.function, mask.parameters)}"
         )
+    if served := _dispatch.backend(dy, mask._bits, *values):
+        return served.backward_from_mask(block, dy, out, mask, values)
     method = methods["backward_from_mask"]
     if getattr(dy, "shape", None) == mask.shape:
         dx = method.compiled(dy, mask._bits, *values, out)
@@ -230,6 +241,8 @@ def with_mask(block: Block, methods: Methods, x: Any, out: Any, values: tuple[An
     """Compute the value and the mask."""
     function = f"{block.name}.with_mask"
     _require_source(function, block, "mask")
+    if served := _dispatch.backend(x, *values):
+        return served.with_mask(block, x, out, values)
     method = methods["with_mask"]
     if type(x) is np.ndarray and all(type(value) is float for value in values):
         both = method.compiled(x, *values, out, None)
@@ -254,10 +267,12 @@ def vjp(block: Block, activation: Any, x: Any, out: Any, values: tuple[Any, ...]
     """Compute the value, and keep for backward a mask, else x; never y, which the user may overwrite."""
     parameters = dict(zip(block.parameters, values, strict=True))
     kept = _recorded(block, values)  # copies: the user may update the parameters before the backward call
-    if "mask" in block.backward_from and not _arguments.is_foreign(x):
+    served = _dispatch.backend(x, *values)
+    masks = served.MASKS if served else not _arguments.is_foreign(x)
+    if masks and "mask" in block.backward_from:
         y, mask = activation.with_mask(x, out, **parameters)
         return y, partial(activation.backward, mask=mask, **kept)
-    if isinstance(out, np.ndarray) and isinstance(x, np.ndarray) and np.may_share_memory(out, x):
+    if _arguments.may_share_memory(out, x):
         raise ValueError(f"{block.name}.vjp: out would overwrite x, which the backward call needs")
     return activation(x, out, **parameters), partial(activation.backward, x=x, **kept)
 
@@ -286,6 +301,8 @@ def _recorded(block: Block, values: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _frozen(value: Any) -> Any:
+    if served := _dispatch.backend(value):
+        return served.kept(value)
     if _arguments.is_foreign(value):
         return value
     array = np.array(value)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _arguments, _docs
+from . import _arguments, _dispatch, _docs
 from ._block import RowBlock
 from .cpu import ufuncs
 from .cpu.rowwise import RowLoop
@@ -85,7 +85,7 @@ class RowFunction:
 
     def vjp(self, x: Any, out: Any = None, *, axis: int = -1) -> tuple[Any, Callable[..., Any]]:
         """Compute the value, and the function that takes dy to dx; it keeps `x`."""
-        if isinstance(out, np.ndarray) and isinstance(x, np.ndarray) and np.may_share_memory(out, x):
+        if _arguments.may_share_memory(out, x):
             raise ValueError(f"{self.__name__}.vjp: out would overwrite x, which the backward call needs")
         return self(x, out, axis=axis), partial(self.backward, x=x, axis=axis)
 
@@ -173,6 +173,8 @@ def _run(function: RowFunction, backward: bool, name: str, inputs: list[Any], ou
 
 def call(function: RowFunction, x: Any, out: Any, axis: int) -> Any:
     """Compute the value along an axis."""
+    if served := _dispatch.backend(x):
+        return served.rowwise(function, False, (x,), out, axis)
     name = function.__name__
     ufuncs.register_bfloat16()
     x, axis = _rows(name, "x", x, axis)
@@ -187,6 +189,8 @@ def backward(function: RowFunction, dy: Any, x: Any = None, out: Any = None, *, 
         raise TypeError(f"{name} takes dy and one of x, y; it got {'both' if x is not None else 'neither'}")
     if y is None:
         y = call(function, x, None, axis)
+    if served := _dispatch.backend(dy, y):
+        return served.rowwise(function, True, (dy, y), out, axis)
     dy, _ = _rows(name, "dy", dy, axis)
     y, axis = _rows(name, "y", y, axis)
     if dy.shape != y.shape:

@@ -1,0 +1,72 @@
+"""Which module serves an array that is not NumPy's, by the library that its type comes from.
+
+To serve another library, write a module that is a `Backend` and give it a row here.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+if TYPE_CHECKING:
+    from ._block import Block, Direction
+    from ._mask import Mask
+    from ._rowwise import RowFunction
+
+# The module that defines a type, or a package around it -> what serves arrays of that type.
+SERVED_BY: dict[str, str] = {}
+
+
+class Backend(Protocol):
+    """What a module of this table has. Nothing is written before all arguments have been checked."""
+
+    MASKS: bool  # whether it has masks; else `vjp` keeps x
+
+    def call(
+        self,
+        block: Block,
+        direction: Direction,
+        arrays: tuple[Any, ...],
+        out: Any,
+        values: tuple[Any, ...],
+        names: tuple[str, ...],
+    ) -> Any:
+        """Compute a direction without a mask; `names` are those of the arrays in errors.
+
+        Of a gated block `values` is the gate, and each gradient is summed to the shape of its array.
+        """
+
+    def rowwise(self, function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: int) -> Any:
+        """Compute the value of x, or the gradient of dy and y."""
+
+    def with_mask(self, block: Block, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:
+        """Compute the value and the mask."""
+
+    def backward_from_mask(self, block: Block, dy: Any, out: Any, mask: Mask, values: tuple[Any, ...]) -> Any:
+        """Compute backward from a mask, which agrees with the block and the values."""
+
+    def kept(self, value: Any) -> Any:
+        """Give a parameter as it is now, whatever its owner does to it later."""
+
+    def may_share_memory(self, a: Any, b: Any) -> bool:
+        """Say whether writing to `a` may change `b`."""
+
+
+def backend(*arrays: Any) -> Backend | None:
+    """Give the module that serves one of these; None if NumPy or a ufunc does."""
+    for array in arrays:
+        kind: Any = type(array)
+        found = _serving(kind)
+        if found is not None:
+            return found
+    return None
+
+
+@lru_cache(maxsize=256)
+def _serving(kind: Any) -> Backend | None:
+    for ancestor in kind.__mro__:
+        for library, module in SERVED_BY.items():
+            if f"{ancestor.__module__}.".startswith(f"{library}."):
+                return cast(Backend, import_module(module, __package__))
+    return None
