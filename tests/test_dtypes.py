@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from conftest import BACKENDS, FLOATS, INTEGERS, assert_same, numbers, run_python
-from rectifier import _dtypes, leaky_relu
+from rectifier import _dtypes, elementwise, leaky_relu
 from rectifier.testing import dtype_of
+from rectifier.words import T, where
 
 REFUSED = {
     "bool": np.array([True]),
@@ -236,3 +237,23 @@ def test_a_slope_is_rounded_once(dtype_name):
         for value, number in zip(values.tolist(), rounded, strict=True):
             assert leaky_relu(-np.ones(3, dtype), negative_slope=value)[0] == -number
             assert leaky_relu.derivative(-np.ones(3, dtype), negative_slope=value)[0] == number
+
+
+@elementwise(exact=lambda m, x: m.where(x > 0, x, 0), special=(), kinks=((0.0, 0.0),), ulp=0, selects=True)
+def tenth(x):
+    """Select as relu does."""
+    return where(x <= T(0), T(0), x)
+
+
+@tenth.derivative
+def tenth_derivative(x):
+    return where(x <= T(0), T(0), where(x == x, T(0.1), x))
+
+
+def test_a_selecting_block_rounds_what_bfloat16_does_not_hold():
+    x = np.arange(-40, 40).astype(ml_dtypes.bfloat16)
+    dy = np.full(80, 3, ml_dtypes.bfloat16)
+    rounded = np.where(x > 0, ml_dtypes.bfloat16(0.1), 0).astype(ml_dtypes.bfloat16)
+    assert_same(tenth.derivative(x), rounded)
+    product = (np.float32(0.1) * np.float32(3)).astype(ml_dtypes.bfloat16)
+    assert_same(tenth.backward(dy, x), np.where(x > 0, product, 0).astype(ml_dtypes.bfloat16))

@@ -198,7 +198,9 @@ def compile_kernel(block: Block, direction: Direction, dtype: str) -> Optimised:
     NotImplementedError
         If the processor lacks the instructions; the NumPy reading takes over.
     """
-    if dtype == "bfloat16" and block.selects:
+    # A processor without bfloat16 of its own selects by widening again (10,000 of relu: 7.6 us, 1.6 by rounding), or
+    # calls a library for it.
+    if dtype == "bfloat16" and block.selects and has("avx512bf16"):
         kernel = _compile(block, direction, dtype, selected=True)
         # LLVM sees that narrowing undoes widening and selects the 16 bits themselves, 2.5 times as fast.
         # Where it does not, as behind a product, the result must be rounded.
