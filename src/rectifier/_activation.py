@@ -30,6 +30,7 @@ from ._block import (
 )
 from ._mask import Mask
 from .cpu.ufuncs import Method, one_at_a_time, takes_nothing
+from .gpu import source_of
 from .words import T
 from .words.text import FormulaError, describe
 
@@ -72,6 +73,7 @@ class Gated(Protocol):
     __name__: str
     block: Block
     ufunc: np.ufunc
+    cuda_source: Callable[..., str]
     gradient: Callable[[Callable[..., Any]], Any]
 
     def __call__(self, x: Any, gate: Any, out: Any = None) -> Any:
@@ -95,6 +97,7 @@ class Activation(Protocol):
     derivative: Derivative
     backward: Backward
     value_and_derivative: Call
+    cuda_source: Callable[..., str]
 
     def __call__(self, x: Any, out: Any = None, **parameters: Any) -> Any:
         """Apply the function."""
@@ -436,6 +439,7 @@ def _complete_gated(activation: Any, block: Block, namespace: dict[str, Any]) ->
     }
     namespace["call"] = partial(_calls.gated, block, VALUE, methods)
     activation.block, activation.ufunc = block, methods["value"].ufunc
+    activation.cuda_source = source_of(block)
     activation.__doc__ = _docs.gated(block, "")
     for name, source, call in (
         ("backward", _GATED_BACKWARD, partial(_calls.gated_backward, block, to_both, methods)),
@@ -472,6 +476,7 @@ def _complete(activation: Any, block: Block, namespace: dict[str, Any]) -> None:
     namespace["call"] = partial(_calls.call, block, VALUE, methods)
     add(VALUE, f"{block.name}.ufunc", namespace)
     activation.block, activation.ufunc, activation.__doc__ = block, methods["value"].ufunc, _docs.function(block)
+    activation.cuda_source = source_of(block)
     define(DERIVATIVE, "derivative", _ONE_ARRAY, partial(_calls.call, block, DERIVATIVE, methods))
     words = define(BACKWARD, "backward", _BACKWARD, partial(_calls.backward, block, methods))
     words["maker"] = block.full_name

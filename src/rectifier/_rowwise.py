@@ -17,6 +17,7 @@ from . import _arguments, _dispatch, _docs
 from ._block import RowBlock
 from .cpu import ufuncs
 from .cpu.rowwise import RowLoop
+from .gpu import source_of
 from .words.text import describe
 
 
@@ -36,6 +37,7 @@ class RowFunction:
         self._exact, self._ulp = exact, ulp
         self._loops: dict[tuple[bool, Any], RowLoop] = {}
         self.block: Any = None
+        self.cuda_source: Any = None
 
     def weight(self, formula: Callable[..., Any]) -> Callable[..., Any]:
         """Take the formula of what backward sums along a row, of dy and y: a decorator."""
@@ -55,7 +57,7 @@ class RowFunction:
         for part in self._parts.values():
             describe(part)
         self.block = RowBlock(name=self.__name__, exact=self._exact, ulp=self._ulp, **self._parts)
-        self.__doc__ = _docs.rowwise(self.block)
+        self.__doc__, self.cuda_source = _docs.rowwise(self.block), source_of(self.block)
         return formula
 
     def __call__(self, x: Any, out: Any = None, *, axis: int = -1) -> Any:

@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from .._block import RowBlock
 from ..words import cpu, rebind
 from .kernels import SIGNATURE, Storage, declare_iterations_independent, loop
-from .rowwise import BLOCK, uses_exponentials
+from .rowwise import BLOCK, exp_of_difference, uses_exponentials
 from .store import Optimised, has, optimise
 
 PIECE = 256  # numbers whose sum is rounded by itself: 5,000 in one sum were off by 16 units in the last place
@@ -198,7 +198,7 @@ def compile_kernel(block: RowBlock, backward: bool, dtype: str) -> Optimised:
         "key": key,
         "number_of": number_of,
         "where": cpu.where,
-        "exp_of_difference": jit(rebind(_exp_of_difference, {"exp": words["exp"]}, jit)),
+        "exp_of_difference": jit(rebind(exp_of_difference, {"exp": words["exp"]}, jit)),
         "add": add_in_any_order,
         "address": address,
         "word": word,
@@ -229,13 +229,6 @@ def compile_kernel(block: RowBlock, backward: bool, dtype: str) -> Optimised:
         rows(operands, n)
 
     return optimise({"kernel": (SIGNATURE, kernel)})
-
-
-def _exp_of_difference(x, peak):
-    # An exponent's rounding error is a relative one of its exponential: 18 units in the last place at exp(-18).
-    d = x - peak
-    less = d - x
-    return exp(d, (x - (d - less)) - (peak + less))
 
 
 def _value_of(x, e, peak, rest):  # arrays come first
