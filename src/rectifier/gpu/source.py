@@ -6,6 +6,7 @@ around it. CuPy's `ElementwiseKernel` takes the function alone, where arrays are
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -112,8 +113,9 @@ def element(block: Block, direction: Direction, dtype: str) -> Part:
     nodes = [trace.input(o.name, "bool" if o.stored == "bool" else "") for o in inputs]
     results = formula(*nodes)
     results = results if isinstance(results, tuple) else (results,)
-    lines = [_load(o.name, dtype, working) for o in inputs if o.stored != "bool"]
-    lines += trace.lines((f"{o.name}_ = {_converted(o, dtype)};", r) for o, r in zip(outputs, results, strict=True))
+    lines = trace.lines((f"{o.name}_ = {_converted(o, dtype)};", r) for o, r in zip(outputs, results, strict=True))
+    used = set(re.findall(r"\w+", " ".join(lines)))
+    lines = [_load(o.name, dtype, working) for o in inputs if o.stored != "bool" and o.name in used] + lines
     arguments = [
         *(f"const {o.stored} {o.name}{'' if o.stored == 'bool' else '_'}" for o in inputs),
         *(f"{o.stored} &{o.name}_" for o in outputs),
