@@ -63,6 +63,27 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("dtype", [pytest.param(dtype_of(name), id=name) for name in FLOATS])
 
 
+def require_gpu_tier(what: str) -> ModuleType | None:
+    """Skip a test, or fail where tiers are required, which needs CuPy, its compiler, g++ or a GPU; give CuPy.
+
+    A GPU is never required.
+    """
+    try:
+        if what == "g++":
+            subprocess.run(["g++", "--version"], check=True, capture_output=True)
+            return None
+        cupy = importlib.import_module("cupy")
+        if what == "gpu":
+            cupy.cuda.runtime.getDeviceCount()
+        else:
+            cupy.cuda.nvrtc.getVersion()
+        return cupy
+    except Exception as error:
+        if what != "gpu" and os.environ.get("RECTIFIER_GPU_TIERS") == "required":
+            pytest.fail(f"{what}: {error!r}")
+        pytest.skip(f"{what}: {error!r}", allow_module_level=True)
+
+
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run code in a process of its own, where warnings are errors."""
     return subprocess.run(

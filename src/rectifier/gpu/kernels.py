@@ -89,8 +89,8 @@ def _run_contiguous(
     import cupy
 
     def make() -> Any:
-        part = source.contiguous(block, direction, dtype, spread)
-        return cupy.RawKernel(source.program(part), part.name, OPTIONS)
+        parts = source.contiguous(block, direction, dtype, spread)
+        return cupy.RawKernel(source.program(*parts), parts[-1].name, OPTIONS)
 
     kernel = _made(block, (direction.name, dtype, spread), make)
     at_once = 4 if direction is WITH_MASK else 16 // np.dtype(dtype).itemsize  # elements of a thread

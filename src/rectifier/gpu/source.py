@@ -79,7 +79,7 @@ def write(block: Block | RowBlock, dtype: Any, direction: str) -> str:
         raise ValueError(f"{block.name}.cuda_source: direction {direction!r} is none of {', '.join(found)}")
     if isinstance(block, RowBlock):
         return program(rows(block, direction == "backward", name))
-    return program(contiguous(block, found[direction], name, (is_gated(block),) * len(block.parameters)))
+    return program(*contiguous(block, found[direction], name, (is_gated(block),) * len(block.parameters)))
 
 
 @cache
@@ -87,11 +87,11 @@ def _file(name: str) -> str:
     return (Path(__file__).parent / name).read_text()
 
 
-def program(*kernels: Part) -> str:
-    """Join kernels with what they are made of."""
-    files = ["words.cuh", "arrays.cuh", *(["rows.cuh"] if any("_of_row<" in k.text for k in kernels) else [])]
+def program(*parts: Part) -> str:
+    """Join functions and kernels, each once, with what they are made of."""
+    files = ["words.cuh", "arrays.cuh", *(["rows.cuh"] if any("_of_row<" in part.text for part in parts) else [])]
     # In the namespace, its words hide CUDA's own functions of the same names.
-    return "\n".join([*map(_file, files), "namespace rectifier {\n", *(k.text for k in kernels), "} // namespace rectifier\n"])
+    return "\n".join([*map(_file, files), "namespace rectifier {\n", *dict.fromkeys(part.text for part in parts), "} // namespace rectifier\n"])
 
 
 def operands(
@@ -143,11 +143,11 @@ def _function(name: str, result: str, arguments: Iterable[str], lines: Iterable[
     return Part(name, text)
 
 
-def contiguous(block: Block, direction: Direction, dtype: str, spread: tuple[bool, ...]) -> Part:
-    """Write the kernel for arrays without gaps, all of one shape."""
+def contiguous(block: Block, direction: Direction, dtype: str, spread: tuple[bool, ...]) -> tuple[Part, Part]:
+    """Write the kernel for arrays without gaps, all of one shape, behind its function of one element."""
     function = element(block, direction, dtype)
     inputs, outputs = operands(block, direction, dtype, spread)
-    name = f"{block.name}_{direction.name}_{dtype}"
+    name = f"{block.name}_{direction.name}_{dtype}{'_of_arrays' * any(spread)}"
     arguments = [
         *("const unsigned char *mask" if o.stored == "bool" else f"const {o.stored} {'*' * o.spread}{o.name}" for o in inputs),
         *("unsigned *mask" if o.stored == "bool" else f"{o.stored} *{o.name}" for o in outputs),
@@ -156,7 +156,7 @@ def contiguous(block: Block, direction: Direction, dtype: str, spread: tuple[boo
     write_loop = _with_mask if direction is _block.WITH_MASK else _vectors
     body = write_loop(function.name, STORED[dtype], inputs, outputs)
     head = f'extern "C" __global__ void {name}({", ".join(arguments)}) {{\n'
-    return Part(name, f"{function.text}\n{head}{body}}}\n")
+    return function, Part(name, f"{head}{body}}}\n")
 
 
 def elementwise(block: Block, direction: Direction, dtype: str) -> tuple[str, str, str, str]:
