@@ -44,17 +44,14 @@ def parts(block: Any, dtype: str) -> list[source.Part]:
     gated, count = source.is_gated(block), len(block.parameters)
     spreads = {(gated,) * count} if gated or dtype != "float32" else {(False,) * count, (True,) * count}
     return [
-        part
-        for direction in found
-        for spread in spreads
-        for part in source.contiguous(block, direction, dtype, spread)
+        part for direction in found for spread in spreads for part in source.contiguous(block, direction, dtype, spread)
     ]
 
 
 def wrapper(name: str, arguments: str) -> str:
     """Write what a foreign caller calls: the launch of a kernel with the addresses of its arguments."""
     kinds = [re.sub(r"\w+$", "", argument).strip() for argument in arguments.split(", ")]
-    values = ", ".join(f"*({kind.removeprefix('const ') if '*' not in kind else kind} *)a[{k}]" for k, kind in enumerate(kinds))  # fmt: skip
+    values = ", ".join(f"*(std::decay_t<{kind}> *)a[{k}]" for k, kind in enumerate(kinds))
     body = f"host::launch(grid, block, [&] {{ rectifier::{name}({values}); }});"
     return f'extern "C" void host_{name}(unsigned grid, unsigned block, void **a) {{ {body} }}\n'
 
@@ -79,34 +76,39 @@ class Host:
     ----------
     directory : Path
         For libraries.
-    names : sequence of str
-        Functions that are compiled at once, in the background; others when they are asked for.
+    groups : lists of pairs of str
+        Functions and dtypes whose kernels are compiled together, at once and in the background; others are compiled
+        when they are asked for.
     options : tuple of str
         Further options of g++.
     """
 
-    def __init__(self, directory: Path, names: Any = (), options: tuple[str, ...] = ()) -> None:
+    def __init__(self, directory: Path, groups: Any = (), options: tuple[str, ...] = ()) -> None:
         self.directory, self.options = directory, options
         self._pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
-        self._libraries: dict[str, Future[ctypes.CDLL]] = {}
+        self._libraries: dict[tuple[str, str], Future[ctypes.CDLL]] = {}
         self.launches = 0
-        for name in names:
-            self._library(name)
+        for group in groups:
+            self._start(group)
 
-    def _library(self, name: str) -> Future[ctypes.CDLL]:
-        if name not in self._libraries:
-            block = ALL[name].block
-            text = source.program(*(part for dtype in source.dtypes(block) for part in parts(block, dtype)))
-            path = self.directory / f"{name}.so"
-            self._libraries[name] = self._pool.submit(build, text, path, self.options)
-        return self._libraries[name]
+    def _start(self, group: list[tuple[str, str]]) -> None:
+        text = source.program(*(part for name, dtype in group for part in parts(ALL[name].block, dtype)))
+        path = self.directory / f"{'_'.join(group[0])}.so"
+        self._libraries.update(dict.fromkeys(group, self._pool.submit(build, text, path, self.options)))
+
+    def _library(self, name: str, dtype: str) -> ctypes.CDLL:
+        if (name, dtype) not in self._libraries:
+            self._start([(name, dtype)])
+        return self._libraries[name, dtype].result()
 
     def raw_kernel(self, text: str, name: str, options: tuple[str, ...]) -> Any:
         """Make what stands for a RawKernel."""
         assert options == ("-fmad=false",)
         assert f"void {name}(" in text
-        function = name[: re.search("_(value|derivative|backward|with_mask)", name).start()]
-        kernel = getattr(self._library(function).result(), f"host_{name}")
+        function, dtype = re.fullmatch(
+            r"(\w+?)_(?:value|derivative|backward|with_mask).*?_(b?float\d+|u?int\d+)\w*", name
+        ).groups()
+        kernel = getattr(self._library(function, dtype), f"host_{name}")
 
         def launch(grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:
             kept = [ctypes.c_void_p(a.ctypes.data) if isinstance(a, Array) else np.asarray(a) for a in arguments]

@@ -3,23 +3,55 @@
 from __future__ import annotations
 
 import io
+import re
+from typing import Any
 
 from cupy._core import core
+from cupy._core._kernel import ElementwiseKernel, _ArgInfo, _get_elementwise_kernel_code, _TypeMap
 from cupy.cuda import compiler
 
-from rectifier.gpu.kernels import OPTIONS
+from cuda_host import mutated
+from rectifier.gpu import kernels
 
 ARCHITECTURES = ("75", "80", "90", "100", "120")
 
 
-def options(architecture: str, kind: str = "compute") -> tuple[str, ...]:
-    """List the options of a kernel, those that CuPy adds, and last the one that it always adds."""
-    return (*core.assemble_cupy_compiler_options(OPTIONS), f"-arch={kind}_{architecture}", "-ftz=true")
-
-
-def ptx(text: str, architecture: str) -> str:
-    """Compile to PTX; a warning is an error."""
+def compiled(text: str, architecture: str, kind: str = "ptx", *more: str) -> tuple[bytes, str]:
+    """Compile with the options of a kernel, those that CuPy adds, and last the one that it always adds; give the log."""
+    target = f"-arch={'compute' if kind == 'ptx' else 'sm'}_{architecture}"
+    options = (*core.assemble_cupy_compiler_options(kernels.OPTIONS), target, *more, "-ftz=true")
     log = io.StringIO()
-    code, _ = compiler._NVRTCProgram(text).compile(options(architecture), log)
-    assert not log.getvalue(), log.getvalue()
-    return code.decode()
+    code, _ = compiler._NVRTCProgram(mutated(text), method=kind).compile(options, log)
+    return code, log.getvalue()
+
+
+def ptx(text: str, architecture: str) -> dict[str, str]:
+    """Compile to PTX, and give that of each kernel; a warning is an error."""
+    code, log = compiled(text, architecture)
+    assert not log, log
+    names = re.split(r"^\s*\.visible \.entry (\w+)\(", code.decode(), flags=re.MULTILINE)
+    return dict(zip(names[1::2], names[2::2], strict=True))
+
+
+def resources(text: str, architecture: str) -> dict[str, tuple[int, int, int]]:
+    """Compile to machine code, and give registers, bytes of stack and bytes spilled of each kernel."""
+    _, log = compiled(text, architecture, "cubin", "--ptxas-options=-v")
+    found = re.findall(
+        r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores.*?Used (\d+) registers",
+        log,
+        re.DOTALL,
+    )
+    return {name: (int(registers), int(stack), int(spilled)) for name, stack, spilled, registers in found}
+
+
+def elementwise_code(kernel: ElementwiseKernel, dtypes: list[Any]) -> str:
+    """Write what CuPy compiles of an ElementwiseKernel, for arrays of three dimensions."""
+    import cupy
+    import numpy as np
+
+    array, indexer = 1, 2  # as _kernel.pyx numbers them
+    arguments = [_ArgInfo(array, cupy.ndarray, np.dtype(dtype).type, 3, False, True) for dtype in dtypes]
+    arguments.append(_ArgInfo(indexer, cupy._core._carray.Indexer, None, 3, True, True))
+    return _get_elementwise_kernel_code(
+        tuple(arguments), _TypeMap(()), kernel.params, kernel.operation, kernel.name, kernel.preamble
+    )

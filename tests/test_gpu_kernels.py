@@ -24,15 +24,18 @@ EXACT = [name for name in CATALOGUE if CATALOGUE[name].block.ulp.float32 == 0]
 MASKED = [name for name in EXACT if "mask" in CATALOGUE[name].block.backward_from]
 INTEGRAL = [name for name in CATALOGUE if CATALOGUE[name].block.selects]
 assert (len(EXACT), len(MASKED), len(INTEGRAL)) == (8, 7, 5)
+SOME_INTEGERS = ("int8", "uint32", "uint64")  # each is computed in a type of its own; the others in the slow tier
 REFERENCE = BACKENDS["numpy"]  # of functions that select, or round once: the same bits as the compiled engine
 
 
 @pytest.fixture(scope="session")
 def host(tmp_path_factory):
     require_gpu_tier("g++")
-    whole = cuda_host.MUTANT not in os.environ and "RECTIFIER_GPU_SANITIZED" not in os.environ
-    options = cuda_host.SANITIZE if "RECTIFIER_GPU_SANITIZED" in os.environ else ()
-    return cuda_host.Host(tmp_path_factory.mktemp("host"), ALL if whole else (), options)
+    pairs = [(name, dtype) for name in ALL for dtype in FLOATS] + [(n, d) for n in INTEGRAL for d in SOME_INTEGERS]
+    sanitized = "RECTIFIER_GPU_SANITIZED" in os.environ
+    few = sanitized or cuda_host.MUTANT in os.environ
+    groups = [] if few else [pairs[k::8] for k in range(8)]
+    return cuda_host.Host(tmp_path_factory.mktemp("host"), groups, cuda_host.SANITIZE if sanitized else ())
 
 
 @pytest.fixture(params=["host", pytest.param("gpu", marks=pytest.mark.gpu)])
@@ -85,9 +88,7 @@ def test_results_are_those_of_the_cpu_bit_for_bit(device, name, dtype_name):
     assert_same(compute(device, name, "value", (x,), settings), y)
     assert_same(compute(device, name, "derivative", (x,), settings), d)
     assert_same(compute(device, name, "backward", (dy, x), settings), function.backward(dy, x))
-    for actual, expected in zip(
-        compute(device, name, "value_and_derivative", (x,), settings), (y, d), strict=True
-    ):
+    for actual, expected in zip(compute(device, name, "value_and_derivative", (x,), settings), (y, d), strict=True):
         assert_same(actual, expected)
 
 
@@ -112,7 +113,9 @@ WHOLE = {"threshold": 2, "min_value": 1, "max_value": 100}
 
 
 @pytest.mark.parametrize("name", INTEGRAL)
-@pytest.mark.parametrize("dtype_name", INTEGERS)
+@pytest.mark.parametrize(
+    "dtype_name", [name if name in SOME_INTEGERS else pytest.param(name, marks=pytest.mark.slow) for name in INTEGERS]
+)
 def test_integers_keep_their_dtype_and_wrap_as_on_the_cpu(device, name, dtype_name):
     dtype = np.dtype(dtype_name)
     function = getattr(rectifier, name)
@@ -142,7 +145,7 @@ def test_any_length_and_alignment_gives_the_same_and_writes_nothing_else(device,
             assert_same(result[at_dx : at_dx + n], expected[:n])
             assert (np.delete(result, slice(at_dx, at_dx + n)) == 77).all()
             cases += 1
-    assert cases > 100
+    assert cases > 60
 
 
 @pytest.mark.parametrize("dtype_name", FLOATS)
@@ -214,7 +217,7 @@ def test_arrays_of_parameters(device):
     assert_same(device.numpy(dx), function.backward(dy, mask=mask, negative_slope=slope))
     tiled = np.broadcast_to(np.float32(0.25), (1,))
     kernels.run_from_mask(block, x.dtype, device.array(dy), bits, (device.array(tiled),), dx)
-    again = rectifier.Mask(mask.bits, mask.shape, mask.function, {"negative_slope": 0.25})
+    again = REFERENCE.Mask(mask.bits, mask.shape, mask.function, {"negative_slope": 0.25})
     assert_same(device.numpy(dx), function.backward(dy, mask=again, negative_slope=0.25))
 
 
@@ -257,9 +260,14 @@ def test_rows_are_within_the_bounds(device, name, dtype_name):
         kernels.run_rows(block, True, dtype, (device.array(dy), y), dx)
         wide, result = dy.astype("f8"), device.numpy(y).astype("f8")
         expected = getattr(rectifier, name).backward(wide, y=result)
-        slack = np.finfo("f8").eps * 64 * np.abs(wide * result if name == "softmax" else wide).sum(-1, keepdims=True)
+        # dy and what is taken from it cancel; the rest is rounded to the dtype.
+        terms = np.abs(wide * result if name == "softmax" else wide).sum(axis=-1, keepdims=True)
+        slack = terms * (2.0**-46 if dtype_name == "float64" else 2.0**-26)
+        rounding = np.abs(
+            np.nextafter(np.abs(expected).astype(dtype), dtype.type(np.inf)).astype("f8") - np.abs(expected)
+        )
         error = np.abs(device.numpy(dx).astype("f8") - expected)
-        assert (error <= slack + np.abs(expected) * 2.0 ** -{2: 8, 4: 24, 8: 52}[dtype.itemsize] + 2.0**-133).all()
+        assert (error <= slack + rounding).all(), length
 
 
 @pytest.mark.parametrize("name", ROWWISE)
@@ -336,5 +344,7 @@ def test_the_address_and_undefined_behaviour_sanitizers_find_nothing(tmp_path):
     }  # fmt: skip
     chosen = " or ".join(name.strip("- ") for name in names.split(","))
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-s", "-m", "not slow and not gpu", "-k", chosen, __file__]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, cwd=Path(__file__).parent)
+    run = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=900, cwd=Path(__file__).parent
+    )
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]

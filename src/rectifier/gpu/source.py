@@ -91,7 +91,14 @@ def program(*parts: Part) -> str:
     """Join functions and kernels, each once, with what they are made of."""
     files = ["words.cuh", "arrays.cuh", *(["rows.cuh"] if any("_of_row<" in part.text for part in parts) else [])]
     # In the namespace, its words hide CUDA's own functions of the same names.
-    return "\n".join([*map(_file, files), "namespace rectifier {\n", *dict.fromkeys(part.text for part in parts), "} // namespace rectifier\n"])
+    return "\n".join(
+        [
+            *map(_file, files),
+            "namespace rectifier {\n",
+            *dict.fromkeys(part.text for part in parts),
+            "} // namespace rectifier\n",
+        ]
+    )
 
 
 def operands(
@@ -149,8 +156,8 @@ def contiguous(block: Block, direction: Direction, dtype: str, spread: tuple[boo
     inputs, outputs = operands(block, direction, dtype, spread)
     name = f"{block.name}_{direction.name}_{dtype}{'_of_arrays' * any(spread)}"
     arguments = [
-        *("const unsigned char *mask" if o.stored == "bool" else f"const {o.stored} {'*' * o.spread}{o.name}" for o in inputs),
-        *("unsigned *mask" if o.stored == "bool" else f"{o.stored} *{o.name}" for o in outputs),
+        *(f"const {'unsigned char' if o.stored == 'bool' else o.stored} {'*' * o.spread}{o.name}" for o in inputs),
+        *(f"{'unsigned' if o.stored == 'bool' else o.stored} *{o.name}" for o in outputs),
         "const long long n",
     ]  # fmt: skip
     write_loop = _with_mask if direction is _block.WITH_MASK else _vectors
@@ -166,8 +173,10 @@ def elementwise(block: Block, direction: Direction, dtype: str) -> tuple[str, st
     kind = "uint16" if dtype in ("float16", "bfloat16") else dtype
     operation = f"{function.name}({', '.join(o.name for o in (*inputs, *outputs))});"
     preamble = f"{_file('words.cuh')}\nnamespace rectifier {{\n{function.text}}}"
-    return preamble, f"rectifier::{operation}", *(
-        ", ".join(f"{kind} {o.name}" for o in arguments) for arguments in (inputs, outputs)
+    return (
+        preamble,
+        f"rectifier::{operation}",
+        *(", ".join(f"{kind} {o.name}" for o in arguments) for arguments in (inputs, outputs)),
     )
 
 

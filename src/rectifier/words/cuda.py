@@ -79,7 +79,7 @@ class Trace:
         """Write a number out; it has the working type, or that of Python's numbers, as in Numba."""
         kind = kind or ("double" if isinstance(number, float) else "long long")
         if kind not in ("float", "double"):
-            return Node(self, kind, f"{int(number)}{ {'long long': 'LL', 'unsigned long long': 'ULL'}.get(kind, '')}")
+            return Node(self, kind, f"{int(number)}{ {'long long': 'LL', 'unsigned long long': 'ULL'}.get(kind, '') }")
         number = float(np.float32(number)) if kind == "float" else float(number)
         if math.isfinite(number):
             return Node(self, kind, f"{number!r}f" if kind == "float" else repr(number))
