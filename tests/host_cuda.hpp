@@ -124,7 +124,8 @@ template <Operation operation, bool flushes, typename A> inline bool condition(A
     static_assert((sizeof(R) == 2 ? 'h' : sizeof(R) == 4 ? 'f' : 'd') == r[1]);                                        \
     static_assert((sizeof(A) == 2 ? 'h' : sizeof(A) == 4 ? 'f' : 'd') == a[0]);                                        \
     constexpr bool flushes = ptx::contains(text, ".ftz");                                                              \
-    constexpr ptx::Operation operation = ptx::operation(text);
+    constexpr ptx::Operation operation = ptx::operation(text);                                                         \
+    static_assert(operation != ptx::CONVERT || sizeof(R) > sizeof(A) || ptx::contains(text, "cvt.rn."));
 #define INSTRUCTION_1(name, R, r, A, a, text)                                                                          \
     inline R name(const A x) {                                                                                         \
         KNOWN(R, r, A, a, text)                                                                                        \

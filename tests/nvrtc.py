@@ -6,6 +6,8 @@ import io
 import re
 from typing import Any
 
+import cupy
+import numpy as np
 from cupy._core import core
 from cupy._core._kernel import ElementwiseKernel, _ArgInfo, _get_elementwise_kernel_code, _TypeMap
 from cupy.cuda import compiler
@@ -46,12 +48,10 @@ def resources(text: str, architecture: str) -> dict[str, tuple[int, int, int]]:
 
 def elementwise_code(kernel: ElementwiseKernel, dtypes: list[Any]) -> str:
     """Write what CuPy compiles of an ElementwiseKernel, for arrays of three dimensions."""
-    import cupy
-    import numpy as np
-
     array, indexer = 1, 2  # as _kernel.pyx numbers them
     arguments = [_ArgInfo(array, cupy.ndarray, np.dtype(dtype).type, 3, False, True) for dtype in dtypes]
     arguments.append(_ArgInfo(indexer, cupy._core._carray.Indexer, None, 3, True, True))
-    return _get_elementwise_kernel_code(
+    headers = "".join(f"#include <cupy/{name}>\n" for name in ("complex.cuh", "carray.cuh", "atomics.cuh"))
+    return headers + _get_elementwise_kernel_code(
         tuple(arguments), _TypeMap(()), kernel.params, kernel.operation, kernel.name, kernel.preamble
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import itertools
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,9 +13,11 @@ import pytest
 
 import rectifier
 from conftest import require_gpu_tier, run_python
-from rectifier.catalogue import ALL, CATALOGUE
+from rectifier import elementwise
+from rectifier._block import RowBlock
+from rectifier.catalogue import ALL
 from rectifier.gpu import source
-from rectifier.gpu.source import RowBlock
+from rectifier.words import T, exp, where
 
 CASES = [(name, dtype) for name in ALL for dtype in source.dtypes(ALL[name].block)]
 PLAIN = [name for name in ALL if not isinstance(ALL[name].block, RowBlock) and not ALL[name].block.wide]
@@ -34,7 +37,6 @@ def test_every_direction_has_a_source_with_its_kernel(name):
         text = function.cuda_source("float32", direction=direction)
         assert f"void {name}_{direction}_float32" in text
     assert function.cuda_source(np.dtype("f2")) == function.cuda_source("float16", "value")
-    assert doctest.run_docstring_examples(function.cuda_source, {}) is None
 
 
 def test_the_example_of_the_documentation_is_right():
@@ -66,30 +68,31 @@ def test_each_operation_is_written_once():
     assert len(operations) == len(set(operations)) > 30
 
 
+@elementwise(exact=lambda m, x, n, k: m.where(x > 0, x * n, k), special=(), ulp=2)
+def odd_names(x, n=2.0, k=0.5):
+    """Return n x where x is positive, k elsewhere."""
+    return where(x > T(0), x * n, k * exp(T(0) * x))
+
+
+@odd_names.derivative
+def odd_names_derivative(x, n, k):
+    return where(x > T(0), n, T(0))
+
+
 def test_a_formula_of_your_own_may_call_its_parameters_anything():
-    from rectifier import elementwise
-    from rectifier.words import T, exp, where
+    require_gpu_tier("cupy")
+    import nvrtc
 
-    @elementwise(exact=lambda m, x, n, k: m.where(x > 0, x * n, k), special=(), ulp=2)
-    def odd_names(x, n=2.0, k=0.5):
-        """Return n x where x is positive, k elsewhere."""
-        return where(x > T(0), x * n, k * exp(T(0) * x))
-
-    @odd_names.derivative
-    def odd_names_derivative(x, n, k):
-        return where(x > T(0), n, T(0))
-
-    nvrtc = pytest.importorskip("nvrtc") if require_gpu_tier("cupy") else None
-    text = odd_names.cuda_source("float32")
-    assert "widen(t" in text  # exp is a word of float64
-    assert "odd_names_value_float32" in nvrtc.ptx(text, "80")
+    for dtype in ("float16", "float32", "float64"):
+        text = odd_names.cuda_source(dtype)
+        assert ("widen(t" in text) == (dtype != "float64")  # exp is a word of float64
+        assert list(nvrtc.ptx(text, "80")) == [f"odd_names_value_{dtype}"]
 
 
 @pytest.fixture(scope="module")
 def compile_all():
     """Make a function that compiles many programs, two at a time."""
     require_gpu_tier("cupy")
-    import os
 
     def run(compile_, jobs):
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
@@ -104,44 +107,47 @@ def program(name, dtype):
     return source.program(*parts(ALL[name].block, dtype))
 
 
-def is_vector(kernel):
-    return not re.search("_(with_mask|warp|block)", kernel.replace("backward_from_mask", ""))
-
-
 def require_sound(name: str, dtype: str, kernels: dict[str, str]) -> None:
     """Assert what holds of the PTX of the kernels of a function in a dtype."""
     block = ALL[name].block
-    rows = isinstance(block, RowBlock)
-    assert len(kernels) >= (4 if rows else 2)
+    assert len(kernels) >= 2
     for kernel, code in kernels.items():
         assert ".local" not in code, f"{kernel} keeps arrays in local memory"
-        assert not re.search(r"\b(fma|mad)\.\w+\.ftz|\b(min|max)\.f", code), f"{kernel} loses NaN or subnormals"
         assert ".ftz" not in code, f"{kernel} flushes subnormal numbers"
-        assert "call" not in code or "call.uni" not in code, f"{kernel} calls a function"
-        if not rows and not block.wide and dtype != "float64":
+        assert not re.search(r"\b(min|max)\.(NaN\.)?f", code), f"{kernel} loses NaN, or the sign of 0"
+        if isinstance(block, RowBlock):
+            continue
+        if not block.wide and dtype != "float64":
             assert ".f64" not in code, f"{kernel} computes in float64"
-        if is_vector(kernel):
-            arrays = code.split(")")[0].count(".u64") - 1 - code.count("ld.global.u8") * 0
-            width = r"global\.(v4\.[fu]32|v2\.[fu]64)"
-            assert len(re.findall(f"ld.{width}", code)) >= 1, f"{kernel} loads one number at a time"
-            assert len(re.findall(f"st.{width}", code)) >= 1, f"{kernel} stores one number at a time"
-            assert arrays >= 2
+        if "_with_mask_" not in kernel:
+            arrays = code.partition(")")[0].count(".u64") - 1 - ("_from_mask_" in kernel)
+            vector, number = r"global\.(?:v4\.[bfu]32|v2\.[bfu]64)", r"global\.[bfsu]\d+"
+            loads, stores = (len(re.findall(f"{verb}.{vector}", code)) for verb in ("ld", "st"))
+            assert loads >= 1 <= stores, f"{kernel} loads or stores no vectors"
+            assert loads + stores <= arrays
+            # The loop over what is left has those for one number.
+            assert len(re.findall(f"st.{number}", code)) == stores, f"{kernel} takes a vector apart"
 
 
 @pytest.fixture(scope="module")
-def lowest(compile_all):
-    """Compile every kernel in every dtype for the oldest processor, and each for one of the others in turn."""
+def compiled(compile_all):
+    """Compile every kernel in every dtype for the oldest processor, and for one of the others in turn."""
     import nvrtc
+    from cuda_host import MUTANT
 
     others = itertools.cycle(nvrtc.ARCHITECTURES[1:])
     jobs = [(*case, architecture) for case in CASES for architecture in (nvrtc.ARCHITECTURES[0], next(others))]
+    if MUTANT in os.environ:
+        jobs = [
+            job for job in jobs if job[:2] in (("leaky_relu", "float32"), ("silu", "float32"), ("softmax", "float32"))
+        ]
     return compile_all(lambda name, dtype, architecture: nvrtc.ptx(program(name, dtype), architecture), jobs)
 
 
 @each
-def test_every_kernel_compiles_as_cupy_compiles_it(name, lowest):
-    found = [(dtype, kernels) for (function, dtype, _), kernels in lowest.items() if function == name]
-    assert len(found) == 2 * len(source.dtypes(ALL[name].block))
+def test_every_kernel_compiles_as_cupy_compiles_it(name, compiled):
+    found = [(dtype, kernels) for (function, dtype, _), kernels in compiled.items() if function == name]
+    assert len(found) == 2 * len(source.dtypes(ALL[name].block)) or len(compiled) == 6
     for dtype, kernels in found:
         require_sound(name, dtype, kernels)
 
@@ -187,14 +193,14 @@ def test_kernels_for_any_strides_compile_as_cupy_compiles_them(compile_all):
         stored = "uint16" if dtype in ("float16", "bfloat16") else dtype
         kernel = kernels._elementwise(block, found, dtype)
         code, log = nvrtc.compiled(nvrtc.elementwise_code(kernel, [stored] * len([*inputs, *outputs])), architecture)
-        assert "never referenced" not in log
+        assert not log
         return code.decode()
 
     turns = zip(itertools.cycle(nvrtc.ARCHITECTURES), itertools.cycle(rectifier._dtypes.FLOATS), strict=True)
     names = [name for name in ALL if not isinstance(ALL[name].block, RowBlock)]
     jobs = [(name, "backward", *next(turns)[::-1]) for name in names]
     for (name, _, dtype, _), code in compile_all(compile_, jobs).items():
-        assert "CArray" not in code or ".entry" in code
+        assert ".entry" in code
         if name in PLAIN and dtype != "float64":
             assert ".f64" not in code, name
             assert ".ftz" not in code, name

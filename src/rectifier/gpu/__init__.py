@@ -36,10 +36,9 @@ def source_of(block: Any) -> Callable[..., str]:
         --------
         >>> from rectifier import relu
         >>> text = relu.cuda_source("float32")
-        >>> print(text[text.index("const bool") : text.index("y_ =")])
+        >>> print(text[text.index("const bool") : text.index("y_ =")].strip())
         const bool t0 = le(x, 0.0f);
             const float t1 = t0 ? 0.0f : x;
-            <BLANKLINE>
         """
         from .source import write
 

@@ -199,6 +199,7 @@ def _vectors(function: str, stored: str, inputs: list[Operand], outputs: list[Op
         "    const long long thread = thread_of_grid(), threads = threads_of_grid();",
         f"    const int length = {elements};",
         f"    const long long before = head(n, {', '.join([*arrays, *results])}), vectors = (n - before) / length;",
+        "#pragma unroll 1",
         "    for (long long v = thread; v < vectors; v += threads) {",
         "        const long long i = before + v * length;",
         *(f"        const Vector<{stored}> {name}_v = load({name} + i);" for name in arrays),
@@ -209,6 +210,7 @@ def _vectors(function: str, stored: str, inputs: list[Operand], outputs: list[Op
         f"            {call('', True)}",
         *(f"        store({name} + i, {name}_v);" for name in results),
         "    }",
+        "#pragma unroll 1",
         "    for (long long left = thread; left < n - vectors * length; left += threads) {",
         "        const long long i = left < before ? left : left + vectors * length;",
         f"        {call('i', False)}",
@@ -222,6 +224,7 @@ def _with_mask(function: str, stored: str, inputs: list[Operand], outputs: list[
     return f"""\
     const int lane = threadIdx.x % 32, at_once = 4; // words of a warp, to have so many loads under way
     const long long warps = threads_of_grid() / 32, words = (n + 31) / 32;
+#pragma unroll 1
     for (long long w = at_once * (thread_of_grid() / 32); w < words; w += at_once * warps) {{
         {stored} x_v[at_once];
 #pragma unroll
