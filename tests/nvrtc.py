@@ -19,7 +19,7 @@ ARCHITECTURES = ("75", "80", "90", "100", "120")
 
 
 def compiled(text: str, architecture: str, kind: str = "ptx", *more: str) -> tuple[bytes, str]:
-    """Compile with the options of a kernel, those that CuPy adds, and last the one that it always adds; give the log."""
+    """Compile as CuPy does, with the option that it always adds last; give the code and the log."""
     target = f"-arch={'compute' if kind == 'ptx' else 'sm'}_{architecture}"
     options = (*core.assemble_cupy_compiler_options(kernels.OPTIONS), target, *more, "-ftz=true")
     log = io.StringIO()

@@ -48,7 +48,7 @@ MUTANTS = {
         PTX,
     ),
     "a derivative loses NaN": ("const bool t1 = eq(x, x);", "const bool t1 = eq(x, x) || x != x;", EXACT),
-    "backward multiplies by 0": ("? 0.0f : t5;", "&& t5 == 0.0f ? 0.0f : t5;", EXACT),
+    "backward multiplies by 0": ("? 0.0f : t7;", "&& t7 == 0.0f ? 0.0f : t7;", EXACT),
     "bfloat16 rounds half up": ("0x7fffu + (bits >> 16 & 1u)", "0x8000u", HALVES),
     "bfloat16 makes -0.0 of NaN": ("(bits & 0x7fffffffu) > 0x7f800000u", "(bits & 0x7fffffffu) == 0u", HALVES),
     "float16 is rounded twice": ("round_to_float16(round_to_odd(x))", "round_to_float16(narrow(x))", HALVES),

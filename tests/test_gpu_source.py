@@ -46,9 +46,9 @@ def test_the_example_of_the_documentation_is_right():
 
 
 def test_what_has_no_source_is_refused():
-    with pytest.raises(TypeError, match="gelu.cuda_source: int8 is none of its dtypes: float16, float32"):
+    with pytest.raises(TypeError, match=r"gelu\.cuda_source: int8 is none of its dtypes: float16, float32"):
         rectifier.gelu.cuda_source("int8")
-    with pytest.raises(ValueError, match="gelu.cuda_source: direction 'with_mask' is none of value, derivative"):
+    with pytest.raises(ValueError, match=r"gelu\.cuda_source: direction 'with_mask' is none of value, derivative"):
         rectifier.gelu.cuda_source("float32", "with_mask")
     with pytest.raises(ValueError, match="direction 'derivative' is none of value, backward"):
         rectifier.softmax.cuda_source("float32", "derivative")

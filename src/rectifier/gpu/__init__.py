@@ -44,4 +44,5 @@ def source_of(block: Any) -> Callable[..., str]:
 
         return write(block, dtype, direction)
 
+    cuda_source.__qualname__ = f"{block.name}.cuda_source"
     return cuda_source

@@ -71,7 +71,7 @@ def dtypes(block: Block | RowBlock) -> tuple[str, ...]:
 
 def write(block: Block | RowBlock, dtype: Any, direction: str) -> str:
     """Write all of what runs for contiguous arrays, or rows; `rectifier.gpu.source_of` documents it."""
-    name = getattr(dtype, "name", dtype) if isinstance(dtype, (str, np.dtype)) else np.dtype(dtype).name
+    name: str = dtype if isinstance(dtype, str) else np.dtype(dtype).name
     if name not in dtypes(block):
         raise TypeError(f"{block.name}.cuda_source: {dtype} is none of its dtypes: {', '.join(dtypes(block))}")
     found = directions(block)
@@ -173,11 +173,8 @@ def elementwise(block: Block, direction: Direction, dtype: str) -> tuple[str, st
     kind = "uint16" if dtype in ("float16", "bfloat16") else dtype
     operation = f"{function.name}({', '.join(o.name for o in (*inputs, *outputs))});"
     preamble = f"{_file('words.cuh')}\nnamespace rectifier {{\n{function.text}}}"
-    return (
-        preamble,
-        f"rectifier::{operation}",
-        *(", ".join(f"{kind} {o.name}" for o in arguments) for arguments in (inputs, outputs)),
-    )
+    listed = (", ".join(f"{kind} {o.name}" for o in arguments) for arguments in (inputs, outputs))
+    return preamble, f"rectifier::{operation}", next(listed), next(listed)
 
 
 def _vectors(function: str, stored: str, inputs: list[Operand], outputs: list[Operand]) -> str:
@@ -264,12 +261,12 @@ def rows(block: RowBlock, backward: bool, dtype: str) -> Part:
     if backward:
         functions.append(traced("weight", block.weight, ("dy", "y")))
         functions.append(traced("result", block.backward, ("dy", "y", "sum"), stored, f"to_{dtype}({{}})"))
-        arrays, inputs = ("dy", "y", "dx"), 2
+        arrays = ["dy", "y", "dx"]
     else:
         functions.append(traced("exponential", exp_of_difference, ("x", "peak")))
         functions.append(traced("result", block.value, ("x", "peak", "e", "rest"), stored, f"to_{dtype}({{}})"))
-        arrays, inputs = ("x", "y"), 1
-    arguments = [f"{'const ' * (k < inputs)}{stored} *{array}" for k, array in enumerate(arrays)]
+        arrays = ["x", "y"]
+    arguments = [f"{'const ' * (array != arrays[-1])}{stored} *{array}" for array in arrays]
     call = "gradient_of_row" if backward else "value_of_row"
     kernels = []
     for kind, threads in (("warp", 32), ("block", ROW_BLOCK)):
