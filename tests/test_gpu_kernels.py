@@ -160,6 +160,13 @@ def test_in_place(device, dtype_name):
     assert_same(device.numpy(y), REFERENCE.relu(x))
 
 
+def test_arrays_in_fortran_order_are_run_as_they_lie(device):
+    x = numbers(60, np.dtype("f4")).reshape(6, 10)
+    turned, y = device.array(x).T, device.array(np.zeros_like(x)).T
+    kernels.run(rectifier.relu.block, source.DIRECTIONS[0], x.dtype, (turned,), (), (y,))
+    assert_same(device.numpy(y), REFERENCE.relu(x.T))
+
+
 @pytest.mark.parametrize("name", MASKED)
 @pytest.mark.parametrize("dtype_name", FLOATS)
 def test_masks_are_those_of_the_cpu(device, name, dtype_name):

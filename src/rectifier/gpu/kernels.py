@@ -28,6 +28,10 @@ def _made(block: Any, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
     """Make a kernel the first time; CuPy then compiles it once a device."""
     key = (id(block), *key)
     if key not in _kernels:
+        import cupy
+
+        if cupy.cuda.runtime.is_hip:
+            raise NotImplementedError("the kernels are written for CUDA, and this CuPy is for ROCm: use NumPy arrays")
         with _one_at_a_time:
             if key not in _kernels:
                 _kernels[key] = make(), block

@@ -60,7 +60,7 @@ def directions(block: Block | RowBlock) -> dict[str, Direction]:
 
 
 def is_gated(block: Block) -> bool:
-    """Say whether a block is of two arrays."""
+    """Say whether a block is of two arrays; `gated` gives such a block one formula for both."""
     return block.mask is block.derivative
 
 
@@ -146,8 +146,8 @@ def _converted(output: Operand, dtype: str) -> str:
 
 def _function(name: str, result: str, arguments: Iterable[str], lines: Iterable[str]) -> Part:
     body = "\n".join(f"    {line}" for line in lines)
-    text = f"__device__ __forceinline__ {result} {name}({', '.join(arguments)}) {{\n{body}\n}}\n"
-    return Part(name, text)
+    head = f"static __device__ __forceinline__ {result} {name}({', '.join(arguments)})"
+    return Part(name, f"{head} {{\n{body}\n}}\n")
 
 
 def contiguous(block: Block, direction: Direction, dtype: str, spread: tuple[bool, ...]) -> tuple[Part, Part]:
@@ -159,7 +159,7 @@ def contiguous(block: Block, direction: Direction, dtype: str, spread: tuple[boo
         *(f"const {'unsigned char' if o.stored == 'bool' else o.stored} {'*' * o.spread}{o.name}" for o in inputs),
         *(f"{'unsigned' if o.stored == 'bool' else o.stored} *{o.name}" for o in outputs),
         "const long long n",
-    ]  # fmt: skip
+    ]
     write_loop = _with_mask if direction is _block.WITH_MASK else _vectors
     body = write_loop(function.name, STORED[dtype], inputs, outputs)
     head = f'extern "C" __global__ void {name}({", ".join(arguments)}) {{\n'
@@ -180,7 +180,6 @@ def elementwise(block: Block, direction: Direction, dtype: str) -> tuple[str, st
 def _vectors(function: str, stored: str, inputs: list[Operand], outputs: list[Operand]) -> str:
     arrays = [o.name for o in inputs if o.spread and o.stored != "bool"]
     results = [o.name for o in outputs]
-    elements = f"16 / sizeof({stored})"
     from_mask = any(o.stored == "bool" for o in inputs)
 
     def call(at: str, vector: bool) -> str:
@@ -194,7 +193,7 @@ def _vectors(function: str, stored: str, inputs: list[Operand], outputs: list[Op
 
     return "\n".join([
         "    const long long thread = thread_of_grid(), threads = threads_of_grid();",
-        f"    const int length = {elements};",
+        f"    const int length = 16 / sizeof({stored});",
         f"    const long long before = head(n, {', '.join([*arrays, *results])}), vectors = (n - before) / length;",
         "#pragma unroll 1",
         "    for (long long v = thread; v < vectors; v += threads) {",
@@ -254,10 +253,10 @@ def rows(block: RowBlock, backward: bool, dtype: str) -> Part:
         trace = cuda.Trace("float64", narrow=dtype != "float64")
         node = rebind(formula, trace.words())(*map(trace.input, names))
         lines = trace.lines([(f"return {to};", node)])
-        return "static " + _function(function, result, [f"const double {n}" for n in names], lines).text
+        return _function(function, result, [f"const double {n}" for n in names], lines).text
 
     load = [_load("x", dtype, "float64"), "return x;"]
-    functions = ["static " + _function("number", "double", [f"const {stored} x_"], load).text]
+    functions = [_function("number", "double", [f"const {stored} x_"], load).text]
     if backward:
         functions.append(traced("weight", block.weight, ("dy", "y")))
         functions.append(traced("result", block.backward, ("dy", "y", "sum"), stored, f"to_{dtype}({{}})"))

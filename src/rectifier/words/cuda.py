@@ -23,7 +23,6 @@ class Node:
     """A number or a condition of the trace: a literal, an input, or an operation on others."""
 
     __slots__ = ("kind", "operands", "text", "trace")
-    __hash__ = object.__hash__
     __array_ufunc__ = None  # a NumPy number on the left leaves the operation to this class
 
     def __init__(self, trace: Trace, kind: str, text: str, operands: tuple[Node, ...] = ()) -> None:
@@ -88,7 +87,7 @@ class Trace:
 
     def operation(self, kind: str, text: str, *operands: Node) -> Node:
         """Give the node of an operation: an old one, if it has been computed before."""
-        key = (text, *(operand if operand.operands else (operand.kind, operand.text) for operand in operands))
+        key = (text, *(id(operand) if operand.operands else (operand.kind, operand.text) for operand in operands))
         return self._nodes.setdefault(key, Node(self, kind, text, operands))
 
     def alike(self, *values: Any) -> list[Node]:
