@@ -1,8 +1,8 @@
 """CUDA C++: a trace of a formula, each operation once, as a constant with a type.
 
-The smooth words are those of `cpu`, traced too: they are made of float64 arithmetic, fma and integers, which give the
-same bits on both. CUDA's own functions of float32 are off by 1 to 4 units in the last place, beyond the bound of 0.6 of
-the blocks (CUDA C++ Programming Guide, "Mathematical Functions").
+The smooth words are those of `cpu`, traced too: they are made of float64 arithmetic, fma and integers, which IEEE 754
+makes the same on both. CUDA's own functions of float32 have documented errors of 1 unit in the last place or more (CUDA
+C++ Programming Guide, "Mathematical Functions"), and the bound of the blocks is 0.6.
 """
 
 from __future__ import annotations
