@@ -17,6 +17,11 @@ def is_foreign(array: Any) -> bool:
     return override is not None and override is not np.ndarray.__array_ufunc__ and not isinstance(array, np.generic)
 
 
+def full_name(kind: type) -> str:
+    """Name a type with its library."""
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
 def is_python_number(value: Any) -> bool:
     """Say whether a Python number adapts to the dtype of the arrays; larger integers are objects to NumPy."""
     return type(value) is float or (type(value) is int and -(2**63) <= value < 2**64)
@@ -55,8 +60,8 @@ def native(function: str, name: str, value: Any) -> Any:
     return np.asanyarray(operand(function, name, value))
 
 
-def resolve(ufunc: np.ufunc, operands: list[Any], parameters: int) -> np.dtype[Any]:
-    """Give the dtype in which NumPy would call `ufunc` on these operands; parameters adapt to it.
+def resolve(block: Block, operands: list[Any]) -> np.dtype[Any]:
+    """Give the dtype in which NumPy would call a ufunc of the block on these operands; parameters adapt to it.
 
     Python numbers adapt to the arrays. NumPy would make float32 of bfloat16 for them; here they adapt to any float.
     """
@@ -69,10 +74,8 @@ def resolve(ufunc: np.ufunc, operands: list[Any], parameters: int) -> np.dtype[A
         elif strong is None:
             kinds.append(np.asarray(array).dtype)
         else:
-            kinds.append(float if type(array) is float and strong.kind in "iu" else strong)
-    extra = [kinds[0] if strong is None else strong] * parameters
-    result: np.dtype[Any] = np.dtype(ufunc.resolve_dtypes((*kinds, *extra, *[None] * ufunc.nout))[0].type)
-    return result
+            kinds.append(np.dtype(float) if type(array) is float and strong.kind in "iu" else strong)
+    return _dtypes.promoted(tuple(kinds), block.selects)
 
 
 def holding(dtype: np.dtype[Any], values: tuple[Any, ...]) -> np.dtype[Any]:
@@ -161,17 +164,39 @@ def number(value: Any, dtype: np.dtype[Any]) -> Any:
 
 def parameters(function: str, block: Block, values: tuple[Any, ...], dtype: Any) -> tuple[Any, ...]:
     """Check parameters, and round them to the dtype of the call."""
-    numbers = []
-    for name, value in zip(block.parameters, values, strict=True):
-        parameter = operand(function, name, value)
-        if isinstance(parameter, np.ndarray):
-            if not np.can_cast(parameter.dtype, dtype, "same_kind"):
-                raise TypeError(f"{function}: {name} is {parameter.dtype}, which does not fit {dtype} arrays")
-            parameter = number(parameter[()], dtype) if parameter.ndim == 0 else cast(parameter, dtype)
-        elif not is_foreign(parameter):
-            parameter = number(parameter, dtype)
-        numbers.append(parameter)
-    return tuple(numbers)
+    operands = ((name, operand(function, name, value)) for name, value in zip(block.parameters, values, strict=True))
+    return tuple(
+        parameter if is_foreign(parameter) else fitting(function, name, parameter, dtype) for name, parameter in operands
+    )
+
+
+def fitting(function: str, name: str, parameter: Any, dtype: Any) -> Any:
+    """Round one parameter, a number or an array, to the dtype of the call."""
+    if is_python_number(parameter):
+        return number(parameter, dtype)
+    if not np.can_cast(parameter.dtype, dtype, "same_kind"):
+        raise TypeError(f"{function}: {name} is {parameter.dtype}, which does not fit {dtype} arrays")
+    if isinstance(parameter, np.ndarray) and parameter.ndim == 0:
+        return number(parameter[()], dtype)
+    return cast(parameter, dtype)
+
+
+def recorded(block: Block, values: tuple[Any, ...]) -> dict[str, Any]:
+    """Give the parameters of a call as a mask keeps them: copies, which nobody changes later."""
+    return {
+        name: value if type(value) in (int, float) else _frozen(value)
+        for name, value in zip(block.parameters, values, strict=True)
+    }
+
+
+def _frozen(value: Any) -> Any:
+    if served := _dispatch.backend(value):
+        return served.kept(value)
+    if is_foreign(value):
+        return value
+    array = np.array(value)
+    array.flags.writeable = False
+    return array
 
 
 def broadcast(function: str, names: tuple[str, ...], operands: tuple[Any, ...]) -> tuple[int, ...]:
@@ -186,8 +211,10 @@ def broadcast(function: str, names: tuple[str, ...], operands: tuple[Any, ...]) 
         raise ValueError(f"{function}: shapes do not broadcast: {shapes}") from None
 
 
-def require_out(function: str, outputs: tuple[str, ...], out: Any, shape: tuple[int, ...], dtype: Any) -> None:
-    """Refuse an `out` that is not exactly what the call would have made."""
+def require_out(
+    function: str, outputs: tuple[str, ...], out: Any, shape: tuple[int, ...], dtype: Any, kind: type = np.ndarray
+) -> None:
+    """Refuse an `out` that is not exactly what the call would have made: arrays of this kind, shape and dtype."""
     several = len(outputs) > 1
     if several and not isinstance(out, tuple):
         raise TypeError(
@@ -198,23 +225,24 @@ def require_out(function: str, outputs: tuple[str, ...], out: Any, shape: tuple[
         raise ValueError(f"{function}: out has {len(arrays)} arrays; it takes {len(outputs)} ({', '.join(outputs)})")
     for array in arrays:
         if not (several and array is None):
-            _require_array(function, array, shape, dtype)
+            _require_array(function, array, shape, dtype, kind)
     given = [array for array in arrays if array is not None]
-    if len(given) == 2 and np.may_share_memory(*given) and _share(*given):
+    if len(given) == 2 and may_share_memory(*given) and (kind is not np.ndarray or _share(*given)):
         raise ValueError(f"{function}: the two arrays of out share memory")
 
 
-def _require_array(function: str, out: Any, shape: tuple[int, ...], dtype: Any) -> None:
-    if not isinstance(out, np.ndarray):
+def _require_array(function: str, out: Any, shape: tuple[int, ...], dtype: Any, kind: type) -> None:
+    if not isinstance(out, kind):
+        wanted = "an array" if kind is np.ndarray and not is_foreign(out) else f"a {full_name(kind)}"
         raise TypeError(
-            f"{function}: out is a {type(out).__name__}; it takes an array of shape {shape} and dtype {dtype} "
+            f"{function}: out is a {full_name(type(out))}; it takes {wanted} of shape {shape} and dtype {dtype} "
             "(parameters are passed by keyword)"
         )
     if out.dtype != dtype:
         raise TypeError(f"{function}: out has dtype {out.dtype}; the result has {dtype}")
     if out.shape != shape:
         raise ValueError(f"{function}: out has shape {out.shape}; the result has {shape}")
-    if not out.flags.writeable:
+    if not getattr(out.flags, "writeable", True):  # CuPy has no read-only arrays
         raise ValueError(f"{function}: out is read-only")
 
 

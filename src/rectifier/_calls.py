@@ -43,7 +43,7 @@ def call(
     foreign = next((array for array in (*operands, *values) if _arguments.is_foreign(array)), None)
     if foreign is not None:
         return _call_foreign(function, block, method.ufunc, operands, foreign, out, values)
-    dtype = _arguments.holding(_arguments.resolve(method.ufunc, operands, len(values)), values)
+    dtype = _arguments.holding(_arguments.resolve(block, operands), values)
     parameters = _arguments.parameters(function, block, values, dtype)
     shape = _arguments.broadcast(function, (*names, *block.parameters), (*operands, *parameters))
     if out is not None:
@@ -70,13 +70,13 @@ def _call_foreign(
     function: str, block: Block, ufunc: Any, operands: list[Any], foreign: Any, out: Any, values: tuple[Any, ...]
 ) -> Any:
     """Hand the ufunc to the library of an array, which knows what to do with it."""
-    kind = f"{type(foreign).__module__}.{type(foreign).__qualname__}"
+    kind = _arguments.full_name(type(foreign))
     if out is not None:
         raise TypeError(f"{function}: out is for NumPy arrays, and this call has a {kind}: assign the result instead")
     try:
         parameters: tuple[Any, ...] = ()
         if values:  # pandas would make float64 of a Python number, and of the result
-            dtype = _arguments.resolve(ufunc, operands, len(values))
+            dtype = _arguments.resolve(block, operands)
             parameters = _arguments.parameters(function, block, values, dtype)
         result = ufunc(*operands, *parameters)
     except TypeError as error:
@@ -94,7 +94,7 @@ def gated(block: Block, direction: Direction, methods: Methods, arrays: tuple[An
     operands = [_arguments.operand(function, n, a) for n, a in zip(direction.inputs, arrays, strict=True)]
     gate = _arguments.operand(function, name, gate)
     if not any(_arguments.is_foreign(array) for array in (*operands, gate)):
-        dtype = _arguments.resolve(methods[direction.name].ufunc, [*operands, gate], 0)
+        dtype = _arguments.resolve(block, [*operands, gate])
         numbers = [np.asarray(array) for array in (*operands, gate)]
         *operands, gate = [a if a.dtype == dtype else _arguments.cast(a, dtype) for a in numbers]
     return call(block, direction, methods, tuple(operands), out, (gate,))
@@ -118,12 +118,19 @@ def gated_backward(
         return gated(block, direction, methods, arrays, gate, out)
     function = f"{block.name}.backward"
     gradients = gated(block, direction, methods, arrays, gate, None)
+    return sum_gradients(function, direction, gradients, shapes, out)
+
+
+def sum_gradients(
+    function: str, direction: Direction, gradients: tuple[Any, Any], shapes: tuple[tuple[int, ...], ...], out: Any
+) -> tuple[Any, ...]:
+    """Sum each gradient to the shape of its array, by the library that the gradients are of."""
     given = (None, None) if out is None else out
     if out is not None and not (isinstance(out, tuple) and len(out) == 2):
         raise TypeError(f"{function}: out takes a tuple of two arrays for ({', '.join(direction.outputs)})")
     for array, shape, name in zip(given, shapes, direction.outputs, strict=True):
         if array is not None:
-            _arguments.require_out(function, (name,), array, shape, gradients[0].dtype)
+            _arguments.require_out(function, (name,), array, shape, gradients[0].dtype, type(gradients[0]))
     return tuple(_summed(g, shape, o) for g, shape, o in zip(gradients, shapes, given, strict=True))
 
 
@@ -226,7 +233,7 @@ def _backward_from_mask(block: Block, methods: Methods, dy: Any, out: Any, mask:
             return dx
     register_bfloat16()
     dy = _arguments.native(function, "dy", dy)
-    dtype = _arguments.holding(_arguments.resolve(methods["value"].ufunc, [dy], len(values)), values)
+    dtype = _arguments.holding(_arguments.resolve(block, [dy]), values)
     try:
         dy = np.broadcast_to(dy, mask.shape, subok=True)
     except ValueError:
@@ -252,13 +259,13 @@ def with_mask(block: Block, methods: Methods, x: Any, out: Any, values: tuple[An
             )
     register_bfloat16()
     x = _arguments.native(function, "x", x)
-    dtype = _arguments.holding(_arguments.resolve(methods["value"].ufunc, [x], len(values)), values)
+    dtype = _arguments.holding(_arguments.resolve(block, [x]), values)
     numbers = _arguments.parameters(function, block, values, dtype)
     shape = _arguments.broadcast(function, ("x", *block.parameters), (x, *numbers))
     x = np.broadcast_to(x, shape, subok=True)
     y = _result(function, "y", out, x, dtype)
     bits = np.empty((x.size + 7) // 8, np.uint8)
-    recorded = _recorded(block, values)  # before `out`, which may be one of them, is written
+    recorded = _arguments.recorded(block, values)  # before `out`, which may be one of them, is written
     _with_bits(method, dtype, x, numbers, bits, y, making=True)
     return y if out is not None else _like(x, y), Mask.made(bits, shape, block.full_name, recorded)
 
@@ -266,14 +273,14 @@ def with_mask(block: Block, methods: Methods, x: Any, out: Any, values: tuple[An
 def vjp(block: Block, activation: Any, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Any]:
     """Compute the value, and keep for backward a mask, else x; never y, which the user may overwrite."""
     parameters = dict(zip(block.parameters, values, strict=True))
-    kept = _recorded(block, values)  # copies: the user may update the parameters before the backward call
     served = _dispatch.backend(x, *values)
     masks = served.MASKS if served else not _arguments.is_foreign(x)
     if masks and "mask" in block.backward_from:
         y, mask = activation.with_mask(x, out, **parameters)
-        return y, partial(activation.backward, mask=mask, **kept)
+        return y, partial(activation.backward, mask=mask, **mask.parameters)
     if _arguments.may_share_memory(out, x):
         raise ValueError(f"{block.name}.vjp: out would overwrite x, which the backward call needs")
+    kept = _arguments.recorded(block, values)  # copies: the user may update the parameters before the backward call
     return activation(x, out, **parameters), partial(activation.backward, x=x, **kept)
 
 
@@ -290,24 +297,6 @@ def _like(x: Any, y: Any) -> Any:
     if type(x) is not np.ndarray:
         return x.__array_wrap__(y, None, y.ndim == 0)
     return y[()] if y.ndim == 0 else y
-
-
-def _recorded(block: Block, values: tuple[Any, ...]) -> dict[str, Any]:
-    """Give the parameters of a call as a mask keeps them: copies, which nobody changes later."""
-    return {
-        name: value if type(value) in (int, float) else _frozen(value)
-        for name, value in zip(block.parameters, values, strict=True)
-    }
-
-
-def _frozen(value: Any) -> Any:
-    if served := _dispatch.backend(value):
-        return served.kept(value)
-    if _arguments.is_foreign(value):
-        return value
-    array = np.array(value)
-    array.flags.writeable = False
-    return array
 
 
 def _with_bits(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ._rowwise import RowFunction
 
 # The module that defines a type, or a package around it -> what serves arrays of that type.
-SERVED_BY: dict[str, str] = {}
+SERVED_BY: dict[str, str] = {"cupy": ".gpu.calls"}
 
 
 class Backend(Protocol):
@@ -41,7 +41,7 @@ class Backend(Protocol):
         """Compute the value of x, or the gradient of dy and y."""
 
     def with_mask(self, block: Block, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:
-        """Compute the value and the mask."""
+        """Compute the value and the mask, which records the parameters as `kept` gives them."""
 
     def backward_from_mask(self, block: Block, dy: Any, out: Any, mask: Mask, values: tuple[Any, ...]) -> Any:
         """Compute backward from a mask, which agrees with the block and the values."""

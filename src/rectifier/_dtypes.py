@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,18 @@ def bfloat16() -> np.dtype[Any] | None:
     """ml_dtypes' bfloat16, if anyone has imported it: nobody else can have made such an array."""
     ml_dtypes = sys.modules.get("ml_dtypes")
     return np.dtype(ml_dtypes.bfloat16) if ml_dtypes else None
+
+
+@lru_cache(maxsize=1024)
+def promoted(dtypes: tuple[Any, ...], selects: bool) -> np.dtype[Any]:
+    """Give the dtype of a call: the first row that holds all of these safely, as NumPy looks for the loop of a ufunc.
+
+    It asks the dtypes of other libraries first, where there is one; functions that do not select have no rows of integers.
+    """
+    rows = [np.dtype(name) for name in (WORKING if selects else FLOATS) if name != "bfloat16"]
+    other = bfloat16()
+    rows = [other, *rows] if other in dtypes and other is not None else rows
+    return next(row for row in rows if all(np.can_cast(dtype, row, "safe") for dtype in dtypes))
 
 
 def require_real(dtype: Any, argument: str, function: str) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from . import _dispatch
+
 BLOCK = 1 << 16  # elements unpacked at a time
 
 
@@ -19,11 +21,16 @@ class Mask:
     Made by ``with_mask``, read by ``backward(dy, mask=mask)`` of the same function with the same
     parameters. A mask does not change.
 
+    That of a CuPy array lies on its device: `backward` and `vjp` read it there and do not wait. What says something
+    about it (`count` of everything, ``==``, ``repr``, pickling) does wait, and so does a `backward` call that names a
+    parameter which is an array on the device. `Mask` of ``cupy.asarray(mask.bits)`` takes a mask to a device, `get`
+    takes it from there.
+
     Attributes
     ----------
     shape : tuple of int
         Shape of the array that it was made from.
-    bits : array of uint8, read-only
+    bits : array of uint8, read-only in NumPy
         The bits in C index order, the first element in the lowest bit: ``np.unpackbits(bits,
         count=size, bitorder="little")`` reads it. Bits after the last element are 0.
     function : str
@@ -48,14 +55,15 @@ class Mask:
     __slots__ = ("_bits", "_function", "_parameters", "_shape")
     __hash__ = None  # type: ignore[assignment]
 
-    _bits: np.ndarray[Any, np.dtype[np.uint8]]
+    _bits: Any
     _shape: tuple[int, ...]
     _function: str
     _parameters: dict[str, Any]
 
     def __init__(self, bits: Any, shape: Iterable[int], function: str, parameters: Mapping[str, Any]) -> None:
         shape = tuple(map(operator.index, shape))
-        bits = np.array(bits)
+        served = _dispatch.backend(bits)
+        bits = served.kept(bits) if served else np.array(bits)
         size = math.prod(shape)
         if bits.dtype != np.uint8 or bits.shape != ((size + 7) // 8,) or min(shape, default=0) < 0:
             raise ValueError(
@@ -70,7 +78,8 @@ class Mask:
         self._set(bits, shape, function, dict(parameters))
 
     def _set(self, bits: Any, shape: tuple[int, ...], function: str, parameters: dict[str, Any]) -> None:
-        bits.flags.writeable = False
+        if isinstance(bits, np.ndarray):
+            bits.flags.writeable = False
         self._bits, self._shape, self._function, self._parameters = bits, shape, function, parameters
 
     @classmethod
@@ -81,7 +90,7 @@ class Mask:
         return mask
 
     @property
-    def bits(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def bits(self) -> Any:
         """The bits, as a read-only view."""
         return self._bits.view()
 
@@ -115,7 +124,14 @@ class Mask:
         """Bytes that the bits take."""
         return self._bits.nbytes
 
-    def to_array(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def get(self) -> Mask:
+        """Give this mask in the memory of the host, as ``cupy.ndarray.get`` does; itself, where it lies there."""
+        if not hasattr(self._bits, "get"):
+            return self
+        parameters = {name: getattr(value, "get", lambda v=value: v)() for name, value in self._parameters.items()}
+        return Mask.made(self._bits.get(), self._shape, self._function, parameters)
+
+    def to_array(self) -> Any:
         """Unpack into an array of bool, one byte an element."""
         return self._unpack(0, self.size).reshape(self._shape)
 
@@ -135,9 +151,11 @@ class Mask:
         if axis is None:
             return int(np.bitwise_count(self._bits).sum(dtype=np.intp))
         axes = np.lib.array_utils.normalize_axis_tuple(axis, self.ndim)
-        counts = np.zeros([1 if k in axes else length for k, length in enumerate(self._shape)], np.intp)
+        kept = tuple(1 if k in axes else length for k, length in enumerate(self._shape))
+        counts = np.zeros_like(self._bits, np.intp, shape=math.prod(kept)).reshape(kept)  # of the library of the bits
         row = self.size // self._shape[0] if self.size else 1
-        for start, stop in self._rows(max(1, BLOCK // row)):
+        block = BLOCK if isinstance(self._bits, np.ndarray) else BLOCK << 8  # on a device, a launch costs what many take
+        for start, stop in self._rows(max(1, block // row)):
             flags = self._unpack(start * row, stop * row).reshape(stop - start, *self._shape[1:])
             part = flags.sum(axis=axes, dtype=np.intp, keepdims=True)
             if 0 in axes:
@@ -150,7 +168,7 @@ class Mask:
         length = self._shape[0] if self.size else 0
         return ((start, min(start + step, length)) for start in range(0, length, step))
 
-    def _unpack(self, start: int, stop: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def _unpack(self, start: int, stop: int) -> Any:
         first = start // 8
         flags = np.unpackbits(self._bits[first : (stop + 7) // 8], bitorder="little")
         return flags[start - 8 * first : stop - 8 * first].view(np.bool_)
@@ -159,9 +177,7 @@ class Mask:
         """Say whether `function` with `parameters` made this mask, or would have made the same."""
         if self._function != function:
             return False
-        return not parameters or all(
-            np.array_equal(self._parameters[name], value, equal_nan=True) for name, value in parameters.items()
-        )
+        return all(_equal(self._parameters[name], value) for name, value in parameters.items())
 
     def __eq__(self, other: object) -> Any:
         if not isinstance(other, Mask):
@@ -169,7 +185,7 @@ class Mask:
         return (
             self._shape == other.shape
             and self.agrees(other.function, other.parameters)
-            and bool(np.array_equal(self._bits, other.bits))
+            and _equal(self._bits, other.bits)
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -179,3 +195,13 @@ class Mask:
         of = ", ".join([self._function, *(f"{name}={value!r}" for name, value in self._parameters.items())])
         size = f"{self.nbytes} byte{'' if self.nbytes == 1 else 's'}"
         return f"<Mask of {of}, shape {self._shape}: {self.count()} of {self.size} on, {size}>"
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Compare two arrays or numbers, each where it lies; what lies elsewhere is not the same."""
+    if a is b:
+        return True
+    if _dispatch.backend(a) is not _dispatch.backend(b):
+        return False
+    # CuPy picks the numbers that are no NaN, which it does not from an array of no dimension.
+    return bool(np.shape(a) == np.shape(b) and np.array_equal(np.ravel(a), np.ravel(b), equal_nan=True))

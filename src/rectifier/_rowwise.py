@@ -125,18 +125,24 @@ def rowwise(*, exact: Callable[..., Any], ulp: tuple[float, float]) -> Callable[
 def _rows(name: str, what: str, array: Any, axis: Any) -> tuple[Any, int]:
     """Check one array, and give it with the number of its axis."""
     if _arguments.is_foreign(array):
-        kind = f"{type(array).__module__}.{type(array).__qualname__}"
+        kind = _arguments.full_name(type(array))
         raise TypeError(f"{name} takes NumPy arrays, and {what} is a {kind}; convert to NumPy first")
     array = np.asarray(_arguments.operand(name, what, array))
-    if array.ndim == 0:
+    return array, require_axis(name, what, array, axis)
+
+
+def require_axis(name: str, what: str, array: Any, axis: Any) -> int:
+    """Give the number of an axis, counted from the first."""
+    dimensions = np.ndim(array)
+    if dimensions == 0:
         raise ValueError(f"{name}: {what} has no axis; it takes an array of at least one dimension")
     axis = operator.index(axis)
-    if not -array.ndim <= axis < array.ndim:
-        raise ValueError(f"{name}: axis {axis} is out of bounds for an array of {array.ndim} dimensions")
-    return array, axis % array.ndim
+    if not -dimensions <= axis < dimensions:
+        raise ValueError(f"{name}: axis {axis} is out of bounds for an array of {dimensions} dimensions")
+    return axis % dimensions
 
 
-def _floating(*arrays: Any) -> np.dtype[Any]:
+def floating(*arrays: Any) -> np.dtype[Any]:
     """Promote dtypes, integers as ``np.exp`` does."""
     dtype = np.result_type(*arrays)
     if dtype.kind in "iu":
@@ -154,7 +160,7 @@ def _lay(array: Any, axis: int, dtype: np.dtype[Any]) -> Any:
 def _run(function: RowFunction, backward: bool, name: str, inputs: list[Any], out: Any, axis: int, output: str) -> Any:
     from .cpu import memory
 
-    dtype = _floating(*inputs)
+    dtype = floating(*inputs)
     shape = inputs[0].shape
     if out is not None:
         _arguments.require_out(name, (output,), out, shape, dtype)

@@ -1,0 +1,200 @@
+"""The calls on CuPy arrays: what is checked here, `kernels` computes where the arrays lie.
+
+Nothing here waits for the device, and nothing is copied between it and the host: what would need that is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import cupy
+import numpy as np
+
+from .. import _arguments, _dtypes
+from .._block import VALUE, Block, Direction
+from .._calls import sum_gradients
+from .._mask import Mask
+from .._rowwise import RowFunction, floating, require_axis
+from . import kernels, source
+
+MASKS = True
+
+
+def call(
+    block: Block,
+    direction: Direction,
+    arrays: tuple[Any, ...],
+    out: Any,
+    values: tuple[Any, ...],
+    names: tuple[str, ...],
+) -> Any:
+    """Compute a direction without a mask."""
+    function = block.name if direction is VALUE else f"{block.name}.{direction.name}"
+    gated = source.is_gated(block)
+    if gated:  # x and the gate are equals: their dtypes promote
+        arrays, values, names = (*arrays, *values), (), (*names, *block.parameters)
+    dtype, operands, parameters, shape = _checked(function, block, names, arrays, values)
+    shapes = tuple(np.shape(array) for array in operands[-2:])
+    if gated and direction is not VALUE and shapes != (shape, shape):
+        gradients = call(block, direction, arrays[:2], None, arrays[2:], names[:2])
+        return sum_gradients(function, direction, gradients, shapes, out)
+    given = _given(function, direction.outputs, out, shape, dtype)
+    with _device(function, (*names, *direction.outputs), (*operands, *given), block, parameters):
+        inputs = [_array(operand, dtype) for operand in operands]
+        outs = tuple(_empty(shape, dtype, inputs) if own is None else own for own in given)
+        inputs, numbers = ([_apart(array, outs) for array in each] for each in (inputs, parameters))
+        if gated:
+            *inputs, gate = inputs
+            numbers = [gate]
+        kernels.run(block, direction, dtype, tuple(inputs), tuple(numbers), outs)
+    return outs if len(outs) > 1 else outs[0]
+
+
+def with_mask(block: Block, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:
+    """Compute the value and the mask."""
+    function = f"{block.name}.with_mask"
+    dtype, (x,), parameters, shape = _checked(function, block, ("x",), (x,), values)
+    (y,) = _given(function, ("y",), out, shape, dtype)
+    with _device(function, ("x", "y"), (x, y), block, parameters):
+        x = _array(x, dtype)
+        y = _empty(shape, dtype, [x]) if y is None else y
+        recorded = _arguments.recorded(block, values)  # before y is written, which may be one of them
+        words = cupy.empty((y.size + 31) // 32, np.uint32)  # which the kernel writes whole
+        bits = words.view(np.uint8)[: (y.size + 7) // 8]
+        _run_in_c_order(kernels.run_with_mask, block, dtype, x, parameters, y, bits, making=True)
+    return y, Mask.made(bits, shape, block.full_name, recorded)
+
+
+def backward_from_mask(block: Block, dy: Any, out: Any, mask: Mask, values: tuple[Any, ...]) -> Any:
+    """Compute backward from a mask."""
+    function = f"{block.name}.backward"
+    if not isinstance(mask.bits, cupy.ndarray):
+        raise TypeError(
+            f"{function}: the mask lies in the memory of the host, and the call has CuPy arrays; take it to the device: "
+            "Mask(cupy.asarray(mask.bits), mask.shape, mask.function, mask.parameters)"
+        )
+    dtype, (dy,), parameters, shape = _checked(function, block, ("dy",), (dy,), values)
+    if shape != mask.shape and np.broadcast_shapes(shape, mask.shape) != mask.shape:
+        raise ValueError(f"{function}: dy has shape {np.shape(dy)}, the mask {mask.shape}")
+    (dx,) = _given(function, ("dx",), out, mask.shape, dtype)
+    with _device(function, ("dy", "mask", "dx"), (dy, mask.bits, dx), block, parameters):
+        dy = _array(dy, dtype)
+        dx = _empty(mask.shape, dtype, [dy]) if dx is None else dx
+        _run_in_c_order(kernels.run_from_mask, block, dtype, dy, parameters, dx, mask.bits, making=False)
+    return dx
+
+
+def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: int) -> Any:
+    """Compute the value of x, or the gradient of dy and y, along an axis."""
+    name = f"{function.__name__}.backward" if backward else function.__name__
+    names = ("dy", "y") if backward else ("x",)
+    operands = [_operand(name, what, array) for what, array in zip(names, arrays, strict=True)]
+    for what, array in zip(names, operands, strict=True):
+        place = require_axis(name, what, array, axis)
+    first, *others = operands
+    if others and others[0].shape != first.shape:
+        raise ValueError(f"{name}: dy has shape {first.shape}, y {others[0].shape}")
+    dtype = floating(*(array.dtype for array in operands))
+    output = "dx" if backward else "y"
+    (given,) = _given(name, (output,), out, first.shape, dtype)
+    with _device(name, (*names, output), (*operands, given)):
+        rows = [cupy.ascontiguousarray(cupy.moveaxis(_array(array, dtype), place, -1)) for array in operands]
+        result = cupy.empty(rows[0].shape, dtype) if given is None else cupy.moveaxis(given, place, -1)
+        target = result if result.flags.c_contiguous else cupy.empty(result.shape, dtype)
+        kernels.run_rows(function.block, backward, dtype, tuple(_apart(row, (target,)) for row in rows), target)
+        if target is not result:
+            result[...] = target
+        return cupy.moveaxis(result, -1, place) if given is None else given
+
+
+def kept(value: Any) -> Any:
+    """Give a parameter as it is now, whatever its owner does to it later."""
+    return value.copy()
+
+
+def may_share_memory(a: Any, b: Any) -> bool:
+    """Say whether the memory from the first to the last element of two arrays overlaps."""
+    return isinstance(a, cupy.ndarray) and isinstance(b, cupy.ndarray) and bool(cupy.may_share_memory(a, b))
+
+
+def _operand(function: str, name: str, value: Any) -> Any:
+    """Let CuPy arrays of a dtype with a row in the table pass, and numbers; refuse what would have to be copied."""
+    if isinstance(value, cupy.ndarray):
+        _dtypes.require_real(value.dtype, name, function)
+        return value
+    if _arguments.is_python_number(value) or (isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0):
+        return _arguments.operand(function, name, value)
+    raise TypeError(
+        f"{function}: {name} is a {_arguments.full_name(type(value))}, and the call has CuPy arrays; it takes those and "
+        f"numbers: copy it to the device by cupy.asarray({name}), or the others to the host by cupy.asnumpy"
+    )
+
+
+def _checked(
+    function: str, block: Block, names: tuple[str, ...], arrays: tuple[Any, ...], values: tuple[Any, ...]
+) -> tuple[np.dtype[Any], list[Any], list[Any], tuple[int, ...]]:
+    """Give the dtype of a call, its operands, its parameters rounded to that, and the shape of the result."""
+    operands = [_operand(function, name, array) for name, array in zip(names, arrays, strict=True)]
+    settings = dict(zip(block.parameters, values, strict=False))  # a gated block's stand among the arrays
+    settings = {name: _operand(function, name, value) for name, value in settings.items()}
+    dtype = _arguments.holding(_arguments.resolve(block, operands), tuple(settings.values()))
+    parameters = [_arguments.fitting(function, name, value, dtype) for name, value in settings.items()]
+    return dtype, operands, parameters, _arguments.broadcast(function, (*names, *settings), (*operands, *parameters))
+
+
+def _given(function: str, outputs: tuple[str, ...], out: Any, shape: tuple[int, ...], dtype: Any) -> tuple[Any, ...]:
+    """Check `out`, and give an array or None for each output."""
+    if out is None:
+        return (None,) * len(outputs)
+    _arguments.require_out(function, outputs, out, shape, dtype, cupy.ndarray)
+    return out if isinstance(out, tuple) else (out,)
+
+
+def _device(
+    function: str, names: tuple[str, ...], arrays: tuple[Any, ...], block: Any = None, parameters: Iterable[Any] = ()
+) -> Any:
+    """Give the device on which all arrays of a call lie, as the context in which it is the current one."""
+    named = [*zip(names, arrays, strict=True), *(zip(block.parameters, parameters, strict=False) if block else ())]
+    (first, device), *others = [(name, a.device) for name, a in named if isinstance(a, cupy.ndarray)]
+    for name, other in others:
+        if other != device:
+            raise ValueError(
+                f"{function}: {first} lies on device {device.id} and {name} on device {other.id}; "
+                "copy one of them to the other's, by cupy.asarray where that is the current device"
+            )
+    return device
+
+
+def _array(operand: Any, dtype: np.dtype[Any]) -> Any:
+    """Give an operand as an array of the dtype; a number is written there by a kernel, which takes no copy."""
+    if isinstance(operand, cupy.ndarray):
+        return _arguments.cast(operand, dtype)
+    return cupy.full((), _arguments.cast(np.asarray(operand), dtype).item(), dtype)
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], arrays: list[Any]) -> Any:
+    """Make a result that lies in memory as the first array of its shape does, so that both are read in one run."""
+    like = next((array for array in arrays if array.shape == shape), None)
+    return cupy.empty(shape, dtype) if like is None else cupy.empty_like(like, dtype)
+
+
+def _apart(array: Any, outs: tuple[Any, ...]) -> Any:
+    """Copy an array where writing an output would change elements that are still to be read."""
+    return array.copy() if any(may_share_memory(array, out) and not _is_same(array, out) for out in outs) else array
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    return bool(a.data.ptr == b.data.ptr and a.strides == b.strides and a.shape == b.shape)
+
+
+def _run_in_c_order(
+    run: Any, block: Block, dtype: Any, source: Any, parameters: list[Any], target: Any, bits: Any, *, making: bool
+) -> None:
+    """Run a direction with a mask, whose bits are in C order."""
+    written = target if target.flags.c_contiguous else cupy.empty(target.shape, dtype)
+    read = _apart(cupy.ascontiguousarray(cupy.broadcast_to(source, target.shape)), (written,))
+    numbers = tuple(_apart(number, (written,)) for number in parameters)
+    run(block, dtype, read, numbers, written, bits) if making else run(block, dtype, read, bits, numbers, written)
+    if written is not target:
+        target[...] = written
