@@ -139,7 +139,8 @@ def _summed(gradient: Any, shape: tuple[int, ...], out: Any) -> Any:
     axes = tuple(k for k in range(gradient.ndim) if k < lead or shape[k - lead] != gradient.shape[k])
     if axes:
         wide = np.float64 if gradient.dtype.itemsize < 8 else gradient.dtype
-        total = np.sum(np.ascontiguousarray(gradient), axis=axes, dtype=wide, keepdims=True)
+        whole = gradient if gradient.flags.c_contiguous else gradient.copy()
+        total = whole.sum(axis=axes, dtype=wide, keepdims=True)
         gradient = _arguments.cast(total.reshape(shape), gradient.dtype)
     if out is None:
         return gradient

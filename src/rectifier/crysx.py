@@ -16,6 +16,10 @@ its ``activation`` module changes nothing. Replace the entries::
         crysx_nn.utils.act_func_dict[name] = getattr(crysx, name)
         crysx_nn.utils.act_func_grad_dict[name] = getattr(crysx, name + "_grad")
 
+The names that end in ``_cupy`` are the same functions: the type of `x` says where it lies. The dictionaries for those are
+``act_func_dict_cupy`` and ``act_func_grad_dict_cupy``, and take ``getattr(crysx, name + "_cupy")`` and
+``getattr(crysx, name + "_grad_cupy")``.
+
 What changes: results have the dtype of x, and are right to the last bit where the originals lose digits (``Tanh_grad``
 is 1 - tanh^2 there, 0 from x = 9 on in float32) or overflow (``Sigmoid_grad`` of -100 is NaN). -inf gives 0 in ``ReLU``
 where ``x * (x > 0)`` gave NaN, negative numbers give 0 where it gave -0.0. NaN and infinities are defined (the
@@ -33,6 +37,7 @@ from .catalogue import ALL
 
 __all__ = ["Identity", "ReLU", "Sigmoid", "Softmax", "Softplus", "Tanh", "Tanh_offset"]
 __all__ += [f"{name}_grad" for name in __all__]
+__all__ += [f"{name}_cupy" for name in __all__]
 
 _DOCUMENTATION = """{summary}
 
@@ -103,6 +108,9 @@ def Softmax_grad(x: Any) -> Any:
     """
     y = ALL["softmax"](x)
     jacobian = -y[..., :, None] * y[..., None, :]
-    k = np.arange(y.shape[-1])
-    jacobian[..., k, k] += y
+    nodes = y.shape[-1]
+    jacobian.reshape(*y.shape[:-1], nodes * nodes)[..., :: nodes + 1] += y  # on the diagonal
     return jacobian
+
+
+globals().update({f"{name}_cupy": globals()[name] for name in __all__ if not name.endswith("_cupy")})

@@ -36,10 +36,8 @@ def call(
         arrays, values, names = (*arrays, *values), (), (*names, *block.parameters)
     dtype, operands, parameters, shape = _checked(function, block, names, arrays, values)
     shapes = tuple(np.shape(array) for array in operands[-2:])
-    if gated and direction is not VALUE and shapes != (shape, shape):
-        gradients = call(block, direction, arrays[:2], None, arrays[2:], names[:2])
-        return sum_gradients(function, direction, gradients, shapes, out)
-    given = _given(function, direction.outputs, out, shape, dtype)
+    summed = gated and direction is not VALUE and shapes != (shape, shape)
+    given = _given(function, direction.outputs, None if summed else out, shape, dtype)
     with _device(function, (*names, *direction.outputs), (*operands, *given), block, parameters):
         inputs = [_array(operand, dtype) for operand in operands]
         outs = tuple(_empty(shape, dtype, inputs) if own is None else own for own in given)
@@ -48,6 +46,8 @@ def call(
             *inputs, gate = inputs
             numbers = [gate]
         kernels.run(block, direction, dtype, tuple(inputs), tuple(numbers), outs)
+        if summed:
+            return sum_gradients(function, direction, outs, shapes, out)
     return outs if len(outs) > 1 else outs[0]
 
 
@@ -75,7 +75,8 @@ def backward_from_mask(block: Block, dy: Any, out: Any, mask: Mask, values: tupl
             "Mask(cupy.asarray(mask.bits), mask.shape, mask.function, mask.parameters)"
         )
     dtype, (dy,), parameters, shape = _checked(function, block, ("dy",), (dy,), values)
-    if shape != mask.shape and np.broadcast_shapes(shape, mask.shape) != mask.shape:
+    sides = zip(shape[::-1], mask.shape[::-1], strict=False)
+    if len(shape) > mask.ndim or any(side not in (1, of_mask) for side, of_mask in sides):
         raise ValueError(f"{function}: dy has shape {np.shape(dy)}, the mask {mask.shape}")
     (dx,) = _given(function, ("dx",), out, mask.shape, dtype)
     with _device(function, ("dy", "mask", "dx"), (dy, mask.bits, dx), block, parameters):
