@@ -1,15 +1,17 @@
 """Stand-ins for CuPy's arrays, devices and launches, with which the Python path runs where there is no GPU.
 
-An array holds one of NumPy and does with it what CuPy does; what would copy it to the host unasked is refused, what waits
-for the device is counted, and what CuPy lacks is missing here as well. The kernels are CuPy's own objects, with the code
-that a GPU would get. A launch is written down; then the NumPy reading of its formula computes it on the very arguments.
+An array holds one of NumPy and does with it what CuPy does; what would copy it to the host unasked is refused, what
+waits for the device is counted, and what CuPy lacks is missing here as well. The kernels are CuPy's own objects, with
+the code that a GPU would get. A launch is written down; then the NumPy reading of its formula computes it on the very
+arguments.
 """
 
 from __future__ import annotations
 
 import sys
+from time import perf_counter
 from types import ModuleType, SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import cupy
 import numpy as np
@@ -41,11 +43,11 @@ launches: list[Launch] = []
 class Device:
     """A device, which is the current one within ``with``."""
 
-    current = [0]
+    current: ClassVar = [0]
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int = 0) -> None:
         self.id = number
-        self.attributes = {"MultiProcessorCount": MULTIPROCESSORS}
+        self.attributes = {"MultiProcessorCount": MULTIPROCESSORS, "L2CacheSize": 48}
 
     def __enter__(self):
         self.current.append(self.id)
@@ -59,6 +61,19 @@ class Device:
     __hash__ = None
 
 
+class Event:
+    """A moment."""
+
+    def record(self):
+        self.moment = perf_counter()
+
+    def synchronize(self):
+        """Wait for nothing: a launch is over when it returns."""
+
+    def milliseconds(self, end):
+        return 1e3 * (end.moment - self.moment)
+
+
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
     """An array on a device."""
 
@@ -69,12 +84,15 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         self.host = np.asarray(array)
         self.device = Device(Device.current[-1]) if device is None else device
 
-    shape, dtype, ndim, size, nbytes, strides = (
+    shape, dtype, ndim, size, nbytes, strides, itemsize = (
         property(lambda self, name=name: getattr(self.host, name))
-        for name in ("shape", "dtype", "ndim", "size", "nbytes", "strides")
+        for name in ("shape", "dtype", "ndim", "size", "nbytes", "strides", "itemsize")
     )
     T = property(lambda self: self._like(self.host.T))
-    flags = property(lambda self: SimpleNamespace(**{n: getattr(self.host.flags, n) for n in ("c_contiguous", "f_contiguous")}))
+    base = property(lambda self: self._like(self.host.base))
+    flags = property(
+        lambda self: SimpleNamespace(**{n: getattr(self.host.flags, n) for n in ("c_contiguous", "f_contiguous")})
+    )
     data = property(lambda self: SimpleNamespace(ptr=_address(self.host)))
 
     def _like(self, array):
@@ -140,7 +158,8 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         if not hasattr(cupy, function.__name__) or any(isinstance(a, np.ndarray) for a in arguments):
             raise TypeError(f"CuPy has no {function.__name__} of these")
         arguments = [a.host if isinstance(a, ndarray) else a for a in arguments]
-        out = keywords.pop("out", (None,))[0]
+        out = keywords.pop("out", None)
+        out = out[0] if isinstance(out, tuple) else out
         with np.errstate(all="ignore"):
             result = function(*arguments, **keywords, **({} if out is None else {"out": out.host}))
         if out is not None:
@@ -148,6 +167,8 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         return self._like(result) if isinstance(result, (np.ndarray, np.generic, bool)) else result
 
     def __cupy_override_elementwise_kernel__(self, kernel, *arguments, **keywords):
+        if isinstance(kernel, cupy.ufunc):
+            return self._delegate(getattr(np, kernel.name.removeprefix("cupy_")), arguments, keywords)
         assert isinstance(kernel, cupy.ElementwiseKernel)
         assert not keywords
         assert len(arguments) == kernel.nargs
@@ -156,6 +177,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         *inputs, shape = *arguments[: kernel.nin], arguments[-1].shape
         operands = [np.broadcast_to(_number(a, dtype), shape) for a in inputs]
         _compute(block, direction, dtype, operands, [_number(a, dtype) for a in arguments[kernel.nin :]])
+        return None
 
 
 class RawKernel:
@@ -236,11 +258,14 @@ def install(monkeypatch: pytest.MonkeyPatch, rows: ModuleType) -> ModuleType:
     module = ModuleType("cupy")
     module.__getattr__ = lambda name: getattr(cupy, name)
     module.ndarray, module.RawKernel = ndarray, RawKernel
-    module.cuda = SimpleNamespace(Device=Device, runtime=SimpleNamespace(getDevice=lambda: Device.current[-1]))
+    runtime = SimpleNamespace(getDevice=lambda: Device.current[-1])
+    module.cuda = SimpleNamespace(Device=Device, Event=Event, get_elapsed_time=Event.milliseconds, runtime=runtime)
     module.asarray = lambda array: ndarray(np.array(array))
     module.asnumpy = lambda array: array.host.copy()
     module.empty = lambda shape, dtype: ndarray(_filled(np.empty(shape, dtype)))
     module.empty_like = lambda array, dtype: ndarray(_filled(np.empty_like(array.host, dtype)))
+    module.zeros = lambda shape, dtype: ndarray(np.zeros(shape, dtype))
+    module.copyto = lambda to, array: np.copyto(to.host, array.host)
     module.full = lambda shape, value, dtype: ndarray(np.full(shape, value, dtype))
     module.ascontiguousarray = lambda a: a if a.flags.c_contiguous else a._like(np.ascontiguousarray(a.host))
     module.broadcast_to = lambda array, shape: array._like(np.broadcast_to(array.host, shape))

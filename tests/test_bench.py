@@ -7,6 +7,7 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -442,7 +443,50 @@ def test_a_rival_that_is_not_installed_is_a_line(packages, words):
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_a_line():
     reasons = [dataclasses.replace(rival, packages=("numpy",)).missing() for rival in RIVALS if rival.gpu]
-    assert reasons == ["no GPU of NVIDIA's here"] * 2
+    assert reasons == ["no GPU of NVIDIA's here"] * 4
+
+
+def test_events_tell_the_time_of_a_gpu(monkeypatch):
+    moments, waited = iter([2.0, 5.0]), []
+
+    class Event:
+        def record(self):
+            self.moment = next(moments)
+
+        def synchronize(self):
+            waited.append(self.moment)
+
+    cupy = ModuleType("cupy")
+    cupy.cuda = SimpleNamespace(Event=Event, get_elapsed_time=lambda start, end: end.moment - start.moment)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    timer = runner._timer(Call("f()", list, ()), POINTS[0]._replace(device="gpu"))
+    assert timer.timeit(10) == 3e-3  # an event counts milliseconds
+    assert waited == [5.0]
+
+
+def test_a_rival_on_a_gpu_is_measured_beside_ours_there():
+    gpu = dataclasses.replace(NUMPY, gpu=True)
+    assert runner._points_of(NUMPY, POINTS) == POINTS
+    points = runner._points_of(gpu, POINTS)
+    assert {point.device for point in points} == {"gpu"}
+    assert {point.form for point in points} == {"default", "out", "in_place", "slice"}
+    assert [point._replace(device="cpu") for point in points] == [
+        point for point in POINTS if point.form not in ("fresh", "unpooled")
+    ]
+
+
+def test_points_of_a_gpu_are_rows_and_pictures_of_their_own(tmp_path):
+    both = [POINTS[0], POINTS[0]._replace(device="gpu")]
+    result = made_up(0, points=[p._replace(rows=10, columns=10) for p in both])
+    result.machine["gpu"] = {"devices": ["Card 0"], "reason": "CuPy 14"}
+    page = report.markdown(result)
+    assert "| relu value on the GPU |" in page
+    assert "| relu value |" in page
+    assert "On the GPU (Card 0)" in page
+    assert "No GPU" not in page
+    assert {"relu-time", "relu-time-gpu"} <= set(report.draw(result))
+    runner.save(result, tmp_path / "run.json")
+    assert runner.load(tmp_path / "run.json").by_point.keys() == result.by_point.keys()
 
 
 def test_the_quick_run_says_what_it_leaves_out():
@@ -500,7 +544,7 @@ def test_reasons_that_are_the_same_are_one_line(monkeypatch):
 
 def test_time_that_is_up_is_a_line():
     said = []
-    task = {"rival": "numpy", "points": POINTS[:2], "seconds_per_point": 0, "seconds": -1}
+    task = {"rival": "numpy", "points": POINTS[:2], "seconds_per_point": 0, "copy_from_bytes": 0, "seconds": -1}
     runner._pair(task, said.append)
     assert said[1:] == [{"skipped": "no time left in a pass", "points": POINTS[:2], "done": 2}]
 

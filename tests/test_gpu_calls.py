@@ -10,6 +10,8 @@ import pytest
 
 from conftest import BACKENDS, FLOATS, INTEGERS, assert_same, numbers, run_python
 from rectifier import Mask, crysx, glu, leaky_relu, relu, sigmoid, softmax, squared_relu, testing
+from rectifier.bench import runner
+from rectifier.bench.rivals import RIVALS
 from rectifier.catalogue import CATALOGUE, GATES, ROWWISE
 from rectifier.testing import dtype_of
 
@@ -116,7 +118,7 @@ def test_functions_of_two_arrays_are_those_of_the_cpu(on, name, dtype):
     on.assert_launched(1)
     for actual, expected in zip(ours.backward(*there), reference.backward(dy, x, gate), strict=True):
         assert_agrees(on, actual, expected, slope)
-    y, pullback = ours.vjp(*there[1:])
+    _, pullback = ours.vjp(*there[1:])
     for actual, expected in zip(pullback(there[0]), reference.backward(dy, x, gate), strict=True):
         assert_agrees(on, actual, expected, slope)
 
@@ -316,14 +318,24 @@ def test_empty_arrays_launch_nothing(on, shape):
 
 def test_arrays_of_no_dimension_stay_arrays(on):
     (x,) = on.arrays(np.array(-3.0, "f4"))
-    for result in (relu(x), relu.backward(2.0, x), relu.with_mask(x)[0], leaky_relu(1.0, negative_slope=x), glu(x, 1.0)):
+    for result in (
+        relu(x),
+        relu.backward(2.0, x),
+        relu.with_mask(x)[0],
+        leaky_relu(1.0, negative_slope=x),
+        glu(x, 1.0),
+    ):
         assert isinstance(result, on.cupy.ndarray)
         assert result.shape == ()
     assert relu.with_mask(x)[1].to_array().shape == ()
 
 
 WRONG = {
-    "NumPy dy": (lambda x, h: relu.backward(h, x), TypeError, r"relu.backward: dy is a numpy.ndarray.*cupy.asarray\(dy\)"),
+    "NumPy dy": (
+        lambda x, h: relu.backward(h, x),
+        TypeError,
+        r"relu.backward: dy is a numpy.ndarray.*cupy.asarray\(dy\)",
+    ),
     "NumPy x": (lambda x, h: relu.backward(x, h), TypeError, "relu.backward: x is a numpy.ndarray"),
     "NumPy y": (lambda x, h: relu.backward(x, y=h), TypeError, "relu.backward: y is a numpy.ndarray"),
     "NumPy slope": (lambda x, h: leaky_relu(x, negative_slope=h), TypeError, "negative_slope is a numpy.ndarray"),
@@ -332,18 +344,34 @@ WRONG = {
     "NumPy x of a gate": (lambda x, h: glu.backward(x, h, x), TypeError, "glu.backward: x is a numpy.ndarray"),
     "NumPy rows": (lambda x, h: softmax.backward(x, y=h), TypeError, "softmax.backward: y is a numpy.ndarray"),
     "list": (lambda x, h: relu.backward([1.0, 2.0, 3.0], x), TypeError, "relu.backward: dy is a list"),
-    "NumPy out": (lambda x, h: relu(x, out=h), TypeError, r"out is a numpy.ndarray; it takes a cupy.ndarray of shape \(3,\)"),
+    "NumPy out": (
+        lambda x, h: relu(x, out=h),
+        TypeError,
+        r"out is a numpy.ndarray; it takes a cupy.ndarray of shape \(3,\)",
+    ),
     "NumPy out of rows": (lambda x, h: softmax(x, h), TypeError, "out is a numpy.ndarray; it takes a cupy.ndarray"),
     "NumPy out of a gate": (lambda x, h: glu.backward(x, x, x, (h, x)), TypeError, "it takes a cupy.ndarray"),
     "NumPy out of a mask": (lambda x, h: relu.with_mask(x, h), TypeError, "it takes a cupy.ndarray"),
-    "CuPy out of NumPy x": (lambda x, h: relu(h, out=x), TypeError, r"out is a cupy.ndarray; it takes a numpy.ndarray of"),
-    "CuPy out of NumPy rows": (lambda x, h: softmax(h, x), TypeError, r"out is a cupy.ndarray; it takes a numpy.ndarray"),
+    "CuPy out of NumPy x": (
+        lambda x, h: relu(h, out=x),
+        TypeError,
+        r"out is a cupy.ndarray; it takes a numpy.ndarray of",
+    ),
+    "CuPy out of NumPy rows": (
+        lambda x, h: softmax(h, x),
+        TypeError,
+        r"out is a cupy.ndarray; it takes a numpy.ndarray",
+    ),
     "CuPy out of vjp": (lambda x, h: sigmoid.vjp(h, x), TypeError, r"out is a cupy.ndarray"),
     "shape": (lambda x, h: relu(x[:2], out=x), ValueError, r"out has shape \(3,\); the result has \(2,\)"),
     "dtype": (lambda x, h: relu(x, out=x.astype("f8")), TypeError, "out has dtype float64; the result has float32"),
     "complex": (lambda x, h: relu(x.astype("c8")), TypeError, r"x has dtype complex64.*x.real"),
     "bool": (lambda x, h: relu(x.astype("?")), TypeError, r"x has dtype bool.*astype\(np.uint8\)"),
-    "bool slope": (lambda x, h: leaky_relu(x, negative_slope=x.astype("?")), TypeError, "negative_slope has dtype bool"),
+    "bool slope": (
+        lambda x, h: leaky_relu(x, negative_slope=x.astype("?")),
+        TypeError,
+        "negative_slope has dtype bool",
+    ),
     "complex rows": (lambda x, h: softmax(x.astype("c8")), TypeError, "softmax: x has dtype complex64"),
     "shapes": (lambda x, h: relu.backward(x, x[:2]), ValueError, r"do not broadcast: dy \(3,\), x \(2,\)"),
     "shape of a slope": (lambda x, h: leaky_relu(x, negative_slope=x[:2]), ValueError, r"negative_slope \(2,\)"),
@@ -351,22 +379,38 @@ WRONG = {
     "axis": (lambda x, h: softmax(x, axis=1), ValueError, "axis 1 is out of bounds"),
     "number of rows": (lambda x, h: softmax.backward(1.0, y=x), ValueError, "dy has no axis"),
     "mask on the host": (
-        lambda x, h: relu.backward(x, mask=relu.with_mask(h)[1]), TypeError, r"mask lies in the memory of the host.*Mask\(cupy",
+        lambda x, h: relu.backward(x, mask=relu.with_mask(h)[1]),
+        TypeError,
+        r"mask lies in the memory of the host.*Mask\(cupy",
     ),
-    "mask on the device": (lambda x, h: relu.backward(h, mask=relu.with_mask(x)[1]), TypeError, "dy is a numpy.ndarray"),
+    "mask on the device": (
+        lambda x, h: relu.backward(h, mask=relu.with_mask(x)[1]),
+        TypeError,
+        "dy is a numpy.ndarray",
+    ),
     "shape of a mask": (
-        lambda x, h: relu.backward(x[:2], mask=relu.with_mask(x)[1]), ValueError, r"dy has shape \(2,\), the mask \(3,\)",
+        lambda x, h: relu.backward(x[:2], mask=relu.with_mask(x)[1]),
+        ValueError,
+        r"dy has shape \(2,\), the mask \(3,\)",
     ),
     "larger than a mask": (
-        lambda x, h: relu.backward(x.reshape(3, 1), mask=relu.with_mask(x)[1]), ValueError, r"dy has shape \(3, 1\)",
+        lambda x, h: relu.backward(x.reshape(3, 1), mask=relu.with_mask(x)[1]),
+        ValueError,
+        r"dy has shape \(3, 1\)",
     ),
     "setting of a mask": (
-        lambda x, h: leaky_relu.backward(x, mask=leaky_relu.with_mask(x, negative_slope=x)[1]), ValueError, "the mask was made by",
+        lambda x, h: leaky_relu.backward(x, mask=leaky_relu.with_mask(x, negative_slope=x)[1]),
+        ValueError,
+        "the mask was made by",
     ),
-    "y": (lambda x, h: leaky_relu.backward(x, y=x, negative_slope=x), TypeError, "which is not looked up in arrays on a device"),
+    "y": (
+        lambda x, h: leaky_relu.backward(x, y=x, negative_slope=x),
+        TypeError,
+        "which is not looked up in arrays on a device",
+    ),
     "negative slope": (lambda x, h: leaky_relu.backward(x, y=x, negative_slope=-1), ValueError, "pass x= or mask="),
     "out of vjp": (lambda x, h: sigmoid.vjp(x, x), ValueError, "out would overwrite x"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -460,7 +504,7 @@ def test_a_mask_lies_on_the_device(on, shape):
     x = numbers(int(np.prod(shape)), np.dtype("f4")).reshape(shape)
     (there,) = on.arrays(x)
     on.forget()
-    y, mask = relu.with_mask(there)
+    _, mask = relu.with_mask(there)
     on.assert_launched(int(x.size > 0))
     expected = relu.with_mask(x)[1]
     assert isinstance(mask.bits, on.cupy.ndarray)
@@ -522,6 +566,31 @@ def test_the_names_of_crysx_nn(on, name):
     actual, expected = getattr(crysx, name)(there), getattr(crysx, name.removesuffix("_cupy"))(x)
     assert actual.dtype == np.float32
     np.testing.assert_allclose(on.host(actual), expected, rtol=3e-7, atol=1e-7)
+
+
+RIVALS_THERE = {rival.name: rival for rival in RIVALS if rival.gpu}
+
+
+@pytest.mark.parametrize("name", RIVALS_THERE)
+def test_the_benchmark_measures_ours_and_a_rival_on_the_device(on, name):
+    if on.launches is not None and name in ("torch-cuda", "cupy-kernel"):
+        pytest.skip("it needs a GPU")
+    rival = RIVALS_THERE[name]
+    if on.launches is None and rival.missing():
+        pytest.skip(rival.missing())
+    _, copy, beyond = runner._limit_copy(True, 0)
+    measured = set()
+    for direction, forms in runner.FORMS.items():
+        points = [runner.Point("relu", direction, form, "hot", "float32", 40, 30) for form in forms]
+        for point in runner._points_of(rival, points):
+            if not list(rival.calls(runner._case(point))):
+                continue
+            reasons = []
+            found = runner.measure(rival, point, 0, 0, beyond, copy, reasons.append)
+            assert reasons == []
+            assert (found.fraction_of_copy is None) == (point.form == "in_place" or on.launches is None)
+            measured.add((direction, point.form))
+    assert ("value", "default") in measured
 
 
 def test_without_cupy_nothing_is_missed():

@@ -166,7 +166,8 @@ def parameters(function: str, block: Block, values: tuple[Any, ...], dtype: Any)
     """Check parameters, and round them to the dtype of the call."""
     operands = ((name, operand(function, name, value)) for name, value in zip(block.parameters, values, strict=True))
     return tuple(
-        parameter if is_foreign(parameter) else fitting(function, name, parameter, dtype) for name, parameter in operands
+        parameter if is_foreign(parameter) else fitting(function, name, parameter, dtype)
+        for name, parameter in operands
     )
 
 
@@ -212,7 +213,7 @@ def broadcast(function: str, names: tuple[str, ...], operands: tuple[Any, ...]) 
 
 
 def require_out(
-    function: str, outputs: tuple[str, ...], out: Any, shape: tuple[int, ...], dtype: Any, kind: type = np.ndarray
+    function: str, outputs: tuple[str, ...], out: Any, shape: tuple[int, ...], dtype: Any, kind: Any = np.ndarray
 ) -> None:
     """Refuse an `out` that is not exactly what the call would have made: arrays of this kind, shape and dtype."""
     several = len(outputs) > 1
@@ -231,7 +232,7 @@ def require_out(
         raise ValueError(f"{function}: the two arrays of out share memory")
 
 
-def _require_array(function: str, out: Any, shape: tuple[int, ...], dtype: Any, kind: type) -> None:
+def _require_array(function: str, out: Any, shape: tuple[int, ...], dtype: Any, kind: Any) -> None:
     if not isinstance(out, kind):
         wanted = "an array" if kind is np.ndarray and not is_foreign(out) else f"a {full_name(kind)}"
         raise TypeError(

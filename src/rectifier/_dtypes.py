@@ -51,7 +51,7 @@ def bfloat16() -> np.dtype[Any] | None:
 def promoted(dtypes: tuple[Any, ...], selects: bool) -> np.dtype[Any]:
     """Give the dtype of a call: the first row that holds all of these safely, as NumPy looks for the loop of a ufunc.
 
-    It asks the dtypes of other libraries first, where there is one; functions that do not select have no rows of integers.
+    That asks a dtype of another library first. A function that does not select has no rows of integers.
     """
     rows = [np.dtype(name) for name in (WORKING if selects else FLOATS) if name != "bfloat16"]
     other = bfloat16()

@@ -122,7 +122,7 @@ class Mask:
     @property
     def nbytes(self) -> int:
         """Bytes that the bits take."""
-        return self._bits.nbytes
+        return (self.size + 7) // 8
 
     def get(self) -> Mask:
         """Give this mask in the memory of the host, as ``cupy.ndarray.get`` does; itself, where it lies there."""
@@ -154,7 +154,9 @@ class Mask:
         kept = tuple(1 if k in axes else length for k, length in enumerate(self._shape))
         counts = np.zeros_like(self._bits, np.intp, shape=math.prod(kept)).reshape(kept)  # of the library of the bits
         row = self.size // self._shape[0] if self.size else 1
-        block = BLOCK if isinstance(self._bits, np.ndarray) else BLOCK << 8  # on a device, a launch costs what many take
+        block = (
+            BLOCK if isinstance(self._bits, np.ndarray) else BLOCK << 8
+        )  # on a device, a launch costs what many take
         for start, stop in self._rows(max(1, block // row)):
             flags = self._unpack(start * row, stop * row).reshape(stop - start, *self._shape[1:])
             part = flags.sum(axis=axes, dtype=np.intp, keepdims=True)

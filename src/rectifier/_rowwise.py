@@ -133,13 +133,13 @@ def _rows(name: str, what: str, array: Any, axis: Any) -> tuple[Any, int]:
 
 def require_axis(name: str, what: str, array: Any, axis: Any) -> int:
     """Give the number of an axis, counted from the first."""
-    dimensions = np.ndim(array)
+    dimensions: int = np.ndim(array)
     if dimensions == 0:
         raise ValueError(f"{name}: {what} has no axis; it takes an array of at least one dimension")
-    axis = operator.index(axis)
-    if not -dimensions <= axis < dimensions:
-        raise ValueError(f"{name}: axis {axis} is out of bounds for an array of {dimensions} dimensions")
-    return axis % dimensions
+    number = operator.index(axis)
+    if not -dimensions <= number < dimensions:
+        raise ValueError(f"{name}: axis {number} is out of bounds for an array of {dimensions} dimensions")
+    return number % dimensions
 
 
 def floating(*arrays: Any) -> np.dtype[Any]:

@@ -438,7 +438,7 @@ def _render_info(machine: "Machine") -> list[Any]:
         "pool": _setting(settings["pool_bytes"], "up to {} held for outputs", _binary),
         "store": _setting(settings["store"], "{}"),
         "engine": f"{machine.engine} ({machine.engine_reason})",
-        "GPU": ", ".join(machine.gpu.devices) or f"none ({machine.gpu.reason})",
+        "GPU": f"{', '.join(machine.gpu.devices) or 'none'} ({machine.gpu.reason})",
     }
     table = Table.grid(padding=(0, 2))
     for name, fact in facts.items():

@@ -16,9 +16,8 @@ its ``activation`` module changes nothing. Replace the entries::
         crysx_nn.utils.act_func_dict[name] = getattr(crysx, name)
         crysx_nn.utils.act_func_grad_dict[name] = getattr(crysx, name + "_grad")
 
-The names that end in ``_cupy`` are the same functions: the type of `x` says where it lies. The dictionaries for those are
-``act_func_dict_cupy`` and ``act_func_grad_dict_cupy``, and take ``getattr(crysx, name + "_cupy")`` and
-``getattr(crysx, name + "_grad_cupy")``.
+The names that end in ``_cupy`` are the same functions, since the type of `x` says where it lies. Their entries are in
+``act_func_dict_cupy`` and ``act_func_grad_dict_cupy``.
 
 What changes: results have the dtype of x, and are right to the last bit where the originals lose digits (``Tanh_grad``
 is 1 - tanh^2 there, 0 from x = 9 on in float32) or overflow (``Sigmoid_grad`` of -100 is NaN). -inf gives 0 in ``ReLU``

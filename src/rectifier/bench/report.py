@@ -257,7 +257,11 @@ def notes(result: Run) -> list[str]:
 
 
 def _gpus(result: Run) -> str:
-    return "" if {rival.name for rival in RIVALS if rival.gpu} & set(result.rivals) else "No GPU was measured."
+    if all(point.device == "cpu" for point in result.by_point):
+        return "No GPU was measured."
+    return (
+        f"On the GPU ({', '.join(result.machine['gpu']['devices'])}) arrays stay there, and CUDA events tell the time."
+    )
 
 
 def markdown(result: Run) -> str:
@@ -271,11 +275,11 @@ def markdown(result: Run) -> str:
         "| | " + " | ".join(f"{r} x {c}" for r, c in shapes) + " |",
         "|---|" + "---:|" * len(shapes),
     ]
-    for call in dict.fromkeys(p[:4] for p in points if p.state == "hot"):
-        line = [Point(*call, points[0].dtype, *shape) for shape in shapes]
+    for call in dict.fromkeys(p._replace(rows=0, columns=0) for p in points if p.state == "hot"):
+        line = [call._replace(rows=rows, columns=columns) for rows, columns in shapes]
         cells = [_cell(result.by_point[p][0]) if p in result.by_point else "" for p in line]
         if any(cells):
-            lines.append(f"| {name_call(line[0])} | {' | '.join(cells)} |")
+            lines.append(f"| {name_call(call)} | {' | '.join(cells)} |")
     versions = ", ".join(dict.fromkeys(result.rivals.values()))
     lines += [
         "",
@@ -405,13 +409,15 @@ def draw(result: Run) -> dict[str, Figure]:
         ("copy", _draw_copy, "speed as a fraction of a copy's, beyond the caches"),
     )
     figures = {}
-    for function in dict.fromkeys(point.function for point in result.by_point):
-        found = {p: at for p, at in result.by_point.items() if p.function == function and p.state == "hot"}
+    for function, device in dict.fromkeys((point.function, point.device) for point in result.by_point):
+        hot = {p: at for p, at in result.by_point.items() if p.state == "hot"}
+        found = {p: at for p, at in hot.items() if (p.function, p.device) == (function, device)}
+        place = "" if device == "cpu" else f"-{device}"
         limited = {p: at for p, at in found.items() if _fraction_of_copy(at) is not None}
         default = {p: at for p, at in found.items() if p.form == "default"}
         for name, draw_panel, title in panels:
             if shown := limited if name == "copy" else default:
-                figures[f"{function}-{name}"] = _figure(shown, draw_panel, f"{function}, {title}")
+                figures[f"{function}-{name}{place}"] = _figure(shown, draw_panel, f"{function}, {title}")
     return figures
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from importlib import import_module
 from pathlib import Path
@@ -44,7 +44,7 @@ class Case:
     function, direction, form : str
         A name of the catalogue; value, derivative, backward or backward_from_mask; one of `runner.FORMS`.
     dy, x : ndarray
-        The gradient from above, and the input.
+        The gradient from above, and the input; on a GPU, of CuPy.
     out : ndarray or None
         Where the result has to go: x or dy itself in place, None for an array of its own.
     slope : numpy scalar
@@ -84,7 +84,7 @@ class Call:
     arguments: tuple[Any, ...]
     keywords: dict[str, Any] = field(default_factory=dict)
     suffix: str = ""
-    to_numpy: Callable[[Any], Any] = np.asarray
+    to_numpy: Callable[[Any], Any] = lambda array: array.get() if hasattr(array, "get") else np.asarray(array)
 
     def statement(self) -> tuple[str, dict[str, Any]]:
         """Write it out for `timeit`, with the names that it uses."""
@@ -116,7 +116,7 @@ class Rival:
     quick : bool
         Whether the quick run measures it.
     gpu : bool
-        Whether it needs a GPU of NVIDIA's.
+        Whether it runs on a GPU of NVIDIA's, as ours does then, by CuPy.
     """
 
     name: str
@@ -263,9 +263,10 @@ def _torch() -> Any:
 
 def _torch_from(x: Any) -> Any:
     torch = _torch()
+    take = torch.from_numpy if isinstance(x, np.ndarray) else torch.from_dlpack
     if x.dtype.name == "bfloat16":  # which NumPy's buffers have no letter for
-        return torch.from_numpy(x.view(np.uint16)).view(torch.bfloat16)
-    return torch.from_numpy(x)
+        return take(x.view(np.uint16)).view(torch.bfloat16)
+    return take(x)
 
 
 def _from_torch(t: Any) -> Any:
@@ -329,14 +330,14 @@ def _family_in_torch(case: Case) -> Iterator[Call]:
         yield Call("aten's backward operator", backward, (dy, x, function(x)), to_numpy=_from_torch)
 
 
-def _in_torch(case: Case, device: str = "cpu") -> Iterator[Call]:
+def _in_torch(case: Case) -> Iterator[Call]:
     torch = _torch()
     _inference_mode()
     if case.function not in ("relu", "leaky_relu"):
-        yield from _family_in_torch(case) if device == "cpu" else ()
+        yield from _family_in_torch(case)
         return
     aten, functional = torch.ops.aten, torch.nn.functional
-    dy, x, slope = _torch_from(case.dy).to(device), _torch_from(case.x).to(device), float(case.slope)
+    dy, x, slope = _torch_from(case.dy), _torch_from(case.x), float(case.slope)
     if case.form == "in_place":
         out = x if case.out is case.x else dy
     else:
@@ -377,38 +378,38 @@ def _in_torch(case: Case, device: str = "cpu") -> Iterator[Call]:
         yield call(f"aten.{text}, into grad_input", operator.grad_input, (dy, x, *more), {"grad_input": out})
 
 
-def _awaited(call: Call, synchronize: Callable[[], object]) -> Call:
-    """Let a call end when the device has done its work."""
-
-    def function(*arguments: Any, **keywords: Any) -> Any:
-        result = call.function(*arguments, **keywords)
-        synchronize()
-        return result
-
-    return replace(call, function=function)
-
-
-def _in_torch_cuda(case: Case) -> Iterator[Call]:
-    for call in _in_torch(case, "cuda"):
-        yield _awaited(call, _torch().cuda.synchronize)
-
-
 def _in_cupy(case: Case) -> Iterator[Call]:
+    cupy, dy, x = import_module("cupy"), case.dy, case.x
+
+    def derivative() -> Any:
+        return cupy.greater(x, 0.0).astype(cupy.float32)
+
+    if case.function != "relu" or case.out is not None:
+        return
+    match case.gradient:
+        case "value":
+            text = "cp.maximum(cp.zeros(x.shape, x.dtype), x)"
+            yield Call(text, lambda: cupy.maximum(cupy.zeros(x.shape, x.dtype), x), ())
+        case "derivative":
+            yield Call("cp.greater(x, 0.).astype(cp.float32)", derivative, ())
+        case "backward":
+            yield Call("dy * cp.greater(x, 0.).astype(cp.float32)", lambda: dy * derivative(), ())
+
+
+def _in_cupy_maximum(case: Case) -> Iterator[Call]:
+    if case.function == "relu" and case.direction == "value":
+        yield Call("cp.maximum(x, 0)", import_module("cupy").maximum, (case.x, 0), case.into)
+
+
+def _in_cupy_kernel(case: Case) -> Iterator[Call]:
     if case.function != "relu" or case.x.dtype.char not in "efd":
         return
-    cupy = import_module("cupy")
     text = {"value": "x < 0 ? (T)0 : x", "derivative": "x > 0 ? (T)1 : (T)0", "backward": "x > 0 ? dy : (T)0"}
-    inputs = {"x": case.x, **({"dy": case.dy} if case.gradient == "backward" else {})}
-    kernel = cupy.ElementwiseKernel(
-        ", ".join(f"T {name}" for name in inputs), "T r", f"r = {text[case.gradient]}", f"relu_{case.gradient}"
-    )
-    arrays = {name: cupy.asarray(array) for name, array in inputs.items()}
-    if case.form == "in_place":
-        arrays["out"] = arrays["x" if case.out is case.x else "dy"]
-    elif case.out is not None:
-        arrays["out"] = cupy.empty_like(arrays["x"])
-    call = Call(f"ElementwiseKernel of {text[case.gradient]}", kernel, tuple(arrays.values()), to_numpy=cupy.asnumpy)
-    yield _awaited(call, cupy.cuda.get_current_stream().synchronize)
+    arrays = {"x": case.x, **({"dy": case.dy} if case.gradient == "backward" else {})}
+    inputs = ", ".join(f"T {name}" for name in arrays)
+    kernel = import_module("cupy").ElementwiseKernel(inputs, "T r", f"r = {text[case.gradient]}", "relu_of_a_rival")
+    out = () if case.out is None else (case.out,)
+    yield Call(f"ElementwiseKernel of {text[case.gradient]}", kernel, (*arrays.values(), *out))
 
 
 def _in_torch_autograd(case: Case) -> Iterator[Call]:
@@ -664,7 +665,7 @@ def _in_thinc(case: Case) -> Iterator[Call]:
 
 
 _FUSED = "its backward pass is one operator of its own; the autograd way is a row of its own"
-_ON_GPU = "arrays stay on the device, each call is awaited; written without a GPU at hand, so never run"
+_ON_GPU = "arrays stay on the device, CUDA events tell the time; written without a GPU at hand, so never run"
 _ONE = "np.ones(1_000_000, 'f')"
 _IMPORTS = "import numpy as np"
 # fmt: off
@@ -681,7 +682,7 @@ RIVALS = (
           "inference mode; " + _FUSED),
     Rival("torch-autograd", "PyTorch grad", ("torch",), _in_torch_autograd,
           note="backward pass alone, graph retained", quick=False),
-    Rival("torch-cuda", "PyTorch CUDA", ("torch",), _in_torch_cuda, note=_ON_GPU, gpu=True),
+    Rival("torch-cuda", "PyTorch CUDA", ("torch", "cupy"), _in_torch, note=_ON_GPU, gpu=True),
     Rival("tensorflow", "TensorFlow", ("tensorflow",), _in_tensorflow,
           ("import tensorflow as tf", "tf.nn.relu(tf.ones(1_000_000))"), "eager; " + _FUSED),
     Rival("tensorflow-tape", "TF tape", ("tensorflow",), _in_tensorflow_autograd,
@@ -698,6 +699,8 @@ RIVALS = (
     Rival("thinc", "Thinc", ("thinc",), _in_thinc,
           (_IMPORTS + "; from thinc.api import NumpyOps", f"NumpyOps().relu({_ONE}.reshape(1000, 1000))"),
           "float32 and float64; backward from y; one thread"),
-    Rival("cupy", "CuPy", ("cupy",), _in_cupy, note=_ON_GPU, gpu=True),
+    Rival("cupy", "CuPy recipe", ("cupy",), _in_cupy, note=_ON_GPU, gpu=True),
+    Rival("cupy-maximum", "CuPy maximum", ("cupy",), _in_cupy_maximum, note=_ON_GPU, gpu=True),
+    Rival("cupy-kernel", "CuPy kernel", ("cupy",), _in_cupy_kernel, note=_ON_GPU, gpu=True),
 )
 # fmt: on

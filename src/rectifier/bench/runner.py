@@ -95,6 +95,8 @@ class Point(NamedTuple):
         Of the batch.
     rows, columns : int
         Its shape; a slice is ``x[:, :-1]`` of a batch with one column more.
+    device : str
+        Where the batch lies: cpu or gpu.
     """
 
     function: str
@@ -104,6 +106,7 @@ class Point(NamedTuple):
     dtype: str
     rows: int
     columns: int
+    device: str = "cpu"
 
     @property
     def elements(self) -> int:
@@ -268,7 +271,7 @@ class Run:
 
         def order(point: Point) -> tuple[Any, ...]:
             place = directions.index(point.direction), forms.index(point.form)
-            return point.function, *place, point.state, point.elements, point.columns
+            return point.device, point.function, *place, point.state, point.elements, point.columns
 
         return {point: found[point] for point in sorted(found, key=order)}
 
@@ -363,6 +366,8 @@ def _case(point: Point) -> Case | None:
     """Make the data of a point; None where repeated calls in place would not do the same work each time."""
     function: Any = CATALOGUE[point.function]
     x, dy = _batch(point.rows, point.columns + (point.form == "slice"), point.dtype)
+    if point.device == "gpu":
+        x, dy = map(import_module("cupy").asarray, (x, dy))
     if point.form == "slice":
         x, dy = x[:, :-1], dy[:, :-1]
     slope = x.dtype.type(function.block.parameters.get("negative_slope", 0))
@@ -380,10 +385,23 @@ def _held_results(point: Point) -> int:
     return max(4, HELD_BYTES // (point.elements * _itemsize(point.dtype)))
 
 
+class OnDevice:
+    """A moment in the work of the GPU; the time between two is in seconds, as of a clock of `timeit`."""
+
+    def __init__(self) -> None:
+        self._event = import_module("cupy").cuda.Event()
+        self._event.record()
+
+    def __sub__(self, earlier: OnDevice) -> float:
+        self._event.synchronize()
+        return float(import_module("cupy").cuda.get_elapsed_time(earlier._event, self._event)) / 1e3
+
+
 def _timer(call: Call, point: Point) -> timeit.Timer:
     statement, names = call.statement()
     if point.form != "fresh":
-        return timeit.Timer(statement, globals=names)
+        clock: Any = OnDevice if point.device == "gpu" else perf_counter
+        return timeit.Timer(statement, timer=clock, globals=names)
     held: list[Any] = []
     most = _held_results(point)
 
@@ -512,8 +530,7 @@ def measure(
     if 2 * point.elements * _itemsize(point.dtype) >= copy_from_bytes:
         x = (case.x if case.x.flags.c_contiguous else case.x.base).reshape(-1)[: point.elements]
         x = x.view(f"f{x.itemsize}")  # bfloat16 is two bytes as well
-        names = {"copy": copy, "y": np.empty_like(x), "x": x}
-        competitors["copy"] = timeit.Timer("copy(y, x)", globals=names)
+        competitors["copy"] = _timer(Call("copy", copy, (np.empty_like(x), x)), point._replace(form="default"))
 
     def known(rounds: list[dict[str, float]]) -> bool:
         ratios = [sample["rival"] / sample["ours"] for sample in rounds]
@@ -674,12 +691,13 @@ def run(
         for part in parts
         if part
     ]
-    stages = {n: start(f"pass {n + 1} of {passes}", len(present) * len(fitting)) for n in range(passes) if jobs}
+    steps = sum(len(_points_of(rival, fitting)) for rival in present)
+    stages = {n: start(f"pass {n + 1} of {passes}", steps) for n in range(passes) if jobs}
     overheads: list[float] = []
     for index, (number, rival, part) in enumerate(jobs):
         part = [
             p
-            for p in part
+            for p in _points_of(rival, part)
             if p.elements < LARGE or all(m.times_faster < DECISIVE for m in found.get((rival.name, p), ()))
         ]
         if not part:
@@ -710,6 +728,13 @@ def run(
                 stages[number]()
         keep(result())
     return result()
+
+
+def _points_of(rival: Rival, points: Sequence[Point]) -> list[Point]:
+    """Give the points at which a rival is measured: on a GPU, those that are not about the memory of the host."""
+    if not rival.gpu:
+        return list(points)
+    return [point._replace(device="gpu") for point in points if point.form not in ("fresh", "unpooled")]
 
 
 def environment(threads: int, pooled: bool = True) -> dict[str, str]:
@@ -787,10 +812,12 @@ def _pair(task: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
     (rival,) = (rival for rival in RIVALS if rival.name == task["rival"])
     name, *_ = rival.packages
     version = getattr(import_module(name), "__version__", None) or metadata.version(name)
-    copy_name, copy = _limit_copy()
+    copy_name, copy, copy_from_bytes = _limit_copy(rival.gpu, task["copy_from_bytes"])
     points = [Point(*point) for point in task["points"]]
     for point in {(p.function, p.direction): p for p in points}.values():  # compile, before the time counts
-        ours(Case(point.function, point.direction, "default", *_batch(1, 1, point.dtype), None, 0)).result()
+        case = _case(point._replace(form="default", rows=1, columns=1))
+        assert case is not None
+        ours(case).result()
     say({"version": f"{name} {version}", "copy": copy_name})
     begun = perf_counter()
     for index, point in enumerate(points):
@@ -806,9 +833,7 @@ def _pair(task: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
             say({"skipped": reason, "points": [point]})
 
         try:
-            measurement = measure(
-                rival, point, seconds, task["seconds_per_block"], task["copy_from_bytes"], copy, report
-            )
+            measurement = measure(rival, point, seconds, task["seconds_per_block"], copy_from_bytes, copy, report)
             say({"measurement": _plain(measurement)})
         except NotMeasuredError as why:
             if str(why):
@@ -818,19 +843,26 @@ def _pair(task: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
         say({"done": 1})
 
 
-def _limit_copy() -> tuple[str, Callable[[Any, Any], object]]:
-    """Give what bounds the speed of large arrays: a copy by our threads past the caches, if there is one."""
+def _limit_copy(gpu: bool, beyond_caches: float) -> tuple[str, Callable[[Any, Any], object], float]:
+    """Give what bounds the speed of large arrays, and from how many bytes on.
+
+    That is a copy on the GPU, or by our threads past the caches, if there is one.
+    """
+    if gpu:
+        cupy = import_module("cupy")
+        return "cupy.copyto", cupy.copyto, cupy.cuda.Device().attributes["L2CacheSize"]
     try:
         copy: Callable[[Any, Any], object] = import_module("rectifier.cpu.engine").stream_copy
     except (ImportError, AttributeError):
-        return "numpy.copyto", np.copyto
-    return "rectifier.cpu.engine.stream_copy", copy
+        return "numpy.copyto", np.copyto, beyond_caches
+    return "rectifier.cpu.engine.stream_copy", copy, beyond_caches
 
 
 def name_call(point: Point, with_function: bool = True) -> str:
     """Write a point out without its size."""
     words = [point.function] * with_function + [point.direction.replace("_from_", " ")]
     words += [FORM_TITLES.get(point.form, point.form), "idle" if point.state == "idle" else ""]
+    words += ["on the GPU" if point.device == "gpu" else ""]
     return " ".join(word for word in words if word)
 
 

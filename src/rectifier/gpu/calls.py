@@ -71,8 +71,8 @@ def backward_from_mask(block: Block, dy: Any, out: Any, mask: Mask, values: tupl
     function = f"{block.name}.backward"
     if not isinstance(mask.bits, cupy.ndarray):
         raise TypeError(
-            f"{function}: the mask lies in the memory of the host, and the call has CuPy arrays; take it to the device: "
-            "Mask(cupy.asarray(mask.bits), mask.shape, mask.function, mask.parameters)"
+            f"{function}: the mask lies in the memory of the host, and the call has CuPy arrays; take it to the device "
+            "by Mask(cupy.asarray(mask.bits), mask.shape, mask.function, mask.parameters)"
         )
     dtype, (dy,), parameters, shape = _checked(function, block, ("dy",), (dy,), values)
     sides = zip(shape[::-1], mask.shape[::-1], strict=False)
@@ -127,8 +127,8 @@ def _operand(function: str, name: str, value: Any) -> Any:
     if _arguments.is_python_number(value) or (isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0):
         return _arguments.operand(function, name, value)
     raise TypeError(
-        f"{function}: {name} is a {_arguments.full_name(type(value))}, and the call has CuPy arrays; it takes those and "
-        f"numbers: copy it to the device by cupy.asarray({name}), or the others to the host by cupy.asnumpy"
+        f"{function}: {name} is a {_arguments.full_name(type(value))}, and the call has CuPy arrays; it takes those "
+        f"and numbers: copy it to the device by cupy.asarray({name}), or the others to the host by cupy.asnumpy"
     )
 
 
