@@ -8,6 +8,7 @@ arguments.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from time import perf_counter
 from types import ModuleType, SimpleNamespace
@@ -155,8 +156,11 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         return self._delegate(function, arguments, keywords)
 
     def _delegate(self, function, arguments, keywords):
-        if not hasattr(cupy, function.__name__) or any(isinstance(a, np.ndarray) for a in arguments):
+        genuine = getattr(cupy, function.__name__, None)
+        if genuine is None or any(isinstance(a, np.ndarray) for a in arguments):
             raise TypeError(f"CuPy has no {function.__name__} of these")
+        if not isinstance(genuine, cupy.ufunc):
+            inspect.signature(genuine).bind(*arguments, **keywords)
         arguments = [a.host if isinstance(a, ndarray) else a for a in arguments]
         out = keywords.pop("out", None)
         out = out[0] if isinstance(out, tuple) else out

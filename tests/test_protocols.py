@@ -142,7 +142,7 @@ def test_out_is_for_numpy_arrays(activation):
             with pytest.raises(TypeError, match=r"out is for NumPy arrays, and this call has a .*: assign the result"):
                 call(array, out)
         assert (out == 7).all()
-    with pytest.raises(TypeError, match="out is a Series; it takes an array of shape"):
+    with pytest.raises(TypeError, match=r"out is a pandas\.\S*Series; it takes a numpy.ndarray of shape"):
         activation(X[0], out=pd.Series(X[0]))
 
 

@@ -97,7 +97,7 @@ def _holds(dtype: np.dtype[Any], value: Any) -> bool:
 
 def _own_dtype(array: Any) -> Any:
     """Give the dtype of an array; None for a Python number, which adapts."""
-    if isinstance(array, np.ndarray):
+    if isinstance(getattr(array, "dtype", None), np.dtype):
         return array.dtype
     return np.result_type(*_foreign_dtypes(array)) if is_foreign(array) else None
 
@@ -202,7 +202,7 @@ def _frozen(value: Any) -> Any:
 
 def broadcast(function: str, names: tuple[str, ...], operands: tuple[Any, ...]) -> tuple[int, ...]:
     """Give the shape of the result."""
-    distinct = {np.shape(array) for array in operands} - {()}
+    distinct = {getattr(array, "shape", ()) for array in operands} - {()}
     if len(distinct) <= 1:  # broadcast_shapes takes 32 dimensions at most
         return distinct.pop() if distinct else ()
     try:

@@ -59,6 +59,11 @@ def promoted(dtypes: tuple[Any, ...], selects: bool) -> np.dtype[Any]:
     return next(row for row in rows if all(np.can_cast(dtype, row, "safe") for dtype in dtypes))
 
 
+@lru_cache(maxsize=64)  # the name of a dtype takes 3 us
+def _has_row(dtype: np.dtype[Any]) -> bool:
+    return dtype.name in WORKING
+
+
 def require_real(dtype: Any, argument: str, function: str) -> None:
     """Refuse a dtype that has no row in the table.
 
@@ -67,7 +72,6 @@ def require_real(dtype: Any, argument: str, function: str) -> None:
     TypeError
         Naming `function`, its `argument`, the dtype, and what to do.
     """
-    known = dtype.name in WORKING if isinstance(dtype, np.dtype) else getattr(dtype, "kind", "O") in "iuf"
-    if not known:
+    if not (_has_row(dtype) if isinstance(dtype, np.dtype) else getattr(dtype, "kind", "O") in "iuf"):
         advice = _ADVICE.get(getattr(dtype, "kind", "V"), _ADVICE["V"]).format(argument)
         raise TypeError(f"{function}: {argument} has dtype {dtype}; it takes integers and float16 to float64: {advice}")

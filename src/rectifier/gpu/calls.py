@@ -170,7 +170,7 @@ def _device(
 def _array(operand: Any, dtype: np.dtype[Any]) -> Any:
     """Give an operand as an array of the dtype; a number is written there by a kernel, which takes no copy."""
     if isinstance(operand, cupy.ndarray):
-        return _arguments.cast(operand, dtype)
+        return operand if operand.dtype == dtype else _arguments.cast(operand, dtype)
     return cupy.full((), _arguments.cast(np.asarray(operand), dtype).item(), dtype)
 
 
