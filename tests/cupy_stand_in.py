@@ -99,12 +99,16 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
     def _like(self, array):
         return ndarray(array, self.device)
 
+    def _computed(self, array):
+        assert Device.current[-1] == self.device.id, "CuPy computes on the current device"
+        return self._like(array)
+
     def astype(self, dtype, copy=True):
         with np.errstate(all="ignore"):
-            return self if not copy and self.dtype == dtype else self._like(self.host.astype(dtype))
+            return self if not copy and self.dtype == dtype else self._computed(self.host.astype(dtype))
 
     def copy(self):
-        return self._like(self.host.copy())
+        return self._computed(self.host.copy())
 
     def view(self, dtype=None):
         return self._like(self.host.view() if dtype is None else self.host.view(dtype))
@@ -117,7 +121,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
 
     def sum(self, **keywords):
         with np.errstate(all="ignore"):
-            return self._like(np.asarray(self.host.sum(**keywords)))
+            return self._computed(np.asarray(self.host.sum(**keywords)))
 
     def __getitem__(self, key):
         return self._like(np.asarray(self.host[key]) if key == () else self.host[key])
@@ -271,7 +275,7 @@ def install(monkeypatch: pytest.MonkeyPatch, rows: ModuleType) -> ModuleType:
     module.zeros = lambda shape, dtype: ndarray(np.zeros(shape, dtype))
     module.copyto = lambda to, array: np.copyto(to.host, array.host)
     module.full = lambda shape, value, dtype: ndarray(np.full(shape, value, dtype))
-    module.ascontiguousarray = lambda a: a if a.flags.c_contiguous else a._like(np.ascontiguousarray(a.host))
+    module.ascontiguousarray = lambda a: a if a.flags.c_contiguous else a._computed(np.ascontiguousarray(a.host))
     module.broadcast_to = lambda array, shape: array._like(np.broadcast_to(array.host, shape))
     module.moveaxis = lambda array, *axes: array._like(np.moveaxis(array.host, *axes))
     module.may_share_memory = lambda a, b: np.may_share_memory(a.host, b.host)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import rectifier
-from rectifier import cli, demo
+from rectifier import cli, demo, machine
 
 
 @pytest.fixture
@@ -115,6 +115,11 @@ def test_a_wrong_call_ends_with_2(run, arguments):
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
     assert "Traceback" not in err
+
+
+def test_info_names_the_gpus_and_what_found_them(run, monkeypatch):
+    monkeypatch.setattr(machine, "_gpu", lambda: machine.Gpu(("Card 0", "Card 1"), "CuPy 14.2"))
+    assert "Card 0, Card 1 (CuPy 14.2)" in run("info")[1]
 
 
 @pytest.mark.parametrize("package", ["matplotlib", "rich", "sklearn", "typer"])

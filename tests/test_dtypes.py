@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 
 import ml_dtypes
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from conftest import BACKENDS, FLOATS, INTEGERS, assert_same, numbers, run_python
-from rectifier import _dtypes, elementwise, leaky_relu
+from rectifier import _dtypes, elementwise, leaky_relu, relu, sigmoid
 from rectifier.testing import dtype_of
 from rectifier.words import T, where
 
@@ -36,6 +37,16 @@ def test_the_table_holds_the_contract():
     for name, working in _dtypes.WORKING.items():
         expected = "float32" if name in ("float16", "bfloat16") else name
         assert np.dtype(working).name == expected
+
+
+def test_the_table_gives_the_loop_that_a_ufunc_finds():
+    dtypes = [dtype_of(name) for name in _dtypes.WORKING]
+    relu(np.ones(1, dtypes[-1]))  # which registers bfloat16
+    sigmoid(np.ones(1, dtypes[-1]))
+    for function in (relu, sigmoid):
+        for pair in itertools.product(dtypes, repeat=2):
+            found = function.backward.ufunc.resolve_dtypes((*pair, None))[0]
+            assert _dtypes.promoted(pair, function.block.selects) == found
 
 
 def test_floats_are_kept_in_all_directions(activation, dtype):

@@ -442,11 +442,13 @@ def test_arrays_of_two_devices_are_refused(stand_in, call):
 
 
 def test_a_call_runs_where_its_arrays_lie(stand_in):
-    x, slope = (cupy_stand_in.ndarray(np.ones((2, 3), "f4"), cupy_stand_in.Device(3)) for _ in range(2))
-    y, mask = relu.with_mask(x)
+    x, wide = (cupy_stand_in.ndarray(np.ones((2, 3), kind), cupy_stand_in.Device(3)) for kind in ("f4", "f8"))
+    (y, mask), (_, pullback) = relu.with_mask(x), CATALOGUE["elu"].vjp(x, alpha=wide)
+    _, prelu = leaky_relu.vjp(x, negative_slope=wide)
     results = [
-        relu(x), y, mask.bits, relu.backward(1.0, x), relu.backward(x, mask=mask), leaky_relu(x, negative_slope=slope),
-        glu(x, x), softmax(x), relu(x.reshape(3, 2), out=stand_in_empty(3)), crysx.ReLU_cupy(x),
+        relu(x), y, mask.bits, relu.backward(1.0, x), relu.backward(x, mask=mask), leaky_relu(x, negative_slope=wide),
+        glu(x, x), softmax(x), relu(x.reshape(3, 2), out=stand_in_empty(3)), crysx.ReLU_cupy(x), pullback(x),
+        prelu(x), *glu.backward(x, x, x[:1]), softmax.backward(wide, x), relu(x[::-1], out=x), relu(x.T, out=x.T[::-1]),
     ]  # fmt: skip
     assert [result.device.id for result in results] == [3] * len(results)
     assert {launch.device for launch in stand_in.launches} == {3}
@@ -563,6 +565,7 @@ def test_the_names_of_crysx_nn(on, name):
 
 
 RIVALS_THERE = {rival.name: rival for rival in RIVALS if rival.gpu}
+assert len(RIVALS_THERE) == 4
 
 
 @pytest.mark.parametrize("name", RIVALS_THERE)

@@ -5,7 +5,6 @@ Nothing here waits for the device, and nothing is copied between it and the host
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import cupy
@@ -34,14 +33,16 @@ def call(
     gated = source.is_gated(block)
     if gated:  # x and the gate are equals: their dtypes promote
         arrays, values, names = (*arrays, *values), (), (*names, *block.parameters)
-    dtype, operands, parameters, shape = _checked(function, block, names, arrays, values)
+    dtype, operands, settings, shape = _checked(function, block, names, arrays, values)
     shapes = tuple(np.shape(array) for array in operands[-2:])
     summed = gated and direction is not VALUE and shapes != (shape, shape)
     given = _given(function, direction.outputs, None if summed else out, shape, dtype)
-    with _device(function, (*names, *direction.outputs), (*operands, *given), block, parameters):
+    named = zip((*names, *direction.outputs), (*operands, *given), strict=True)
+    with _device(function, {**dict(named), **settings}):
         inputs = [_array(operand, dtype) for operand in operands]
         outs = tuple(_empty(shape, dtype, inputs) if own is None else own for own in given)
-        inputs, numbers = ([_apart(array, outs) for array in each] for each in (inputs, parameters))
+        inputs = [_apart(array, outs) for array in inputs]
+        numbers = [_apart(number, outs) for number in _rounded(function, settings, dtype)]
         if gated:
             *inputs, gate = inputs
             numbers = [gate]
@@ -54,15 +55,16 @@ def call(
 def with_mask(block: Block, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:
     """Compute the value and the mask."""
     function = f"{block.name}.with_mask"
-    dtype, (x,), parameters, shape = _checked(function, block, ("x",), (x,), values)
+    dtype, (x,), settings, shape = _checked(function, block, ("x",), (x,), values)
     (y,) = _given(function, ("y",), out, shape, dtype)
-    with _device(function, ("x", "y"), (x, y), block, parameters):
+    with _device(function, {"x": x, "y": y, **settings}):
         x = _array(x, dtype)
         y = _empty(shape, dtype, [x]) if y is None else y
         recorded = _arguments.recorded(block, values)  # before y is written, which may be one of them
         words = cupy.empty((y.size + 31) // 32, np.uint32)  # which the kernel writes whole
         bits = words.view(np.uint8)[: (y.size + 7) // 8]
-        _run_in_c_order(kernels.run_with_mask, block, dtype, x, parameters, y, bits, making=True)
+        numbers = _rounded(function, settings, dtype)
+        _run_in_c_order(kernels.run_with_mask, block, dtype, x, numbers, y, bits, making=True)
     return y, Mask.made(bits, shape, block.full_name, recorded)
 
 
@@ -74,15 +76,16 @@ def backward_from_mask(block: Block, dy: Any, out: Any, mask: Mask, values: tupl
             f"{function}: the mask lies in the memory of the host, and the call has CuPy arrays; take it to the device "
             "by Mask(cupy.asarray(mask.bits), mask.shape, mask.function, mask.parameters)"
         )
-    dtype, (dy,), parameters, shape = _checked(function, block, ("dy",), (dy,), values)
+    dtype, (dy,), settings, shape = _checked(function, block, ("dy",), (dy,), values)
     sides = zip(shape[::-1], mask.shape[::-1], strict=False)
     if len(shape) > mask.ndim or any(side not in (1, of_mask) for side, of_mask in sides):
         raise ValueError(f"{function}: dy has shape {np.shape(dy)}, the mask {mask.shape}")
     (dx,) = _given(function, ("dx",), out, mask.shape, dtype)
-    with _device(function, ("dy", "mask", "dx"), (dy, mask.bits, dx), block, parameters):
+    with _device(function, {"dy": dy, "mask": mask.bits, "dx": dx, **settings}):
         dy = _array(dy, dtype)
         dx = _empty(mask.shape, dtype, [dy]) if dx is None else dx
-        _run_in_c_order(kernels.run_from_mask, block, dtype, dy, parameters, dx, mask.bits, making=False)
+        numbers = _rounded(function, settings, dtype)
+        _run_in_c_order(kernels.run_from_mask, block, dtype, dy, numbers, dx, mask.bits, making=False)
     return dx
 
 
@@ -99,7 +102,7 @@ def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out:
     dtype = floating(*(array.dtype for array in operands))
     output = "dx" if backward else "y"
     (given,) = _given(name, (output,), out, first.shape, dtype)
-    with _device(name, (*names, output), (*operands, given)):
+    with _device(name, {**dict(zip(names, operands, strict=True)), output: given}):
         rows = [cupy.ascontiguousarray(cupy.moveaxis(_array(array, dtype), place, -1)) for array in operands]
         result = cupy.empty(rows[0].shape, dtype) if given is None else cupy.moveaxis(given, place, -1)
         target = result if result.flags.c_contiguous else cupy.empty(result.shape, dtype)
@@ -111,7 +114,8 @@ def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out:
 
 def kept(value: Any) -> Any:
     """Give a parameter as it is now, whatever its owner does to it later."""
-    return value.copy()
+    with value.device:
+        return value.copy()
 
 
 def may_share_memory(a: Any, b: Any) -> bool:
@@ -134,14 +138,18 @@ def _operand(function: str, name: str, value: Any) -> Any:
 
 def _checked(
     function: str, block: Block, names: tuple[str, ...], arrays: tuple[Any, ...], values: tuple[Any, ...]
-) -> tuple[np.dtype[Any], list[Any], list[Any], tuple[int, ...]]:
-    """Give the dtype of a call, its operands, its parameters rounded to that, and the shape of the result."""
+) -> tuple[np.dtype[Any], list[Any], dict[str, Any], tuple[int, ...]]:
+    """Give the dtype of a call, its operands, its parameters by their names, and the shape of the result."""
     operands = [_operand(function, name, array) for name, array in zip(names, arrays, strict=True)]
     settings = dict(zip(block.parameters, values, strict=False))  # a gated block's stand among the arrays
     settings = {name: _operand(function, name, value) for name, value in settings.items()}
     dtype = _arguments.holding(_arguments.resolve(block, operands), tuple(settings.values()))
-    parameters = [_arguments.fitting(function, name, value, dtype) for name, value in settings.items()]
-    return dtype, operands, parameters, _arguments.broadcast(function, (*names, *settings), (*operands, *parameters))
+    shape = _arguments.broadcast(function, (*names, *settings), (*operands, *settings.values()))
+    return dtype, operands, settings, shape
+
+
+def _rounded(function: str, settings: dict[str, Any], dtype: np.dtype[Any]) -> list[Any]:
+    return [_arguments.fitting(function, name, value, dtype) for name, value in settings.items()]
 
 
 def _given(function: str, outputs: tuple[str, ...], out: Any, shape: tuple[int, ...], dtype: Any) -> tuple[Any, ...]:
@@ -152,12 +160,9 @@ def _given(function: str, outputs: tuple[str, ...], out: Any, shape: tuple[int, 
     return out if isinstance(out, tuple) else (out,)
 
 
-def _device(
-    function: str, names: tuple[str, ...], arrays: tuple[Any, ...], block: Any = None, parameters: Iterable[Any] = ()
-) -> Any:
+def _device(function: str, arrays: dict[str, Any]) -> Any:
     """Give the device on which all arrays of a call lie, as the context in which it is the current one."""
-    named = [*zip(names, arrays, strict=True), *(zip(block.parameters, parameters, strict=False) if block else ())]
-    (first, device), *others = [(name, a.device) for name, a in named if isinstance(a, cupy.ndarray)]
+    (first, device), *others = [(name, a.device) for name, a in arrays.items() if isinstance(a, cupy.ndarray)]
     for name, other in others:
         if other != device:
             raise ValueError(
@@ -190,11 +195,11 @@ def _is_same(a: Any, b: Any) -> bool:
 
 
 def _run_in_c_order(
-    run: Any, block: Block, dtype: Any, source: Any, parameters: list[Any], target: Any, bits: Any, *, making: bool
+    run: Any, block: Block, dtype: Any, operand: Any, parameters: list[Any], target: Any, bits: Any, *, making: bool
 ) -> None:
     """Run a direction with a mask, whose bits are in C order."""
     written = target if target.flags.c_contiguous else cupy.empty(target.shape, dtype)
-    read = _apart(cupy.ascontiguousarray(cupy.broadcast_to(source, target.shape)), (written,))
+    read = _apart(cupy.ascontiguousarray(cupy.broadcast_to(operand, target.shape)), (written,))
     numbers = tuple(_apart(number, (written,)) for number in parameters)
     run(block, dtype, read, numbers, written, bits) if making else run(block, dtype, read, bits, numbers, written)
     if written is not target:
