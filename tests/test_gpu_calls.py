@@ -324,6 +324,18 @@ def test_arrays_of_no_dimension_stay_arrays(on):
     assert relu.with_mask(x)[1].to_array().shape == ()
 
 
+@pytest.mark.parametrize("number", [0.1, 3, np.float64(0.1), np.array(0.1)], ids=["float", "int", "scalar", "array"])
+def test_numbers_among_the_operands_adapt_as_on_the_cpu(on, number, dtype):
+    x = np.array([-1.0, 0.5, 2.0]).astype(dtype)
+    (there,) = on.arrays(x)
+    assert_agrees(on, relu.backward(number, there), REFERENCE.relu.backward(number, x))
+    assert_agrees(on, GATES["reglu"](number, there), REFERENCE.reglu(number, x))
+    mask = relu.with_mask(there)[1]
+    assert_agrees(
+        on, relu.backward(number, mask=mask), REFERENCE.relu.backward(number, mask=REFERENCE.relu.with_mask(x)[1])
+    )
+
+
 WRONG = {
     "NumPy dy": (
         lambda x, h: relu.backward(h, x),
@@ -531,7 +543,10 @@ def test_a_mask_moves_between_host_and_device(on):
     assert type(home.parameters["negative_slope"]) is np.ndarray
     host_slopes = np.full(1001, 0.3, "f4")
     expected = leaky_relu.backward(x, mask=home, negative_slope=host_slopes)
-    back = Mask(on.cupy.asarray(home.bits), home.shape, home.function, mask.parameters)
+    bits = on.cupy.asarray(home.bits)
+    back = Mask(bits, home.shape, home.function, mask.parameters)
+    bits[...] = 0
+    assert back == mask
     assert_same(on.host(leaky_relu.backward(there, mask=back, negative_slope=slopes)), expected)
     with pytest.raises(ValueError, match="bits after the last element are set"):
         Mask(on.cupy.asarray(np.array([255], "u1")), (3,), "relu", {})
