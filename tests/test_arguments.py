@@ -38,7 +38,11 @@ WRONG_OUT = {
     "integer": (np.full((2, 3), 7, "i4"), TypeError, r"out has dtype int32"),
     "swapped": (np.full((2, 3), 7, ">f4"), TypeError, r"out has dtype >f4"),
     "read-only": (read_only(np.full((2, 3), 7, "f4")), ValueError, r"out is read-only"),
-    "list": ([[7.0] * 3] * 2, TypeError, r"out is a list; it takes an array of shape \(2, 3\) and dtype float32"),
+    "list": (
+        [[7.0] * 3] * 2,
+        TypeError,
+        r"out is a list; it takes a numpy.ndarray of shape \(2, 3\) and dtype float32",
+    ),
     "number": (0.2, TypeError, r"out is a float; .*passed by keyword"),
     "two": ((np.full((2, 3), 7, "f4"),) * 2, ValueError, r"out has 2 arrays; it takes 1"),
 }

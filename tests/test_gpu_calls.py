@@ -68,8 +68,11 @@ def assert_agrees(on, actual, expected, bound=0.0):
         assert_same(actual, expected)
         return
     assert (actual.dtype, actual.shape) == (expected.dtype, expected.shape)
+    # The NumPy reading has a bound of its own; and near a zero of a derivative the bound is one of the absolute error.
     distances = testing.ulps(actual, expected.astype(np.longdouble), actual.dtype)
-    assert distances.max(initial=0) <= 2 * bound + 8  # the NumPy reading has a bound of its own
+    with np.errstate(all="ignore"):
+        near = np.abs(actual.astype("f8") - expected.astype("f8")) <= 2.0**-50
+    assert ((distances <= 2 * bound + 8) | near).all()
 
 
 def bounds(block, dtype):

@@ -234,10 +234,9 @@ def require_out(
 
 def _require_array(function: str, out: Any, shape: tuple[int, ...], dtype: Any, kind: Any) -> None:
     if not isinstance(out, kind):
-        wanted = "an array" if kind is np.ndarray and not is_foreign(out) else f"a {full_name(kind)}"
         raise TypeError(
-            f"{function}: out is a {full_name(type(out))}; it takes {wanted} of shape {shape} and dtype {dtype} "
-            "(parameters are passed by keyword)"
+            f"{function}: out is a {full_name(type(out))}; it takes a {full_name(kind)} of shape {shape} and dtype "
+            f"{dtype} (parameters are passed by keyword)"
         )
     if out.dtype != dtype:
         raise TypeError(f"{function}: out has dtype {out.dtype}; the result has {dtype}")

@@ -128,7 +128,7 @@ class Mask:
         """Give this mask in the memory of the host, as ``cupy.ndarray.get`` does; itself, where it lies there."""
         if not hasattr(self._bits, "get"):
             return self
-        parameters = {name: getattr(value, "get", lambda v=value: v)() for name, value in self._parameters.items()}
+        parameters = {name: p.get() if hasattr(p, "get") else p for name, p in self._parameters.items()}
         return Mask.made(self._bits.get(), self._shape, self._function, parameters)
 
     def to_array(self) -> Any:
@@ -154,9 +154,8 @@ class Mask:
         kept = tuple(1 if k in axes else length for k, length in enumerate(self._shape))
         counts = np.zeros_like(self._bits, np.intp, shape=math.prod(kept)).reshape(kept)  # of the library of the bits
         row = self.size // self._shape[0] if self.size else 1
-        block = (
-            BLOCK if isinstance(self._bits, np.ndarray) else BLOCK << 8
-        )  # on a device, a launch costs what many take
+        # On a device few large blocks: a launch costs what millions of bits do.
+        block = BLOCK if isinstance(self._bits, np.ndarray) else BLOCK << 8
         for start, stop in self._rows(max(1, block // row)):
             flags = self._unpack(start * row, stop * row).reshape(stop - start, *self._shape[1:])
             part = flags.sum(axis=axes, dtype=np.intp, keepdims=True)
