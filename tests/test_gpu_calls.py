@@ -235,6 +235,7 @@ def calls_into(x, dy, mask):
         "with_mask": lambda out: relu.with_mask(x, out=out)[0],
         "vjp": lambda out: relu.vjp(x, out=out)[0],
         "prelu": lambda out: leaky_relu(x, out=out, negative_slope=dy),
+        "prelu with_mask": lambda out: leaky_relu.with_mask(x, out=out, negative_slope=dy)[0],
     }
 
 
