@@ -149,6 +149,10 @@ def test_rows_are_those_of_the_cpu(on, name, dtype):
         out = on.cupy.empty((6, 5, 7), dtype)
         assert ours(x_there, out, axis=axis) is out
         assert_agrees(on, out, y, bound)
+        memory = on.cupy.empty((213,), dtype)
+        inside, behind = memory[:210].reshape(6, 5, 7), memory[3:].reshape(6, 5, 7)
+        inside[...] = x_there
+        assert_agrees(on, ours(inside, behind, axis=axis), y, bound)
         assert ours(x_there, x_there, axis=axis) is x_there
         assert_agrees(on, x_there, y, bound)
 
@@ -554,6 +558,14 @@ def test_a_mask_moves_between_host_and_device(on):
     assert_same(on.host(leaky_relu.backward(there, mask=back, negative_slope=slopes)), expected)
     with pytest.raises(ValueError, match="bits after the last element are set"):
         Mask(on.cupy.asarray(np.array([255], "u1")), (3,), "relu", {})
+
+
+def test_a_mask_records_the_slopes_that_its_value_overwrites(on):
+    x, slopes = on.arrays(np.array([-1.0, 2.0]), np.array([0.5, 0.25]))
+    y, mask = leaky_relu.with_mask(x, out=slopes, negative_slope=slopes)
+    assert y is slopes
+    assert on.host(mask.parameters["negative_slope"]).tolist() == [0.5, 0.25]
+    assert on.host(y).tolist() == [-0.5, 2]
 
 
 def test_a_mask_s_words_are_whole(stand_in):
