@@ -266,7 +266,7 @@ def install(monkeypatch: pytest.MonkeyPatch, rows: ModuleType) -> ModuleType:
     module = ModuleType("cupy")
     module.__getattr__ = lambda name: getattr(cupy, name)
     module.ndarray, module.RawKernel = ndarray, RawKernel
-    runtime = SimpleNamespace(getDevice=lambda: Device.current[-1])
+    runtime = SimpleNamespace(getDevice=lambda: Device.current[-1], is_hip=False)
     module.cuda = SimpleNamespace(Device=Device, Event=Event, get_elapsed_time=Event.milliseconds, runtime=runtime)
     module.asarray = lambda array: ndarray(np.array(array))
     module.asnumpy = lambda array: array.host.copy()
