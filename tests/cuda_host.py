@@ -19,7 +19,7 @@ from rectifier.gpu import kernels, source
 HEADER = Path(__file__).with_name("host_cuda.hpp")
 OPTIONS = ("-std=c++17", "-O1", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC", "-shared")
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-function", "-Wno-unused-parameter")
-SANITIZE = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SANITIZE = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wno-clobbered")
 SIGNATURE = re.compile(r'extern "C" __global__ void (\w+)\((.*?)\) \{')
 MUTANT = "RECTIFIER_GPU_MUTANT"  # what stands in a text, and what it says instead
 
