@@ -89,7 +89,7 @@ def test_version_is_that_of_the_distribution():
     assert version("rectifier") == rectifier.__version__
 
 
-NEEDS = {"rectifier.gpu.calls": "cupy"}  # what a module imports that nothing else does
+NEEDS = {"rectifier.dask": "dask", "rectifier.gpu.calls": "cupy"}  # what a module imports that nothing else does
 
 
 def modules():

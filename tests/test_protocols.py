@@ -5,14 +5,10 @@ from __future__ import annotations
 import copy
 import pickle
 
-import dask
-import dask.array
-import ml_dtypes
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from dask.base import tokenize
 
 from conftest import BACKENDS, assert_same, numbers
 from rectifier import leaky_relu, relu
@@ -60,42 +56,8 @@ def test_xarray(activation, call):
     assert_same(dataset["x"].to_numpy(), expected)
 
 
-@pytest.mark.parametrize("call", calls(relu))
-def test_dask_stays_lazy(activation, call):
-    function, expected = calls(activation)[call]
-    computed = []
-    array = dask.array.from_array(X, chunks=(2, 3)).map_blocks(lambda block: computed.append(1) or block, dtype=X.dtype)
-    computed.clear()
-    result = function(array)
-    assert type(result) is dask.array.Array
-    assert result.chunks == array.chunks
-    assert result.dtype == X.dtype
-    assert not computed
-    assert_same(result.compute(scheduler="threads"), expected)
-    assert computed
-
-
-def test_dask_in_processes_finds_the_ufunc_by_name():
-    array = dask.array.from_array(X, chunks=(2, 6))
-    with dask.config.set({"multiprocessing.context": "spawn"}):
-        assert_same(relu(array).compute(scheduler="processes", num_workers=1), relu(X))
-
-
-def test_dask_names_are_deterministic():
-    array = dask.array.from_array(X, chunks=(2, 3), name="x")
-    assert relu(array).name == relu(array).name
-    assert relu(array).name != relu.derivative(array).name
-    assert tokenize(relu.ufunc) == tokenize(relu.ufunc) != tokenize(leaky_relu.ufunc)
-
-
-def test_dask_with_array_slopes():
-    slopes = np.linspace(-1, 1, 6, dtype="f4")
-    result = leaky_relu(dask.array.from_array(X, chunks=(2, 3)), negative_slope=slopes)
-    assert_same(result.compute(), leaky_relu(X, negative_slope=slopes))
-
-
 def test_masks_are_for_numpy_arrays(activation):
-    for array in (pd.Series(X[0]), xr.DataArray(X), dask.array.from_array(X)):
+    for array in (pd.Series(X[0]), xr.DataArray(X)):
         with pytest.raises(TypeError, match=r"with_mask: x is a \w+; masks are for NumPy arrays"):
             activation.with_mask(array)
         _, mask = activation.with_mask(np.ones(array.shape, "f4"))
@@ -107,7 +69,6 @@ def test_refused_dtypes_of_other_libraries(activation):
     for array in (
         pd.Series([True]), pd.DataFrame({"a": [1.0], "b": [True]}), pd.Series(["a"]),
         pd.Series([True], dtype="boolean"), xr.DataArray([True]), xr.Dataset({"a": ("x", [1j])}),
-        dask.array.from_array(np.array([1j])),
     ):  # fmt: skip
         with pytest.raises(TypeError, match=r"x has dtype .*: (use|apply|parse|pass)"):
             activation(array)
@@ -124,14 +85,14 @@ def test_mixed_frames_keep_the_dtype_of_each_column():
 
 def test_slopes_do_not_promote_other_libraries_arrays():
     for slope in (0.1, np.float64(0.1), np.full(6, 0.1), [0.1] * 6):
-        for array in (pd.Series(X[0]), dask.array.from_array(X[0]), xr.DataArray(X[0])):
+        for array in (pd.Series(X[0]), xr.DataArray(X[0])):
             y = leaky_relu(array, negative_slope=slope)
             assert y.dtype == np.float32
             assert_same(np.asarray(y), leaky_relu(X[0], negative_slope=slope))
 
 
 def test_out_is_for_numpy_arrays(activation):
-    for array in (pd.Series(X[0]), dask.array.from_array(X[0]), xr.DataArray(X[0])):
+    for array in (pd.Series(X[0]), xr.DataArray(X[0])):
         out = np.full(6, 7, "f4")
         for call in (
             lambda array, out: activation(array, out=out),
@@ -251,9 +212,3 @@ def test_public_names_are_plain_functions():
     assert type(relu).__name__ == "function"
     assert relu.__module__ == "rectifier"
     assert relu.backward.__qualname__ == "relu.backward"
-
-
-def test_bfloat16_in_dask():
-    x = X.astype(ml_dtypes.bfloat16)
-    with np.errstate(invalid="ignore"):
-        assert_same(relu(dask.array.from_array(x, chunks=2)).compute(), relu(x))

@@ -411,6 +411,19 @@ def _define(
     return function
 
 
+def of(block: Block) -> Activation | Gated:
+    """Make the function that a block defines, where that came without it: from another process."""
+    namespace: dict[str, Any] = {}
+    source, parameters = _ONE_ARRAY, block.parameters
+    if block.gated:
+        (gate,) = block.parameters
+        source, parameters = _GATED.replace("gate", gate), {}
+    activation = _define(block.name, source, parameters, block.module, namespace)
+    activation.formula = block.value
+    (_complete_gated if block.gated else _complete)(activation, block, namespace)
+    return cast(Activation, activation)
+
+
 _pending: dict[Any, Callable[[], None]] = {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -230,6 +231,16 @@ def require_out(
     given = [array for array in arrays if array is not None]
     if len(given) == 2 and may_share_memory(*given) and (kind is not np.ndarray or _share(*given)):
         raise ValueError(f"{function}: the two arrays of out share memory")
+
+
+def refuse_out(function: str, out: Any, arrays: Iterable[Any]) -> None:
+    """Refuse an `out` where arrays are of a library that makes its results itself."""
+    if out is not None:
+        foreign = next(array for array in arrays if _dispatch.backend(array) or is_foreign(array))
+        raise TypeError(
+            f"{function}: out is for NumPy arrays, and this call has a {full_name(type(foreign))}: "
+            "assign the result instead"
+        )
 
 
 def _require_array(function: str, out: Any, shape: tuple[int, ...], dtype: Any, kind: Any) -> None:

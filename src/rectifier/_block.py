@@ -114,6 +114,11 @@ class Block(NamedTuple):
     selects: bool
     wide: bool
 
+    @property
+    def gated(self) -> bool:
+        """Say whether it is of two arrays, whose derivatives then stand where others have a mask as well."""
+        return self.mask is self.derivative
+
     def working(self, dtype: str) -> type[np.generic]:
         """Give the type that the formulas are computed in, for arrays of a dtype."""
         working = _dtypes.WORKING[dtype]

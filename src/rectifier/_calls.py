@@ -71,8 +71,7 @@ def _call_foreign(
 ) -> Any:
     """Hand the ufunc to the library of an array, which knows what to do with it."""
     kind = _arguments.full_name(type(foreign))
-    if out is not None:
-        raise TypeError(f"{function}: out is for NumPy arrays, and this call has a {kind}: assign the result instead")
+    _arguments.refuse_out(function, out, (foreign,))
     try:
         parameters: tuple[Any, ...] = ()
         if values:  # pandas would make float64 of a Python number, and of the result

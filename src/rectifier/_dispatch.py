@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ._rowwise import RowFunction
 
 # The module that defines a type, or a package around it -> what serves arrays of that type.
-SERVED_BY: dict[str, str] = {"cupy": ".gpu.calls"}
+SERVED_BY: dict[str, str] = {"cupy": ".gpu.calls", "dask.array": ".dask"}
 
 
 class Backend(Protocol):

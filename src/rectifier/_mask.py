@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -83,7 +83,7 @@ class Mask:
         self._bits, self._shape, self._function, self._parameters = bits, shape, function, parameters
 
     @classmethod
-    def made(cls, bits: Any, shape: tuple[int, ...], function: str, parameters: dict[str, Any]) -> Mask:
+    def made(cls, bits: Any, shape: tuple[int, ...], function: str, parameters: dict[str, Any]) -> Self:
         """Make a mask of what a loop has just written: unchecked, and without a copy."""
         mask = cls.__new__(cls)
         mask._set(bits, shape, function, parameters)

@@ -10,7 +10,8 @@ import ctypes
 import mmap
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from time import perf_counter_ns
 from typing import Any
@@ -124,6 +125,7 @@ class _State:
     threads: tuple[int, str] | None = None
     spin_microseconds: tuple[float, str] | None = None
     ticks_per_microsecond = 1.0
+    alone = 0  # how many calls are within `one_thread`
 
 
 def _requested(variable: str, kind: Any, what: str, least: float, most: float) -> Any:
@@ -162,8 +164,26 @@ def set_threads(number: int) -> None:
     if not 1 <= number <= plan.MAX_THREADS:
         raise ValueError(f"threads is {number}; it takes {THREADS_TAKES}")
     _State.threads = number, "set in code"
+    _write_threads()
+
+
+def _write_threads() -> None:
     if _State.words is not None:
-        _State.words[plan.THREADS] = threads()[0]
+        _State.words[plan.THREADS] = 1 if _State.alone else threads()[0]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Have large calls use one thread while the block runs, in all threads of the process."""
+    with _counting:
+        _State.alone += 1
+        _write_threads()
+    try:
+        yield
+    finally:
+        with _counting:
+            _State.alone -= 1
+            _write_threads()
 
 
 def spin_microseconds() -> tuple[float, str]:
@@ -195,13 +215,15 @@ def set_spin_microseconds(microseconds: float) -> None:
         _set_spin(_State.words)
 
 
-_making = _thread.RLock()
+_making, _counting = _thread.RLock(), _thread.allocate_lock()
 
 
 def _renew_lock() -> None:
-    """Forget, in a forked child, that other threads of its parent were making the engine, or measuring."""
-    global _making
-    _making = _thread.RLock()
+    """Forget, in a forked child, what other threads of its parent were in the middle of."""
+    global _making, _counting
+    _making, _counting = _thread.RLock(), _thread.allocate_lock()
+    _State.alone = 0
+    _write_threads()
     if _State.words is not None:
         _set_spin(_State.words)
 
@@ -259,7 +281,7 @@ def _make() -> Any:
         pool = memory.functions()
         engine[plan.POOL], engine[plan.HANDLER] = memory.settings(), id(handler)
         engine[plan.POOL_ALLOCATE], engine[plan.POOL_FREE] = pool["malloc"], pool["free"]
-    engine[plan.THREADS] = threads()[0]
+    engine[plan.THREADS] = 1 if _State.alone else threads()[0]
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         for word, name in (

@@ -15,7 +15,7 @@ from .._block import VALUE, Block, Direction
 from .._calls import sum_gradients
 from .._mask import Mask
 from .._rowwise import RowFunction, floating, require_axis
-from . import kernels, source
+from . import kernels
 
 MASKS = True
 
@@ -30,7 +30,7 @@ def call(
 ) -> Any:
     """Compute a direction without a mask."""
     function = block.name if direction is VALUE else f"{block.name}.{direction.name}"
-    gated = source.is_gated(block)
+    gated = block.gated
     if gated:  # x and the gate are equals: their dtypes promote
         arrays, values, names = (*arrays, *values), (), (*names, *block.parameters)
     dtype, operands, settings, shape = _checked(function, block, names, arrays, values)

@@ -54,14 +54,9 @@ def directions(block: Block | RowBlock) -> dict[str, Direction]:
     """List the directions that a block has, by their names."""
     if isinstance(block, RowBlock):
         return {"value": _block.VALUE, "backward": _block.BACKWARD}
-    if is_gated(block):
+    if block.gated:
         return {"value": _block.VALUE, "backward": _block.BACKWARD_TO_BOTH}
     return {d.name: d for d in DIRECTIONS if "mask" in block.backward_from or "mask" not in (*d.inputs, *d.outputs)}
-
-
-def is_gated(block: Block) -> bool:
-    """Say whether a block is of two arrays; `gated` gives such a block one formula for both."""
-    return block.mask is block.derivative
 
 
 def dtypes(block: Block | RowBlock) -> tuple[str, ...]:
@@ -79,7 +74,7 @@ def write(block: Block | RowBlock, dtype: Any, direction: str) -> str:
         raise ValueError(f"{block.name}.cuda_source: direction {direction!r} is none of {', '.join(found)}")
     if isinstance(block, RowBlock):
         return program(rows(block, direction == "backward", name))
-    return program(*contiguous(block, found[direction], name, (is_gated(block),) * len(block.parameters)))
+    return program(*contiguous(block, found[direction], name, (block.gated,) * len(block.parameters)))
 
 
 @cache

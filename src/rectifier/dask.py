@@ -1,0 +1,370 @@
+"""The calls on Dask arrays: one layer a call, each of whose tasks is the same call on the arrays that the chunks are.
+
+Nothing is computed here. The graph grows by one task a block, and where two results come back by two more, which only
+pick one of them. The chunks may be NumPy's or CuPy's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+from dask.array.core import broadcast_shapes
+from dask.array.utils import meta_from_array
+from dask.base import tokenize
+
+from . import _activation, _arguments, _dispatch
+from ._block import VALUE, Block, Direction, RowBlock
+from ._mask import Mask
+from ._rowwise import RowFunction, floating, require_axis
+from .cpu import engine
+from .cpu.store import code_of
+from .words import with_all_called
+
+MASKS = True
+
+
+class Call:
+    """What a task does: call a function, or one of its methods, on the chunks of the named arrays.
+
+    It is small, as each worker gets it. It pickles its function by name; one that another process does not find, since
+    it was defined in ``__main__`` or within a function, by its block.
+    """
+
+    def __init__(self, function: Any, method: str, names: tuple[str, ...], settings: dict[str, Any]) -> None:
+        self.function, self.method, self.names, self.settings = function, method, names, settings
+
+    def __call__(self, *chunks: Any) -> Any:
+        """Compute one block of the result."""
+        call = getattr(self.function, self.method) if self.method else self.function
+        with engine.one_thread():  # the scheduler has tasks for the other processors
+            return call(**dict(zip(self.names, chunks, strict=True)), **self.settings)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        how = self.method, self.names, self.settings
+        by_name = isinstance(self.function, RowFunction) or (
+            self.function.__module__ != "__main__" and _found(self.function.block) is self.function
+        )
+        return (Call, (self.function, *how)) if by_name else (_of_block, (self.function.block, *how))
+
+    def __dask_tokenize__(self) -> Any:
+        block = self.function.block
+        return self.function.__module__, block.name, _content(block), self.method, self.names, self.settings
+
+
+def _found(block: Block) -> Any:
+    """Give what a module has by the name of a block."""
+    return getattr(sys.modules.get(block.module), block.name, None)
+
+
+def _content(block: Block | RowBlock) -> tuple[bytes, ...]:
+    """Give what decides the results of a block, whatever process it is in."""
+    if isinstance(block, RowBlock):
+        return tuple(map(_code, (block.value, block.weight, block.backward)))
+    return tuple(map(_code, (block.value, block.derivative, block.mask)))
+
+
+@cache
+def _code(formula: Any) -> bytes:
+    return b"\0".join(map(code_of, with_all_called(formula)))
+
+
+_made: dict[tuple[str, tuple[bytes, ...]], Any] = {}
+
+
+def _of_block(block: Block, *how: Any) -> Call:
+    """Make a call of the function that a block defines, which is made once in a process."""
+    function = _found(block)
+    if getattr(function, "block", None) is not block:
+        key = block.full_name, _content(block)
+        function = _made.get(key) or _made.setdefault(key, _activation.of(block))
+    return Call(function, *how)
+
+
+def call(
+    block: Block,
+    direction: Direction,
+    arrays: tuple[Any, ...],
+    out: Any,
+    values: tuple[Any, ...],
+    names: tuple[str, ...],
+) -> Any:
+    """Compute a direction without a mask."""
+    function = block.name if direction is VALUE else f"{block.name}.{direction.name}"
+    if block.gated:  # x and the gate are equals: their dtypes promote
+        arrays, values, names = (*arrays, *values), (), (*names, *block.parameters)
+    operands, settings, dtype = _checked(function, block, names, arrays, values, out)
+    method = "" if direction is VALUE else direction.name
+    if block.gated:  # a task would sum the gradient of what is smaller than its result
+        shape = _shape(function, names, operands)
+        operands = [array if array.shape == shape else da.broadcast_to(array, shape) for array in operands]
+    results = _layer(_of_block(block, method, *settings), function, operands, dtype, len(direction.outputs))
+    if block.gated and direction is not VALUE:
+        shapes = (np.shape(array) for array in arrays[-2:])
+        return tuple(_summed(gradient, shape) for gradient, shape in zip(results, shapes, strict=True))
+    return results if len(results) > 1 else results[0]
+
+
+def with_mask(block: Block, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:
+    """Compute the value and the mask."""
+    function = f"{block.name}.with_mask"
+    operands, settings, dtype = _checked(function, block, ("x",), (x,), values, out)
+    y, masks = _layer(_of_block(block, "with_mask", *settings), function, operands, dtype, 2)
+    return y, ChunkedMask.made(masks, y.shape, block.full_name, _arguments.recorded(block, values))
+
+
+def backward_from_mask(block: Block, dy: Any, out: Any, mask: Mask, values: tuple[Any, ...]) -> Any:
+    """Compute backward from a mask."""
+    function = f"{block.name}.backward"
+    if not isinstance(mask, ChunkedMask):
+        raise TypeError(f"{function}: the mask is of a NumPy array, and dy of Dask; take the mask of the Dask array")
+    operands, (names, settings), dtype = _checked(function, block, ("dy",), (dy,), values, out)
+    chunks = mask._bits.chunks
+    if _shape(function, names, (*operands, mask._bits)) != mask.shape and not _unknown(mask.shape):
+        raise ValueError(f"{function}: dy has shape {np.shape(dy)}, the mask {mask.shape}")
+    if not _unknown(mask.shape):  # a mask is not cut, since its bits are packed by chunks
+        operands[0] = da.broadcast_to(operands[0], mask.shape).rechunk(chunks)
+    how = "backward", (*names, "mask"), settings
+    (dx,) = _layer(_of_block(block, *how), function, [*operands, mask._bits], dtype, 1)
+    return dx
+
+
+def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: int) -> Any:
+    """Compute the value of x, or the gradient of dy and y, along an axis.
+
+    A row must lie in one chunk, as its sum has one order whatever the chunks are: the arrays are rechunked so.
+    """
+    name = f"{function.__name__}.backward" if backward else function.__name__
+    names = ("dy", "y") if backward else ("x",)
+    operands = [_operand(name, what, array) for what, array in zip(names, arrays, strict=True)]
+    _arguments.refuse_out(name, out, operands)
+    *_, last = operands = [array if isinstance(array, da.Array) else _whole(array) for array in operands]
+    place = require_axis(name, names[-1], last, axis)
+    if backward and operands[0].shape != last.shape and not _unknown(last.shape):
+        raise ValueError(f"{name}: dy has shape {operands[0].shape}, y {last.shape}")
+    last = last.rechunk({place: -1})
+    operands = [array if _unknown(last.shape) else array.rechunk(last.chunks) for array in (*operands[:-1], last)]
+    call = Call(function, "backward" if backward else "", names, {"axis": place})
+    (result,) = _layer(call, name, operands, floating(*(array.dtype for array in operands)), 1)
+    return result
+
+
+def kept(value: Any) -> Any:
+    """Give a parameter as it is now: an array of Dask can be assigned to."""
+    return value.copy()
+
+
+def may_share_memory(a: Any, b: Any) -> bool:
+    """Say that no result is written to an array of Dask."""
+    return False
+
+
+class ChunkedMask(Mask):
+    """The mask of a Dask array, packed chunk by chunk; it is as lazy as the array.
+
+    `backward` takes it, `count` and `to_array` give Dask arrays, and ``dask.compute``, ``dask.persist`` and its own
+    `compute` and `persist` take it as any other collection: computed, it is an ordinary `Mask`.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from rectifier import relu
+    >>> y, mask = relu.with_mask(da.arange(-4, 4, chunks=4, dtype="float32"))
+    >>> mask
+    <Mask of relu, shape (8,), in 2 chunks of Dask>
+    >>> mask.compute()
+    <Mask of relu, shape (8,): 3 of 8 on, 1 byte>
+    """
+
+    __slots__ = ()
+    _bits: da.Array  # whose chunks are masks
+
+    def _set(self, bits: Any, shape: tuple[int, ...], function: str, parameters: dict[str, Any]) -> None:
+        self._bits, self._shape, self._function, self._parameters = bits, shape, function, parameters
+
+    @property
+    def bits(self) -> Any:
+        """Refused: they are packed chunk by chunk."""
+        raise TypeError("the bits of this mask are packed chunk by chunk; those of mask.compute() are in C order")
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the bits take, of all chunks."""
+        sizes = (math.prod(sides) for sides in itertools.product(*self._bits.chunks))
+        return sum((size + 7) // 8 for size in sizes)
+
+    def to_array(self) -> Any:
+        """Unpack into a Dask array of bool."""
+        return self._bits.map_blocks(Mask.to_array, dtype=np.bool_, meta=meta_from_array(self._bits, dtype=np.bool_))
+
+    def count(self, axis: int | tuple[int, ...] | None = None) -> Any:
+        """Count the elements that are on, along these axes or all, as a Dask array."""
+        return self.to_array().sum(axis=axis, dtype=np.intp)
+
+    def agrees(self, function: str, parameters: Mapping[str, Any]) -> bool:
+        """Say whether `function` with `parameters` made this mask, by what is known before anything is computed."""
+        return self._function == function and all(
+            tokenize(self._parameters[name]) == tokenize(value)
+            if isinstance(value, da.Array) or isinstance(self._parameters[name], da.Array)
+            else np.array_equal(self._parameters[name], value, equal_nan=True)
+            for name, value in parameters.items()
+        )
+
+    def __eq__(self, other: object) -> Any:
+        if not isinstance(other, ChunkedMask):
+            return NotImplemented
+        return self._bits.name == other._bits.name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ChunkedMask.made, (self._bits, self._shape, self._function, self._parameters)
+
+    def __repr__(self) -> str:
+        chunks = self._bits.npartitions
+        return f"<Mask of {self._function}, shape {self._shape}, in {chunks} chunk{'s' * (chunks > 1)} of Dask>"
+
+    def compute(self, **keywords: Any) -> Mask:
+        """Compute it, and give an ordinary mask."""
+        mask: Mask = dask.compute(self, **keywords)[0]
+        return mask
+
+    def persist(self, **keywords: Any) -> ChunkedMask:
+        """Compute it where its chunks are, and keep them there."""
+        mask: ChunkedMask = dask.persist(self, **keywords)[0]
+        return mask
+
+    # Dask's protocol of a collection, https://docs.dask.org/en/stable/custom-collections.html
+
+    __dask_optimize__ = staticmethod(da.Array.__dask_optimize__)
+    __dask_scheduler__ = staticmethod(da.Array.__dask_scheduler__)
+
+    def __dask_graph__(self) -> Any:
+        return self._bits.__dask_graph__()
+
+    def __dask_keys__(self) -> Any:
+        return self._bits.__dask_keys__()
+
+    def __dask_layers__(self) -> Any:
+        return self._bits.__dask_layers__()
+
+    def __dask_tokenize__(self) -> Any:
+        return self._bits.name
+
+    def __dask_postcompute__(self) -> Any:
+        return _joined, (self._bits.ndim, self._function, self._parameters)
+
+    def __dask_postpersist__(self) -> Any:
+        rebuild, arguments = self._bits.__dask_postpersist__()
+        return _persisted, (rebuild, arguments, self._shape, self._function, self._parameters)
+
+
+def _joined(masks: Any, ndim: int, function: str, parameters: dict[str, Any]) -> Mask:
+    """Make one mask of those of the chunks, in nested lists."""
+    flags = np.block(_unpacked(masks, ndim))
+    numbers = dask.compute(parameters)[0]
+    return Mask(np.packbits(flags, bitorder="little"), flags.shape, function, numbers)
+
+
+def _unpacked(masks: Any, ndim: int) -> Any:
+    if isinstance(masks, Mask):
+        return masks.get().to_array()
+    return [_unpacked(part, ndim - 1) for part in masks]
+
+
+def _persisted(graph: Any, rebuild: Any, arguments: Any, *what: Any, rename: Any = None) -> ChunkedMask:
+    bits = rebuild(graph, *arguments, **({"rename": rename} if rename else {}))
+    return ChunkedMask.made(bits, *what)
+
+
+def _operand(function: str, name: str, value: Any) -> Any:
+    """Give a Dask array, an array to be cut, or a number that every task gets."""
+    if _dispatch.backend(value) not in (None, _dispatch.backend(_EMPTY)):
+        raise TypeError(
+            f"{function}: {name} is a {_arguments.full_name(type(value))}, and the call has Dask arrays; "
+            f"make one of it by dask.array.from_array({name})"
+        )
+    operand = _arguments.operand(function, name, value)
+    return operand[()] if isinstance(operand, np.ndarray) and operand.ndim == 0 else operand
+
+
+def _whole(array: Any) -> Any:
+    """Make a Dask array that is cut as the others are."""
+    return da.from_array(array, chunks=-1)
+
+
+def _checked(
+    function: str, block: Block, names: tuple[str, ...], arrays: tuple[Any, ...], values: tuple[Any, ...], out: Any
+) -> tuple[list[Any], tuple[tuple[str, ...], dict[str, Any]], np.dtype[Any]]:
+    """Give the Dask arrays of a call, their names and what else each task gets, and the dtype of the result."""
+    parameters = dict(zip(block.parameters, values, strict=False))  # a gated block's stand among the arrays
+    given = {**dict(zip(names, arrays, strict=True)), **parameters}
+    given = {name: _operand(function, name, value) for name, value in given.items()}
+    _arguments.refuse_out(function, out, given.values())
+    own = _arguments.resolve(block, [given[name] for name in names])
+    dtype = _arguments.holding(own, tuple(given[name] for name in parameters))
+    for name in parameters:
+        if not isinstance(given[name], da.Array):
+            _arguments.fitting(function, name, given[name], dtype)
+    operands = {
+        name: value if isinstance(value, da.Array) else _whole(value)
+        for name, value in given.items()
+        if np.ndim(value) or isinstance(value, da.Array)
+    }
+    if (
+        own.kind in "iu" and dtype != own
+    ):  # a task would look at the numbers of a parameter, and might find that it fits
+        operands = {name: array.astype(dtype) if name in names else array for name, array in operands.items()}
+    _shape(function, tuple(operands), operands.values())
+    return [*operands.values()], (tuple(operands), {k: v for k, v in given.items() if k not in operands}), dtype
+
+
+def _shape(function: str, names: Iterable[str], operands: Iterable[Any]) -> tuple[Any, ...]:
+    """Broadcast shapes, of which sides may be unknown."""
+    try:
+        shape: tuple[Any, ...] = broadcast_shapes(*(array.shape for array in operands))
+        return shape
+    except ValueError:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in zip(names, operands, strict=False))
+        raise ValueError(f"{function}: shapes do not broadcast: {shapes}") from None
+
+
+def _unknown(shape: tuple[Any, ...]) -> bool:
+    return any(math.isnan(side) for side in shape)
+
+
+def _layer(call: Call, function: str, operands: list[Any], dtype: np.dtype[Any], outputs: int) -> tuple[Any, ...]:
+    """Make the arrays that a call gives on the chunks: their dtype is known by rule, so nothing is called for it."""
+    ndim = max(array.ndim for array in operands)
+    like = next((array for array in operands if type(array._meta) is not np.ndarray), operands[0])
+    meta = meta_from_array(like._meta, ndim=ndim, dtype=dtype)
+    index = tuple(range(ndim))[::-1]
+    pairs = ((array, tuple(range(array.ndim))[::-1]) for array in operands)
+    result = da.blockwise(call, index, *itertools.chain(*pairs), token=function, dtype=dtype, meta=meta)
+    if outputs == 1:
+        return (result,)
+    return tuple(
+        da.blockwise(operator.itemgetter(k), index, result, index, token=function, dtype=dtype, meta=meta)
+        for k in range(outputs)
+    )
+
+
+def _summed(gradient: Any, shape: tuple[int, ...]) -> Any:
+    """Sum a gradient to the shape of its array, along the axes where that was broadcast; by chunks, in their order."""
+    lead = gradient.ndim - len(shape)
+    axes = tuple(k for k in range(gradient.ndim) if k < lead or (shape[k - lead] == 1 != gradient.shape[k]))
+    if not axes:
+        return gradient
+    wide = np.float64 if gradient.dtype.itemsize < 8 else gradient.dtype
+    total = gradient.sum(axis=axes, dtype=wide, keepdims=True)
+    total = total.map_blocks(_arguments.cast, gradient.dtype, dtype=gradient.dtype)
+    return total[(0,) * lead]
+
+
+_EMPTY = da.empty(0)
