@@ -73,9 +73,7 @@ def main(address: str | None) -> None:
     with Client(cluster) as client:
         x, target = digits()
         parameters = train(x, target)
-        print(
-            f"{len(client.scheduler_info()['workers'])} workers: {accuracy(x, target, *parameters):.1%} of the samples"
-        )
+        print(f"{len(client.nthreads())} workers: {accuracy(x, target, *parameters):.1%} of the samples")
     if not address:
         cluster.close()
 
