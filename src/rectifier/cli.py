@@ -1,7 +1,9 @@
 """The command ``rectifier``."""
 
 import errno
+import functools
 import importlib.util
+import inspect
 import json
 import os
 import signal
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 if TYPE_CHECKING:
     import typer
 
+    from .apply import Outcome
     from .bench.report import Change
     from .bench.runner import Run
     from .demo import Demo
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from .verify import Stage
 
 _EXTRAS = {
+    "apply": ("h5py", "rich", "typer", "zarr"),
     "demo": ("matplotlib", "rich", "sklearn", "typer"),
     "bench": ("matplotlib", "rich", "typer"),
     "verify": ("ml_dtypes", "mpmath", "rich", "scipy", "typer"),
@@ -114,11 +118,139 @@ def _app() -> "typer.Typer":
         _verify(functions or [], exhaustive, dtype or [], processes, output, resume, kept, readme, json)
 
     @app.command()
+    @_with_parameters
+    def apply(
+        function: Annotated[str, typer.Argument(help="Name of the catalogue, such as relu.")],
+        source: Annotated[Path, typer.Argument(metavar="INPUT", help="The array x: .npy, .npz, .h5, .hdf5 or .zarr.")],
+        target: Annotated[Path | None, typer.Argument(metavar="OUTPUT", help="Its suffix says the format.")] = None,
+        derivative: Annotated[bool, typer.Option("--derivative", help="The derivative instead of the value.")] = False,
+        backward: Annotated[Path | None, typer.Option(metavar="UPSTREAM", help="The array dy, for dx.")] = None,
+        gate: Annotated[Path | None, typer.Option(help="The second array of glu and its like.")] = None,
+        axis: Annotated[int, typer.Option(help="Of softmax and its like.")] = -1,
+        dataset: Annotated[str | None, typer.Option(help="Which array of a file that has several.")] = None,
+        chunks: Annotated[
+            str | None, typer.Option(help="Of the output, such as 1000,64; else as in the input.")
+        ] = None,
+        memory: Annotated[str, typer.Option(help="What may be resident, such as 256MiB.")] = "256MiB",
+        in_place: Annotated[
+            bool, typer.Option("--in-place", help="Change INPUT; a crash leaves it half done.")
+        ] = False,
+        force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+        stats: Annotated[bool, typer.Option("--stats", help="Count the active units in the same pass.")] = False,
+        columns: Annotated[bool, typer.Option("--columns", help="The same for each column, the last axis.")] = False,
+        scheduler: Annotated[str | None, typer.Option(help="Address of a Dask cluster; takes Zarr.")] = None,
+        json: as_json = False,
+        **parameters: float | None,
+    ) -> None:
+        """Apply a function to an array in a file; 2 if that cannot be, and then no output is left."""
+        given = {name: value for name, value in parameters.items() if value is not None}
+        _apply(
+            function, source, target, in_place, chunks, memory, json,
+            derivative=derivative, upstream=backward, gate=gate, axis=axis, dataset=dataset, force=force,
+            stats=stats or columns, columns=columns, scheduler=scheduler, parameters=given,
+        )  # fmt: skip
+
+    @app.command()
     def info(json: as_json = False) -> None:
         """Say what decides the speed here: versions, processor, caches, threads, engine."""
         _info(json)
 
     return app
+
+
+def _with_parameters(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each parameter of the catalogue's functions."""
+    import typer
+
+    from .catalogue import CATALOGUE
+
+    takers: dict[str, list[str]] = {}
+    for name, function in CATALOGUE.items():
+        for parameter in function.__kwdefaults__ or {}:
+            takers.setdefault(parameter, []).append(name)
+    signature = inspect.signature(command)
+    own = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+    for parameter, names in takers.items():
+        option = typer.Option(help=f"Of {', '.join(names)}.", show_default=False)
+        annotation = Annotated[float | None, option]
+        own.append(inspect.Parameter(parameter, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
+
+    @functools.wraps(command)
+    def with_parameters(**given: Any) -> None:
+        command(**given)
+
+    with_parameters.__signature__ = signature.replace(parameters=own)  # type: ignore[attr-defined]
+    with_parameters.__annotations__ = {parameter.name: parameter.annotation for parameter in own}
+    return with_parameters
+
+
+def _apply(
+    function: str,
+    source: Path,
+    target: Path | None,
+    in_place: bool,
+    chunks: str | None,
+    memory: str,
+    as_json: bool,
+    **what: Any,
+) -> None:
+    from . import apply
+    from .catalogue import ALL
+    from .cpu.limits import bytes_of
+
+    try:
+        _require_known("function", [function], ALL)
+        if (target is None) != in_place:
+            raise ValueError(
+                "--in-place changes INPUT, and takes no OUTPUT" if in_place else "name an OUTPUT, or say --in-place"
+            )
+        job = apply.Job(
+            function,
+            source,
+            target,
+            memory=bytes_of("--memory", memory),
+            chunks=None if chunks is None else tuple(map(_whole_number, chunks.split(","))),
+            **what,
+        )
+        if in_place:
+            print(f"{source}: changed in place; if this is interrupted, a part of it is done and no one can tell which",
+                  file=sys.stderr)  # fmt: skip
+        with _rates(transient=True) as start:
+            outcome = apply.run(job, start)
+    except apply.StoppedError as error:
+        left = f"{source} is changed in part" if in_place else "no output was left"
+        print(f"rectifier apply: stopped by {error}; {left}", file=sys.stderr)
+        raise SystemExit(128 + error.number) from None
+    except OSError as error:
+        print(f"rectifier apply: {error.filename or target or source}: {error.strerror or error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except ValueError as error:
+        print(f"rectifier apply: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    _show(outcome, _render_apply, as_json)
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"--chunks takes whole numbers with commas between, and not {text!r}") from None
+
+
+def _render_apply(outcome: "Outcome") -> list[Any]:
+    rate = (outcome.bytes_read + outcome.bytes_written) / max(outcome.seconds, 1e-9) / 1e9
+    lines = [
+        f"{outcome.output}: {' x '.join(map(str, outcome.shape)) or 'one number'} of {outcome.dtype} "
+        f"in {outcome.seconds:.3g} s, {rate:.3g} GB/s read and written"
+    ]
+    if outcome.active_fraction is not None:
+        lines.append(f"Active: {outcome.active_fraction:.4%} ({outcome.active:,})")
+    if outcome.active_fraction_by_column is not None:
+        fractions = outcome.active_fraction_by_column
+        dead = sum(fraction == 0 for fraction in fractions)
+        lines.append(f"By column: {dead} of {len(fractions)} never active")
+        lines += [f"{column}\t{fraction:.4%}" for column, fraction in enumerate(fractions)]
+    return lines
 
 
 def _demo(output: Path, as_json: bool, quick: bool) -> None:
@@ -273,7 +405,7 @@ def _verify(
 
 
 @contextmanager
-def _rates() -> Iterator[Callable[[str, int], Callable[[int], object]]]:
+def _rates(transient: bool = False) -> Iterator[Callable[[str, int], Callable[[int], object]]]:
     """Give a function that starts a bar on stderr, of so many inputs, with their rate and the time left."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -291,7 +423,7 @@ def _rates() -> Iterator[Callable[[str, int], Callable[[int], object]]]:
         Rate(),
         TimeRemainingColumn(True, True),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=transient) as progress:
 
         def start(stage: str, inputs: int) -> Callable[[int], object]:
             return partial(progress.advance, progress.add_task(stage, total=inputs))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -73,6 +74,20 @@ def memory(root: str = "/") -> Iterator[int]:
         for text in _of_control_groups(root, controller, (file,)):
             if text.isdigit():
                 yield int(text)
+
+
+def bytes_of(name: str, text: str) -> int:
+    """Read a number of bytes that a user wrote.
+
+    Raises
+    ------
+    ValueError
+        If it is none; `name` says what was set to it.
+    """
+    match = re.fullmatch(r"(\d+) *([kmgt]?)(i?)b?", text.strip(), re.IGNORECASE)
+    if match is None or (match[3] and not match[2]):
+        raise ValueError(f"{name} is {text!r}; it takes a number of bytes such as 268435456, 256MiB or 0")
+    return int(match[1]) * int((1024 if match[3] else 1000) ** " KMGT".index(match[2].upper() or " "))
 
 
 def caches(root: str = "/") -> dict[str, int]:

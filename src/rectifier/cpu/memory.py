@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import _thread
 import ctypes
-import math
 import mmap
 import os
-import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -192,11 +190,7 @@ def requested_bound() -> int:
     if not text:
         # An eighth leaves the rest to arrays that are in use; who has little memory gets a small pool.
         return min([_LARGEST_DEFAULT, *(limit // _SHARE for limit in limits.memory())])
-    match = re.fullmatch(r"(\d+) *([kmgt]?)(i?)b?", text, re.IGNORECASE)
-    if match is None or (match[3] and not match[2]):
-        raise ValueError(f"{_VARIABLE} is {text!r}; it takes a number of bytes such as 268435456, 256MiB or 0")
-    unit = 1024 if match[3] else 1000
-    return min(int(match[1]) * math.prod([unit] * " KMGT".index(match[2].upper() or " ")), LARGEST)
+    return min(limits.bytes_of(_VARIABLE, text), LARGEST)
 
 
 def _made() -> _Pool | None:

@@ -1,0 +1,520 @@
+"""``rectifier apply``: files in and out, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+import zarr
+
+import rectifier
+from conftest import assert_same, numbers
+from rectifier import apply, cli
+from rectifier.apply import files
+
+SHAPE = (30, 20)
+X = numbers(600, np.dtype("f4")).reshape(SHAPE)
+SUFFIXES = (".npy", ".npz", ".h5", ".zarr")
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Run ``rectifier apply`` with arguments in this process: exit status, stdout, stderr."""
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["rectifier", "apply", "--memory", "4GiB", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return (ended.value.code or 0, *capsys.readouterr())
+
+    yield call
+    signal.signal(signal.SIGINT, handler)
+
+
+def save(path, array, chunks=None):
+    """Write an array as its users would."""
+    if path.suffix == ".npy":
+        np.save(path, array)
+    elif path.suffix == ".npz":
+        np.savez_compressed(path, x=array)
+    elif path.suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            settings = {"chunks": chunks or (7, 20), "compression": "gzip"} if array.ndim else {}
+            file.create_dataset("group/x", data=array, **settings).attrs["unit"] = "volt"
+    else:
+        zarr.create_array(path, data=array, chunks=chunks or "auto", attributes={"unit": "volt"})
+    return path
+
+
+def load(path):
+    """Read what was written, by its own library."""
+    if path.suffix == ".npy":
+        return np.load(path)
+    if path.suffix == ".npz":
+        with np.load(path) as file:
+            (name,) = file.files
+            return file[name]
+    if path.suffix == ".h5":
+        with h5py.File(path) as file:
+            names = []
+            file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+            (name,) = names
+            return file[name][()]
+    return zarr.open_array(path, mode="r")[...]
+
+
+def left(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+def refused(result, *words):
+    code, out, err = result
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert code == 2, err
+    assert not out
+    assert len(lines) == 1, err
+    assert lines[0].startswith("rectifier apply: ")
+    for word in words:
+        assert word in lines[0], lines[0]
+
+
+@pytest.mark.parametrize("source", SUFFIXES)
+@pytest.mark.parametrize("target", SUFFIXES)
+def test_each_format_becomes_each(run, tmp_path, source, target):
+    x = save(tmp_path / f"x{source}", X)
+    y = tmp_path / f"y{target}"
+    code, out, _ = run("relu", x, y)
+    assert code == 0
+    assert "30 x 20 of float32" in out
+    assert_same(load(y), rectifier.relu(X))
+    assert left(tmp_path) == sorted([x.name, y.name])
+
+
+CASES = {
+    "relu": ([], lambda x, dy: rectifier.relu(x)),
+    "leaky_relu": (["--negative-slope", "0.25"], lambda x, dy: rectifier.leaky_relu(x, negative_slope=0.25)),
+    "gelu": (["--derivative"], lambda x, dy: rectifier.gelu.derivative(x)),
+    "silu": (["--backward", "dy.npy"], lambda x, dy: rectifier.silu.backward(dy, x)),
+    "glu": (["--gate", "dy.npy"], lambda x, dy: rectifier.glu(x, dy)),
+    "softmax": (["--axis", "0"], lambda x, dy: rectifier.softmax(x, axis=0)),
+    "log_softmax": (["--backward", "dy.npy"], lambda x, dy: rectifier.log_softmax.backward(dy, x)),
+}
+
+
+@pytest.mark.parametrize("function", CASES)
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("piece", [64, 4096])
+def test_each_kind_of_function_gives_the_bits_of_the_call(run, tmp_path, monkeypatch, function, order, piece):
+    monkeypatch.setattr(apply, "PIECE", piece)
+    arguments, call = CASES[function]
+    dy = numbers(1200, np.dtype("f4"))[600:].reshape(SHAPE)
+    np.save("dy.npy", dy)
+    np.save("x.npy", np.asarray(X, order=order))
+    code, _, err = run(function, "x.npy", "y.npy", *arguments)
+    assert code == 0, err
+    with np.errstate(all="ignore"):
+        assert_same(np.load("y.npy"), call(X, dy))
+    assert np.load("y.npy").flags.f_contiguous == (order == "F")
+
+
+@pytest.mark.parametrize("kind", ["f2", "f8", ">f4", "i1", "<u4", ">i8"])
+@pytest.mark.parametrize("function", ["relu", "tanh"])
+def test_dtypes_are_those_of_the_call(run, kind, function):
+    x = np.arange(-20, 20).astype(kind)
+    np.save("x.npy", x)
+    assert run(function, "x.npy", "y.npy")[0] == 0
+    assert_same(np.load("y.npy"), getattr(rectifier, function)(x))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0, 2), (1,), (2, 3, 4, 5)])
+def test_shapes(run, tmp_path, suffix, shape):
+    if suffix == ".h5" and 0 in shape:
+        with h5py.File("x.h5", "w") as file:
+            file["x"] = np.zeros(shape, "f4")
+    else:
+        save(
+            tmp_path / f"x{suffix}", np.arange(120, dtype="f4")[: int(np.prod(shape))].reshape(shape) - 3, shape or None
+        )
+    code, _, err = run("relu", f"x{suffix}", f"y{suffix}")
+    assert code == 0, err
+    x = load(tmp_path / f"x{suffix}")
+    assert_same(load(tmp_path / f"y{suffix}"), np.maximum(x, np.float32(0)))
+
+
+def test_chunks_compression_names_and_attributes_are_kept(run, tmp_path):
+    save(tmp_path / "x.h5", X, (7, 5))
+    assert run("relu", "x.h5", "y.h5")[0] == 0
+    with h5py.File("y.h5") as file:
+        y = file["group/x"]
+        assert (y.chunks, y.compression, y.attrs["unit"]) == ((7, 5), "gzip", "volt")
+    save(tmp_path / "x.zarr", X, (7, 5))
+    assert run("relu", "x.zarr", "y.zarr")[0] == 0
+    y = zarr.open_array("y.zarr")
+    assert (y.chunks, y.attrs["unit"], y.metadata.zarr_format) == ((7, 5), "volt", 3)
+    assert run("relu", "x.zarr", "z.zarr", "--chunks", "30,2")[0] == 0
+    assert zarr.open_array("z.zarr").chunks == (30, 2)
+    assert_same(load(tmp_path / "z.zarr"), rectifier.relu(X))
+    zarr.create_array("old.zarr", data=X, chunks=(7, 5), zarr_format=2)
+    assert run("relu", "old.zarr", "new.zarr")[0] == 0
+    assert zarr.open_array("new.zarr").metadata.zarr_format == 2
+    assert_same(load(tmp_path / "new.zarr"), rectifier.relu(X))
+    save(tmp_path / "x.npz", X)
+    assert run("relu", "x.npz", "y.npz")[0] == 0
+    with zipfile.ZipFile("y.npz") as file:
+        assert [(info.filename, info.compress_type) for info in file.infolist()] == [("x.npy", zipfile.ZIP_DEFLATED)]
+
+
+def test_one_array_of_several_is_chosen(run, tmp_path):
+    np.savez("x.npz", a=X, b=-X)
+    with h5py.File("x.h5", "w") as file:
+        file["a"], file["deep/b"] = X, -X
+    group = zarr.create_group("x.zarr")
+    group.create_array("a", data=X)
+    group.create_array("deep/b", data=-X)
+    for suffix, name in ((".npz", "b"), (".h5", "deep/b"), (".zarr", "deep/b")):
+        refused(run("relu", f"x{suffix}", "y.npy"), "--dataset", "a, ")
+        refused(run("relu", f"x{suffix}", "y.npy", "--dataset", "c"), "no array c", "a, ")
+        assert run("relu", f"x{suffix}", "y.npy", "--dataset", name, "--force")[0] == 0
+        assert_same(np.load("y.npy"), rectifier.relu(-X))
+
+
+def malicious():
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, ("it-ran",)
+
+    return np.array([Bomb()], dtype=object)
+
+
+def damage(path, how):
+    """Write a file that cannot be used."""
+    np.save(path, X)
+    content = path.read_bytes()
+    if how == "object":
+        np.save(path, malicious(), allow_pickle=True)
+    elif how == "pickled":
+        path.write_bytes(pickle.dumps(malicious()))
+    else:
+        path.write_bytes({
+            "truncated": content[:-1], "longer": content + b"x", "header": content[:20], "empty": b"",
+            "magic": b"x" + content[1:], "version": content[:6] + b"\x07" + content[7:],
+        }[how])  # fmt: skip
+
+
+BAD = {
+    "truncated": "truncated", "longer": "followed by", "header": "damaged", "empty": "damaged", "magic": "no .npy file",
+    "version": "structured", "object": "pickled", "pickled": "no .npy file",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", BAD)
+def test_a_bad_npy_file_is_refused_and_nothing_is_touched(run, tmp_path, how):
+    damage(tmp_path / "x.npy", how)
+    before = (tmp_path / "x.npy").read_bytes()
+    refused(run("relu", "x.npy", "y.npy"), "x.npy", BAD[how])
+    code, _, err = run("relu", "x.npy", "--in-place")
+    assert code == 2
+    assert BAD[how] in err.splitlines()[-1]
+    assert left(tmp_path) == ["x.npy"]
+    assert (tmp_path / "x.npy").read_bytes() == before
+
+
+def test_other_bad_files_are_refused(run, tmp_path):
+    good = save(tmp_path / "good.npy", X)
+    for name in ("x.npz", "x.h5"):
+        (tmp_path / name).write_bytes(b"nothing of the kind")
+        refused(run("relu", name, "y.npy"), name)
+    (tmp_path / "x.zarr").mkdir()
+    refused(run("relu", "x.zarr", "y.npy"), "x.zarr", "none")
+    (tmp_path / "x.zarr" / "zarr.json").write_text("{")
+    refused(run("relu", "x.zarr", "y.npy"), "no JSON")
+    refused(run("relu", "absent.npy", "y.npy"), "absent.npy: No such file")
+    refused(run("relu", "absent.zarr", "y.npy"), "absent.zarr: No such file")
+    (tmp_path / "directory.npy").mkdir()
+    refused(run("relu", "directory.npy", "y.npy"), "directory")
+    refused(run("relu", good, "y.txt"), "y.txt", ".npy, .npz")
+    refused(run("relu", good, "absent/y.npy"), "no directory")
+    np.savez("object.npz", x=malicious())
+    refused(run("relu", "object.npz", "y.npy"), "pickled")
+    for dtype in (bool, "c8", "S3", "M8[s]"):
+        np.save("x.npy", np.zeros(3, dtype))
+        refused(run("relu", "x.npy", "y.npy"), "its dtype is")
+    with h5py.File("strings.h5", "w") as file:
+        file["x"] = ["a", "b"]
+    refused(run("relu", "strings.h5", "y.npy"), "its dtype is")
+    assert not (tmp_path / "y.npy").exists()
+    assert not (tmp_path / "it-ran").exists()
+
+
+def test_zarr_is_never_unpickled(run, tmp_path):
+    save(tmp_path / "x.zarr", X)
+    zarr.create_array("old.zarr", data=X, zarr_format=2)
+    for path, key in ((tmp_path / "x.zarr" / "zarr.json", "codecs"), (tmp_path / "old.zarr" / ".zarray", "filters")):
+        metadata = json.loads(path.read_text())
+        metadata[key] = [*(metadata[key] or ()), {"name": "numcodecs.pickle", "id": "pickle"}]
+        path.write_text(json.dumps(metadata))
+        refused(run("relu", path.parent.name, "y.npy"), "pickled")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5", ".zarr"])
+def test_damage_that_shows_while_reading_leaves_no_output(run, tmp_path, suffix):
+    path = save(tmp_path / f"x{suffix}", X.astype("f8"))
+    where = path if path.is_file() else max(p for p in path.rglob("*") if p.is_file() and p.name != "zarr.json")
+    content = bytearray(where.read_bytes())
+    if suffix == ".npz":
+        content[200] ^= 255
+    elif suffix == ".h5":
+        place = content.rindex(b"\x78\x5e") if b"\x78\x5e" in content else len(content) // 2
+        content[place : place + 40] = b"\xff" * 40
+    else:
+        content = content[: len(content) // 2]
+    where.write_bytes(content)
+    refused(run("relu", path.name, "y.npy"), path.name)
+    assert left(tmp_path) == [path.name]
+
+
+def test_what_does_not_fit_together_is_refused(run, tmp_path):
+    np.save("x.npy", X)
+    np.save("small.npy", X[0])
+    refused(run("relu", "x.npy", "y.npy", "--backward", "small.npy"), "(20,)", "(30, 20)")
+    refused(run("relu", "x.npy", "y.npy", "--negative-slope", "0.1"), "relu has no parameter negative_slope")
+    refused(run("nonsense", "x.npy", "y.npy"), "no function nonsense", "relu")
+    refused(run("glu", "x.npy", "y.npy"), "--gate")
+    refused(run("relu", "x.npy", "y.npy", "--gate", "x.npy"), "--gate")
+    refused(run("softmax", "x.npy", "y.npy", "--derivative"), "derivative")
+    refused(run("softmax", "x.npy", "y.npy", "--axis", "2"), "axis 2 is out of bounds")
+    refused(run("relu", "x.npy", "y.npy", "--axis", "0"), "--axis")
+    refused(run("relu", "x.npy", "y.npy", "--derivative", "--backward", "x.npy"), "two things")
+    refused(run("relu", "x.npy", "y.zarr", "--chunks", "3"), "--chunks")
+    refused(run("relu", "x.npy", "y.zarr", "--chunks", "3,a"), "'a'")
+    refused(run("relu", "x.npy", "y.npy", "--memory", "lots"), "--memory")
+    refused(run("relu", "x.npy"), "--in-place")
+    refused(run("relu", "x.npy", "y.npy", "--in-place"), "no OUTPUT")
+    refused(run("gelu", "x.npy", "y.npy", "--stats"), "no mask")
+    refused(run("relu", "x.npy", "y.npy", "--scheduler", "tcp://127.0.0.1:1"), "Zarr")
+    assert left(tmp_path) == ["small.npy", "x.npy"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_nothing_is_overwritten_without_force(run, tmp_path, suffix):
+    save(tmp_path / "x.npy", X)
+    y = save(tmp_path / f"y{suffix}", -X)
+    refused(run("relu", "x.npy", y.name), "--force")
+    assert_same(load(y), -X)
+    assert run("relu", "x.npy", y.name, "--force")[0] == 0
+    assert_same(load(y), rectifier.relu(X))
+    assert left(tmp_path) == sorted(["x.npy", y.name])
+
+
+def test_an_output_that_appears_meanwhile_is_not_overwritten(run, tmp_path, monkeypatch):
+    save(tmp_path / "x.npy", X)
+    before = files.publish
+    monkeypatch.setattr(
+        files, "publish", lambda part, path, force: (path.write_text("other"), before(part, path, force))
+    )
+    refused(run("relu", "x.npy", "y.npy"), "y.npy", "exists")
+    assert (tmp_path / "y.npy").read_text() == "other"
+    assert left(tmp_path) == ["x.npy", "y.npy"]
+
+
+def test_the_file_that_is_read_is_not_the_output(run, tmp_path):
+    save(tmp_path / "x.npy", X)
+    os.symlink("x.npy", "link.npy")
+    os.link("x.npy", "hard.npy")
+    for name in ("x.npy", "link.npy", "hard.npy"):
+        refused(run("relu", "x.npy", name, "--force"), "--in-place")
+    assert_same(np.load("x.npy"), X)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".h5", ".zarr"])
+def test_in_place_changes_the_file_and_says_what_a_crash_means(run, tmp_path, suffix):
+    x = save(tmp_path / f"x{suffix}", X)
+    code, _, err = run("relu", x.name, "--in-place")
+    assert code == 0
+    assert "if this is interrupted" in err
+    assert_same(load(x), rectifier.relu(X))
+    assert left(tmp_path) == [x.name]
+
+
+def test_in_place_needs_the_same_dtype_and_a_file_that_can_be_changed(run, tmp_path):
+    np.save("x.npy", np.arange(3))
+    assert run("gelu", "x.npy", "--in-place")[0] == 2
+    save(tmp_path / "x.npz", X)
+    assert run("relu", "x.npz", "--in-place")[0] == 2
+    assert_same(np.load("x.npy"), np.arange(3))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("more", [[], ["--derivative"]])
+def test_stats_are_those_of_the_mask(run, tmp_path, monkeypatch, suffix, more):
+    monkeypatch.setattr(apply, "PIECE", 256)
+    x = np.clip(X, -1, 1)
+    x[:, 3] = -1
+    save(tmp_path / f"x{suffix}", x)
+    _, mask = rectifier.leaky_relu.with_mask(x)
+    code, out, err = run("leaky_relu", f"x{suffix}", "y.npy", "--stats", "--json", *more)
+    assert code == 0, err
+    outcome = json.loads(out)
+    assert outcome["active"] == mask.count()
+    assert outcome["active_fraction"] == mask.count() / 600
+    assert outcome["active_fraction_by_column"] is None
+    code, out, _ = run("leaky_relu", f"x{suffix}", "z.npy", "--columns", "--json", *more)
+    outcome = json.loads(out)
+    assert outcome["active_fraction_by_column"] == (mask.count(axis=0) / 30).tolist()
+    assert outcome["active"] == mask.count()
+    assert "1 of 20 never active" in run("leaky_relu", f"x{suffix}", "w.npy", "--columns")[1]
+
+
+def test_the_memory_that_is_too_small_is_named(run, tmp_path):
+    save(tmp_path / "x.npy", X)
+    refused(run("relu", "x.npy", "y.npy", "--memory", "1MiB"), "at least", "MiB")
+    save(tmp_path / "x.zarr", np.zeros((1 << 11, 1 << 11), "f4"), (1 << 11, 1 << 11))
+    refused(run("relu", "x.zarr", "y.zarr", "--memory", "1MiB"), "(2048, 2048)")
+
+
+def command(*arguments, **settings):
+    return subprocess.Popen(
+        [sys.executable, "-c", "from rectifier.cli import main; main()", "apply", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **settings,
+    )
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A file of 400 MB, with nothing on the disk."""
+    path = tmp_path_factory.mktemp("large") / "x.npy"
+    np.lib.format.open_memmap(path, mode="w+", dtype="f4", shape=(100_000_000,)).flush()
+    return path
+
+
+def test_resident_memory_stays_below_the_bound(large, tmp_path):
+    code = (
+        "import sys\nfrom rectifier.cli import main\n"
+        "try:\n    main()\nfinally:\n    print(next(line for line in open('/proc/self/status') if 'VmHWM' in line))"
+    )
+    arguments = ["apply", "relu", large, tmp_path / "y.npy", "--memory", "230MiB"]
+    run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    peak = int(run.stdout.split("VmHWM:")[1].split()[0]) * 1024
+    assert peak < 230 << 20
+    assert (tmp_path / "y.npy").stat().st_size == large.stat().st_size
+
+
+def after_it_began(process, directory):
+    """Wait until the output is being written."""
+    until = time.monotonic() + 60
+    while not any(".part-" in name for name in left(directory)):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < until
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_signal_leaves_no_output(large, tmp_path, number):
+    process = command("gelu", large, tmp_path / "y.npy")
+    after_it_began(process, tmp_path)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert not (tmp_path / "y.npy").exists()
+    if number == signal.SIGKILL:
+        assert process.returncode == -number
+    else:
+        assert process.returncode == 128 + number
+        assert f"stopped by {number.name}" in err
+        assert not left(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_full_disk_leaves_no_output(tmp_path, suffix):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal(400_000, "f4"))
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    arguments = ["relu", tmp_path / "x.npy", tmp_path / f"y{suffix}"]
+    rectifier.relu(X)  # so that its code is in the store: the process can write none
+    process = command(*arguments, preexec_fn=limit)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2, err
+    assert left(tmp_path) == ["x.npy"]
+
+
+def test_pieces_cover_each_element_once_whatever_the_grids(tmp_path, monkeypatch):
+    monkeypatch.setattr(apply, "PIECE", 64)
+    monkeypatch.setattr(apply, "CHUNKED_PIECE", 400)
+    seen = 0
+    for shape in ((7,), (5, 6), (3, 4, 5), (2, 3, 4, 5)):
+        for fortran in (False, True):
+            for chunks in (None, tuple(max(1, side // 2) for side in shape), shape):
+                for whole in (None, 0, len(shape) - 1):
+                    for in_order in (False, True):
+                        x = files.ArrayFile(tmp_path)
+                        x.shape, x.dtype, x.fortran, x.in_order = shape, np.dtype("f4"), fortran, in_order
+                        y = files.Wanted(x, x.dtype, chunks)
+                        job = apply.Job("relu", tmp_path, None, memory=1 << 34)
+                        boxes = apply._plan(job, x, y, [], whole)
+                        count = np.zeros(shape, int)
+                        for box in boxes:
+                            count[box] += 1
+                        assert (count == 1).all()
+                        if whole is not None:
+                            assert all(box[whole] == slice(0, shape[whole]) for box in boxes)
+                        if in_order:
+                            order = np.arange(count.size).reshape(shape, order="F" if fortran else "C")
+                            runs = [order[box].ravel(order="F" if fortran else "C") for box in boxes]
+                            assert_same(np.concatenate(runs), np.arange(count.size))
+                        seen += len(boxes)
+    assert seen > 500
+
+
+def test_the_stream_of_an_npz_is_checked_to_its_end(tmp_path):
+    content = io.BytesIO()
+    np.savez(content, x=np.ones(10_000, "f4"))
+    raw = bytearray(content.getvalue())
+    raw[300] ^= 1
+    (tmp_path / "x.npz").write_bytes(raw)
+    array = files.opened(tmp_path / "x.npz")
+    array.read((slice(0, 9_000),), np.empty(9_000, "f4"))
+    with pytest.raises(zipfile.BadZipFile, match="CRC"):
+        array.read((slice(9_000, 10_000),), np.empty(1_000, "f4"))
+    array.close()
+
+
+def test_a_cluster_reads_and_writes_zarr(run, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    save(tmp_path / "x.zarr", X, (7, 5))
+    save(tmp_path / "dy.zarr", X, (10, 20))
+    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None, silence_logs=60) as cluster:
+        address = cluster.scheduler_address
+        code, out, err = run("relu", "x.zarr", "y.zarr", "--scheduler", address, "--columns", "--json")
+        assert code == 0, err
+        _, mask = rectifier.relu.with_mask(X)
+        assert json.loads(out)["active_fraction_by_column"] == (mask.count(axis=0) / 30).tolist()
+        assert json.loads(out)["active"] == mask.count()
+        assert run("relu", "x.zarr", "dx.zarr", "--backward", "dy.zarr", "--scheduler", address)[0] == 0
+        assert run("softmax", "x.zarr", "p.zarr", "--chunks", "30,20", "--scheduler", address)[0] == 0
+        refused(run("relu", "x.zarr", "y.zarr", "--scheduler", address), "--force")
+    assert_same(load(tmp_path / "y.zarr"), rectifier.relu(X))
+    assert zarr.open_array("y.zarr").chunks == (7, 5)
+    assert_same(load(tmp_path / "dx.zarr"), rectifier.relu.backward(X, X))
+    assert_same(load(tmp_path / "p.zarr"), rectifier.softmax(X))
+    assert left(tmp_path) == ["dx.zarr", "dy.zarr", "p.zarr", "x.zarr", "y.zarr"]
