@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from dask.base import tokenize
 from dask.callbacks import Callback
+from dask.sizeof import sizeof
 
 import rectifier
 from conftest import assert_same, numbers
@@ -176,6 +177,21 @@ def test_unknown_chunks():
     assert compute(mask).count() == relu.with_mask(known)[1].count()
 
 
+def test_unknown_chunks_beside_known_ones():
+    keep = X[:, 0] > -1
+    x, dy = (da.from_array(array, chunks=(2, 5))[da.from_array(keep, chunks=2)] for array in (X, DY))
+    assert 0 < keep.sum() < len(X)
+    for chunks in (5, 2, 10):  # of the known axis; a mask cannot be cut
+        other = da.from_array(DY, chunks=(2, chunks))[da.from_array(keep, chunks=2)]
+        result = relu.backward(other, mask=relu.with_mask(x)[1])
+        assert_same(compute(result), relu.backward(DY[keep], mask=relu.with_mask(X[keep])[1]))
+    assert_same(compute(glu(x, DY[0])), glu(X[keep], DY[0]))
+    for gradient, expected in zip(glu.backward(dy, x, dy), glu.backward(DY[keep], X[keep], DY[keep]), strict=True):
+        assert_same(compute(gradient), expected)
+    with pytest.raises(ValueError, match=r"glu.backward: .* call compute_chunk_sizes\(\)"):
+        glu.backward(dy, x, DY[0])
+
+
 def test_a_graph_has_one_task_a_block_and_fuses_with_its_neighbours():
     for blocks in (4, 40):
         x = da.ones(blocks * 3, chunks=3, dtype="f4")
@@ -285,6 +301,29 @@ print(run.stdout.decode().strip())
     assert run.stdout.strip() == "[0.0, 1.0, 1.0, 1.0]", run.stderr
 
 
+def test_a_row_wise_function_of_main_reaches_another_process():
+    code = """
+import cloudpickle, subprocess, sys
+import dask.array as da, numpy as np
+from rectifier import rowwise
+from rectifier.words import T
+@rowwise(exact=lambda m, x: m.exp(x) / m.exp(x).sum(axis=-1, keepdims=True), ulp=(1, 4))
+def shares(x, peak, e, rest):
+    return e * (T(1) / (T(1) + rest))
+@shares.weight
+def shares_weight(dy, y):
+    return dy * y
+@shares.backward
+def shares_backward(dy, y, s):
+    return y * (dy - s)
+there = "import pickle, sys; print(pickle.load(sys.stdin.buffer).compute(scheduler='sync').tolist())"
+graph = cloudpickle.dumps(shares(da.zeros((2, 4), chunks=2)))
+print(subprocess.run([sys.executable, "-c", there], input=graph, capture_output=True, check=True).stdout.decode())
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert run.stdout.strip() == str([[0.25] * 4] * 2), run.stderr
+
+
 def test_a_mask_is_lazy_and_becomes_an_ordinary_one():
     y, mask = relu.with_mask(da.from_array(X, chunks=CHUNKS["uneven"]))
     _, expected = relu.with_mask(X)
@@ -336,6 +375,28 @@ def test_a_mask_is_refused_to_other_functions_parameters_and_shapes():
         relu.backward(x, mask=relu.with_mask(X)[1])
     assert_same(compute(relu.backward(x.rechunk(3), mask=mask)), relu.backward(X, X))
     assert_same(compute(relu.backward(X[0], mask=mask)), relu.backward(X[0], X))
+
+
+def test_an_upstream_of_any_shape_that_broadcasts_meets_the_mask_of_its_chunk():
+    _, mask = relu.with_mask(da.from_array(X, chunks=(4, 5)))
+    _, whole = relu.with_mask(X)
+    for dy in (np.float32(2), DY[0], DY[:, :1], DY):
+        expected = relu.backward(dy, mask=whole)
+        assert_same(compute(relu.backward(dy, mask=mask)), expected)
+        assert_same(compute(relu.backward(da.from_array(dy, chunks=3), mask=mask)), expected)
+    with pytest.raises(ValueError, match=r"dy \(10, 6\), mask \(6, 10\)"):
+        relu.backward(da.from_array(DY.T), mask=mask)
+
+
+def test_a_mask_without_dimensions():
+    y, mask = relu.with_mask(da.from_array(np.float32(3)))
+    assert compute(mask) == relu.with_mask(np.float32(3))[1]
+    assert compute(y) == 3
+
+
+def test_the_scheduler_knows_what_a_mask_takes():
+    _, mask = relu.with_mask(np.ones(1 << 20, "f4"))
+    assert mask.nbytes <= sizeof(mask) < mask.nbytes + 1000
 
 
 def test_a_parameter_is_kept_as_it_is_at_the_call():

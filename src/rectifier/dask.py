@@ -20,6 +20,7 @@ import numpy as np
 from dask.array.core import broadcast_shapes
 from dask.array.utils import meta_from_array
 from dask.base import tokenize
+from dask.sizeof import sizeof
 
 from . import _activation, _arguments, _dispatch
 from ._block import VALUE, Block, Direction, RowBlock
@@ -50,19 +51,13 @@ class Call:
 
     def __reduce__(self) -> tuple[Any, ...]:
         how = self.method, self.names, self.settings
-        by_name = isinstance(self.function, RowFunction) or (
-            self.function.__module__ != "__main__" and _found(self.function.block) is self.function
-        )
+        module, name = self.function.__module__, self.function.__name__
+        by_name = module != "__main__" and getattr(sys.modules.get(module), name, None) is self.function
         return (Call, (self.function, *how)) if by_name else (_of_block, (self.function.block, *how))
 
     def __dask_tokenize__(self) -> Any:
         block = self.function.block
         return self.function.__module__, block.name, _content(block), self.method, self.names, self.settings
-
-
-def _found(block: Block) -> Any:
-    """Give what a module has by the name of a block."""
-    return getattr(sys.modules.get(block.module), block.name, None)
 
 
 def _content(block: Block | RowBlock) -> tuple[bytes, ...]:
@@ -80,13 +75,22 @@ def _code(formula: Any) -> bytes:
 _made: dict[tuple[str, tuple[bytes, ...]], Any] = {}
 
 
-def _of_block(block: Block, *how: Any) -> Call:
+def _of_block(block: Block | RowBlock, *how: Any) -> Call:
     """Make a call of the function that a block defines, which is made once in a process."""
-    function = _found(block)
+    function = getattr(sys.modules.get(block.module), block.name, None) if isinstance(block, Block) else None
     if getattr(function, "block", None) is not block:
-        key = block.full_name, _content(block)
-        function = _made.get(key) or _made.setdefault(key, _activation.of(block))
+        key = getattr(block, "full_name", block.name), _content(block)
+        function = _made.get(key) or _made.setdefault(key, _function(block))
     return Call(function, *how)
+
+
+def _function(block: Block | RowBlock) -> Any:
+    if isinstance(block, Block):
+        return _activation.of(block)
+    function = RowFunction(block.value, block.exact, block.ulp)
+    function.weight(block.weight)
+    function.backward(block.backward)
+    return function
 
 
 def call(
@@ -103,9 +107,8 @@ def call(
         arrays, values, names = (*arrays, *values), (), (*names, *block.parameters)
     operands, settings, dtype = _checked(function, block, names, arrays, values, out)
     method = "" if direction is VALUE else direction.name
-    if block.gated:  # a task would sum the gradient of what is smaller than its result
-        shape = _shape(function, names, operands)
-        operands = [array if array.shape == shape else da.broadcast_to(array, shape) for array in operands]
+    if block.gated and direction is not VALUE:  # a task would sum the gradient of what is smaller than its result
+        operands = _spread(function, operands, _shape(function, names, operands))
     results = _layer(_of_block(block, method, *settings), function, operands, dtype, len(direction.outputs))
     if block.gated and direction is not VALUE:
         shapes = (np.shape(array) for array in arrays[-2:])
@@ -128,10 +131,11 @@ def backward_from_mask(block: Block, dy: Any, out: Any, mask: Mask, values: tupl
         raise TypeError(f"{function}: the mask is of a NumPy array, and dy of Dask; take the mask of the Dask array")
     operands, (names, settings), dtype = _checked(function, block, ("dy",), (dy,), values, out)
     chunks = mask._bits.chunks
-    if _shape(function, names, (*operands, mask._bits)) != mask.shape and not _unknown(mask.shape):
+    if _shape(function, (*names, "mask"), (*operands, mask._bits)) != mask.shape and not _unknown(mask.shape):
         raise ValueError(f"{function}: dy has shape {np.shape(dy)}, the mask {mask.shape}")
-    if not _unknown(mask.shape):  # a mask is not cut, since its bits are packed by chunks
-        operands[0] = da.broadcast_to(operands[0], mask.shape).rechunk(chunks)
+    if "dy" in names:  # a mask is not cut, since its bits are packed by chunks
+        lead, sides = mask.ndim - operands[0].ndim, enumerate(operands[0].shape)
+        operands[0] = operands[0].rechunk({k: chunks[lead + k] for k, side in sides if side == mask.shape[lead + k]})
     how = "backward", (*names, "mask"), settings
     (dx,) = _layer(_of_block(block, *how), function, [*operands, mask._bits], dtype, 1)
     return dx
@@ -265,9 +269,15 @@ class ChunkedMask(Mask):
         return _persisted, (rebuild, arguments, self._shape, self._function, self._parameters)
 
 
+@sizeof.register(Mask)  # type: ignore[untyped-decorator]
+def _bytes_of(mask: Mask) -> int:
+    """Tell the scheduler what a mask takes: by itself it would see an object of 64 bytes."""
+    return sys.getsizeof(mask) + mask.nbytes
+
+
 def _joined(masks: Any, ndim: int, function: str, parameters: dict[str, Any]) -> Mask:
     """Make one mask of those of the chunks, in nested lists."""
-    flags = np.block(_unpacked(masks, ndim))
+    flags = np.block(_unpacked(masks if ndim else masks[0], ndim))
     numbers = dask.compute(parameters)[0]
     return Mask(np.packbits(flags, bitorder="little"), flags.shape, function, numbers)
 
@@ -333,6 +343,17 @@ def _shape(function: str, names: Iterable[str], operands: Iterable[Any]) -> tupl
     except ValueError:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in zip(names, operands, strict=False))
         raise ValueError(f"{function}: shapes do not broadcast: {shapes}") from None
+
+
+def _spread(function: str, operands: list[Any], shape: tuple[Any, ...]) -> list[Any]:
+    """Broadcast arrays to a shape, unless they have it; NaN stands for an unknown side."""
+    if len({str(array.shape) for array in operands}) == 1:
+        return operands
+    if _unknown(shape):
+        raise ValueError(
+            f"{function}: a gradient cannot be summed over unknown sides; call compute_chunk_sizes() first"
+        )
+    return [array if array.shape == shape else da.broadcast_to(array, shape) for array in operands]
 
 
 def _unknown(shape: tuple[Any, ...]) -> bool:
