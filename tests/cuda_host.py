@@ -41,7 +41,7 @@ def parts(block: Any, dtype: str) -> list[source.Part]:
     if isinstance(block, source.RowBlock):
         return [source.rows(block, backward, dtype) for backward in (False, True)]
     found = source.directions(block).values()
-    gated, count = source.is_gated(block), len(block.parameters)
+    gated, count = block.gated, len(block.parameters)
     spreads = {(gated,) * count} if gated or dtype != "float32" else {(False,) * count, (True,) * count}
     return [
         part for direction in found for spread in spreads for part in source.contiguous(block, direction, dtype, spread)

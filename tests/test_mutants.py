@@ -69,9 +69,9 @@ MUTANTS = {
     "bfloat16 is computed in float64": (TABLE, '"bfloat16": np.float32', '"bfloat16": np.float64'),
     "int16 is computed in int8": (TABLE, '"int16": np.int16', '"int16": np.int8'),
     "float64 is computed in float32": (TABLE, '"float64": np.float64', '"float64": np.float32'),
-    "bool is let in": (TABLE, "dtype.name in WORKING if", "dtype.name in (*WORKING, 'bool') if"),
+    "bool is let in": (TABLE, "return dtype.name in WORKING", "return dtype.name in (*WORKING, 'bool')"),
     "a mask is made after its parameters are overwritten": (
-        CALLS, "Mask.made(bits, shape, block.full_name, recorded)", "Mask.made(bits, shape, block.full_name, _recorded(block, values))",
+        CALLS, "Mask.made(bits, shape, block.full_name, recorded)", "Mask.made(bits, shape, block.full_name, _arguments.recorded(block, values))",
     ),
     "overlap is ignored": (CALLS, "source = source.copy()", "pass"),
     "the NumPy reading packs big-endian": (INTERPRETER, 'np.packbits(result, bitorder="little")', 'np.packbits(result, bitorder="big")'),
