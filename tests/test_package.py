@@ -89,7 +89,12 @@ def test_version_is_that_of_the_distribution():
     assert version("rectifier") == rectifier.__version__
 
 
-NEEDS = {"rectifier.dask": "dask", "rectifier.gpu.calls": "cupy"}  # what a module imports that nothing else does
+NEEDS = {
+    "rectifier.array_api.jax": "jax",
+    "rectifier.array_api.torch": "torch",
+    "rectifier.dask": "dask",
+    "rectifier.gpu.calls": "cupy",
+}  # what a module imports that nothing else does
 
 
 def modules():

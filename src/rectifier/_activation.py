@@ -8,6 +8,7 @@ goes to `_calls`, which prepares it or says what is wrong with it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from functools import cache, partial
 from types import CodeType, FunctionType
@@ -29,6 +30,7 @@ from ._block import (
     Direction,
 )
 from ._mask import Mask
+from .cpu.store import content_of
 from .cpu.ufuncs import Method, one_at_a_time, takes_nothing
 from .gpu import source_of
 from .words import T
@@ -412,7 +414,18 @@ def _define(
 
 
 def of(block: Block) -> Activation | Gated:
-    """Make the function that a block defines, where that came without it: from another process."""
+    """Give the function that a block defines: by its name, or made of it once where it came from another process."""
+    found = getattr(sys.modules.get(block.module), block.name, None)
+    if getattr(found, "block", None) is block:
+        return cast(Activation, found)
+    key = block.full_name, content_of(block)
+    return cast(Activation, _made.get(key) or _made.setdefault(key, _make(block)))
+
+
+_made: dict[tuple[str, bytes], Any] = {}
+
+
+def _make(block: Block) -> Any:
     namespace: dict[str, Any] = {}
     source, parameters = _ONE_ARRAY, block.parameters
     if block.gated:
@@ -421,7 +434,7 @@ def of(block: Block) -> Activation | Gated:
     activation = _define(block.name, source, parameters, block.module, namespace)
     activation.formula = block.value
     (_complete_gated if block.gated else _complete)(activation, block, namespace)
-    return cast(Activation, activation)
+    return activation
 
 
 _pending: dict[Any, Callable[[], None]] = {}

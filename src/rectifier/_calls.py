@@ -16,7 +16,7 @@ from ._block import BACKWARD, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, Block, Di
 from ._mask import Mask
 from .cpu.interpreter import sweep
 from .cpu.ufuncs import Method, raise_kept, register_bfloat16
-from .words import numpy as numpy_words
+from .words import arrays as array_words
 from .words import rebind
 from .words.text import describe
 
@@ -204,7 +204,7 @@ def _require_y_to_determine(function: str, block: Block, values: tuple[Any, ...]
             "which is not looked up in arrays on a device or of another library; pass x"
         )
     numbers = _arguments.parameters(function, block, values, np.dtype(np.float64))
-    if not np.all(rebind(block.y_determines, numpy_words.words(np.float64))(*numbers)):
+    if not np.all(rebind(block.y_determines, array_words.words(np.float64))(*numbers)):
         settings = ", ".join(f"{name}={value}" for name, value in zip(block.parameters, values, strict=True))
         others = " or ".join(f"{name}=" for name in block.backward_from if name != "y")
         raise ValueError(

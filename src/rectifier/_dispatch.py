@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from ._rowwise import RowFunction
 
 # The module that defines a type, or a package around it -> what serves arrays of that type.
-SERVED_BY: dict[str, str] = {"cupy": ".gpu.calls", "dask.array": ".dask"}
+SERVED_BY: dict[str, str] = {
+    "cupy": ".gpu.calls",
+    "dask.array": ".dask",
+    "jax": ".array_api",
+    "jaxlib": ".array_api",
+    "torch": ".array_api",
+}
+STANDARD = ".array_api"  # what serves any other type with a namespace of the standard and no way with ufuncs of its own
 
 
 class Backend(Protocol):
@@ -69,4 +76,6 @@ def _serving(kind: Any) -> Backend | None:
         for library, module in SERVED_BY.items():
             if f"{ancestor.__module__}.".startswith(f"{library}."):
                 return cast(Backend, import_module(module, __package__))
+    if hasattr(kind, "__array_namespace__") and not hasattr(kind, "__array_ufunc__"):
+        return cast(Backend, import_module(STANDARD, __package__))
     return None

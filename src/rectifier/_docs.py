@@ -103,12 +103,12 @@ def _example(block: Block) -> str:
     """Show the function on three numbers; the doctest holds what the formula says."""
     import numpy as np
 
-    from .words import numpy as numpy_words
+    from .words import arrays as array_words
     from .words import rebind
 
     x = np.array([-2.0, 0.0, 3.0])
     parameters = map(np.float64, block.parameters.values())
-    y = rebind(block.value, numpy_words.words(np.float64))(x, *parameters)
+    y = rebind(block.value, array_words.words(np.float64))(x, *parameters)
     source = f">>> import numpy as np\n>>> from {block.module} import {block.name}\n"
     return f"{source}>>> {block.name}(np.array([-2.0, 0.0, 3.0]))\n{y!r}"
 
@@ -180,11 +180,11 @@ def gated(block: Block, name: str) -> str:
 def _gated_example(block: Block) -> str:
     import numpy as np
 
-    from .words import numpy as numpy_words
+    from .words import arrays as array_words
     from .words import rebind
 
     x, gate = np.array([1.0, 2.0]), np.array([-1.0, 0.5])
-    y = rebind(block.value, numpy_words.words(np.float64))(x, gate)
+    y = rebind(block.value, array_words.words(np.float64))(x, gate)
     source = f">>> import numpy as np\n>>> from {block.module} import {block.name}\n"
     return f"{source}>>> {block.name}(np.array([1.0, 2.0]), np.array([-1.0, 0.5])).round(6)\n{y.round(6)!r}"
 

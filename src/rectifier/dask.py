@@ -11,7 +11,6 @@ import math
 import operator
 import sys
 from collections.abc import Iterable, Mapping
-from functools import cache
 from typing import Any
 
 import dask
@@ -27,8 +26,7 @@ from ._block import VALUE, Block, Direction, RowBlock
 from ._mask import Mask
 from ._rowwise import RowFunction, floating, require_axis
 from .cpu import engine
-from .cpu.store import code_of
-from .words import with_all_called
+from .cpu.store import content_of
 
 MASKS = True
 
@@ -57,36 +55,21 @@ class Call:
 
     def __dask_tokenize__(self) -> Any:
         block = self.function.block
-        return self.function.__module__, block.name, _content(block), self.method, self.names, self.settings
+        return self.function.__module__, block.name, content_of(block), self.method, self.names, self.settings
 
 
-def _content(block: Block | RowBlock) -> tuple[bytes, ...]:
-    """Give what decides the results of a block, whatever process it is in."""
-    if isinstance(block, RowBlock):
-        return tuple(map(_code, (block.value, block.weight, block.backward)))
-    return tuple(map(_code, (block.value, block.derivative, block.mask)))
-
-
-@cache
-def _code(formula: Any) -> bytes:
-    return b"\0".join(map(code_of, with_all_called(formula)))
-
-
-_made: dict[tuple[str, tuple[bytes, ...]], Any] = {}
+_made: dict[bytes, RowFunction] = {}
 
 
 def _of_block(block: Block | RowBlock, *how: Any) -> Call:
     """Make a call of the function that a block defines, which is made once in a process."""
-    function = getattr(sys.modules.get(block.module), block.name, None) if isinstance(block, Block) else None
-    if getattr(function, "block", None) is not block:
-        key = getattr(block, "full_name", block.name), _content(block)
-        function = _made.get(key) or _made.setdefault(key, _function(block))
-    return Call(function, *how)
-
-
-def _function(block: Block | RowBlock) -> Any:
     if isinstance(block, Block):
-        return _activation.of(block)
+        return Call(_activation.of(block), *how)
+    key = content_of(block)
+    return Call(_made.get(key) or _made.setdefault(key, _row_function(block)), *how)
+
+
+def _row_function(block: RowBlock) -> RowFunction:
     function = RowFunction(block.value, block.exact, block.ulp)
     function.weight(block.weight)
     function.backward(block.backward)

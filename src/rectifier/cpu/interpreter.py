@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import _arguments
 from .._block import Block, Direction
-from ..words import numpy as numpy_words
+from ..words import arrays as array_words
 from ..words import read
 
 CHUNK = 8192  # elements; temporaries of the formula stay in the L2 cache, and do not grow with the array
@@ -84,7 +84,7 @@ def _elements(array: Any) -> Any:
 
 def _compute(block: Block, direction: Direction, dtype: np.dtype[Any], inputs: list[Any], outputs: list[Any]) -> None:
     working = block.working(dtype.name)
-    formula = read(block, direction, numpy_words.words(working))
+    formula = read(block, direction, array_words.words(working))
     results = formula(*[x if x.dtype == bool else x.astype(working) for x in inputs])
     results = results if isinstance(results, tuple) else (results,)
     for output, result in zip(outputs, results, strict=True):

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from .._block import RowBlock
+from ..words import arrays as array_words
 from ..words import exp, rebind, with_all_called
-from ..words import numpy as numpy_words
 from ..words.text import describe
 from . import plan
 from .ufuncs import Compilation
@@ -48,7 +48,7 @@ def uses_exponentials(block: RowBlock) -> bool:
 def interpret(block: RowBlock, backward: bool, arrays: tuple[Any, ...]) -> None:
     """Do what the kernel would do, with NumPy."""
     *inputs, output = arrays
-    words = numpy_words.words(np.float64)
+    words = array_words.words(np.float64)
     first, *rest = (array.astype(np.float64) for array in inputs)
     with np.errstate(all="ignore"):
         if backward:

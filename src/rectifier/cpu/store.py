@@ -23,6 +23,9 @@ from functools import cache
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
+from .._block import Block, RowBlock
+from ..words import with_all_called
+
 FORMAT = 1
 MAGIC = b"rectifier code\n\0"
 HASH = 32
@@ -300,6 +303,18 @@ def code_of(function: Callable[..., Any]) -> bytes:
         raise TypeError(f"{function!r} is not a plain function")
     defaults = (function.__defaults__, tuple(sorted((function.__kwdefaults__ or {}).items())))
     return _content((function.__code__, defaults)).encode()
+
+
+def content_of(block: Block | RowBlock) -> bytes:
+    """Give what decides the results of a block, whatever process it is in."""
+    if isinstance(block, RowBlock):
+        return b"\0".join(map(_code, (block.value, block.weight, block.backward)))
+    return b"\0".join(map(_code, (block.value, block.derivative, block.mask)))
+
+
+@cache
+def _code(formula: Any) -> bytes:
+    return b"\0".join(map(code_of, with_all_called(formula)))
 
 
 def _content(thing: Any) -> str:

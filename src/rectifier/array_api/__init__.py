@@ -1,0 +1,433 @@
+"""The calls on arrays of JAX, PyTorch, and any library that follows the Python array API standard.
+
+An array on the CPU whose numbers are there goes to the CPU engine, without a copy where its library and NumPy can share
+memory. Any other, also one that is traced, goes through the formula in the operations of its own library, and stays on
+its device. Smooth functions are computed in float64, as on the CPU, and rounded once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from importlib import import_module
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from .. import _activation, _arguments, _dispatch, _dtypes
+from .._block import BACKWARD, BACKWARD_TO_BOTH, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, Block, Direction, RowBlock
+from .._mask import Mask
+from .._rowwise import RowFunction, floating, require_axis
+from ..testing import dtype_of
+from ..words import arrays as array_words
+from ..words import read, rebind
+
+MASKS = False
+
+
+class Library(Protocol):
+    """What is known of a library of arrays."""
+
+    xp: Any  # its namespace, with the names of the standard
+    takes_numpy: bool  # whether its own functions take NumPy's arrays beside its own
+
+    def is_own(self, value: Any) -> bool:
+        """Say whether a value is an array of it."""
+
+    def is_plain(self, array: Any) -> bool:
+        """Say whether NumPy can see an array's numbers now: it lies on the CPU, and nobody traces or differentiates."""
+
+    def to_numpy(self, array: Any) -> Any:
+        """See a plain array as NumPy's."""
+
+    def from_numpy(self, array: Any, like: Any) -> Any:
+        """Make an array of the library of NumPy's, which nobody else has."""
+
+    def entry(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Give a call as the library's compiler is to see it."""
+
+    def float64(self) -> AbstractContextManager[Any]:
+        """Give a context in which the library computes in float64."""
+
+    def result(self, name: str) -> str:
+        """Give the dtype of a result for that of NumPy's."""
+
+    def astype(self, array: Any, name: str) -> Any:
+        """Cast to the dtype of a name."""
+
+    def number(self, value: float, name: str, like: Any) -> Any:
+        """Make an array of no dimension, of the dtype of a name, where another array is."""
+
+    def differentiable(self, value: Callable[..., Any], rule: Any, x: Any, others: tuple[Any, ...]) -> Any:
+        """Compute ``value(x, *others)`` such that the library differentiates it by our rule."""
+
+
+class Rule(NamedTuple):
+    """How a value is differentiated, in the operations of its library.
+
+    Attributes
+    ----------
+    function : str
+    backward : callable
+        Of dy and the arrays of the call, or of a row-wise function dy and y: the gradients by those that have one.
+    slopes : callable or None
+        Of the arrays of the call: the derivative by each of those that have one, in the working type. A row-wise
+        function has none.
+    parameters : tuple of str
+        Names of the last arrays, by which there is no derivative.
+    """
+
+    function: str
+    backward: Callable[..., tuple[Any, ...]]
+    slopes: Callable[..., tuple[Any, ...]] | None = None
+    parameters: tuple[str, ...] = ()
+
+
+class _Standard:
+    """A library of which nothing is known but that it follows the standard."""
+
+    takes_numpy = False
+
+    def __init__(self, xp: Any, kind: type) -> None:
+        self.xp, self._kind = xp, kind
+
+    def is_own(self, value: Any) -> bool:
+        return isinstance(value, self._kind)
+
+    def is_plain(self, array: Any) -> bool:
+        try:
+            self.to_numpy(array)
+        except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
+            return False
+        return True
+
+    def to_numpy(self, array: Any) -> Any:
+        return np.from_dlpack(array)
+
+    def from_numpy(self, array: Any, like: Any) -> Any:
+        return self.xp.from_dlpack(array)
+
+    def entry(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        return call
+
+    def float64(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def result(self, name: str) -> str:
+        return name
+
+    def astype(self, array: Any, name: str) -> Any:
+        return self.xp.astype(array, getattr(self.xp, name), copy=False)
+
+    def number(self, value: float, name: str, like: Any) -> Any:
+        return self.xp.asarray(value, dtype=getattr(self.xp, name), device=like.device)
+
+    def differentiable(self, value: Callable[..., Any], rule: Any, x: Any, others: tuple[Any, ...]) -> Any:
+        return value(x, *others)
+
+
+@lru_cache(maxsize=64)
+def _library_of(kind: Any) -> Any:
+    """Give what is known of the library of a type: its own module here, or None to ask an array for its namespace."""
+    for ancestor in kind.__mro__:
+        root = ancestor.__module__.partition(".")[0]
+        name = {"jax": "jax", "jaxlib": "jax", "torch": "torch"}.get(root)
+        if name:
+            return import_module(f".{name}", __name__).LIBRARY
+    return None
+
+
+def _library(values: tuple[Any, ...]) -> Library:
+    array = next(value for value in values if _dispatch.backend(value) is not None)
+    kind: Any = type(array)
+    found: Library | None = _library_of(kind)
+    return found if found is not None else _Standard(array.__array_namespace__(), type(array))
+
+
+def call(
+    block: Block,
+    direction: Direction,
+    arrays: tuple[Any, ...],
+    out: Any,
+    values: tuple[Any, ...],
+    names: tuple[str, ...],
+) -> Any:
+    """Compute a direction without a mask."""
+    library = _library((*arrays, *values))
+    return library.entry(_call)(library, block, direction, arrays, out, values, names)
+
+
+def _call(
+    library: Library,
+    block: Block,
+    direction: Direction,
+    arrays: tuple[Any, ...],
+    out: Any,
+    values: tuple[Any, ...],
+    names: tuple[str, ...],
+) -> Any:
+    function = block.name if direction is VALUE else f"{block.name}.{direction.name}"
+    if block.gated:  # x and the gate are equals: their dtypes promote
+        arrays, values, names = (*arrays, *values), (), (*names, *block.parameters)
+    _arguments.refuse_out(function, out, (*arrays, *values))
+    operands, parameters, dtype = _checked(function, library, block, names, arrays, values)
+    shapes = [np.shape(array) for array in operands]
+    shape = _arguments.broadcast(function, (*names, *block.parameters), (*operands, *parameters))
+    given = (*operands, *parameters)
+    plain = _is_plain(library, given)
+    if direction is VALUE and not plain:
+        return _differentiable(library, block, dtype, given, shape, len(operands))
+    if direction is VALUE_AND_DERIVATIVE and not plain:
+        return tuple(_call(library, block, one, arrays, None, values, names) for one in (VALUE, DERIVATIVE))
+    results = _compute(library, block, direction, dtype, given, shape)
+    if block.gated and not plain:  # the engine has summed its own
+        results = tuple(_summed(library, g, s) for g, s in zip(results, shapes[-2:], strict=True))
+    return results
+
+
+def _is_plain(library: Library, given: tuple[Any, ...]) -> bool:
+    return all(library.is_plain(array) for array in given if library.is_own(array))
+
+
+def _compute(
+    library: Library, block: Block, direction: Direction, dtype: str, given: tuple[Any, ...], shape: tuple[int, ...]
+) -> Any:
+    """Compute a direction: by the CPU engine where it can see the numbers, else by the formula."""
+    if _is_plain(library, given):
+        return _on_cpu(library, block, direction, given)
+    return _formula(library, block, direction, dtype, given, shape)
+
+
+def _checked(
+    function: str,
+    library: Library,
+    block: Block,
+    names: tuple[str, ...],
+    arrays: tuple[Any, ...],
+    values: tuple[Any, ...],
+) -> tuple[list[Any], list[Any], str]:
+    """Give the operands, the parameters and the name of the dtype of the result."""
+    operands = [_operand(function, library, name, array) for name, array in zip(names, arrays, strict=True)]
+    settings = dict(zip(block.parameters, values, strict=False))  # a gated block's stand among the arrays
+    parameters = [_operand(function, library, name, value) for name, value in settings.items()]
+    stand_ins = [_stand_in(function, name, array) for name, array in zip(names, operands, strict=True)]
+    dtype = _arguments.holding(
+        _arguments.resolve(block, stand_ins),
+        tuple(_stand_in(function, name, value) for name, value in zip(settings, parameters, strict=True)),
+    )
+    for name, value in zip(settings, parameters, strict=True):
+        if not library.is_own(value):
+            _arguments.fitting(function, name, value, dtype)
+    return operands, parameters, library.result(dtype.name)
+
+
+def _operand(function: str, library: Library, name: str, value: Any) -> Any:
+    if library.is_own(value) or _arguments.is_python_number(value):
+        return value
+    if library.takes_numpy and isinstance(value, np.ndarray):
+        return library.xp.asarray(value)
+    if _dispatch.backend(value) is None and isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0:
+        return _arguments.operand(function, name, value)[()]
+    library_name = library.xp.__name__.partition(".")[0]
+    raise TypeError(
+        f"{function}: {name} is a {_arguments.full_name(type(value))}, and the call has arrays of {library_name}; "
+        f"it takes those and numbers: make one of it by {library_name}'s asarray, or take all to NumPy"
+    )
+
+
+def _stand_in(function: str, name: str, value: Any) -> Any:
+    """Give an empty array of NumPy with the dtype of another library's, from which the dtype of the result follows."""
+    if not hasattr(value, "dtype") or isinstance(value, np.generic):
+        return value
+    text = str(value.dtype).rpartition(".")[2]
+    try:
+        dtype = dtype_of(text)
+    except ImportError:
+        raise TypeError(f"{function}: {name} is bfloat16, which needs ml_dtypes: pip install ml_dtypes") from None
+    except TypeError:
+        raise TypeError(
+            f"{function}: {name} has dtype {value.dtype}; it takes integers and float16 to float64"
+        ) from None
+    _dtypes.require_real(dtype, name, function)
+    return np.empty((0,), dtype)
+
+
+def _on_cpu(library: Library, block: Block, direction: Direction, given: tuple[Any, ...]) -> Any:
+    """Let the CPU engine compute, on the memory of the arrays."""
+    like = next(array for array in given if library.is_own(array))
+    numbers = [library.to_numpy(array) if library.is_own(array) else array for array in given]
+    function: Any = _activation.of(block)
+    method = function if direction is VALUE else getattr(function, direction.name)
+    last = len(numbers) if block.gated else len(direction.inputs)
+    results = method(*numbers[:last], **dict(zip(block.parameters, numbers[last:], strict=False)))
+    if isinstance(results, tuple):
+        return tuple(library.from_numpy(np.asarray(result), like) for result in results)
+    return library.from_numpy(np.asarray(results), like)
+
+
+def _formula(
+    library: Library,
+    block: Block,
+    direction: Direction,
+    dtype: str,
+    given: tuple[Any, ...],
+    shape: tuple[int, ...],
+    *,
+    rounded: bool = True,
+) -> Any:
+    """Compute a direction by its formula, in the working type; round once to the dtype."""
+    working = np.dtype(block.working(dtype)).name
+    like = next(array for array in given if library.is_own(array))
+    with library.float64():
+        numbers = []
+        for value in given:
+            if library.is_own(value):
+                numbers.append(library.astype(library.astype(value, dtype), working))
+            else:
+                number = _arguments.cast(np.asarray(value), dtype_of(dtype)).item()
+                numbers.append(library.number(number, working, like))
+        results = read(block, direction, _words(library, working, like))(*numbers)
+        several = isinstance(results, tuple)
+        results = results if several else (results,)
+        name = dtype if rounded else working
+        whole = tuple(library.xp.broadcast_to(library.astype(result, name), shape) for result in results)
+    return whole if several else whole[0]
+
+
+def _words(library: Library, working: str, like: Any) -> dict[str, Any]:
+    kind, bits = np.dtype(working).type, 24 if working == "float32" else 53
+
+    def T(literal: float) -> Any:
+        return library.number(kind(literal).item(), working, like)
+
+    return array_words.words(T, library.xp, array_words.fma_of(bits, library.xp))
+
+
+def _differentiable(
+    library: Library, block: Block, dtype: str, given: tuple[Any, ...], shape: tuple[int, ...], operands: int
+) -> Any:
+    """Compute a value such that its library differentiates it by our rule."""
+    places = [place for place, array in enumerate(given) if library.is_own(array)]
+
+    def filled(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+        every = list(given)
+        for place, array in zip(places, arrays, strict=True):
+            every[place] = array
+        return tuple(every)
+
+    def value(*arrays: Any) -> Any:
+        return _compute(library, block, VALUE, dtype, filled(arrays), shape)
+
+    def of_operands(found: Any) -> tuple[Any, ...]:
+        found = found if isinstance(found, tuple) else (found,)
+        return tuple(found[place] for place in places if place < operands)
+
+    def slopes(*arrays: Any) -> tuple[Any, ...]:
+        return of_operands(_formula(library, block, DERIVATIVE, dtype, filled(arrays), shape, rounded=False))
+
+    def backward(dy: Any, *arrays: Any) -> tuple[Any, ...]:
+        every = (dy, *filled(arrays))
+        if block.gated:  # the engine sums to the shapes that it sees
+            every = tuple(library.xp.broadcast_to(a, shape) if library.is_own(a) else a for a in every)
+        direction = BACKWARD_TO_BOTH if block.gated else BACKWARD
+        found = of_operands(_compute(library, block, direction, dtype, every, shape))
+        return tuple(_summed(library, g, np.shape(a)) for g, a in zip(found, arrays, strict=False))
+
+    without = tuple([*block.parameters][place - operands] for place in places if place >= operands)
+    first, *others = (given[place] for place in places)
+    return library.differentiable(value, Rule(block.name, backward, slopes, without), first, tuple(others))
+
+
+def _summed(library: Library, gradient: Any, shape: tuple[int, ...]) -> Any:
+    """Sum a gradient to the shape of its array."""
+    lead = gradient.ndim - len(shape)
+    axes = tuple(k for k in range(gradient.ndim) if k < lead or shape[k - lead] != gradient.shape[k])
+    return library.xp.reshape(library.xp.sum(gradient, axis=axes, keepdims=True), shape) if axes else gradient
+
+
+def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: int) -> Any:
+    """Compute the value of x, or the gradient of dy and y, along an axis."""
+    library = _library(arrays)
+    return library.entry(_rowwise)(library, function, backward, arrays, out, axis)
+
+
+def _rowwise(
+    library: Library, function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: int
+) -> Any:
+    name = f"{function.__name__}.backward" if backward else function.__name__
+    names = ("dy", "y") if backward else ("x",)
+    _arguments.refuse_out(name, out, arrays)
+    operands = [_operand(name, library, what, array) for what, array in zip(names, arrays, strict=True)]
+    place = require_axis(name, names[-1], operands[-1], axis)
+    if backward and np.shape(operands[0]) != np.shape(operands[1]):
+        raise ValueError(f"{name}: dy has shape {np.shape(operands[0])}, y {np.shape(operands[1])}")
+    dtype = floating(*(_stand_in(name, what, a).dtype for what, a in zip(names, operands, strict=True))).name
+    dtype = library.result(dtype)
+    if all(library.is_plain(array) for array in operands):
+        numbers = [library.to_numpy(array) for array in operands]
+        result = function.backward(numbers[0], y=numbers[1], axis=place) if backward else function(*numbers, axis=place)
+        return library.from_numpy(result, operands[0])
+    if backward:
+        return _row_gradient(library, function.block, dtype, place, *operands)
+
+    def value(x: Any) -> Any:
+        return _row_value(library, function.block, dtype, place, x)
+
+    def gradient(dy: Any, y: Any) -> tuple[Any, ...]:
+        return (_row_gradient(library, function.block, dtype, place, dy, y),)
+
+    return library.differentiable(value, Rule(function.__name__, gradient), operands[0], ())
+
+
+def _row_value(library: Library, block: RowBlock, dtype: str, axis: int, x: Any) -> Any:
+    xp = library.xp
+    with library.float64():
+        words, x = _words(library, "float64", x), library.astype(x, "float64")
+        if not math.prod(x.shape):
+            return library.astype(x, dtype)
+        peak = xp.max(x, axis=axis, keepdims=True)
+        zero, one, top = words["T"](0), words["T"](1), x == peak
+        e = xp.exp(xp.where(top, zero, x - peak))
+        tops = xp.sum(xp.where(top, one, zero), axis=axis, keepdims=True)
+        rest = xp.sum(xp.where(top, zero, e), axis=axis, keepdims=True) + (tops - one)
+        # A row with NaN or inf is NaN, and so is one of nothing but -inf.
+        nan = xp.where(xp.abs(peak) < words["T"](math.inf), zero, words["T"](math.nan))
+        return library.astype(rebind(block.value, words)(x, peak, e, rest) + nan, dtype)
+
+
+def _row_gradient(library: Library, block: RowBlock, dtype: str, axis: int, dy: Any, y: Any) -> Any:
+    with library.float64():
+        words = _words(library, "float64", y)
+        dy, y = (library.astype(array, "float64") for array in (dy, y))
+        s = library.xp.sum(rebind(block.weight, words)(dy, y), axis=axis, keepdims=True)
+        return library.astype(rebind(block.backward, words)(dy, y, s), dtype)
+
+
+def with_mask(block: Block, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:
+    """Refuse: a library that differentiates keeps what it needs itself."""
+    raise _no_masks(f"{block.name}.with_mask", x)
+
+
+def backward_from_mask(block: Block, dy: Any, out: Any, mask: Mask, values: tuple[Any, ...]) -> Any:
+    """Refuse, as `with_mask` does."""
+    raise _no_masks(f"{block.name}.backward", dy)
+
+
+def _no_masks(function: str, array: Any) -> TypeError:
+    return TypeError(
+        f"{function}: masks are for arrays of NumPy, CuPy and Dask, and this is a {_arguments.full_name(type(array))}; "
+        "use vjp, which keeps x, or backward(dy, x)"
+    )
+
+
+def kept(value: Any) -> Any:
+    """Give a parameter as it is now."""
+    library = _library((value,))
+    return library.xp.asarray(value, copy=True)
+
+
+def may_share_memory(a: Any, b: Any) -> bool:
+    """Say that no result is written to such an array."""
+    return False

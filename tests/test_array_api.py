@@ -1,0 +1,276 @@
+"""Arrays of JAX, of PyTorch and of the array API standard: their own type, our values, our rule for gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import rectifier
+from conftest import assert_same, numbers
+from rectifier import (
+    array_api,
+    gelu,
+    glu,
+    leaky_relu,
+    log_softmax,
+    prelu,
+    relu,
+    silu,
+    softmax,
+    swiglu,
+    tanh,
+)
+from rectifier.catalogue import ALL, CATALOGUE
+from rectifier.testing import special_values
+
+strict = pytest.importorskip("array_api_strict")
+jax = pytest.importorskip("jax")
+torch = pytest.importorskip("torch")
+jnp = jax.numpy
+
+GATED = [name for name in ALL if name not in CATALOGUE and hasattr(ALL[name], "gradient")]
+ROWS = [name for name in ALL if hasattr(ALL[name], "weight")]
+assert len(CATALOGUE) >= 20
+assert GATED
+assert ROWS
+
+
+def with_gradient(call):
+    """Have PyTorch go through the formula: a tensor that wants a gradient has no numbers for NumPy."""
+    return lambda *tensors: call(*(tensor.requires_grad_() for tensor in tensors)).detach()
+
+
+WAYS = {  # how a library is called: its arrays of NumPy's, the call made, NumPy's of its arrays
+    "strict": (strict.asarray, lambda call: call, np.from_dlpack),
+    "jax": (jnp.asarray, lambda call: call, np.asarray),
+    "jit": (jnp.asarray, jax.jit, np.asarray),
+    "torch": (torch.tensor, lambda call: call, lambda tensor: tensor.numpy()),
+    "torch-grad": (torch.tensor, with_gradient, lambda tensor: tensor.numpy()),
+}
+X = np.concatenate([special_values(np.dtype("f4")), numbers(2000, np.dtype("f4"))])
+X = X[(np.abs(X) >= np.finfo("f4").tiny) | (X == 0) | np.isnan(X)]  # XLA takes subnormal numbers for 0
+
+
+def assert_near(actual, expected, block, least=0.0):
+    """Assert the contract: the very bits if the block selects or rounds once, else the next number but one at most."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.dtype == expected.dtype
+    assert actual.shape == expected.shape
+    if not block.wide and max(block.ulp) <= 0.5 and "fma" not in block.value.__code__.co_names:
+        small = np.abs(expected) < np.finfo("f4").tiny  # XLA flushes these
+        assert_same(np.where(small, 0, actual).astype("f4"), np.where(small, 0, expected).astype("f4"))
+        return
+    assert np.array_equal(np.isnan(actual), np.isnan(expected))
+    far = np.isfinite(expected) & (np.abs(expected) >= np.finfo("f4").tiny)
+    assert np.array_equal(actual[np.isinf(expected)], expected[np.isinf(expected)])
+    error = np.abs(actual[far].astype("f8") - expected[far]) / np.maximum(np.spacing(np.abs(expected[far])), least)
+    assert error.max(initial=0) <= 2
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_values_derivatives_and_gradients_are_those_of_the_engine(name, way):
+    f, (take, made, give) = getattr(rectifier, name), WAYS[way]
+    dy = np.where(np.isfinite(X), X, np.float32(1))[::-1].copy()
+    x = take(X)
+    y = made(lambda x: f(x))(x)
+    assert type(y) is type(take(X))
+    assert_near(give(y), f(X), f.block)
+    assert_near(give(made(f.derivative)(take(X))), f.derivative(X), f.block)
+    with np.errstate(all="ignore"):
+        assert_near(give(made(f.backward)(take(dy), take(X))), f.backward(dy, X), f.block)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_special_values_are_those_of_the_contract(name, way):
+    f, (take, made, give) = getattr(rectifier, name), WAYS[way]
+    for x, y in f.block.special:
+        assert_same(give(made(lambda x: f(x))(take(np.array([x] * 20, "f4"))))[7], np.float32(y))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", GATED)
+def test_functions_of_two_arrays(name, way):
+    f, (take, made, give) = getattr(rectifier, name), WAYS[way]
+    x, gate = np.random.default_rng(0).standard_normal((2, 6, 10)).astype("f4")
+    np.testing.assert_allclose(give(made(lambda a, b: f(a, b))(take(x), take(gate))), f(x, gate), rtol=3e-7, atol=1e-37)
+    for other in (gate, gate[0], gate[:, :1]):
+        expected = f.backward(x, x, other)
+        if way != "torch-grad":
+            results = made(lambda dy, a, b: f.backward(dy, a, b))(take(x), take(x), take(other))
+            for array, right in zip(results, expected, strict=True):
+                np.testing.assert_allclose(give(array), right, rtol=2e-5, atol=1e-6)
+                assert give(array).shape == right.shape
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("axis", [0, -1])
+@pytest.mark.parametrize("name", ROWS)
+def test_row_wise_functions(name, axis, way):
+    f, (take, made, give) = getattr(rectifier, name), WAYS[way]
+    x, dy = 3 * np.random.default_rng(0).standard_normal((2, 6, 10)).astype("f4")
+    x[1, 2], x[2, 3], x[3, :], x[4, 4], x[5, 5] = np.inf, np.nan, -np.inf, -np.inf, 80
+    y = f(x, axis=axis)
+    np.testing.assert_allclose(give(made(lambda x: f(x, axis=axis))(take(x))), y, rtol=3e-7, atol=1e-37)
+    result = give(made(lambda dy, y: f.backward(dy, y=y, axis=axis))(take(dy), take(y)))
+    np.testing.assert_allclose(result, f.backward(dy, y=y, axis=axis), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_jax_and_pytorch_differentiate_by_our_rule(name):
+    f = getattr(rectifier, name)
+    kinks = [kink for kink, _ in f.block.kinks]
+    x = np.concatenate([np.array([*kinks, -np.inf, np.inf, np.nan, 0.0, -0.0], "f4"), X[:200]])
+    if f.block.wide:  # an infinite dy passes where the engine, in float64, has a derivative that float32 does not hold
+        x = x[f.derivative(x) != 0]
+    for upstream in (1.0, np.inf):  # where f' is 0, nothing passes
+        dy = np.full(len(x), upstream, "f4")
+        expected = f.backward(dy, x)
+        for compiled in (f, jax.jit(f)):
+            assert_near(jax.vjp(compiled, jnp.asarray(x))[1](jnp.asarray(dy))[0], expected, f.block)
+        _, tangent = jax.jvp(f, (jnp.asarray(x),), (jnp.asarray(dy),))
+        assert_near(tangent, expected, f.block)
+        tensor = torch.tensor(x, requires_grad=True)
+        f(tensor).backward(torch.tensor(dy))
+        assert_near(tensor.grad.numpy(), expected, f.block)
+
+
+def test_transformations_of_jax():
+    x = jnp.asarray(np.linspace(-3, 3, 12, dtype="f4").reshape(3, 4))
+    for f in (silu, softmax, lambda a: leaky_relu(a, negative_slope=0.3)):
+        expected = f(np.asarray(x))
+        for made in (jax.vmap(f), jax.jit(jax.vmap(f)), jax.checkpoint(f)):
+            np.testing.assert_allclose(made(x), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        jax.vmap(jax.grad(lambda row: gelu(row).sum()))(x), gelu.derivative(np.asarray(x)), rtol=1e-6
+    )
+    second = jax.vmap(jax.grad(jax.grad(tanh)))(x.reshape(-1))
+    y = np.tanh(np.asarray(x, "f8").reshape(-1))
+    np.testing.assert_allclose(second, -2 * y * (1 - y * y), rtol=1e-5, atol=1e-7)
+    dx, dgate = jax.grad(lambda a, b: swiglu(a, b).sum(), argnums=(0, 1))(x, x[0])
+    expected = swiglu.backward(np.ones((3, 4), "f4"), np.asarray(x), np.asarray(x[0]))
+    np.testing.assert_allclose(dx, expected[0], rtol=1e-5)
+    np.testing.assert_allclose(dgate, expected[1], rtol=1e-5)
+
+
+def test_jax_in_float64():
+    x = np.linspace(-30, 30, 1001)
+    with jax.enable_x64(True):
+        y = jax.jit(gelu)(jnp.asarray(x))
+        assert y.dtype == np.float64
+        np.testing.assert_allclose(y, gelu(x), rtol=3e-14)  # what rounding takes from an exponent is not carried
+
+
+def test_transformations_of_pytorch():
+    x = torch.randn(2, 2, dtype=torch.float64, requires_grad=True)
+    gate = torch.randn(2, dtype=torch.float64, requires_grad=True)
+    for f in (gelu, silu, tanh, log_softmax):
+        assert torch.autograd.gradcheck(f, x)
+        assert torch.autograd.gradgradcheck(f, x)
+    for f in (glu, swiglu, prelu):
+        assert torch.autograd.gradcheck(f, (x, gate))
+    plain = x.detach().float()
+    rows = torch.func.vmap(torch.func.grad(lambda row: gelu(row).sum()))(plain)
+    np.testing.assert_allclose(rows, gelu.derivative(plain.numpy()), rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:torch")
+@pytest.mark.slow  # its first compilation takes a minute
+def test_compiled_pytorch():
+    x = torch.randn(3, 4, requires_grad=True)
+    for f in (relu, gelu, softmax, lambda a: glu(a, a) * 2):
+        y = torch.compile(f)(x)
+        assert torch.equal(y, f(x))
+        (gradient,) = torch.autograd.grad(y.sum(), x)
+        assert torch.equal(gradient, torch.autograd.grad(f(x).sum(), x)[0])
+
+
+@pytest.mark.parametrize("way", ["jax", "torch", "strict"])
+def test_arrays_on_the_cpu_go_to_the_engine_without_a_copy(way, monkeypatch):
+    take, _, give = WAYS[way]
+    x = take(np.linspace(-1, 1, 1 << 16, dtype="f4"))
+    seen, kind = [], type(array_api._library((x,)))
+    original = {name: getattr(kind, name) for name in ("to_numpy", "from_numpy")}
+    for name in original:
+
+        def spy(self, array, *like, name=name):
+            result = original[name](self, array, *like)
+            own, numbers = (result, array) if like else (array, result)
+            seen.append(np.shares_memory(give(own), numbers))
+            return result
+
+        monkeypatch.setattr(kind, name, spy)
+    y = relu(x)
+    assert seen
+    assert all(seen)
+    assert_same(give(y), np.maximum(give(x), np.float32(0)))
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "float32", "float64", "int8", "int32", "uint8"])
+@pytest.mark.parametrize("f", [relu, gelu, softmax], ids=lambda f: f.__name__)
+def test_dtypes_of_pytorch(f, name):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    x = np.arange(-3, 4).astype(getattr(ml_dtypes, name, name))
+    tensor = torch.arange(-3, 4).to(getattr(torch, name))
+    expected = f(x)
+    y = f(tensor)
+    assert str(y.dtype) == f"torch.{expected.dtype.name}"
+    assert_same(y.double().numpy(), expected.astype("f8"))
+    if tensor.is_floating_point():
+        formula = f(tensor.clone().requires_grad_()).detach()
+        assert formula.dtype == y.dtype
+        np.testing.assert_allclose(formula.double(), y.double(), rtol=2.0**-7)
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "float32", "int8", "int32", "uint8"])
+def test_dtypes_of_jax(name):
+    x = jnp.arange(-3, 4).astype(name)
+    for made in (relu, jax.jit(relu)):
+        assert made(x).dtype == x.dtype
+        np.testing.assert_array_equal(np.asarray(made(x), "f8"), np.maximum(np.asarray(x, "f8"), 0))
+    for made in (gelu, jax.jit(gelu)):
+        expected = gelu(np.asarray(x)).dtype
+        assert made(x).dtype == (np.float32 if expected == np.float64 else expected)
+
+
+def test_what_cannot_be_is_refused():
+    tensor, array = torch.ones(3), jnp.ones(3)
+    for x in (tensor, array):
+        with pytest.raises(TypeError, match="assign the result"):
+            relu(x, out=x)
+        with pytest.raises(TypeError, match="use vjp"):
+            relu.with_mask(x)
+        with pytest.raises(ValueError, match="shapes do not broadcast"):
+            relu.backward(x, x[:2])
+        with pytest.raises(ValueError, match="axis 1 is out of bounds"):
+            softmax(x, axis=1)
+        with pytest.raises(TypeError, match="masks are for arrays of NumPy"):
+            relu.backward(x, mask=relu.with_mask(np.ones(3))[1])
+        _, pullback = relu.vjp(x)
+        assert_same(np.asarray(pullback(x)), np.ones(3, "f4"))
+    for x in (tensor > 0, torch.ones(3, dtype=torch.complex64), array > 0, jnp.ones(3, "complex64")):
+        with pytest.raises(TypeError, match="it takes integers and float16 to float64"):
+            relu(x)
+    for call in (
+        lambda: relu.backward(np.ones(3), tensor),
+        lambda: leaky_relu(tensor, negative_slope=np.ones(3)),
+        lambda: relu.backward(array, tensor),
+    ):
+        with pytest.raises(TypeError, match="it takes those and numbers"):
+            call()
+    assert_same(np.asarray(relu.backward(np.ones(3, "f4"), array)), np.ones(3, "f4"))  # as in JAX's own functions
+
+
+def test_a_gradient_by_a_parameter_is_refused_and_never_0():
+    slope = torch.tensor(0.5, requires_grad=True)
+    with pytest.raises(TypeError, match="leaky_relu has no derivative by negative_slope; prelu"):
+        leaky_relu(torch.ones(3), negative_slope=slope)
+    with pytest.raises(TypeError, match="leaky_relu has no derivative by negative_slope; prelu"):
+        jax.grad(lambda slope: leaky_relu(jnp.ones(3), negative_slope=slope).sum())(0.5)
+    x = torch.tensor([-2.0, 2.0], requires_grad=True)
+    leaky_relu(x, negative_slope=slope.detach()).sum().backward()
+    assert x.grad.tolist() == [0.5, 1.0]
+    assert jax.grad(lambda x: leaky_relu(x, negative_slope=jnp.float32(0.5)).sum())(
+        jnp.asarray([-2.0, 2.0])
+    ).tolist() == [0.5, 1]
