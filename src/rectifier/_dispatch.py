@@ -9,6 +9,8 @@ from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+import numpy as np
+
 if TYPE_CHECKING:
     from ._block import Block, Direction
     from ._mask import Mask
@@ -76,6 +78,7 @@ def _serving(kind: Any) -> Backend | None:
         for library, module in SERVED_BY.items():
             if f"{ancestor.__module__}.".startswith(f"{library}."):
                 return cast(Backend, import_module(module, __package__))
-    if hasattr(kind, "__array_namespace__") and not hasattr(kind, "__array_ufunc__"):
+    standard = hasattr(kind, "__array_namespace__") and not hasattr(kind, "__array_ufunc__")
+    if standard and not issubclass(kind, np.generic):
         return cast(Backend, import_module(STANDARD, __package__))
     return None

@@ -55,22 +55,25 @@ class _JAX:
         return np.dtype(name).type(value)  # a constant of what is traced, on whatever device
 
     def differentiable(self, value: Callable[..., Any], rule: Any, x: Any, others: tuple[Any, ...]) -> Any:
+        def compute(*arrays: Any) -> Any:
+            return value(*map(jnp.asarray, arrays))  # JAX passes on constants as numbers
+
         if rule.slopes is None:
-            return _by_rows(value, rule, x)
-        custom = jax.custom_jvp(value)
-        custom.defjvp(partial(_jvp, value, rule), symbolic_zeros=True)
+            return _by_rows(compute, rule, x)
+        custom = jax.custom_jvp(compute)
+        custom.defjvp(partial(_jvp, compute, rule), symbolic_zeros=True)
         return custom(x, *others)
 
 
 def _jvp(value: Any, rule: Any, primals: Any, tangents: Any) -> Any:
     """Give the value, and the tangent times the derivative, +0.0 where that is 0."""
-    y = value(*primals)
-    tangent: Any = jnp.zeros_like(y)
-    slopes = rule.slopes(*primals)
-    for name, direction in zip(rule.parameters, tangents[len(slopes) :], strict=True):
+    first = len(primals) - len(rule.parameters)
+    for name, direction in zip(rule.parameters, tangents[first:], strict=True):
         if not isinstance(direction, SymbolicZero):
             raise TypeError(f"{rule.function} has no derivative by {name}; prelu has one by its slope")
-    for slope, direction in zip(slopes, tangents, strict=False):
+    y = value(*primals)
+    tangent: Any = jnp.zeros_like(y)
+    for slope, direction in zip(rule.slopes(*map(jnp.asarray, primals)), tangents, strict=False):
         if not isinstance(direction, SymbolicZero):
             with LIBRARY.float64():  # a derivative that float32 does not hold is not 0
                 wide = jax.lax.convert_element_type(direction, slope.dtype) * slope
