@@ -227,9 +227,7 @@ def test_a_bad_npy_file_is_refused_and_nothing_is_touched(run, tmp_path, how):
     damage(tmp_path / "x.npy", how)
     before = (tmp_path / "x.npy").read_bytes()
     refused(run("relu", "x.npy", "y.npy"), "x.npy", BAD[how])
-    code, _, err = run("relu", "x.npy", "--in-place")
-    assert code == 2
-    assert BAD[how] in err.splitlines()[-1]
+    refused(run("relu", "x.npy", "--in-place"), BAD[how])
     assert left(tmp_path) == ["x.npy"]
     assert (tmp_path / "x.npy").read_bytes() == before
 

@@ -51,8 +51,8 @@ X = np.concatenate([special_values(np.dtype("f4")), numbers(2000, np.dtype("f4")
 X = X[(np.abs(X) >= np.finfo("f4").tiny) | (X == 0) | np.isnan(X)]  # XLA takes subnormal numbers for 0
 
 
-def assert_near(actual, expected, block, least=0.0):
-    """Assert the contract: the very bits if the block selects or rounds once, else the next number but one at most."""
+def assert_near(actual, expected, block):
+    """Assert the contract: the very bits if the block selects or rounds once, else the next number at most."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.dtype == expected.dtype
     assert actual.shape == expected.shape
@@ -63,8 +63,8 @@ def assert_near(actual, expected, block, least=0.0):
     assert np.array_equal(np.isnan(actual), np.isnan(expected))
     far = np.isfinite(expected) & (np.abs(expected) >= np.finfo("f4").tiny)
     assert np.array_equal(actual[np.isinf(expected)], expected[np.isinf(expected)])
-    error = np.abs(actual[far].astype("f8") - expected[far]) / np.maximum(np.spacing(np.abs(expected[far])), least)
-    assert error.max(initial=0) <= 2
+    error = np.abs(actual[far].astype("f8") - expected[far]) / np.spacing(np.abs(expected[far]))
+    assert error.max(initial=0) <= 1
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -73,7 +73,7 @@ def test_values_derivatives_and_gradients_are_those_of_the_engine(name, way):
     f, (take, made, give) = getattr(rectifier, name), WAYS[way]
     dy = np.where(np.isfinite(X), X, np.float32(1))[::-1].copy()
     x = take(X)
-    y = made(lambda x: f(x))(x)
+    y = made(f)(x)
     assert type(y) is type(take(X))
     assert_near(give(y), f(X), f.block)
     assert_near(give(made(f.derivative)(take(X))), f.derivative(X), f.block)
@@ -85,8 +85,8 @@ def test_values_derivatives_and_gradients_are_those_of_the_engine(name, way):
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_special_values_are_those_of_the_contract(name, way):
     f, (take, made, give) = getattr(rectifier, name), WAYS[way]
-    for x, y in f.block.special:
-        assert_same(give(made(lambda x: f(x))(take(np.array([x] * 20, "f4"))))[7], np.float32(y))
+    x, y = np.array(f.block.special, "f4").T
+    assert_same(give(made(f)(take(np.tile(x, 5))))[: len(y)], y)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -124,16 +124,14 @@ def test_jax_and_pytorch_differentiate_by_our_rule(name):
     x = np.concatenate([np.array([*kinks, -np.inf, np.inf, np.nan, 0.0, -0.0], "f4"), X[:200]])
     if f.block.wide:  # an infinite dy passes where the engine, in float64, has a derivative that float32 does not hold
         x = x[f.derivative(x) != 0]
-    for upstream in (1.0, np.inf):  # where f' is 0, nothing passes
-        dy = np.full(len(x), upstream, "f4")
-        expected = f.backward(dy, x)
-        for compiled in (f, jax.jit(f)):
-            assert_near(jax.vjp(compiled, jnp.asarray(x))[1](jnp.asarray(dy))[0], expected, f.block)
-        _, tangent = jax.jvp(f, (jnp.asarray(x),), (jnp.asarray(dy),))
-        assert_near(tangent, expected, f.block)
-        tensor = torch.tensor(x, requires_grad=True)
-        f(tensor).backward(torch.tensor(dy))
-        assert_near(tensor.grad.numpy(), expected, f.block)
+    dy = np.repeat(np.array([1.0, np.inf], "f4"), len(x))  # where f' is 0, nothing passes
+    x = np.tile(x, 2)
+    expected = f.backward(dy, x)
+    assert_near(jax.vjp(jax.jit(f), jnp.asarray(x))[1](jnp.asarray(dy))[0], expected, f.block)
+    assert_near(jax.jvp(f, (jnp.asarray(x),), (jnp.asarray(dy),))[1], expected, f.block)
+    tensor = torch.tensor(x, requires_grad=True)
+    f(tensor).backward(torch.tensor(dy))
+    assert_near(tensor.grad.numpy(), expected, f.block)
 
 
 def test_transformations_of_jax():

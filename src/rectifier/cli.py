@@ -212,11 +212,15 @@ def _apply(
             chunks=None if chunks is None else tuple(map(_whole_number, chunks.split(","))),
             **what,
         )
-        if in_place:
-            print(f"{source}: changed in place; if this is interrupted, a part of it is done and no one can tell which",
-                  file=sys.stderr)  # fmt: skip
         with _rates(transient=True) as start:
-            outcome = apply.run(job, start)
+
+            def begin(stage: str, nbytes: int) -> Callable[[int], object]:
+                if in_place:
+                    what = "changed in place; if this is interrupted, a part of it is done and nothing tells which"
+                    print(f"{source}: {what}", file=sys.stderr)
+                return start(stage, nbytes)
+
+            outcome = apply.run(job, begin)
     except apply.StoppedError as error:
         left = f"{source} is changed in part" if in_place else "no output was left"
         print(f"rectifier apply: stopped by {error}; {left}", file=sys.stderr)

@@ -159,7 +159,8 @@ def run(job: Job, start: Start) -> Outcome:
         wanted = files.Wanted(x, dtype, _chunks(job, x))
         signals = stack.enter_context(_noted_signals())
         target = x if job.target is None else stack.enter_context(files.made(job.target, wanted, job.force))
-        boxes = _plan(job, x, target, others, _whole_axis(function, job, x))
+        made = [x] * (counter is not None)  # by `with_mask`, to count
+        boxes = _plan(job, x, target, [*others, *made], _whole_axis(function, job, x))
         return _stream(job, call, [x, *others], target, boxes, counter, signals, start)
 
 

@@ -2,7 +2,8 @@
 
 A formula is a straight-line Python function: assignments, arithmetic, comparisons, ``T(literal)``, the words below, and
 other formulas by their names. It is never called as written. `rebind` gives its code object other globals, so that the
-same bytes mean NumPy arrays (`numpy`), Numba scalars (`cpu`), mpmath numbers (`exact`) or text (`text`).
+same bytes mean arrays of NumPy or another library (`arrays`), Numba scalars (`cpu`), CUDA C++ (`cuda`), mpmath numbers
+(`exact`) or text (`text`).
 """
 
 from __future__ import annotations
