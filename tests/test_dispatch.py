@@ -36,9 +36,9 @@ def asked(monkeypatch):
         setattr(module, name, answer(name))
     monkeypatch.setitem(sys.modules, "rectifier.another", module)
     monkeypatch.setitem(_dispatch.SERVED_BY, "another", ".another")
-    _dispatch._serving.cache_clear()
+    _dispatch._known.clear()
     yield calls
-    _dispatch._serving.cache_clear()
+    _dispatch._known.clear()
 
 
 X = Other()

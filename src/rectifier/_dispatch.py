@@ -5,7 +5,6 @@ To serve another library, write a module that is a `Backend` and give it a row h
 
 from __future__ import annotations
 
-from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -65,15 +64,20 @@ class Backend(Protocol):
 def backend(*arrays: Any) -> Backend | None:
     """Give the module that serves one of these; None if NumPy or a ufunc does."""
     for array in arrays:
-        kind: Any = type(array)
-        found = _serving(kind)
+        kind = type(array)
+        if kind not in _known:
+            _known[kind] = _serving(kind)
+        found = _known[kind]
         if found is not None:
             return found
     return None
 
 
-@lru_cache(maxsize=256)
-def _serving(kind: Any) -> Backend | None:
+# A dict, since ``torch.compile``, which follows calls up to the module that serves tensors, warns of functools' caches.
+_known: dict[type, Backend | None] = {}
+
+
+def _serving(kind: type) -> Backend | None:
     for ancestor in kind.__mro__:
         for library, module in SERVED_BY.items():
             if f"{ancestor.__module__}.".startswith(f"{library}."):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
@@ -128,7 +127,6 @@ class _Standard:
         return value(x, *others)
 
 
-@lru_cache(maxsize=64)
 def _library_of(kind: Any) -> Any:
     """Give what is known of the library of a type: its own module here, or None to ask an array for its namespace."""
     for ancestor in kind.__mro__:
@@ -141,9 +139,13 @@ def _library_of(kind: Any) -> Any:
 
 def _library(values: tuple[Any, ...]) -> Library:
     array = next(value for value in values if _dispatch.backend(value) is not None)
-    kind: Any = type(array)
-    found: Library | None = _library_of(kind)
-    return found if found is not None else _Standard(array.__array_namespace__(), type(array))
+    kind = type(array)
+    if kind not in _libraries:
+        _libraries[kind] = _library_of(kind) or _Standard(array.__array_namespace__(), kind)
+    return _libraries[kind]
+
+
+_libraries: dict[type, Library] = {}
 
 
 def call(

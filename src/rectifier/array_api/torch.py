@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,15 +22,12 @@ _XP = SimpleNamespace(  # the standard's names of PyTorch's functions
 )
 
 
-@cache
-def _opaque(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Have ``torch.compile`` leave a call as it is: Dynamo does not follow a formula that is bound to other words."""
-    return cast(Callable[..., Any], torch.compiler.disable(call))
-
-
 class _Torch:
     xp = _XP
     takes_numpy = False
+
+    def __init__(self) -> None:
+        self._opaque: dict[Any, Callable[..., Any]] = {}
 
     def is_own(self, value: Any) -> bool:
         return isinstance(value, torch.Tensor)
@@ -61,7 +57,10 @@ class _Torch:
         return torch.from_numpy(array)
 
     def entry(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        return _opaque(call)
+        # Dynamo does not follow a formula that is bound to other words.
+        if call not in self._opaque:
+            self._opaque[call] = torch.compiler.disable(call)
+        return self._opaque[call]
 
     def float64(self) -> AbstractContextManager[Any]:
         return nullcontext()
