@@ -360,7 +360,7 @@ def test_in_place_needs_the_same_dtype_and_a_file_that_can_be_changed(run, tmp_p
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("more", [[], ["--derivative"]])
 def test_stats_are_those_of_the_mask(run, tmp_path, monkeypatch, suffix, more):
-    monkeypatch.setattr(apply, "PIECE", 256)
+    monkeypatch.setattr(apply, "PIECE", 64)  # less than a row
     x = np.clip(X, -1, 1)
     x[:, 3] = -1
     save(tmp_path / f"x{suffix}", x)
