@@ -69,7 +69,7 @@ def main(address: str | None) -> None:
     """Train on the cluster at an address, or on two processes of this machine."""
     from distributed import Client, LocalCluster
 
-    cluster = address or LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    cluster = address or LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
     with Client(cluster) as client:
         x, target = digits()
         parameters = train(x, target)

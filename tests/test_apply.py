@@ -465,7 +465,7 @@ def test_pieces_cover_each_element_once_whatever_the_grids(tmp_path, monkeypatch
             for chunks in (None, tuple(max(1, side // 2) for side in shape), shape):
                 for whole in (None, 0, len(shape) - 1):
                     for in_order in (False, True):
-                        x = files.ArrayFile(tmp_path)
+                        x = files.Layout(tmp_path)
                         x.shape, x.dtype, x.fortran, x.in_order = shape, np.dtype("f4"), fortran, in_order
                         y = files.Wanted(x, x.dtype, chunks)
                         job = apply.Job("relu", tmp_path, None, memory=1 << 34)
@@ -501,7 +501,7 @@ def test_a_cluster_reads_and_writes_zarr(run, tmp_path):
     distributed = pytest.importorskip("distributed")
     save(tmp_path / "x.zarr", X, (7, 5))
     save(tmp_path / "dy.zarr", X, (10, 20))
-    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None, silence_logs=60) as cluster:
+    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=":0", silence_logs=60) as cluster:
         address = cluster.scheduler_address
         code, out, err = run("relu", "x.zarr", "y.zarr", "--scheduler", address, "--columns", "--json")
         assert code == 0, err

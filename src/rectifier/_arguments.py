@@ -213,6 +213,12 @@ def broadcast(function: str, names: tuple[str, ...], operands: tuple[Any, ...]) 
         raise ValueError(f"{function}: shapes do not broadcast: {shapes}") from None
 
 
+def broadcast_axes(whole: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """List the axes of a result along which an array of a shape was broadcast; sides of Dask's may be unknown."""
+    lead = len(whole) - len(shape)
+    return tuple(k for k, side in enumerate(whole) if k < lead or shape[k - lead] == 1 != side)
+
+
 def require_out(
     function: str, outputs: tuple[str, ...], out: Any, shape: tuple[int, ...], dtype: Any, kind: Any = np.ndarray
 ) -> None:

@@ -119,6 +119,19 @@ class Block(NamedTuple):
         """Say whether it is of two arrays, whose derivatives then stand where others have a mask as well."""
         return self.mask is self.derivative
 
+    def named(self, direction: Direction) -> str:
+        """Give the name of a direction's call, for errors."""
+        return self.name if direction is VALUE else f"{self.name}.{direction.name}"
+
+    def regrouped(
+        self, arrays: tuple[Any, ...], values: tuple[Any, ...], names: tuple[str, ...]
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[str, ...]]:
+        """Give what promotes and broadcasts as an array does, what adapts to it, and the arrays' names.
+
+        The gate of a gated block stands among the parameters, and is an equal of x.
+        """
+        return ((*arrays, *values), (), (*names, *self.parameters)) if self.gated else (arrays, values, names)
+
     def working(self, dtype: str) -> type[np.generic]:
         """Give the type that the formulas are computed in, for arrays of a dtype."""
         working = _dtypes.WORKING[dtype]

@@ -33,7 +33,7 @@ def call(
     names: tuple[str, ...] | None = None,
 ) -> Any:
     """Call a direction without a mask: compiled over whole arrays if they are that simple, else its ufunc."""
-    function = block.name if direction is VALUE else f"{block.name}.{direction.name}"
+    function = block.named(direction)
     names = names or direction.inputs
     if served := _dispatch.backend(*arrays, *values):
         return served.call(block, direction, arrays, out, values, names)
@@ -88,7 +88,7 @@ def gated(block: Block, direction: Direction, methods: Methods, arrays: tuple[An
     """Call a direction of a function of two arrays, which are equals: their dtypes promote, their shapes broadcast."""
     if served := _dispatch.backend(*arrays, gate):
         return served.call(block, direction, arrays, out, (gate,), direction.inputs)
-    function = block.name if direction is VALUE else f"{block.name}.{direction.name}"
+    function = block.named(direction)
     (name,) = block.parameters
     operands = [_arguments.operand(function, n, a) for n, a in zip(direction.inputs, arrays, strict=True)]
     gate = _arguments.operand(function, name, gate)
@@ -134,8 +134,7 @@ def sum_gradients(
 
 
 def _summed(gradient: Any, shape: tuple[int, ...], out: Any) -> Any:
-    lead = gradient.ndim - len(shape)
-    axes = tuple(k for k in range(gradient.ndim) if k < lead or shape[k - lead] != gradient.shape[k])
+    axes = _arguments.broadcast_axes(gradient.shape, shape)
     if axes:
         wide = np.float64 if gradient.dtype.itemsize < 8 else gradient.dtype
         whole = gradient if gradient.flags.c_contiguous else gradient.copy()

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 if TYPE_CHECKING:
     import typer
@@ -225,12 +225,8 @@ def _apply(
         left = f"{source} is changed in part" if in_place else "no output was left"
         print(f"rectifier apply: stopped by {error}; {left}", file=sys.stderr)
         raise SystemExit(128 + error.number) from None
-    except OSError as error:
-        print(f"rectifier apply: {error.filename or target or source}: {error.strerror or error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except ValueError as error:
-        print(f"rectifier apply: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    except (OSError, ValueError) as error:
+        _refuse("apply", error, target or source)
     _show(outcome, _render_apply, as_json)
 
 
@@ -266,9 +262,17 @@ def _demo(output: Path, as_json: bool, quick: bool) -> None:
         with _progress() as start:
             result = demo.run(output, start=start, **size)
     except OSError as error:
-        print(f"rectifier demo: {error.filename or output}: {error.strerror}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _refuse("demo", error, output)
     _show(result, _render_demo, as_json)
+
+
+def _refuse(command: str, error: OSError | ValueError, path: Path) -> NoReturn:
+    """Say in one line what is wrong, and end with 2; the system's errors name their file, or it is `path`."""
+    what: object = error
+    if isinstance(error, OSError):
+        what = f"{error.filename or path}: {error.strerror or error}"
+    print(f"rectifier {command}: {what}", file=sys.stderr)
+    raise SystemExit(2) from None
 
 
 def _require_writable(output: Path) -> None:
@@ -337,12 +341,8 @@ def _bench(
         if not result.measurements:
             raise ValueError(" / ".join(("nothing was measured", *result.skipped)))
         written = report.write_all(result, output, readme)
-    except OSError as error:
-        print(f"rectifier bench: {error.filename or output}: {error.strerror}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except ValueError as error:
-        print(f"rectifier bench: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    except (OSError, ValueError) as error:
+        _refuse("bench", error, output)
     _show(result, partial(_render_bench, written), as_json)
 
 
@@ -395,12 +395,8 @@ def _verify(
             page = readme.read_text(encoding="utf-8")
             page = put_section(page, report.markdown(stages), report.BEGIN, report.END)
             write(readme, page.encode())
-    except OSError as error:
-        print(f"rectifier verify: {error.filename or output}: {error.strerror}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except ValueError as error:
-        print(f"rectifier verify: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    except (OSError, ValueError) as error:
+        _refuse("verify", error, output)
     if as_json:
         print(json.dumps([report.plain(stage) for stage in stages], indent=2))
     else:

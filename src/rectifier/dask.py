@@ -85,15 +85,15 @@ def call(
     names: tuple[str, ...],
 ) -> Any:
     """Compute a direction without a mask."""
-    function = block.name if direction is VALUE else f"{block.name}.{direction.name}"
-    if block.gated:  # x and the gate are equals: their dtypes promote
-        arrays, values, names = (*arrays, *values), (), (*names, *block.parameters)
+    function = block.named(direction)
+    arrays, values, names = block.regrouped(arrays, values, names)
     operands, settings, dtype = _checked(function, block, names, arrays, values, out)
     method = "" if direction is VALUE else direction.name
-    if block.gated and direction is not VALUE:  # a task would sum the gradient of what is smaller than its result
+    summed = block.gated and direction is not VALUE
+    if summed:  # a task would sum the gradient of what is smaller than its result
         operands = _spread(function, operands, _shape(function, names, operands))
     results = _layer(_of_block(block, method, *settings), function, operands, dtype, len(direction.outputs))
-    if block.gated and direction is not VALUE:
+    if summed:
         shapes = (np.shape(array) for array in arrays[-2:])
         return tuple(_summed(gradient, shape) for gradient, shape in zip(results, shapes, strict=True))
     return results if len(results) > 1 else results[0]
@@ -278,7 +278,7 @@ def _persisted(graph: Any, rebuild: Any, arguments: Any, *what: Any, rename: Any
 
 def _operand(function: str, name: str, value: Any) -> Any:
     """Give a Dask array, an array to be cut, or a number that every task gets."""
-    if _dispatch.backend(value) not in (None, _dispatch.backend(_EMPTY)):
+    if not isinstance(value, da.Array) and _dispatch.backend(value) is not None:
         raise TypeError(
             f"{function}: {name} is a {_arguments.full_name(type(value))}, and the call has Dask arrays; "
             f"make one of it by dask.array.from_array({name})"
@@ -310,9 +310,7 @@ def _checked(
         for name, value in given.items()
         if np.ndim(value) or isinstance(value, da.Array)
     }
-    if (
-        own.kind in "iu" and dtype != own
-    ):  # a task would look at the numbers of a parameter, and might find that it fits
+    if own.kind in "iu" and dtype != own:  # a task would look at the numbers of a parameter, which may fit
         operands = {name: array.astype(dtype) if name in names else array for name, array in operands.items()}
     _shape(function, tuple(operands), operands.values())
     return [*operands.values()], (tuple(operands), {k: v for k, v in given.items() if k not in operands}), dtype
@@ -361,14 +359,10 @@ def _layer(call: Call, function: str, operands: list[Any], dtype: np.dtype[Any],
 
 def _summed(gradient: Any, shape: tuple[int, ...]) -> Any:
     """Sum a gradient to the shape of its array, along the axes where that was broadcast; by chunks, in their order."""
-    lead = gradient.ndim - len(shape)
-    axes = tuple(k for k in range(gradient.ndim) if k < lead or (shape[k - lead] == 1 != gradient.shape[k]))
+    axes = _arguments.broadcast_axes(gradient.shape, shape)
     if not axes:
         return gradient
     wide = np.float64 if gradient.dtype.itemsize < 8 else gradient.dtype
     total = gradient.sum(axis=axes, dtype=wide, keepdims=True)
     total = total.map_blocks(_arguments.cast, gradient.dtype, dtype=gradient.dtype)
-    return total[(0,) * lead]
-
-
-_EMPTY = da.empty(0)
+    return total[(0,) * (gradient.ndim - len(shape))]

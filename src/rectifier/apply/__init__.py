@@ -17,7 +17,7 @@ import numpy as np
 
 from .._rowwise import RowFunction
 from . import files
-from .files import ArrayFile, Box, FileError
+from .files import ArrayFile, Box, FileError, Layout
 
 # Of a file of 1 GiB in the page cache, pieces of 256 to 512 KiB went fastest: they stay in the second-level cache.
 PIECE = 1 << 19
@@ -154,9 +154,9 @@ def run(job: Job, start: Start) -> Outcome:
             _require_in_place(x, dtype)
         else:
             _require_free(job)
-        if job.scheduler is not None:
-            return _on_cluster(job, function, call, x, others, dtype, counter)
         wanted = files.Wanted(x, dtype, _chunks(job, x))
+        if job.scheduler is not None:
+            return _on_cluster(job, function, call, [x, *others], wanted, counter)
         signals = stack.enter_context(_noted_signals())
         target = x if job.target is None else stack.enter_context(files.made(job.target, wanted, job.force))
         made = [x] * (counter is not None)  # by `with_mask`, to count
@@ -244,7 +244,7 @@ def _chunks(job: Job, x: ArrayFile) -> tuple[int, ...] | None:
     return tuple(min(side, max(length, 1)) for side, length in zip(job.chunks, x.shape, strict=True))
 
 
-def _plan(job: Job, x: ArrayFile, target: ArrayFile, others: Sequence[ArrayFile], whole: int | None) -> list[Box]:
+def _plan(job: Job, x: Layout, target: Layout, others: Sequence[Layout], whole: int | None) -> list[Box]:
     """Cut the array into boxes: of whole chunks, of whole rows, and so small that they fit into the memory."""
     shape = x.shape
     grid = list(target.chunks or x.chunks or [1] * len(shape))
@@ -384,11 +384,16 @@ def _stream(
     if signals:
         raise StoppedError(signals[0])
     advance(unsaid)
+    return _outcome(job, sources, target, perf_counter() - began, counter)
+
+
+def _outcome(job: Job, sources: Sequence[Layout], target: Layout, seconds: float, counter: _Counter | None) -> Outcome:
+    size = math.prod(target.shape)
     return Outcome(
         output=str(job.target or job.source),
-        shape=x.shape,
+        shape=target.shape,
         dtype=str(target.dtype),
-        seconds=perf_counter() - began,
+        seconds=seconds,
         bytes_read=sum(size * array.dtype.itemsize for array in sources),
         bytes_written=size * target.dtype.itemsize,
         **(counter.fields() if counter else {}),
@@ -407,9 +412,8 @@ def _on_cluster(
     job: Job,
     function: Any,
     call: Callable[..., Any],
-    x: ArrayFile,
-    others: Sequence[ArrayFile],
-    dtype: np.dtype[Any],
+    sources: Sequence[ArrayFile],
+    wanted: files.Wanted,
     counter: _Counter | None,
 ) -> Outcome:
     """Have the workers of a Dask cluster read, compute and write chunks, which lie where all of them reach them."""
@@ -417,42 +421,24 @@ def _on_cluster(
     import dask.array as da
     from distributed import Client
 
-    if job.target is None or not all(isinstance(array, files.Zarr) for array in (x, *others)):
+    to_zarr = job.target is not None and files.format_of(job.target) == "Zarr"
+    if job.target is None or not to_zarr or not all(isinstance(array, files.Zarr) for array in sources):
         raise FileError("--scheduler takes Zarr in and out, which workers read and write side by side")
-    if files.format_of(job.target) != "Zarr":
-        raise FileError(f"{job.target}: --scheduler takes Zarr in and out, which workers read and write side by side")
-    chunks = _chunks(job, x)
-    part = files.part_of(job.target).absolute()
     began = perf_counter()
     try:
         client = Client(job.scheduler, timeout="30s")
     except (OSError, ValueError) as error:
         raise FileError(f"no scheduler answers at {job.scheduler}: {error}") from None
-    with client:
-        arrays = [da.from_zarr(str(array.path.absolute()), component=array.name or None) for array in (x, *others)]
-        y = call(*arrays)
-        target = files.Zarr(part, make=files.Wanted(x, dtype, chunks))
-        try:
-            write = da.store(y.rechunk(target.chunks), target._array, lock=False, compute=False)
-            counts: Any = 0
-            if counter is not None:
-                _, mask = function.with_mask(arrays[0], **(job.parameters or {}))
-                counts = mask.count(axis=None if counter.columns is None else tuple(range(y.ndim - 1)))
-            _, counts = dask.compute(write, counts)
-            files.publish(part, job.target.absolute(), job.force)
-        except BaseException:
-            files.remove(part)
-            raise
+    with client, files.made(job.target.absolute(), wanted, job.force) as target:
+        arrays = [da.from_zarr(str(array.path.absolute()), component=array.name or None) for array in sources]
+        y, counts = call(*arrays), 0
+        assert isinstance(target, files.Zarr)
+        write = da.store(y.rechunk(target.chunks), target._array, lock=False, compute=False)
+        if counter is not None:
+            _, mask = function.with_mask(arrays[0], **(job.parameters or {}))
+            counts = mask.count(axis=None if counter.columns is None else tuple(range(y.ndim - 1)))
+        _, counts = dask.compute(write, counts)
     if counter is not None:
         counter.total = int(np.sum(counts))
         counter.columns = counts if counter.columns is not None else None
-    size = math.prod(x.shape)
-    return Outcome(
-        output=str(job.target),
-        shape=x.shape,
-        dtype=str(dtype),
-        seconds=perf_counter() - began,
-        bytes_read=sum(size * array.dtype.itemsize for array in (x, *others)),
-        bytes_written=size * dtype.itemsize,
-        **(counter.fields() if counter else {}),
-    )
+    return _outcome(job, sources, wanted, perf_counter() - began, counter)

@@ -13,6 +13,7 @@ import os
 import shutil
 import time
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -53,8 +54,8 @@ def named(path: Path) -> Iterator[None]:
         raise wrong from error
 
 
-class ArrayFile:
-    """An array in a file.
+class Layout:
+    """How an array lies in a file, or is to.
 
     Attributes
     ----------
@@ -80,13 +81,17 @@ class ArrayFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+
+class ArrayFile(Layout, ABC):
+    """An array in a file that is open."""
+
+    @abstractmethod
     def read(self, box: Box, into: Any) -> None:
         """Read a box into an array of its shape."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, box: Box, array: Any) -> None:
         """Write a box."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Let go of the file, with all that was written in it."""
@@ -438,7 +443,7 @@ def _opened(path: Path, name: str | None, writable: bool) -> ArrayFile:
     return array
 
 
-class Wanted(ArrayFile):
+class Wanted(Layout):
     """What an output is to be."""
 
     def __init__(self, source: ArrayFile, dtype: np.dtype[Any], chunks: tuple[int, ...] | None) -> None:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,41 +26,65 @@ from ..words import read, rebind
 MASKS = False
 
 
-class Library(Protocol):
-    """What is known of a library of arrays."""
+class Library:
+    """A library of arrays: one of which nothing is known but that it follows the standard, unless a class says more.
 
-    xp: Any  # its namespace, with the names of the standard
-    takes_numpy: bool  # whether its own functions take NumPy's arrays beside its own
+    Attributes
+    ----------
+    xp : namespace
+        Its functions, by the names of the standard.
+    kind : type
+        Of its arrays.
+    """
+
+    takes_numpy = False  # whether its own functions take NumPy's arrays beside its own
+
+    def __init__(self, xp: Any, kind: type) -> None:
+        self.xp, self.kind = xp, kind
 
     def is_own(self, value: Any) -> bool:
         """Say whether a value is an array of it."""
+        return isinstance(value, self.kind)
 
     def is_plain(self, array: Any) -> bool:
         """Say whether NumPy can see an array's numbers now: it lies on the CPU, and nobody traces or differentiates."""
+        try:
+            self.to_numpy(array)
+        except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
+            return False
+        return True
 
     def to_numpy(self, array: Any) -> Any:
         """See a plain array as NumPy's."""
+        return np.from_dlpack(array)
 
-    def from_numpy(self, array: Any, like: Any) -> Any:
+    def from_numpy(self, array: Any) -> Any:
         """Make an array of the library of NumPy's, which nobody else has."""
+        return self.xp.from_dlpack(array)
 
     def entry(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """Give a call as the library's compiler is to see it."""
+        return call
 
     def float64(self) -> AbstractContextManager[Any]:
         """Give a context in which the library computes in float64."""
+        return nullcontext()
 
     def result(self, name: str) -> str:
         """Give the dtype of a result for that of NumPy's."""
+        return name
 
     def astype(self, array: Any, name: str) -> Any:
         """Cast to the dtype of a name."""
+        return self.xp.astype(array, getattr(self.xp, name), copy=False)
 
     def number(self, value: float, name: str, like: Any) -> Any:
         """Make an array of no dimension, of the dtype of a name, where another array is."""
+        return self.xp.asarray(value, dtype=getattr(self.xp, name), device=like.device)
 
-    def differentiable(self, value: Callable[..., Any], rule: Any, x: Any, others: tuple[Any, ...]) -> Any:
-        """Compute ``value(x, *others)`` such that the library differentiates it by our rule."""
+    def differentiable(self, value: Callable[..., Any], rule: Rule, *arrays: Any) -> Any:
+        """Compute ``value(*arrays)`` such that the library differentiates it by our rule."""
+        return value(*arrays)
 
 
 class Rule(NamedTuple):
@@ -84,49 +108,6 @@ class Rule(NamedTuple):
     parameters: tuple[str, ...] = ()
 
 
-class _Standard:
-    """A library of which nothing is known but that it follows the standard."""
-
-    takes_numpy = False
-
-    def __init__(self, xp: Any, kind: type) -> None:
-        self.xp, self._kind = xp, kind
-
-    def is_own(self, value: Any) -> bool:
-        return isinstance(value, self._kind)
-
-    def is_plain(self, array: Any) -> bool:
-        try:
-            self.to_numpy(array)
-        except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
-            return False
-        return True
-
-    def to_numpy(self, array: Any) -> Any:
-        return np.from_dlpack(array)
-
-    def from_numpy(self, array: Any, like: Any) -> Any:
-        return self.xp.from_dlpack(array)
-
-    def entry(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        return call
-
-    def float64(self) -> AbstractContextManager[Any]:
-        return nullcontext()
-
-    def result(self, name: str) -> str:
-        return name
-
-    def astype(self, array: Any, name: str) -> Any:
-        return self.xp.astype(array, getattr(self.xp, name), copy=False)
-
-    def number(self, value: float, name: str, like: Any) -> Any:
-        return self.xp.asarray(value, dtype=getattr(self.xp, name), device=like.device)
-
-    def differentiable(self, value: Callable[..., Any], rule: Any, x: Any, others: tuple[Any, ...]) -> Any:
-        return value(x, *others)
-
-
 def _library_of(kind: Any) -> Any:
     """Give what is known of the library of a type: its own module here, or None to ask an array for its namespace."""
     for ancestor in kind.__mro__:
@@ -141,7 +122,7 @@ def _library(values: tuple[Any, ...]) -> Library:
     array = next(value for value in values if _dispatch.backend(value) is not None)
     kind = type(array)
     if kind not in _libraries:
-        _libraries[kind] = _library_of(kind) or _Standard(array.__array_namespace__(), kind)
+        _libraries[kind] = _library_of(kind) or Library(array.__array_namespace__(), kind)
     return _libraries[kind]
 
 
@@ -170,21 +151,21 @@ def _call(
     values: tuple[Any, ...],
     names: tuple[str, ...],
 ) -> Any:
-    function = block.name if direction is VALUE else f"{block.name}.{direction.name}"
-    if block.gated:  # x and the gate are equals: their dtypes promote
-        arrays, values, names = (*arrays, *values), (), (*names, *block.parameters)
+    function = block.named(direction)
+    arrays, values, names = block.regrouped(arrays, values, names)
     _arguments.refuse_out(function, out, (*arrays, *values))
     operands, parameters, dtype = _checked(function, library, block, names, arrays, values)
     shapes = [np.shape(array) for array in operands]
     shape = _arguments.broadcast(function, (*names, *block.parameters), (*operands, *parameters))
     given = (*operands, *parameters)
-    plain = _is_plain(library, given)
-    if direction is VALUE and not plain:
+    if _is_plain(library, given):
+        return _on_cpu(library, block, direction, given)
+    if direction is VALUE:
         return _differentiable(library, block, dtype, given, shape, len(operands))
-    if direction is VALUE_AND_DERIVATIVE and not plain:
+    if direction is VALUE_AND_DERIVATIVE:
         return tuple(_call(library, block, one, arrays, None, values, names) for one in (VALUE, DERIVATIVE))
-    results = _compute(library, block, direction, dtype, given, shape)
-    if block.gated and not plain:  # the engine has summed its own
+    results = _formula(library, block, direction, dtype, given, shape)
+    if block.gated:
         results = tuple(_summed(library, g, s) for g, s in zip(results, shapes[-2:], strict=True))
     return results
 
@@ -258,15 +239,14 @@ def _stand_in(function: str, name: str, value: Any) -> Any:
 
 def _on_cpu(library: Library, block: Block, direction: Direction, given: tuple[Any, ...]) -> Any:
     """Let the CPU engine compute, on the memory of the arrays."""
-    like = next(array for array in given if library.is_own(array))
     numbers = [library.to_numpy(array) if library.is_own(array) else array for array in given]
     function: Any = _activation.of(block)
     method = function if direction is VALUE else getattr(function, direction.name)
     last = len(numbers) if block.gated else len(direction.inputs)
     results = method(*numbers[:last], **dict(zip(block.parameters, numbers[last:], strict=False)))
     if isinstance(results, tuple):
-        return tuple(library.from_numpy(np.asarray(result), like) for result in results)
-    return library.from_numpy(np.asarray(results), like)
+        return tuple(library.from_numpy(np.asarray(result)) for result in results)
+    return library.from_numpy(np.asarray(results))
 
 
 def _formula(
@@ -338,14 +318,13 @@ def _differentiable(
         return tuple(_summed(library, g, np.shape(a)) for g, a in zip(found, arrays, strict=False))
 
     without = tuple([*block.parameters][place - operands] for place in places if place >= operands)
-    first, *others = (given[place] for place in places)
-    return library.differentiable(value, Rule(block.name, backward, slopes, without), first, tuple(others))
+    rule = Rule(block.name, backward, slopes, without)
+    return library.differentiable(value, rule, *(given[place] for place in places))
 
 
 def _summed(library: Library, gradient: Any, shape: tuple[int, ...]) -> Any:
     """Sum a gradient to the shape of its array."""
-    lead = gradient.ndim - len(shape)
-    axes = tuple(k for k in range(gradient.ndim) if k < lead or shape[k - lead] != gradient.shape[k])
+    axes = _arguments.broadcast_axes(gradient.shape, shape)
     return library.xp.reshape(library.xp.sum(gradient, axis=axes, keepdims=True), shape) if axes else gradient
 
 
@@ -370,7 +349,7 @@ def _rowwise(
     if all(library.is_plain(array) for array in operands):
         numbers = [library.to_numpy(array) for array in operands]
         result = function.backward(numbers[0], y=numbers[1], axis=place) if backward else function(*numbers, axis=place)
-        return library.from_numpy(result, operands[0])
+        return library.from_numpy(result)
     if backward:
         return _row_gradient(library, function.block, dtype, place, *operands)
 
@@ -380,7 +359,7 @@ def _rowwise(
     def gradient(dy: Any, y: Any) -> tuple[Any, ...]:
         return (_row_gradient(library, function.block, dtype, place, dy, y),)
 
-    return library.differentiable(value, Rule(function.__name__, gradient), operands[0], ())
+    return library.differentiable(value, Rule(function.__name__, gradient), *operands)
 
 
 def _row_value(library: Library, block: RowBlock, dtype: str, axis: int, x: Any) -> Any:

@@ -12,13 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
+from . import Library, Rule
 
-class _JAX:
-    xp = jnp
+
+class _JAX(Library):
     takes_numpy = True  # and traces some constants as such
-
-    def is_own(self, value: Any) -> bool:
-        return isinstance(value, jax.Array)
 
     def is_plain(self, array: Any) -> bool:
         return not isinstance(array, jax.core.Tracer) and all(device.platform == "cpu" for device in array.devices())
@@ -26,21 +24,14 @@ class _JAX:
     def to_numpy(self, array: Any) -> Any:
         return np.asarray(array)
 
-    def from_numpy(self, array: Any, like: Any) -> Any:
+    def from_numpy(self, array: Any) -> Any:
         if array.dtype == np.float64 and not jax.config.jax_enable_x64:  # of integers
             array = array.astype(np.float32)
         try:
             return jax.dlpack.from_dlpack(array)
-        except (
-            BufferError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ):  # bfloat16, or memory that does not begin with a line
+        except (BufferError, RuntimeError, TypeError, ValueError):
+            # bfloat16, or memory that does not begin with a line.
             return jnp.asarray(array)
-
-    def entry(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        return call
 
     def float64(self) -> AbstractContextManager[Any]:
         return cast(AbstractContextManager[Any], jax.enable_x64(True))
@@ -54,15 +45,15 @@ class _JAX:
     def number(self, value: float, name: str, like: Any) -> Any:
         return np.dtype(name).type(value)  # a constant of what is traced, on whatever device
 
-    def differentiable(self, value: Callable[..., Any], rule: Any, x: Any, others: tuple[Any, ...]) -> Any:
+    def differentiable(self, value: Callable[..., Any], rule: Rule, *arrays: Any) -> Any:
         def compute(*arrays: Any) -> Any:
             return value(*map(jnp.asarray, arrays))  # JAX passes on constants as numbers
 
         if rule.slopes is None:
-            return _by_rows(compute, rule, x)
+            return _by_rows(compute, rule, *arrays)
         custom = jax.custom_jvp(compute)
         custom.defjvp(partial(_jvp, compute, rule), symbolic_zeros=True)
-        return custom(x, *others)
+        return custom(*arrays)
 
 
 def _jvp(value: Any, rule: Any, primals: Any, tangents: Any) -> Any:
@@ -94,4 +85,4 @@ def _by_rows(value: Any, rule: Any, x: Any) -> Any:
     return custom(x)
 
 
-LIBRARY = _JAX()
+LIBRARY = _JAX(jnp, jax.Array)

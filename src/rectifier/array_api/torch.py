@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 
 from ..testing import dtype_of
+from . import Library, Rule
 
 _SAME = ("abs", "broadcast_to", "copysign", "exp", "expm1", "log1p", "reshape", "sqrt", "where")
 _XP = SimpleNamespace(  # the standard's names of PyTorch's functions
@@ -22,15 +22,10 @@ _XP = SimpleNamespace(  # the standard's names of PyTorch's functions
 )
 
 
-class _Torch:
-    xp = _XP
-    takes_numpy = False
-
+class _Torch(Library):
     def __init__(self) -> None:
+        super().__init__(_XP, torch.Tensor)
         self._opaque: dict[Any, Callable[..., Any]] = {}
-
-    def is_own(self, value: Any) -> bool:
-        return isinstance(value, torch.Tensor)
 
     def is_plain(self, array: Any) -> bool:
         if type(array) not in (torch.Tensor, torch.nn.Parameter):
@@ -39,11 +34,7 @@ class _Torch:
             return False
         if array.requires_grad and torch.is_grad_enabled():
             return False
-        try:
-            self.to_numpy(array)
-        except RuntimeError:  # a tensor that torch.func traces
-            return False
-        return True
+        return super().is_plain(array)  # not a tensor that torch.func traces
 
     def to_numpy(self, array: Any) -> Any:
         array = array.detach()
@@ -51,7 +42,7 @@ class _Torch:
             return array.view(torch.int16).numpy().view(dtype_of("bfloat16"))
         return array.numpy()
 
-    def from_numpy(self, array: Any, like: Any) -> Any:
+    def from_numpy(self, array: Any) -> Any:
         if array.dtype.kind == "V":  # bfloat16
             return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
         return torch.from_numpy(array)
@@ -62,22 +53,16 @@ class _Torch:
             self._opaque[call] = torch.compiler.disable(call)
         return self._opaque[call]
 
-    def float64(self) -> AbstractContextManager[Any]:
-        return nullcontext()
-
-    def result(self, name: str) -> str:
-        return name
-
     def astype(self, array: Any, name: str) -> Any:
         return array.to(getattr(torch, name))
 
     def number(self, value: float, name: str, like: Any) -> Any:
         return torch.tensor(value, dtype=getattr(torch, name), device=like.device)
 
-    def differentiable(self, value: Callable[..., Any], rule: Any, x: Any, others: tuple[Any, ...]) -> Any:
+    def differentiable(self, value: Callable[..., Any], rule: Rule, *arrays: Any) -> Any:
         if not torch.is_grad_enabled():
-            return value(x, *others)
-        return _Function.apply(value, rule, x, *others)
+            return value(*arrays)
+        return _Function.apply(value, rule, *arrays)
 
 
 class _Function(torch.autograd.Function):  # type: ignore[misc]

@@ -167,9 +167,13 @@ def set_threads(number: int) -> None:
     _write_threads()
 
 
+def _threads_now() -> int:
+    return 1 if _State.alone else threads()[0]
+
+
 def _write_threads() -> None:
     if _State.words is not None:
-        _State.words[plan.THREADS] = 1 if _State.alone else threads()[0]
+        _State.words[plan.THREADS] = _threads_now()
 
 
 @contextmanager
@@ -281,7 +285,7 @@ def _make() -> Any:
         pool = memory.functions()
         engine[plan.POOL], engine[plan.HANDLER] = memory.settings(), id(handler)
         engine[plan.POOL_ALLOCATE], engine[plan.POOL_FREE] = pool["malloc"], pool["free"]
-    engine[plan.THREADS] = 1 if _State.alone else threads()[0]
+    engine[plan.THREADS] = _threads_now()
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         for word, name in (

@@ -29,13 +29,11 @@ def call(
     names: tuple[str, ...],
 ) -> Any:
     """Compute a direction without a mask."""
-    function = block.name if direction is VALUE else f"{block.name}.{direction.name}"
-    gated = block.gated
-    if gated:  # x and the gate are equals: their dtypes promote
-        arrays, values, names = (*arrays, *values), (), (*names, *block.parameters)
+    function = block.named(direction)
+    arrays, values, names = block.regrouped(arrays, values, names)
     dtype, operands, settings, shape = _checked(function, block, names, arrays, values)
     shapes = tuple(np.shape(array) for array in operands[-2:])
-    summed = gated and direction is not VALUE and shapes != (shape, shape)
+    summed = block.gated and direction is not VALUE and shapes != (shape, shape)
     given = _given(function, direction.outputs, None if summed else out, shape, dtype)
     named = zip((*names, *direction.outputs), (*operands, *given), strict=True)
     with _device(function, {**dict(named), **settings}):
@@ -43,7 +41,7 @@ def call(
         outs = tuple(_empty(shape, dtype, inputs) if own is None else own for own in given)
         inputs = [_apart(array, outs) for array in inputs]
         numbers = [_apart(number, outs) for number in _rounded(function, settings, dtype)]
-        if gated:
+        if block.gated:
             *inputs, gate = inputs
             numbers = [gate]
         kernels.run(block, direction, dtype, tuple(inputs), tuple(numbers), outs)
