@@ -21,7 +21,8 @@ import zarr
 import rectifier
 from conftest import assert_same, numbers
 from rectifier import apply, cli
-from rectifier.apply import files
+from rectifier.apply import files, layout
+from rectifier.apply import job as job_module
 
 SHAPE = (30, 20)
 X = numbers(600, np.dtype("f4")).reshape(SHAPE)
@@ -119,7 +120,7 @@ CASES = {
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("piece", [64, 4096])
 def test_each_kind_of_function_gives_the_bits_of_the_call(run, tmp_path, monkeypatch, function, order, piece):
-    monkeypatch.setattr(apply, "PIECE", piece)
+    monkeypatch.setattr(job_module, "PIECE", piece)
     arguments, call = CASES[function]
     dy = numbers(1200, np.dtype("f4"))[600:].reshape(SHAPE)
     np.save("dy.npy", dy)
@@ -360,7 +361,7 @@ def test_in_place_needs_the_same_dtype_and_a_file_that_can_be_changed(run, tmp_p
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("more", [[], ["--derivative"]])
 def test_stats_are_those_of_the_mask(run, tmp_path, monkeypatch, suffix, more):
-    monkeypatch.setattr(apply, "PIECE", 64)  # less than a row
+    monkeypatch.setattr(job_module, "PIECE", 64)  # less than a row
     x = np.clip(X, -1, 1)
     x[:, 3] = -1
     save(tmp_path / f"x{suffix}", x)
@@ -457,19 +458,19 @@ def test_a_full_disk_leaves_no_output(tmp_path, suffix):
 
 
 def test_pieces_cover_each_element_once_whatever_the_grids(tmp_path, monkeypatch):
-    monkeypatch.setattr(apply, "PIECE", 64)
-    monkeypatch.setattr(apply, "CHUNKED_PIECE", 400)
+    monkeypatch.setattr(job_module, "PIECE", 64)
+    monkeypatch.setattr(job_module, "CHUNKED_PIECE", 400)
     seen = 0
     for shape in ((7,), (5, 6), (3, 4, 5), (2, 3, 4, 5)):
         for fortran in (False, True):
             for chunks in (None, tuple(max(1, side // 2) for side in shape), shape):
                 for whole in (None, 0, len(shape) - 1):
                     for in_order in (False, True):
-                        x = files.Layout(tmp_path)
+                        x = layout.Layout(tmp_path)
                         x.shape, x.dtype, x.fortran, x.in_order = shape, np.dtype("f4"), fortran, in_order
-                        y = files.Wanted(x, x.dtype, chunks)
+                        y = layout.Wanted(x, x.dtype, chunks)
                         job = apply.Job("relu", tmp_path, None, memory=1 << 34)
-                        boxes = apply._plan(job, x, y, [], whole)
+                        boxes = job_module._plan(job, x, y, [], whole)
                         count = np.zeros(shape, int)
                         for box in boxes:
                             count[box] += 1
