@@ -8,10 +8,12 @@ its device. Smooth functions are computed in float64, as on the CPU, and rounded
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from .._mask import Mask
 from .._rowwise import RowFunction, floating, require_axis
 from ..testing import dtype_of
 from ..words import arrays as array_words
+from ..words import duals as dual_words
 from ..words import read, rebind
 
 MASKS = False
@@ -86,26 +89,65 @@ class Library:
         """Compute ``value(*arrays)`` such that the library differentiates it by our rule."""
         return value(*arrays)
 
+    def differentiable_rows(self, value: Callable[..., Any], rule: RowRule, x: Any) -> Any:
+        """Compute a row-wise ``value(x)`` such that the library differentiates it by our rule."""
+        return value(x)
 
-class Rule(NamedTuple):
-    """How a value is differentiated, in the operations of its library.
+
+@dataclass(frozen=True)  # and no tuple, which PyTorch would take apart
+class Rule:
+    """How a value is differentiated, any number of times.
 
     Attributes
     ----------
     function : str
+    derivative : callable
+        Of a tuple of places and the arrays of the call: the derivative by the array at the first place, of which that
+        by the array at the second, and so on; in the working type.
+    times : callable
+        Of t, such a tuple and the arrays: t times that derivative, 0 where it is 0, whatever t is; rounded once.
     backward : callable
-        Of dy and the arrays of the call, or of a row-wise function dy and y: the gradients by those that have one.
-    slopes : callable or None
-        Of the arrays of the call: the derivative by each of those that have one, in the working type. A row-wise
-        function has none.
+        Of dy and the arrays of the call: the gradients by those that have one, in one pass and of their shapes.
     parameters : tuple of str
         Names of the last arrays, by which there is no derivative.
+    places : tuple of int
+        Of which derivative it is the rule: none of the value itself.
     """
 
     function: str
+    derivative: Callable[..., Any]
+    times: Callable[..., Any]
     backward: Callable[..., tuple[Any, ...]]
-    slopes: Callable[..., tuple[Any, ...]] | None = None
     parameters: tuple[str, ...] = ()
+    places: tuple[int, ...] = ()
+
+    def by(self, place: int) -> Rule:
+        """Give the rule of the derivative by the array at a place."""
+        return replace(self, places=(*self.places, place))
+
+    def refuse(self, wanted: Iterable[bool]) -> None:
+        """Raise TypeError if a derivative is wanted by a parameter: a question for each array of the call."""
+        asked = list(wanted)
+        last = asked[len(asked) - len(self.parameters) :]
+        names = [name for name, yes in zip(self.parameters, last, strict=True) if yes]
+        if names:
+            raise TypeError(f"{self.function} has no derivative by {', '.join(names)}; prelu has one by its slope")
+
+
+@dataclass(frozen=True)
+class RowRule:
+    """How a row-wise value y is differentiated, in the operations of its library.
+
+    Attributes
+    ----------
+    forward : callable
+        Of a direction and y: the Jacobian times the direction.
+    backward : callable
+        Of dy and y: its transpose times dy.
+    """
+
+    forward: Callable[[Any, Any], Any]
+    backward: Callable[[Any, Any], Any]
 
 
 def _library_of(kind: Any) -> Any:
@@ -166,7 +208,7 @@ def _call(
         return tuple(_call(library, block, one, arrays, None, values, names) for one in (VALUE, DERIVATIVE))
     results = _formula(library, block, direction, dtype, given, shape)
     if block.gated:
-        results = tuple(_summed(library, g, s) for g, s in zip(results, shapes[-2:], strict=True))
+        results = tuple(summed(library, g, s) for g, s in zip(results, shapes[-2:], strict=True))
     return results
 
 
@@ -256,26 +298,57 @@ def _formula(
     dtype: str,
     given: tuple[Any, ...],
     shape: tuple[int, ...],
-    *,
-    rounded: bool = True,
 ) -> Any:
     """Compute a direction by its formula, in the working type; round once to the dtype."""
+    with library.float64():
+        words, numbers = _at_work(library, block, dtype, given)
+        results = read(block, direction, words)(*numbers)
+        if isinstance(results, tuple):
+            return tuple(_rounded(library, result, dtype, shape) for result in results)
+        return _rounded(library, results, dtype, shape)
+
+
+def _derivative_at(
+    library: Library, block: Block, dtype: str, places: tuple[int, ...], given: tuple[Any, ...], shape: tuple[int, ...]
+) -> Any:
+    """Compute a derivative of any order, in the working type.
+
+    The formula is of the first derivative. For those of higher order it is given duals, of a level for each.
+    """
+    with library.float64():
+        words, numbers = _at_work(library, block, dtype, given)
+        working, T, where = np.dtype(block.working(dtype)).name, words["T"], words["where"]
+        first, *others = places
+        levels = range(1, len(places))
+        duals = list(numbers)
+        for level, place in zip(levels, others, strict=True):
+            words = dual_words.words(words, level)
+            duals[place] = dual_words.Dual(duals[place], T(1), level)
+        d = read(block, DERIVATIVE, words)(*duals)
+        d = d[first] if isinstance(d, tuple) else d
+        for level in reversed(levels):
+            d = d.slope if isinstance(d, dual_words.Dual) and d.level == level else T(0)
+        for place in others:  # where a formula selects NaN, its derivative would be a number
+            d = where(numbers[place] == numbers[place], d, numbers[place])
+        return _rounded(library, d, working, shape)
+
+
+def _at_work(library: Library, block: Block, dtype: str, given: tuple[Any, ...]) -> tuple[dict[str, Any], list[Any]]:
+    """Give the words in the working type, and arrays and numbers in it, each rounded to the dtype before."""
     working = np.dtype(block.working(dtype)).name
     like = next(array for array in given if library.is_own(array))
-    with library.float64():
-        numbers = []
-        for value in given:
-            if library.is_own(value):
-                numbers.append(library.astype(library.astype(value, dtype), working))
-            else:
-                number = _arguments.cast(np.asarray(value), dtype_of(dtype)).item()
-                numbers.append(library.number(number, working, like))
-        results = read(block, direction, _words(library, working, like))(*numbers)
-        several = isinstance(results, tuple)
-        results = results if several else (results,)
-        name = dtype if rounded else working
-        whole = tuple(library.xp.broadcast_to(library.astype(result, name), shape) for result in results)
-    return whole if several else whole[0]
+    numbers = []
+    for value in given:
+        if library.is_own(value):
+            numbers.append(library.astype(library.astype(value, dtype), working))
+        else:
+            number = _arguments.cast(np.asarray(value), dtype_of(dtype)).item()
+            numbers.append(library.number(number, working, like))
+    return _words(library, working, like), numbers
+
+
+def _rounded(library: Library, result: Any, dtype: str, shape: tuple[int, ...]) -> Any:
+    return library.xp.broadcast_to(library.astype(result, dtype), shape)
 
 
 def _words(library: Library, working: str, like: Any) -> dict[str, Any]:
@@ -302,27 +375,33 @@ def _differentiable(
     def value(*arrays: Any) -> Any:
         return _compute(library, block, VALUE, dtype, filled(arrays), shape)
 
-    def of_operands(found: Any) -> tuple[Any, ...]:
-        found = found if isinstance(found, tuple) else (found,)
-        return tuple(found[place] for place in places if place < operands)
+    def derivative(order: tuple[int, ...], *arrays: Any) -> Any:
+        return _derivative_at(library, block, dtype, tuple(places[place] for place in order), filled(arrays), shape)
 
-    def slopes(*arrays: Any) -> tuple[Any, ...]:
-        return of_operands(_formula(library, block, DERIVATIVE, dtype, filled(arrays), shape, rounded=False))
+    def times(t: Any, order: tuple[int, ...], *arrays: Any) -> Any:
+        every = filled(arrays)
+        if len(order) == 1 and not block.gated and _is_plain(library, (t, *every)):
+            return _on_cpu(library, block, BACKWARD, (t, *every))
+        d = derivative(order, *arrays)
+        wide = library.astype(t, np.dtype(block.working(dtype)).name)
+        return library.astype(library.xp.where(d == 0, 0 * d, wide * d), dtype)
 
     def backward(dy: Any, *arrays: Any) -> tuple[Any, ...]:
         every = (dy, *filled(arrays))
         if block.gated:  # the engine sums to the shapes that it sees
             every = tuple(library.xp.broadcast_to(a, shape) if library.is_own(a) else a for a in every)
         direction = BACKWARD_TO_BOTH if block.gated else BACKWARD
-        found = of_operands(_compute(library, block, direction, dtype, every, shape))
-        return tuple(_summed(library, g, np.shape(a)) for g, a in zip(found, arrays, strict=False))
+        found = _compute(library, block, direction, dtype, every, shape)
+        found = found if isinstance(found, tuple) else (found,)
+        own = [found[place] for place in places if place < operands]
+        return tuple(summed(library, g, np.shape(a)) for g, a in zip(own, arrays, strict=False))
 
     without = tuple([*block.parameters][place - operands] for place in places if place >= operands)
-    rule = Rule(block.name, backward, slopes, without)
+    rule = Rule(block.name, derivative, times, backward, without)
     return library.differentiable(value, rule, *(given[place] for place in places))
 
 
-def _summed(library: Library, gradient: Any, shape: tuple[int, ...]) -> Any:
+def summed(library: Library, gradient: Any, shape: tuple[int, ...]) -> Any:
     """Sum a gradient to the shape of its array."""
     axes = _arguments.broadcast_axes(gradient.shape, shape)
     return library.xp.reshape(library.xp.sum(gradient, axis=axes, keepdims=True), shape) if axes else gradient
@@ -356,10 +435,8 @@ def _rowwise(
     def value(x: Any) -> Any:
         return _row_value(library, function.block, dtype, place, x)
 
-    def gradient(dy: Any, y: Any) -> tuple[Any, ...]:
-        return (_row_gradient(library, function.block, dtype, place, dy, y),)
-
-    return library.differentiable(value, Rule(function.__name__, gradient), *operands)
+    rule = RowRule(*(partial(way, library, function.block, dtype, place) for way in (_row_direction, _row_gradient)))
+    return library.differentiable_rows(value, rule, *operands)
 
 
 def _row_value(library: Library, block: RowBlock, dtype: str, axis: int, x: Any) -> Any:
@@ -384,6 +461,20 @@ def _row_gradient(library: Library, block: RowBlock, dtype: str, axis: int, dy: 
         dy, y = (library.astype(array, "float64") for array in (dy, y))
         s = library.xp.sum(rebind(block.weight, words)(dy, y), axis=axis, keepdims=True)
         return library.astype(rebind(block.backward, words)(dy, y, s), dtype)
+
+
+def _row_direction(library: Library, block: RowBlock, dtype: str, axis: int, direction: Any, y: Any) -> Any:
+    """Multiply with the Jacobian, of which backward's formulas are the transpose.
+
+    Backward is a dy + b sum(c dy), where a, b and c depend on y alone; so this is a t + c sum(b t).
+    """
+    with library.float64():
+        words = _words(library, "float64", y)
+        t, y = (library.astype(array, "float64") for array in (direction, y))
+        weight, backward = rebind(block.weight, words), rebind(block.backward, words)
+        zero, one = words["T"](0), words["T"](1)
+        s = library.xp.sum(backward(zero, y, one) * t, axis=axis, keepdims=True)
+        return library.astype(backward(one, y, zero) * t + weight(one, y) * s, dtype)
 
 
 def with_mask(block: Block, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:

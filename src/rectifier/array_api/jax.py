@@ -11,8 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 
-from . import Library, Rule
+from . import Library, RowRule, Rule
 
 
 class _JAX(Library):
@@ -46,43 +48,60 @@ class _JAX(Library):
         return np.dtype(name).type(value)  # a constant of what is traced, on whatever device
 
     def differentiable(self, value: Callable[..., Any], rule: Rule, *arrays: Any) -> Any:
-        def compute(*arrays: Any) -> Any:
-            return value(*map(jnp.asarray, arrays))  # JAX passes on constants as numbers
+        compute: Any = jax.custom_jvp(lambda *arrays: value(*map(jnp.asarray, arrays)))  # constants come as numbers
+        compute.defjvp(partial(_jvp, compute, rule), symbolic_zeros=True)
+        return compute(*arrays)
 
-        if rule.slopes is None:
-            return _by_rows(compute, rule, *arrays)
-        custom = jax.custom_jvp(compute)
-        custom.defjvp(partial(_jvp, compute, rule), symbolic_zeros=True)
-        return custom(*arrays)
+    def differentiable_rows(self, value: Callable[..., Any], rule: RowRule, x: Any) -> Any:
+        compute: Any = jax.custom_jvp(lambda x: value(jnp.asarray(x)))
+
+        def jvp(primals: Any, tangents: Any) -> Any:
+            y, (direction,) = compute(*primals), tangents
+            return y, jnp.zeros_like(y) if isinstance(direction, SymbolicZero) else rule.forward(direction, y)
+
+        compute.defjvp(jvp, symbolic_zeros=True)
+        return compute(x)
 
 
-def _jvp(value: Any, rule: Any, primals: Any, tangents: Any) -> Any:
-    """Give the value, and the tangent times the derivative, +0.0 where that is 0."""
-    first = len(primals) - len(rule.parameters)
-    for name, direction in zip(rule.parameters, tangents[first:], strict=True):
-        if not isinstance(direction, SymbolicZero):
-            raise TypeError(f"{rule.function} has no derivative by {name}; prelu has one by its slope")
-    y = value(*primals)
-    tangent: Any = jnp.zeros_like(y)
-    for slope, direction in zip(rule.slopes(*map(jnp.asarray, primals)), tangents, strict=False):
-        if not isinstance(direction, SymbolicZero):
-            with LIBRARY.float64():  # a derivative that float32 does not hold is not 0
-                wide = jax.lax.convert_element_type(direction, slope.dtype) * slope
-                part = jnp.where(slope == 0, jnp.zeros_like(slope), wide)
-                tangent = tangent + jax.lax.convert_element_type(part, y.dtype)
+def _jvp(compute: Any, rule: Rule, primals: Any, tangents: Any) -> Any:
+    """Give the value, or a derivative, and the sum of the directions times the next derivatives."""
+    rule.refuse(not isinstance(direction, SymbolicZero) for direction in tangents)
+    y = compute(*primals)
+    with LIBRARY.float64():  # a derivative that float32 does not hold is not 0
+        tangent = jnp.zeros_like(y)
+        for place, direction in enumerate(tangents):
+            if not isinstance(direction, SymbolicZero):
+                slope = _derivative(rule.by(place))(*primals)
+                wide = jnp.broadcast_to(jax.lax.convert_element_type(direction, slope.dtype), slope.shape)
+                tangent = tangent + jax.lax.convert_element_type(_product_p.bind(wide, slope), y.dtype)
     return y, tangent
 
 
-def _by_rows(value: Any, rule: Any, x: Any) -> Any:
-    """Compute a row-wise function, whose gradient is one of dy and y; JAX has no forward mode of such."""
-    custom = jax.custom_vjp(value)
+def _derivative(rule: Rule) -> Any:
+    """Make the derivative of a rule, which can be differentiated again."""
+    compute: Any = jax.custom_jvp(lambda *arrays: rule.derivative(rule.places, *map(jnp.asarray, arrays)))
+    compute.defjvp(partial(_jvp, compute, rule), symbolic_zeros=True)
+    return compute
 
-    def forward(x: Any) -> Any:
-        y = value(x)
-        return y, y
 
-    custom.defvjp(forward, lambda y, dy: tuple(dx.astype(x.dtype) for dx in rule.backward(dy, y)))
-    return custom(x)
+def _product(t: Any, d: Any) -> Any:
+    """Multiply; 0 where d is 0, whatever t is."""
+    with LIBRARY.float64():
+        return jnp.where(d == 0, jnp.zeros_like(d), t * d)
+
+
+def _product_transpose(dy: Any, t: Any, d: Any) -> Any:
+    return (_product_p.bind(dy, d), None) if ad.is_undefined_primal(t) else (None, _product_p.bind(dy, t))
+
+
+# A primitive, because of its derivative by d: that of `where` is 0 where d is, and should be t.
+_product_p = Primitive("product_or_0")
+_product_p.def_impl(_product)
+_product_p.def_abstract_eval(lambda t, d: d)
+mlir.register_lowering(_product_p, mlir.lower_fun(_product, multiple_results=False))
+batching.defbroadcasting(_product_p)
+ad.defjvp(_product_p, lambda dt, t, d: _product_p.bind(dt, d), lambda dd, t, d: _product_p.bind(t, dd))
+ad.primitive_transposes[_product_p] = _product_transpose
 
 
 LIBRARY = _JAX(jnp, jax.Array)

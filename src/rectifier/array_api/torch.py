@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd import forward_ad
 
 from ..testing import dtype_of
-from . import Library, Rule
+from . import Library, RowRule, Rule, summed
 
 _SAME = ("abs", "broadcast_to", "copysign", "exp", "expm1", "log1p", "reshape", "sqrt", "where")
 _XP = SimpleNamespace(  # the standard's names of PyTorch's functions
@@ -34,7 +35,7 @@ class _Torch(Library):
             return False
         if array.requires_grad and torch.is_grad_enabled():
             return False
-        return super().is_plain(array)  # not a tensor that torch.func traces
+        return super().is_plain(array) and not _has_tangent(array)  # nor a tensor that torch.func traces
 
     def to_numpy(self, array: Any) -> Any:
         array = array.detach()
@@ -60,13 +61,26 @@ class _Torch(Library):
         return torch.tensor(value, dtype=getattr(torch, name), device=like.device)
 
     def differentiable(self, value: Callable[..., Any], rule: Rule, *arrays: Any) -> Any:
-        if not torch.is_grad_enabled():
-            return value(*arrays)
-        return _Function.apply(value, rule, *arrays)
+        return _Value.apply(value, rule, *arrays) if _differentiates(arrays) else value(*arrays)
+
+    def differentiable_rows(self, value: Callable[..., Any], rule: RowRule, x: Any) -> Any:
+        return _Rows.apply(value, rule, x) if _differentiates((x,)) else value(x)
 
 
-class _Function(torch.autograd.Function):  # type: ignore[misc]
-    """A value whose gradient is ours; the gradient of that is PyTorch's, of our formula."""
+def _differentiates(arrays: tuple[Any, ...]) -> bool:
+    """Say whether PyTorch may ask for a derivative, in either mode."""
+    return torch.is_grad_enabled() or any(map(_has_tangent, arrays))
+
+
+def _has_tangent(array: Any) -> bool:
+    try:
+        return forward_ad.unpack_dual(array).tangent is not None
+    except RuntimeError:  # one that torch.func traces does not say
+        return True
+
+
+class _Value(torch.autograd.Function):  # type: ignore[misc]
+    """A value whose derivatives are ours, of any order."""
 
     generate_vmap_rule = True
 
@@ -76,17 +90,88 @@ class _Function(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def setup_context(context: Any, inputs: Any, output: Any) -> None:
-        _, rule, *arrays = inputs
-        context.rule = rule
-        context.save_for_backward(*([output] if rule.slopes is None else arrays))
-        if rule.parameters and any(context.needs_input_grad[-len(rule.parameters) :]):
-            names = ", ".join(rule.parameters)
-            raise TypeError(f"{rule.function} has no derivative by {names}; prelu has one by its slope")
+        _, context.rule, *arrays = inputs
+        context.save_for_backward(*arrays)
+        context.save_for_forward(*arrays)
+        context.rule.refuse(context.needs_input_grad[2:])
 
     @staticmethod
     def backward(context: Any, dy: Any) -> Any:
-        gradients = context.rule.backward(dy, *context.saved_tensors)
-        return None, None, *gradients, *[None] * len(context.rule.parameters)
+        rule, arrays = context.rule, context.saved_tensors
+        if torch.is_grad_enabled():
+            return None, None, *_gradients(rule, dy, arrays, context.needs_input_grad[2:])
+        return None, None, *rule.backward(dy, *arrays), *[None] * len(rule.parameters)
+
+    @staticmethod
+    def jvp(context: Any, _: Any, __: Any, *directions: Any) -> Any:
+        return sum(_parts(context.rule, None, context.saved_tensors, directions))
+
+
+class _Times(torch.autograd.Function):  # type: ignore[misc]
+    """The product of t and the derivative of a rule."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(rule: Any, t: Any, *arrays: Any) -> Any:
+        return rule.times(t, rule.places, *arrays)
+
+    @staticmethod
+    def setup_context(context: Any, inputs: Any, output: Any) -> None:
+        context.rule, *arrays = inputs
+        context.save_for_backward(*arrays)
+        context.save_for_forward(*arrays)
+
+    @staticmethod
+    def backward(context: Any, dy: Any) -> Any:
+        rule, (t, *arrays) = context.rule, context.saved_tensors
+        _, wanted, *others = context.needs_input_grad
+        dt = summed(LIBRARY, _Times.apply(rule, dy, *arrays), t.shape) if wanted else None
+        return None, dt, *_gradients(rule, dy * t, arrays, others)
+
+    @staticmethod
+    def jvp(context: Any, _: Any, direction: Any, *directions: Any) -> Any:
+        rule, (t, *arrays) = context.rule, context.saved_tensors
+        own = [] if direction is None else [_Times.apply(rule, direction, *arrays)]
+        return sum(_parts(rule, t, arrays, directions), *own)
+
+
+def _parts(rule: Rule, t: Any, arrays: Any, directions: Any) -> Iterator[Any]:
+    """Give t times the derivative along each direction."""
+    rule.refuse(direction is not None for direction in directions)
+    for place, direction in enumerate(directions):
+        if direction is not None:
+            yield _Times.apply(rule.by(place), direction if t is None else t * direction, *arrays)
+
+
+def _gradients(rule: Rule, t: Any, arrays: Any, wanted: Any) -> Iterator[Any]:
+    """Give t times the derivative by each array that wants one."""
+    for place, (array, yes) in enumerate(zip(arrays, wanted, strict=True)):
+        yield summed(LIBRARY, _Times.apply(rule.by(place), t, *arrays), array.shape) if yes else None
+
+
+class _Rows(torch.autograd.Function):  # type: ignore[misc]
+    """A row-wise value; its derivative is in PyTorch's operations, of which there are derivatives again."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Any, rule: Any, x: Any) -> Any:
+        return value(x)
+
+    @staticmethod
+    def setup_context(context: Any, inputs: Any, output: Any) -> None:
+        _, context.rule, _ = inputs
+        context.save_for_backward(output)
+        context.save_for_forward(output)
+
+    @staticmethod
+    def backward(context: Any, dy: Any) -> Any:
+        return None, None, context.rule.backward(dy, *context.saved_tensors)
+
+    @staticmethod
+    def jvp(context: Any, _: Any, __: Any, direction: Any) -> Any:
+        return context.rule.forward(direction, *context.saved_tensors)
 
 
 LIBRARY = _Torch()

@@ -3,11 +3,12 @@
 A formula is a straight-line Python function: assignments, arithmetic, comparisons, ``T(literal)``, the words below, and
 other formulas by their names. It is never called as written. `rebind` gives its code object other globals, so that the
 same bytes mean arrays of NumPy or another library (`arrays`), Numba scalars (`cpu`), CUDA C++ (`cuda`), mpmath numbers
-(`exact`) or text (`text`).
+(`exact`), numbers with their derivative (`duals`) or text (`text`).
 """
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Container, Iterator, Mapping
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -100,7 +101,7 @@ def rebind(
     `as_word` makes one callable from another formula (Numba calls only what it has compiled).
     """
     called = {name: as_word(rebind(other, words, as_word)) for name, other in called_by(formula, words).items()}
-    scope = {**called, **words, "__name__": __name__}
+    scope = {**called, **words, "__name__": __name__, "__builtins__": builtins}  # PyTorch imports in it
     return FunctionType(formula.__code__, scope, formula.__name__, formula.__defaults__)
 
 

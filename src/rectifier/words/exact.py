@@ -7,60 +7,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
-
-class Dual:
-    """A number with its derivative by x, which arithmetic carries along."""
-
-    __slots__ = ("number", "slope")
-
-    def __init__(self, number: Any, slope: Any = 0) -> None:
-        self.number, self.slope = number, slope
-
-    @classmethod
-    def of(cls, thing: Any) -> Dual:
-        """Take a number as a constant."""
-        return thing if isinstance(thing, Dual) else Dual(thing, 0 * thing)
-
-    def __add__(self, other: Any) -> Dual:
-        other = Dual.of(other)
-        return Dual(self.number + other.number, self.slope + other.slope)
-
-    def __mul__(self, other: Any) -> Dual:
-        other = Dual.of(other)
-        return Dual(self.number * other.number, self.slope * other.number + self.number * other.slope)
-
-    def __truediv__(self, other: Any) -> Dual:
-        other = Dual.of(other)
-        quotient = self.number / other.number
-        return Dual(quotient, (self.slope - quotient * other.slope) / other.number)
-
-    def __neg__(self) -> Dual:
-        return Dual(-self.number, -self.slope)
-
-    def __sub__(self, other: Any) -> Dual:
-        return self + -Dual.of(other)
-
-    def __rsub__(self, other: Any) -> Dual:
-        difference: Dual = -self + other
-        return difference
-
-    def __rtruediv__(self, other: Any) -> Dual:
-        quotient: Dual = Dual.of(other) / self
-        return quotient
-
-    __radd__, __rmul__ = __add__, __mul__
-
-    def __lt__(self, other: Any) -> Any:
-        return self.number < Dual.of(other).number
-
-    def __le__(self, other: Any) -> Any:
-        return self.number <= Dual.of(other).number
-
-    def __gt__(self, other: Any) -> Any:
-        return self.number > Dual.of(other).number
-
-    def __ge__(self, other: Any) -> Any:
-        return self.number >= Dual.of(other).number
+from .duals import Dual as Dual
 
 
 class Mathematics:
