@@ -444,7 +444,7 @@ def _row_value(library: Library, block: RowBlock, dtype: str, axis: int, x: Any)
     with library.float64():
         words, x = _words(library, "float64", x), library.astype(x, "float64")
         if not math.prod(x.shape):
-            return library.astype(x, dtype)
+            return library.astype(x + words["T"](0), dtype)  # PyTorch wants another array
         peak = xp.max(x, axis=axis, keepdims=True)
         zero, one, top = words["T"](0), words["T"](1), x == peak
         e = xp.exp(xp.where(top, zero, x - peak))

@@ -1,0 +1,187 @@
+"""Second derivatives by JAX and PyTorch, where automatic differentiation of a selection is known to fail.
+
+Both multiply the branch that is not taken by 0 in reverse mode, and get NaN if it overflows: jax-ml/jax#1052,
+jax-ml/jax#5798 (the FAQ's "Gradients contain NaN where using where"), pytorch/pytorch#68425, pytorch/pytorch#52248.
+"""
+
+from __future__ import annotations
+
+import mpmath
+import numpy as np
+import pytest
+
+import rectifier
+from rectifier.catalogue import CATALOGUE, GATES, ROWWISE
+from rectifier.words.exact import MPMATH, Dual
+
+jax = pytest.importorskip("jax")
+torch = pytest.importorskip("torch")
+jnp = jax.numpy
+
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # forward mode's
+
+MAGNITUDES = (1e-30, 0.3, 1.0, 2.0, 5.0, 20.0, 38.0, 88.0, 100.0, 700.0, 1000.0, 1e10)
+# One-sided: the first derivative has a bend there.
+BENDS = {"elu": (0.0,), "selu": (0.0,), "celu": (0.0,), "squared_relu": (0.0,), "softsign": (0.0,)}
+
+
+def points(dtype: str) -> np.ndarray:
+    largest = float(np.finfo(dtype).max)
+    x = np.array([0.0, *MAGNITUDES, largest], dtype)
+    return np.concatenate([x, -x])
+
+
+def true_second(name: str, x: float, dtype: str) -> float:
+    """Compute it from the textbook form's first derivative, by a difference of 60 digits."""
+    block = CATALOGUE[name].block
+    with mpmath.workdps(60):
+        numbers = [mpmath.mpf(float(np.dtype(dtype).type(p))) for p in block.parameters.values()]
+        h = max(abs(mpmath.mpf(x)), mpmath.mpf(10) ** -31) * mpmath.mpf(10) ** -18
+
+        def first(v):
+            return Dual.of(block.exact(MPMATH, Dual(v, 1), *numbers)).slope
+
+        return float((first(mpmath.mpf(x) + h) - first(mpmath.mpf(x) - h)) / (2 * h))
+
+
+def by_jax(f, x):
+    with jax.enable_x64(x.dtype == np.float64):
+        return np.asarray(jax.vmap(jax.grad(jax.grad(f)))(jnp.asarray(x)))
+
+
+def by_torch(f, x):
+    tensor = torch.tensor(x, requires_grad=True)
+    (first,) = torch.autograd.grad(f(tensor).sum(), tensor, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), tensor)
+    return second.numpy()
+
+
+WAYS = {"jax": by_jax, "torch": by_torch}
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_second_derivatives_are_those_of_the_textbook_form(name):
+    f, compared = getattr(rectifier, name), 0
+    for dtype, digits in (("float32", 1e-6), ("float64", 1e-11)):
+        x = points(dtype)
+        smooth = ~np.isin(x, [*(kink for kink, _ in f.block.kinks), *BENDS.get(name, ())])
+        truth = np.array([true_second(name, v, dtype) for v in x.tolist()])
+        for way in WAYS.values():
+            second = way(f, x)
+            assert second.dtype == dtype
+            assert np.isfinite(second).all(), x[~np.isfinite(second)]
+            near = np.abs(second - truth) <= digits * np.abs(truth) + 2.0**-52
+            assert near[smooth].all(), (dtype, x[smooth & ~near], second[smooth & ~near], truth[smooth & ~near])
+            compared += int(smooth.sum())
+    assert compared > 90
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_tails_keep_their_digits_on_the_left(way):
+    """There the second derivative is as small as the first: e^x for elu, (x + 2) e^x for silu."""
+    x = np.array([-50.0, -300.0, -600.0])
+    np.testing.assert_allclose(WAYS[way](rectifier.elu, x), np.exp(x), rtol=1e-13)
+    np.testing.assert_allclose(WAYS[way](rectifier.silu, x), (x + 2) * np.exp(x), rtol=1e-13)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_infinities_are_finite_and_nan_is_nan(name, way):
+    second = WAYS[way](getattr(rectifier, name), np.array([-np.inf, np.inf, np.nan], "f4"))
+    assert np.isfinite(second[:2]).all()
+    assert np.isnan(second[2])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_first_derivative_of_0_does_not_stop_the_second(way):
+    assert WAYS[way](rectifier.hard_swish, np.array([-1.5], "f4")) == np.float32(1 / 3)
+
+
+def mixed(name, x, gate):
+    """Give the derivative by x and gate, of the textbook form."""
+    with mpmath.workdps(60):
+        h, number = mpmath.mpf(10) ** -20, mpmath.mpf
+
+        def first(g):
+            return Dual.of(GATES[name].block.exact(MPMATH, Dual(number(x), 1), Dual(g, 0))).slope
+
+        return float((first(number(gate) + h) - first(number(gate) - h)) / (2 * h))
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_hessians_of_two_arrays(name):
+    """Also where the first derivative by one is 0, as the other is: there the mixed ones are not."""
+    f = getattr(rectifier, name)
+    x, gate = np.array([-1.5, 0.7, -0.2, 0.0]), np.array([0.3, 1.2, -2.0, 0.4])
+    if name == "prelu":
+        x, gate = np.array([-1.5, 0.7, -0.2, -3.0]), np.array([0.3, 1.2, -2.0, 0.0])
+    expected = [mixed(name, *pair) for pair in zip(x.tolist(), gate.tolist(), strict=True)]
+    found = torch.func.hessian(lambda a, b: f(a, b).sum(), argnums=(0, 1))(torch.tensor(x), torch.tensor(gate))
+    with jax.enable_x64(True):
+        jaxs = jax.jit(jax.hessian(lambda a, b: f(a, b).sum(), argnums=(0, 1)))(jnp.asarray(x), jnp.asarray(gate))
+    for (xx, xg), (gx, gg) in (found, jaxs):
+        np.testing.assert_allclose(np.diag(np.asarray(xg)), expected, rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(np.asarray(gx), np.asarray(xg).T, rtol=1e-12, atol=1e-15)
+        assert not np.asarray(xx).any()  # all are linear in x, or in pieces
+        assert np.isfinite(np.asarray(gg)).all()
+    np.testing.assert_allclose(np.asarray(found[1][1]), np.asarray(jaxs[1][1]), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ROWWISE)
+def test_hessians_of_rows(name):
+    f, rng = getattr(rectifier, name), np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 5))
+    # By hand, of sum(w softmax(x)) and sum(w log_softmax(x)).
+    y = np.exp(x) / np.exp(x).sum()
+    s = w @ y
+    expected = {
+        "softmax": np.diag(y * (w - s)) - np.outer(y, y) * (w[:, None] + w - 2 * s),
+        "log_softmax": w.sum() * (np.outer(y, y) - np.diag(y)),
+    }[name]
+    tensor = torch.tensor(w)
+    np.testing.assert_allclose(
+        torch.func.hessian(lambda v: (f(v) * tensor).sum())(torch.tensor(x)), expected, atol=1e-15
+    )
+    with jax.enable_x64(True):
+        for hessian in (jax.hessian, lambda g: jax.jacrev(jax.jacrev(g))):
+            np.testing.assert_allclose(hessian(lambda v: (f(v) * w).sum())(jnp.asarray(x)), expected, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", [*CATALOGUE, *GATES, *ROWWISE])
+def test_pytorch_checks_both_derivatives(name):
+    f = getattr(rectifier, name)
+    x = torch.tensor([[-2.3, -0.7, 0.2, 0.8, 1.7]], dtype=torch.float64, requires_grad=True)  # at no bend
+    gate = torch.tensor([[0.6, -1.3, 0.4, -0.3, 2.1]], dtype=torch.float64, requires_grad=True)
+    inputs = (x, gate) if name in GATES else (x,)
+    slow_but_wide = name in ROWWISE
+    assert torch.autograd.gradcheck(f, inputs, fast_mode=not slow_but_wide, check_forward_ad=slow_but_wide)
+    assert torch.autograd.gradgradcheck(f, inputs, fast_mode=not slow_but_wide)
+    for parameter, default in getattr(f, "block", None).parameters.items() if name in CATALOGUE else ():
+        assert torch.autograd.gradgradcheck(
+            lambda v, parameter=parameter, value=default * 1.3: f(v, **{parameter: value}), (x,), fast_mode=True
+        )
+
+
+def test_forward_mode_of_pytorch_keeps_the_tangent():
+    x = torch.tensor([-1.0, 0.5, 1000.0])
+    for f in (rectifier.gelu, rectifier.elu, rectifier.relu):
+        expected = f.derivative(x.numpy())
+        np.testing.assert_allclose(torch.func.jvp(f, (x,), (torch.ones(3),))[1], expected, rtol=1e-6)
+        with torch.no_grad(), torch.autograd.forward_ad.dual_level():
+            y = f(torch.autograd.forward_ad.make_dual(x, torch.ones(3)))
+            np.testing.assert_allclose(torch.autograd.forward_ad.unpack_dual(y).tangent, expected, rtol=1e-6)
+    with pytest.raises(TypeError, match="elu has no derivative by alpha"):
+        torch.func.jvp(lambda alpha: rectifier.elu(x, alpha=alpha), (torch.tensor(2.0),), (torch.tensor(1.0),))
+
+
+def test_a_third_derivative_and_a_value_beside_a_derivative():
+    third = jax.grad(jax.grad(jax.grad(rectifier.tanh)))(0.0)  # of which the second is 0
+    np.testing.assert_allclose(third, -2, rtol=1e-6)
+    both = jax.grad(lambda x: sum(jax.value_and_grad(rectifier.elu)(x)))(1000.0)  # 1 + 0
+    assert both == 1
+
+
+def test_empty_rows_of_pytorch_have_a_gradient():
+    x = torch.empty((3, 0), dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(rectifier.softmax(x).sum(), x)
+    assert gradient.shape == (3, 0)
