@@ -1,4 +1,4 @@
-"""The node tests of the ONNX standard, https://onnx.ai/onnx/operators/: their inputs, attributes and expected outputs."""
+"""The node tests of the ONNX standard, https://onnx.ai/onnx/operators/: inputs, attributes and expected outputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import rectifier
 
 pytest.importorskip("onnx")
-from onnx import helper  # noqa: E402
+from onnx import helper
 
 pytestmark = pytest.mark.slow  # it makes the cases of all operators
 

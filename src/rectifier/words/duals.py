@@ -62,8 +62,7 @@ class Dual:
     def __sub__(self, number: Any, slope: Any) -> Dual:
         return self._with(self.number - number, self.slope if slope is None else self.slope - slope)
 
-    @_of_two
-    def __rsub__(self, number: Any, slope: Any) -> Dual:
+    def _taken_from(self, number: Any, slope: Any) -> Dual:
         return self._with(number - self.number, -self.slope)
 
     @_of_two
@@ -76,8 +75,7 @@ class Dual:
         quotient = self.number / number
         return self._with(quotient, (self.slope if slope is None else self.slope - quotient * slope) / number)
 
-    @_of_two
-    def __rtruediv__(self, number: Any, slope: Any) -> Dual:
+    def _dividing(self, number: Any, slope: Any) -> Dual:
         quotient = number / self.number
         return self._with(quotient, -(quotient * self.slope) / self.number)
 
@@ -85,6 +83,7 @@ class Dual:
         return self._with(-self.number, -self.slope)
 
     __radd__, __rmul__ = __add__, __mul__
+    __rsub__, __rtruediv__ = _of_two(_taken_from), _of_two(_dividing)
     __lt__, __le__ = _comparison(operator.lt), _comparison(operator.le)
     __gt__, __ge__ = _comparison(operator.gt), _comparison(operator.ge)
     __eq__, __ne__ = _comparison(operator.eq), _comparison(operator.ne)
