@@ -16,7 +16,6 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
-from dask.array.core import broadcast_shapes
 from dask.array.utils import meta_from_array
 from dask.base import tokenize
 from dask.sizeof import sizeof
@@ -30,6 +29,8 @@ from .cpu.store import content_of
 
 MASKS = True
 
+Pairs = tuple[tuple[int, tuple[int, ...]], ...]  # an axis counted from the last, and which operands to compare there
+
 
 class Call:
     """What a task does: call a function, or one of its methods, on the chunks of the named arrays.
@@ -38,24 +39,40 @@ class Call:
     it was defined in ``__main__`` or within a function, by its block.
     """
 
-    def __init__(self, function: Any, method: str, names: tuple[str, ...], settings: dict[str, Any]) -> None:
-        self.function, self.method, self.names, self.settings = function, method, names, settings
+    def __init__(
+        self, function: Any, method: str, names: tuple[str, ...], settings: dict[str, Any], unknown: Pairs = ()
+    ) -> None:
+        self.function, self.method, self.names, self.settings, self.unknown = function, method, names, settings, unknown
 
     def __call__(self, *chunks: Any) -> Any:
         """Compute one block of the result."""
+        for axis, places in self.unknown:
+            sizes = {self.names[k]: chunks[k].shape[axis] for k in places}
+            self._require_one_size(axis + max(map(np.ndim, chunks)), sizes)
         call = getattr(self.function, self.method) if self.method else self.function
         with engine.one_thread():  # the scheduler has tasks for the other processors
             return call(**dict(zip(self.names, chunks, strict=True)), **self.settings)
 
+    def _require_one_size(self, axis: int, sizes: dict[str, int]) -> None:
+        """Refuse chunks of different sizes: NumPy would broadcast one of size 1, which is not what the whole would do."""
+        if len({*sizes.values()}) > 1:
+            function = f"{self.function.__name__}.{self.method}".rstrip(".")
+            found = ", ".join(f"{name} has {size}" for name, size in sizes.items())
+            raise ValueError(
+                f"{function}: chunks that meet differ in size along axis {axis}, {found}; call compute_chunk_sizes() on "
+                "the arrays before the call, which then cuts them alike"
+            )
+
     def __reduce__(self) -> tuple[Any, ...]:
-        how = self.method, self.names, self.settings
+        how = self.method, self.names, self.settings, self.unknown
         module, name = self.function.__module__, self.function.__name__
         by_name = module != "__main__" and getattr(sys.modules.get(module), name, None) is self.function
         return (Call, (self.function, *how)) if by_name else (_of_block, (self.function.block, *how))
 
     def __dask_tokenize__(self) -> Any:
         block = self.function.block
-        return self.function.__module__, block.name, content_of(block), self.method, self.names, self.settings
+        content = self.function.__module__, block.name, content_of(block)
+        return *content, self.method, self.names, self.settings, self.unknown
 
 
 _made: dict[bytes, RowFunction] = {}
@@ -87,12 +104,15 @@ def call(
     """Compute a direction without a mask."""
     function = block.named(direction)
     arrays, values, names = block.regrouped(arrays, values, names)
-    operands, settings, dtype = _checked(function, block, names, arrays, values, out)
+    operands, (taken, numbers), dtype = _checked(function, block, names, arrays, values, out)
     method = "" if direction is VALUE else direction.name
     summed = block.gated and direction is not VALUE
     if summed:  # a task would sum the gradient of what is smaller than its result
-        operands = _spread(function, operands, _shape(function, names, operands))
-    results = _layer(_of_block(block, method, *settings), function, operands, dtype, len(direction.outputs))
+        alone = [name for name in names[-2:] if name in numbers]
+        operands += [_whole(_arguments.cast(np.asarray(numbers.pop(name)), dtype)) for name in alone]
+        taken = (*taken, *alone)
+        operands = _spread(function, operands, _shape(function, taken, operands))
+    results = _layer(_of_block(block, method, taken, numbers), function, operands, dtype, len(direction.outputs))
     if summed:
         shapes = (np.shape(array) for array in arrays[-2:])
         return tuple(_summed(gradient, shape) for gradient, shape in zip(results, shapes, strict=True))
@@ -113,14 +133,11 @@ def backward_from_mask(block: Block, dy: Any, out: Any, mask: Mask, values: tupl
     if not isinstance(mask, ChunkedMask):
         raise TypeError(f"{function}: the mask is of a NumPy array, and dy of Dask; take the mask of the Dask array")
     operands, (names, settings), dtype = _checked(function, block, ("dy",), (dy,), values, out)
-    chunks = mask._bits.chunks
-    if _shape(function, (*names, "mask"), (*operands, mask._bits)) != mask.shape and not _unknown(mask.shape):
+    names, operands = (*names, "mask"), [*operands, mask._bits]
+    if not _may_be_equal(_shape(function, names, operands), mask.shape):
         raise ValueError(f"{function}: dy has shape {np.shape(dy)}, the mask {mask.shape}")
-    if "dy" in names:  # a mask is not cut, since its bits are packed by chunks
-        lead, sides = mask.ndim - operands[0].ndim, enumerate(operands[0].shape)
-        operands[0] = operands[0].rechunk({k: chunks[lead + k] for k, side in sides if side == mask.shape[lead + k]})
-    how = "backward", (*names, "mask"), settings
-    (dx,) = _layer(_of_block(block, *how), function, [*operands, mask._bits], dtype, 1)
+    call = _of_block(block, "backward", names, settings)
+    (dx,) = _layer(call, function, operands, dtype, 1, whole=("mask",), cut=False)  # its bits are packed by chunks
     return dx
 
 
@@ -135,12 +152,12 @@ def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out:
     _arguments.refuse_out(name, out, operands)
     *_, last = operands = [array if isinstance(array, da.Array) else _whole(array) for array in operands]
     place = require_axis(name, names[-1], last, axis)
-    if backward and operands[0].shape != last.shape and not _unknown(last.shape):
+    if not _may_be_equal(operands[0].shape, last.shape):
         raise ValueError(f"{name}: dy has shape {operands[0].shape}, y {last.shape}")
-    last = last.rechunk({place: -1})
-    operands = [array if _unknown(last.shape) else array.rechunk(last.chunks) for array in (*operands[:-1], last)]
+    operands[-1] = _in_one_chunk(name, names[-1], last, place)
     call = Call(function, "backward" if backward else "", names, {"axis": place})
-    (result,) = _layer(call, name, operands, floating(*(array.dtype for array in operands)), 1)
+    dtype = floating(*(array.dtype for array in operands))
+    (result,) = _layer(call, name, operands, dtype, 1, whole=names, cut=False)
     return result
 
 
@@ -317,44 +334,136 @@ def _checked(
 
 
 def _shape(function: str, names: Iterable[str], operands: Iterable[Any]) -> tuple[Any, ...]:
-    """Broadcast shapes, of which sides may be unknown."""
-    try:
-        shape: tuple[Any, ...] = broadcast_shapes(*(array.shape for array in operands))
-        return shape
-    except ValueError:
-        shapes = ", ".join(f"{name} {array.shape}" for name, array in zip(names, operands, strict=False))
-        raise ValueError(f"{function}: shapes do not broadcast: {shapes}") from None
+    """Broadcast shapes; NaN stands for an unknown side, which is taken to be that of the others."""
+    shapes = {name: array.shape for name, array in zip(names, operands, strict=True)}
+    result = []
+    for sides in itertools.zip_longest(*(shape[::-1] for shape in shapes.values()), fillvalue=1):
+        known = {side for side in sides if side != 1 and not math.isnan(side)}
+        if len(known) > 1:
+            text = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise ValueError(f"{function}: shapes do not broadcast: {text}")
+        result.append(known.pop() if known else math.nan if _unknown(sides) else 1)
+    return tuple(result[::-1])
 
 
 def _spread(function: str, operands: list[Any], shape: tuple[Any, ...]) -> list[Any]:
-    """Broadcast arrays to a shape, unless they have it; NaN stands for an unknown side."""
-    if len({str(array.shape) for array in operands}) == 1:
+    """Broadcast arrays to a shape, unless they have it."""
+    if all(_may_be_equal(array.shape, shape) for array in operands):
         return operands
-    if _unknown(shape):
+    if any(_unknown(array.shape) for array in operands):
         raise ValueError(
             f"{function}: a gradient cannot be summed over unknown sides; call compute_chunk_sizes() first"
         )
-    return [array if array.shape == shape else da.broadcast_to(array, shape) for array in operands]
+    cut = [_cut(a, {k - a.ndim: (1,) for k, side in enumerate(a.shape) if side == 1}) for a in operands]
+    return [array if array.shape == shape else da.broadcast_to(array, shape) for array in cut]
 
 
-def _unknown(shape: tuple[Any, ...]) -> bool:
-    return any(math.isnan(side) for side in shape)
+def _unknown(sides: Iterable[Any]) -> bool:
+    return any(math.isnan(side) for side in sides)
 
 
-def _layer(call: Call, function: str, operands: list[Any], dtype: np.dtype[Any], outputs: int) -> tuple[Any, ...]:
-    """Make the arrays that a call gives on the chunks: their dtype is known by rule, so nothing is called for it."""
-    ndim = max(array.ndim for array in operands)
+def _may_be_equal(shape: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    """Say whether two shapes are equal where both are known."""
+    return len(shape) == len(other) and all(a == b or _unknown((a, b)) for a, b in zip(shape, other, strict=True))
+
+
+def _layer(
+    call: Call,
+    function: str,
+    operands: list[Any],
+    dtype: np.dtype[Any],
+    outputs: int,
+    *,
+    whole: tuple[str, ...] = (),
+    cut: bool = True,
+) -> tuple[Any, ...]:
+    """Make the arrays that a call gives on the chunks: their dtype is known by rule, so nothing is called for it.
+
+    The operands that `whole` names are not broadcast. Unless `cut`, the last keeps its chunks.
+    """
+    operands, chunks, call.unknown = _aligned(function, call.names, operands, whole, cut)
+    ndim = len(chunks)
     like = next((array for array in operands if type(array._meta) is not np.ndarray), operands[0])
     meta = meta_from_array(like._meta, ndim=ndim, dtype=dtype)
     index = tuple(range(ndim))[::-1]
     pairs = ((array, tuple(range(array.ndim))[::-1]) for array in operands)
-    result = da.blockwise(call, index, *itertools.chain(*pairs), token=function, dtype=dtype, meta=meta)
+    how = {"token": function, "dtype": dtype, "meta": meta, "align_arrays": False}
+    sizes = dict(zip(index, chunks, strict=True))
+    result = da.blockwise(call, index, *itertools.chain(*pairs), adjust_chunks=sizes, **how)
     if outputs == 1:
         return (result,)
-    return tuple(
-        da.blockwise(operator.itemgetter(k), index, result, index, token=function, dtype=dtype, meta=meta)
-        for k in range(outputs)
-    )
+    return tuple(da.blockwise(operator.itemgetter(k), index, result, index, **how) for k in range(outputs))
+
+
+def _aligned(
+    function: str, names: tuple[str, ...], operands: list[Any], whole: tuple[str, ...], cut: bool
+) -> tuple[list[Any], tuple[tuple[Any, ...], ...], Pairs]:
+    """Cut operands alike; give them, the chunks of the result, and which sizes only a task can compare.
+
+    Where sizes are unknown nothing can be cut, and Dask would pair chunk by chunk whatever is in them: a chunk of 1 with
+    one of n, or the only chunk of one array with each of another's. So there the numbers of chunks must be the same, and
+    each task compares their sizes.
+    """
+    ndim = max(array.ndim for array in operands)
+    wanted: list[dict[int, Any]] = [{} for _ in operands]  # the chunks of each operand's axes
+    chunks, unknown = [], []
+    for axis in range(-ndim, 0):
+        own = {k: array.chunks[axis] for k, array in enumerate(operands) if array.ndim >= -axis}
+        paired = {k: sizes for k, sizes in own.items() if names[k] in whole or sum(sizes) != 1}
+        known = {k: sizes for k, sizes in paired.items() if not _unknown(sizes)}
+        if len(known) == len(paired):
+            common = _common([*known.values()]) if cut else own[len(operands) - 1]
+        else:
+            _require_one_number(function, axis + ndim, {names[k]: sizes for k, sizes in paired.items()})
+            common = next(iter(known.values()), next(iter(paired.values())))
+            if len(paired) > 1:
+                unknown.append((axis, tuple(paired)))
+        chunks.append(common)
+        for k, sizes in own.items():
+            target = common if k in known else (1,) if k not in paired else sizes
+            if sizes != target:
+                wanted[k][axis] = target
+    cuts = zip(operands, wanted, strict=True)
+    return [_cut(array, sizes) for array, sizes in cuts], tuple(chunks), tuple(unknown)
+
+
+def _in_one_chunk(function: str, name: str, array: Any, axis: int) -> Any:
+    """Make one chunk of an axis, and of those along which there is nothing."""
+    several = [k for k, number in enumerate(array.numblocks) if number > 1]
+    if axis in several and _unknown(array.chunks[axis]):
+        raise ValueError(
+            f"{function}: {name} has {array.numblocks[axis]} chunks of unknown sizes along axis {axis}, and a row must lie "
+            "in one chunk; call compute_chunk_sizes() on it first"
+        )
+    wanted = {k - array.ndim: (array.shape[k],) for k in several if k == axis or array.shape[k] == 0}
+    return _cut(array, wanted)
+
+
+def _common(chunks: list[tuple[int, ...]]) -> tuple[int, ...]:
+    """Give the coarsest chunks of which each of these can be made; they have the same sum."""
+    if chunks and not sum(chunks[0]):
+        return (0,)
+    if all(sizes == chunks[0] for sizes in chunks):
+        return chunks[0] if chunks else (1,)
+    ends = sorted(set().union(*(itertools.accumulate(sizes) for sizes in chunks)) | {0})
+    return tuple(b - a for a, b in itertools.pairwise(ends))
+
+
+def _require_one_number(function: str, axis: int, chunks: dict[str, tuple[Any, ...]]) -> None:
+    if len({len(sizes) for sizes in chunks.values()}) > 1:
+        found = ", ".join(f"{name} has {len(sizes)}" for name, sizes in chunks.items())
+        raise ValueError(
+            f"{function}: along axis {axis} the chunks of these arrays differ in number, {found}, and the sizes of some "
+            "are unknown; call compute_chunk_sizes() on the arrays first"
+        )
+
+
+def _cut(array: Any, chunks: dict[int, tuple[int, ...]]) -> Any:
+    """Cut axes, counted from the last, into chunks of these sizes; of an axis of nothing take the first chunk."""
+    empty = [axis for axis, sizes in chunks.items() if not sum(sizes)]
+    if empty:
+        array = array.blocks[tuple(slice(1) if axis in empty else slice(None) for axis in range(-array.ndim, 0))]
+    return array.rechunk({array.ndim + axis: sizes for axis, sizes in chunks.items() if axis not in empty})
 
 
 def _summed(gradient: Any, shape: tuple[int, ...]) -> Any:
