@@ -119,6 +119,53 @@ def test_row_wise_functions(name, axis, way):
     np.testing.assert_allclose(result, f.backward(dy, y=y, axis=axis), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_along_several_axes_and_of_no_dimension(name, way):
+    f, (take, made, give) = getattr(rectifier, name), WAYS[way]
+    x, dy = 3 * np.random.default_rng(0).standard_normal((2, 3, 4, 5)).astype("f4")
+    for axis in (None, (2, 0), (0, 1), (-2,), ()):
+        y = f(x, axis=axis)
+        np.testing.assert_allclose(give(made(lambda x: f(x, axis=axis))(take(x))), y, rtol=3e-7, atol=1e-37)  # noqa: B023
+        result = give(made(lambda dy, y: f.backward(dy, y=y, axis=axis))(take(dy), take(y)))  # noqa: B023
+        np.testing.assert_allclose(result, f.backward(dy, y=y, axis=axis), rtol=1e-5, atol=1e-6)
+    for axis in (0, -1, None, ()):
+        for number, one in ((3.0, float(name == "softmax")), (np.nan, np.nan), (-np.inf, np.nan)):
+            y = give(made(lambda x: f(x, axis=axis))(take(np.float32(number))))  # noqa: B023
+            assert_same(np.asarray(y), np.array(one, "f4"))
+    if way in ("strict", "torch"):
+        assert_same(np.asarray(give(f.backward(2.0, take(np.float32(3))))), np.array(0, "f4"))
+
+
+def test_numbers_are_made_where_the_arrays_are():
+    """Of a library with settings, by `full_like`, which alone has them from an array; the stand-in counts the rest."""
+
+    class Library(array_api.Library):
+        def is_plain(self, array):
+            return False
+
+    class Namespace:
+        def __getattr__(self, name):
+            assert name not in ("asarray", "full", "zeros", "ones"), name
+            return getattr(strict, name)
+
+    library = Library(Namespace(), type(strict.ones(())))
+    for shape in ((), (3,), (2, 0), (2, 3, 4)):
+        x = np.ones(shape, "f4")
+        like = strict.asarray(x)
+        number = library.number(0.1, "float64", like)
+        assert number.dtype == strict.float64
+        assert number.size <= 1
+        assert np.broadcast_shapes(number.shape, shape) == shape
+        for f in (relu, silu, softmax):
+            block = f.block
+            if f is softmax:
+                y = array_api._rowwise(library, f, False, (like,), None, -1 if shape else None)
+            else:
+                y = array_api._formula(library, block, array_api.VALUE, "float32", (like,), shape)
+            np.testing.assert_allclose(np.from_dlpack(y), f(x), rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_jax_and_pytorch_differentiate_by_our_rule(name):
     f = getattr(rectifier, name)

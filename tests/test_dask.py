@@ -17,7 +17,7 @@ from dask.sizeof import sizeof
 
 import rectifier
 from conftest import assert_same, numbers
-from rectifier import Mask, elementwise, glu, leaky_relu, relu, settings, softmax, swiglu
+from rectifier import Mask, elementwise, glu, leaky_relu, log_softmax, relu, settings, softmax, swiglu
 from rectifier.catalogue import ALL, CATALOGUE
 from rectifier.cpu import engine
 from rectifier.words import T, where
@@ -25,7 +25,6 @@ from rectifier.words import T, where
 SHAPE = (6, 10)
 CHUNKS = {
     "one block": SHAPE,
-    "even": (2, 5),
     "uneven": ((1, 5), (3, 3, 4)),
     "empty ones": ((0, 6, 0), (10, 0)),
 }
@@ -406,6 +405,48 @@ def test_a_parameter_is_kept_as_it_is_at_the_call():
     assert_same(compute(pullback(DY)), leaky_relu.backward(DY, X, negative_slope=1.0))
 
 
+@pytest.mark.parametrize("axis", [None, (0, 1), (-1,), (), (2, 0)])
+def test_several_axes_make_one_row(axis):
+    x, dy = (array.reshape(2, 3, 10) for array in (X, DY))
+    lazy, lazy_dy = da.from_array(x, chunks=(1, 2, 5)), da.from_array(dy, chunks=2)
+    for f in (softmax, log_softmax):
+        assert_same(compute(f(lazy, axis=axis)), f(x, axis=axis))
+        assert_same(compute(f.backward(lazy_dy, lazy, axis=axis)), f.backward(dy, x, axis=axis))
+        for number in (0, -1, None):
+            assert_same(compute(f(da.from_array(X[0, 0]), axis=number)), f(X[0, 0], axis=number))
+
+
+@pytest.mark.parametrize("shape", [(3, 0), (0, 3), (0, 0), (1, 4)])
+def test_chunks_of_nothing_stand_anywhere(shape):
+    x = np.ones(shape, "f4")
+    ways = [tuple((side, *(0,) * k) if k % 2 else (*(0,) * k, side) for side in shape) for k in range(3)]
+    for chunks in ways:
+        for others in ways:
+            a, b = da.from_array(x, chunks=chunks), da.from_array(x, chunks=others)
+            assert_same(compute(relu.backward(b, a)), x)
+            assert_same(compute(relu.backward(b, mask=relu.with_mask(a)[1])), x)
+            for f in (glu.backward, lambda dy, x, y: softmax.backward(dy, y=y), lambda dy, x, y: relu(x)):
+                for array, expected in zip(compute(f(b, a, b)), f(x, x, x), strict=True):
+                    assert_same(array, expected)
+
+
+def test_a_side_of_one_in_several_chunks_is_broadcast():
+    row = da.from_array(X[:1], chunks=((0, 1, 0), 5))
+    x = da.from_array(X, chunks=(2, 5))
+    assert_same(compute(relu.backward(x, row)), relu.backward(X, X[:1]))
+    assert_same(compute(relu.backward(row, x)), relu.backward(X[:1], X))
+    for array, expected in zip(glu.backward(x, x, row), glu.backward(X, X, X[:1]), strict=True):
+        np.testing.assert_allclose(compute(array), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("numbers", [(DY, 2.0, X), (DY, X, np.float32(2)), (1.0, 2.0, X), (DY, np.array(2.0, "f4"), X)])
+def test_the_gradient_of_a_number_is_summed_to_one(numbers):
+    lazy = glu.backward(*(da.from_array(a, chunks=4) if np.ndim(a) else a for a in numbers))
+    for array, expected in zip(lazy, glu.backward(*numbers), strict=True):
+        assert array.shape == expected.shape
+        np.testing.assert_allclose(compute(array), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_rows_lie_in_one_chunk():
     x = da.from_array(X, chunks=(2, 5))
     assert softmax(x).chunks == ((2, 2, 2), (10,))
@@ -434,8 +475,8 @@ def test_errors_come_at_the_call():
         softmax.backward(da.ones(10), x)
     with pytest.raises(ValueError, match="axis 2 is out of bounds"):
         softmax(x, axis=2)
-    with pytest.raises(ValueError, match="no axis"):
-        softmax(da.ones(()))
+    with pytest.raises(ValueError, match="axis 1 is out of bounds"):
+        softmax(da.ones(()), axis=1)
     with pytest.raises(TypeError, match="negative_slope"):
         leaky_relu(x, negative_slope=1j)
     with pytest.raises(TypeError, match="pass x"):

@@ -140,7 +140,7 @@ def test_rows_are_those_of_the_cpu(on, name, dtype):
     ours, reference = ROWWISE[name], getattr(REFERENCE, name)
     x, dy = ((np.random.default_rng(k).standard_normal((6, 5, 7)) * 3).astype(dtype) for k in (1, 2))
     bound = {"float32": ours.block.ulp[0], "float64": ours.block.ulp[1]}.get(dtype.name, 0.5001)
-    for axis in (-1, 0, 1):
+    for axis in (-1, 0, 1, None, (0, 2), (1, 0), ()):
         x_there, dy_there = on.arrays(x, dy)
         y, dx = reference(x, axis=axis), reference.backward(dy, x, axis=axis)
         assert_agrees(on, ours(x_there, axis=axis), y, bound)
@@ -155,6 +155,17 @@ def test_rows_are_those_of_the_cpu(on, name, dtype):
         assert_agrees(on, ours(inside, behind, axis=axis), y, bound)
         assert ours(x_there, x_there, axis=axis) is x_there
         assert_agrees(on, x_there, y, bound)
+
+
+@pytest.mark.parametrize("name", ROWWISE)
+def test_what_has_no_dimension_is_a_row_of_one(on, name):
+    ours, one = ROWWISE[name], np.float32(name == "softmax")
+    for number, y in ((3.0, one), (np.nan, np.float32(np.nan)), (np.inf, np.float32(np.nan))):
+        (there,) = on.arrays(np.array(number, "f4"))
+        for axis in (-1, 0, None, ()):
+            assert_same(on.host(ours(there, axis=axis)), np.array(y))
+    (there,) = on.arrays(np.array(3.0, "f4"))
+    assert_same(on.host(ours.backward(2.0, there)), np.zeros((), "f4"))
 
 
 @pytest.mark.parametrize("name", INTEGERS)
@@ -391,7 +402,8 @@ WRONG = {
     "shape of a slope": (lambda x, h: leaky_relu(x, negative_slope=x[:2]), ValueError, r"negative_slope \(2,\)"),
     "shapes of rows": (lambda x, h: softmax.backward(x, y=x[:2]), ValueError, r"dy has shape \(3,\), y \(2,\)"),
     "axis": (lambda x, h: softmax(x, axis=1), ValueError, "axis 1 is out of bounds"),
-    "number of rows": (lambda x, h: softmax.backward(1.0, y=x), ValueError, "dy has no axis"),
+    "two axes": (lambda x, h: softmax(x, axis=(0, -1)), ValueError, "names an axis twice"),
+    "number of rows": (lambda x, h: softmax.backward(1.0, y=x), ValueError, r"dy has shape \(\), y \(3,\)"),
     "mask on the host": (
         lambda x, h: relu.backward(x, mask=relu.with_mask(h)[1]),
         TypeError,

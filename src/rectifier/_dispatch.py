@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from ._block import Block, Direction
     from ._mask import Mask
-    from ._rowwise import RowFunction
+    from ._rowwise import Axis, RowFunction
 
 # The module that defines a type, or a package around it -> what serves arrays of that type.
 SERVED_BY: dict[str, str] = {
@@ -45,7 +45,7 @@ class Backend(Protocol):
         Of a gated block `values` is the gate, and each gradient is summed to the shape of its array.
         """
 
-    def rowwise(self, function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: int) -> Any:
+    def rowwise(self, function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: Axis) -> Any:
         """Compute the value of x, or the gradient of dy and y."""
 
     def with_mask(self, block: Block, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:

@@ -118,7 +118,10 @@ def rowwise(block: RowBlock) -> str:
     summary, _, rest = (block.value.__doc__ or "").partition("\n")
     rest = "\n".join(line.removeprefix("    ") for line in rest.splitlines())
     prose, _, references = rest.strip().partition("References\n----------\n")
-    axis = "axis : int, default -1\n    Along which the rows lie."
+    axis = (
+        "axis : int, tuple of int or None, default -1\n    Along which the rows lie. The elements of several axes make "
+        "one row; None stands for all axes."
+    )
     notes = (
         f"The formula is ``{describe(block.value)}``. A row with a NaN, with inf, or of nothing but -inf is NaN.",
         f"Accuracy: at most {block.ulp[0]:g} units in the last place in float32, {block.ulp[1]:g} in float64, in rows "

@@ -1,11 +1,12 @@
 """Row-wise functions: what their blocks become, and their calls on anything that a user may pass.
 
-Rows lie along an axis of any array. The kernels take contiguous rows, so along another axis than the last, or in
-another dtype or layout, an array is copied first.
+Rows lie along an axis of any array, or along several, whose elements make one row. The kernels take contiguous rows, so
+along other axes than the last, or in another dtype or layout, an array is copied first.
 """
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +20,8 @@ from .cpu import ufuncs
 from .cpu.rowwise import RowLoop
 from .gpu import source_of
 from .words.text import describe
+
+Axis = int | tuple[int, ...] | None
 
 
 class RowFunction:
@@ -60,8 +63,8 @@ class RowFunction:
         self.__doc__, self.cuda_source = _docs.rowwise(self.block), source_of(self.block)
         return formula
 
-    def __call__(self, x: Any, out: Any = None, *, axis: int = -1) -> Any:
-        """Apply the function along an axis."""
+    def __call__(self, x: Any, out: Any = None, *, axis: Axis = -1) -> Any:
+        """Apply the function along one or several axes."""
         if out is None and axis == -1:
             y = self._whole(False, x)
             if y is not None:
@@ -85,7 +88,7 @@ class RowFunction:
                 return None
         return loop.whole(arrays)
 
-    def vjp(self, x: Any, out: Any = None, *, axis: int = -1) -> tuple[Any, Callable[..., Any]]:
+    def vjp(self, x: Any, out: Any = None, *, axis: Axis = -1) -> tuple[Any, Callable[..., Any]]:
         """Compute the value, and the function that takes dy to dx; it keeps `x`."""
         if _arguments.may_share_memory(out, x):
             raise ValueError(f"{self.__name__}.vjp: out would overwrite x, which the backward call needs")
@@ -122,24 +125,63 @@ def rowwise(*, exact: Callable[..., Any], ulp: tuple[float, float]) -> Callable[
     return lambda formula: RowFunction(formula, exact, ulp)
 
 
-def _rows(name: str, what: str, array: Any, axis: Any) -> tuple[Any, int]:
-    """Check one array, and give it with the number of its axis."""
+def _array(name: str, what: str, array: Any) -> Any:
+    """Check one operand, and make an array of it."""
     if _arguments.is_foreign(array):
         kind = _arguments.full_name(type(array))
         raise TypeError(f"{name} takes NumPy arrays, and {what} is a {kind}; convert to NumPy first")
-    array = np.asarray(_arguments.operand(name, what, array))
-    return array, require_axis(name, what, array, axis)
+    return np.asarray(_arguments.operand(name, what, array))
 
 
-def require_axis(name: str, what: str, array: Any, axis: Any) -> int:
-    """Give the number of an axis, counted from the first."""
+def require_axes(name: str, array: Any, axis: Any) -> tuple[int, ...]:
+    """Return the axes along which a row lies, counted from the first and in their order.
+
+    None stands for all of them. An array without dimensions is one row, and takes 0 and -1 as NumPy's reductions do.
+    """
     dimensions: int = np.ndim(array)
-    if dimensions == 0:
-        raise ValueError(f"{name}: {what} has no axis; it takes an array of at least one dimension")
-    number = operator.index(axis)
-    if not -dimensions <= number < dimensions:
-        raise ValueError(f"{name}: axis {number} is out of bounds for an array of {dimensions} dimensions")
-    return number % dimensions
+    if axis is None:
+        return tuple(range(dimensions))
+    numbers = [operator.index(number) for number in axis] if isinstance(axis, tuple) else [operator.index(axis)]
+    if dimensions == 0 and not isinstance(axis, tuple) and numbers[0] in (0, -1):
+        return ()
+    for number in numbers:
+        if not -dimensions <= number < dimensions:
+            raise ValueError(f"{name}: axis {number} is out of bounds for an array of {dimensions} dimensions")
+    axes = sorted({number % dimensions for number in numbers})
+    if len(axes) < len(numbers):
+        raise ValueError(f"{name}: axis {axis} names an axis twice")
+    return tuple(axes)
+
+
+def as_rows(
+    array: Any,
+    axes: tuple[int, ...],
+    permute: Callable[..., Any] = np.transpose,
+    reshape: Callable[..., Any] = np.reshape,
+) -> Any:
+    """Move axes to the end, and make one of them unless they are one: the row; of no axes it is one element."""
+    moved = permute(array, _order(array.ndim, axes))
+    if len(axes) == 1:
+        return moved
+    rest = array.ndim - len(axes)
+    return reshape(moved, (*moved.shape[:rest], math.prod(moved.shape[rest:])))
+
+
+def from_rows(
+    rows: Any,
+    axes: tuple[int, ...],
+    shape: tuple[int, ...],
+    permute: Callable[..., Any] = np.transpose,
+    reshape: Callable[..., Any] = np.reshape,
+) -> Any:
+    """Undo `as_rows` of an array of a shape."""
+    order = _order(len(shape), axes)
+    moved = rows if len(axes) == 1 else reshape(rows, tuple(shape[k] for k in order))
+    return permute(moved, tuple(order.index(k) for k in range(len(shape))))
+
+
+def _order(dimensions: int, axes: tuple[int, ...]) -> tuple[int, ...]:
+    return (*(k for k in range(dimensions) if k not in axes), *axes)
 
 
 def floating(*arrays: Any) -> np.dtype[Any]:
@@ -150,46 +192,49 @@ def floating(*arrays: Any) -> np.dtype[Any]:
     return np.dtype(dtype.type) if dtype.name != "bfloat16" else dtype
 
 
-def _lay(array: Any, axis: int, dtype: np.dtype[Any]) -> Any:
+def _lay(array: Any, axes: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     """Give an array with its rows along the last axis, contiguous, aligned and native."""
-    moved = np.moveaxis(array, axis, -1)
+    moved = as_rows(array, axes)
     cast = moved if moved.dtype == dtype else _arguments.cast(moved, dtype)
     return np.require(cast, requirements=["C", "A"])
 
 
-def _run(function: RowFunction, backward: bool, name: str, inputs: list[Any], out: Any, axis: int, output: str) -> Any:
+def _run(function: RowFunction, backward: bool, name: str, inputs: list[Any], out: Any, axis: Any, output: str) -> Any:
     from .cpu import memory
 
+    axes = require_axes(name, inputs[-1], axis)
     dtype = floating(*inputs)
     shape = inputs[0].shape
     if out is not None:
         _arguments.require_out(name, (output,), out, shape, dtype)
-    rows = [_lay(array, axis, dtype) for array in inputs]
-    given: Any = None if out is None else np.moveaxis(out, axis, -1)
+    rows = [_lay(array, axes, dtype) for array in inputs]
+    given: Any = None if out is None else as_rows(out, axes)
     direct = given is not None and given.flags.c_contiguous and given.flags.aligned and given.dtype.isnative
+    direct = direct and np.may_share_memory(given, out)  # to make one axis of several may take a copy
     if direct:
         direct = not any(np.may_share_memory(given, a) and a.ctypes.data != given.ctypes.data for a in rows)
     result: Any = given if direct else memory.empty_like(rows[0])
     if result.size:
         function.loop(backward, dtype).run((*rows, result))
-    if out is not None:
-        if not direct:
-            given[...] = result
+    if direct:
         return out
-    return np.moveaxis(result, -1, axis)
+    result = from_rows(result, axes, shape)
+    if out is None:
+        return result if shape else result[()]
+    out[...] = result
+    return out
 
 
-def call(function: RowFunction, x: Any, out: Any, axis: int) -> Any:
-    """Compute the value along an axis."""
+def call(function: RowFunction, x: Any, out: Any, axis: Axis) -> Any:
+    """Compute the value along one or several axes."""
     if served := _dispatch.backend(x):
         return served.rowwise(function, False, (x,), out, axis)
     name = function.__name__
     ufuncs.register_bfloat16()
-    x, axis = _rows(name, "x", x, axis)
-    return _run(function, False, name, [x], out, axis, "y")
+    return _run(function, False, name, [_array(name, "x", x)], out, axis, "y")
 
 
-def backward(function: RowFunction, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, axis: int = -1) -> Any:
+def backward(function: RowFunction, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, axis: Axis = -1) -> Any:
     """Compute dx from dy and x, or sooner from dy and y, without the Jacobian."""
     name = f"{function.__name__}.backward"
     ufuncs.register_bfloat16()
@@ -199,8 +244,7 @@ def backward(function: RowFunction, dy: Any, x: Any = None, out: Any = None, *, 
         y = call(function, x, None, axis)
     if served := _dispatch.backend(dy, y):
         return served.rowwise(function, True, (dy, y), out, axis)
-    dy, _ = _rows(name, "dy", dy, axis)
-    y, axis = _rows(name, "y", y, axis)
+    dy, y = _array(name, "dy", dy), _array(name, "y", y)
     if dy.shape != y.shape:
         raise ValueError(f"{name}: dy has shape {dy.shape}, {'y' if x is None else 'x'} {y.shape}")
     return _run(function, True, name, [dy, y], out, axis, "dx")

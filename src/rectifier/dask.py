@@ -23,7 +23,7 @@ from dask.sizeof import sizeof
 from . import _activation, _arguments, _dispatch
 from ._block import VALUE, Block, Direction, RowBlock
 from ._mask import Mask
-from ._rowwise import RowFunction, floating, require_axis
+from ._rowwise import Axis, RowFunction, floating, require_axes
 from .cpu import engine
 from .cpu.store import content_of
 
@@ -54,13 +54,13 @@ class Call:
             return call(**dict(zip(self.names, chunks, strict=True)), **self.settings)
 
     def _require_one_size(self, axis: int, sizes: dict[str, int]) -> None:
-        """Refuse chunks of different sizes: NumPy would broadcast one of size 1, which is not what the whole would do."""
+        """Refuse chunks of different sizes: NumPy would broadcast one of size 1, as it would not do with the whole."""
         if len({*sizes.values()}) > 1:
             function = f"{self.function.__name__}.{self.method}".rstrip(".")
             found = ", ".join(f"{name} has {size}" for name, size in sizes.items())
             raise ValueError(
-                f"{function}: chunks that meet differ in size along axis {axis}, {found}; call compute_chunk_sizes() on "
-                "the arrays before the call, which then cuts them alike"
+                f"{function}: chunks that meet differ in size along axis {axis}, {found}; call compute_chunk_sizes() "
+                "on the arrays before the call, which then cuts them alike"
             )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -141,8 +141,8 @@ def backward_from_mask(block: Block, dy: Any, out: Any, mask: Mask, values: tupl
     return dx
 
 
-def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: int) -> Any:
-    """Compute the value of x, or the gradient of dy and y, along an axis.
+def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: Axis) -> Any:
+    """Compute the value of x, or the gradient of dy and y, of rows along one or several axes.
 
     A row must lie in one chunk, as its sum has one order whatever the chunks are: the arrays are rechunked so.
     """
@@ -151,11 +151,11 @@ def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out:
     operands = [_operand(name, what, array) for what, array in zip(names, arrays, strict=True)]
     _arguments.refuse_out(name, out, operands)
     *_, last = operands = [array if isinstance(array, da.Array) else _whole(array) for array in operands]
-    place = require_axis(name, names[-1], last, axis)
+    axes = require_axes(name, last, axis)
     if not _may_be_equal(operands[0].shape, last.shape):
         raise ValueError(f"{name}: dy has shape {operands[0].shape}, y {last.shape}")
-    operands[-1] = _in_one_chunk(name, names[-1], last, place)
-    call = Call(function, "backward" if backward else "", names, {"axis": place})
+    operands[-1] = _in_one_chunk(name, names[-1], last, axes)
+    call = Call(function, "backward" if backward else "", names, {"axis": axes})
     dtype = floating(*(array.dtype for array in operands))
     (result,) = _layer(call, name, operands, dtype, 1, whole=names, cut=False)
     return result
@@ -306,7 +306,7 @@ def _operand(function: str, name: str, value: Any) -> Any:
 
 def _whole(array: Any) -> Any:
     """Make a Dask array that is cut as the others are."""
-    return da.from_array(array, chunks=-1)
+    return da.from_array(np.asanyarray(array), chunks=-1)
 
 
 def _checked(
@@ -400,9 +400,9 @@ def _aligned(
 ) -> tuple[list[Any], tuple[tuple[Any, ...], ...], Pairs]:
     """Cut operands alike; give them, the chunks of the result, and which sizes only a task can compare.
 
-    Where sizes are unknown nothing can be cut, and Dask would pair chunk by chunk whatever is in them: a chunk of 1 with
-    one of n, or the only chunk of one array with each of another's. So there the numbers of chunks must be the same, and
-    each task compares their sizes.
+    Where sizes are unknown nothing can be cut, and Dask would pair chunk by chunk whatever is in them: a chunk of 1
+    with one of n, or the only chunk of one array with each of another's. So there the numbers of chunks must be the
+    same, and each task compares their sizes.
     """
     ndim = max(array.ndim for array in operands)
     wanted: list[dict[int, Any]] = [{} for _ in operands]  # the chunks of each operand's axes
@@ -427,15 +427,16 @@ def _aligned(
     return [_cut(array, sizes) for array, sizes in cuts], tuple(chunks), tuple(unknown)
 
 
-def _in_one_chunk(function: str, name: str, array: Any, axis: int) -> Any:
-    """Make one chunk of an axis, and of those along which there is nothing."""
+def _in_one_chunk(function: str, name: str, array: Any, axes: tuple[int, ...]) -> Any:
+    """Make one chunk of each of these axes, and of those along which there is nothing."""
     several = [k for k, number in enumerate(array.numblocks) if number > 1]
-    if axis in several and _unknown(array.chunks[axis]):
-        raise ValueError(
-            f"{function}: {name} has {array.numblocks[axis]} chunks of unknown sizes along axis {axis}, and a row must lie "
-            "in one chunk; call compute_chunk_sizes() on it first"
-        )
-    wanted = {k - array.ndim: (array.shape[k],) for k in several if k == axis or array.shape[k] == 0}
+    for axis in axes:
+        if axis in several and _unknown(array.chunks[axis]):
+            raise ValueError(
+                f"{function}: {name} has {array.numblocks[axis]} chunks of unknown sizes along axis {axis}, and a row "
+                "must lie in one chunk; call compute_chunk_sizes() on it first"
+            )
+    wanted = {k - array.ndim: (array.shape[k],) for k in several if k in axes or array.shape[k] == 0}
     return _cut(array, wanted)
 
 
@@ -453,8 +454,8 @@ def _require_one_number(function: str, axis: int, chunks: dict[str, tuple[Any, .
     if len({len(sizes) for sizes in chunks.values()}) > 1:
         found = ", ".join(f"{name} has {len(sizes)}" for name, sizes in chunks.items())
         raise ValueError(
-            f"{function}: along axis {axis} the chunks of these arrays differ in number, {found}, and the sizes of some "
-            "are unknown; call compute_chunk_sizes() on the arrays first"
+            f"{function}: along axis {axis} the chunks of these arrays differ in number, {found}, and the sizes of "
+            "some are unknown; call compute_chunk_sizes() on the arrays first"
         )
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from .. import _activation, _arguments, _dispatch, _dtypes
 from .._block import BACKWARD, BACKWARD_TO_BOTH, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, Block, Direction, RowBlock
 from .._mask import Mask
-from .._rowwise import RowFunction, floating, require_axis
+from .._rowwise import Axis, RowFunction, as_rows, floating, from_rows, require_axes
 from ..testing import dtype_of
 from ..words import arrays as array_words
 from ..words import duals as dual_words
@@ -82,8 +82,13 @@ class Library:
         return self.xp.astype(array, getattr(self.xp, name), copy=False)
 
     def number(self, value: float, name: str, like: Any) -> Any:
-        """Make an array of no dimension, of the dtype of a name, where another array is."""
-        return self.xp.asarray(value, dtype=getattr(self.xp, name), device=like.device)
+        """Make a number, of the dtype of a name, that broadcasts with another array and is where that is.
+
+        Of what the standard has, `full_like` alone makes an array with the settings of another: its device, the
+        directory and the memory of Cubed, or what else a library has. The array is cut down to one element first.
+        """
+        first = like[(slice(1),) * like.ndim]
+        return self.xp.full_like(first, value, dtype=getattr(self.xp, name))
 
     def differentiable(self, value: Callable[..., Any], rule: Rule, *arrays: Any) -> Any:
         """Compute ``value(*arrays)`` such that the library differentiates it by our rule."""
@@ -407,28 +412,35 @@ def summed(library: Library, gradient: Any, shape: tuple[int, ...]) -> Any:
     return library.xp.reshape(library.xp.sum(gradient, axis=axes, keepdims=True), shape) if axes else gradient
 
 
-def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: int) -> Any:
-    """Compute the value of x, or the gradient of dy and y, along an axis."""
+def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: Axis) -> Any:
+    """Compute the value of x, or the gradient of dy and y, of rows along one or several axes."""
     library = _library(arrays)
     return library.entry(_rowwise)(library, function, backward, arrays, out, axis)
 
 
 def _rowwise(
-    library: Library, function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: int
+    library: Library, function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: Axis
 ) -> Any:
     name = f"{function.__name__}.backward" if backward else function.__name__
     names = ("dy", "y") if backward else ("x",)
     _arguments.refuse_out(name, out, arrays)
     operands = [_operand(name, library, what, array) for what, array in zip(names, arrays, strict=True)]
-    place = require_axis(name, names[-1], operands[-1], axis)
+    axes = require_axes(name, operands[-1], axis)
     if backward and np.shape(operands[0]) != np.shape(operands[1]):
         raise ValueError(f"{name}: dy has shape {np.shape(operands[0])}, y {np.shape(operands[1])}")
-    dtype = floating(*(_stand_in(name, what, a).dtype for what, a in zip(names, operands, strict=True))).name
-    dtype = library.result(dtype)
-    if all(library.is_plain(array) for array in operands):
-        numbers = [library.to_numpy(array) for array in operands]
-        result = function.backward(numbers[0], y=numbers[1], axis=place) if backward else function(*numbers, axis=place)
-        return library.from_numpy(result)
+    stand_ins = [_stand_in(name, what, array) for what, array in zip(names, operands, strict=True)]
+    dtype = library.result(floating(*(getattr(array, "dtype", array) for array in stand_ins)).name)
+    if _is_plain(library, tuple(operands)):
+        numbers = [library.to_numpy(array) if library.is_own(array) else array for array in operands]
+        result = function.backward(numbers[0], y=numbers[1], axis=axes) if backward else function(*numbers, axis=axes)
+        return library.from_numpy(np.asarray(result))
+    like = next(array for array in operands if library.is_own(array))
+    operands = [a if library.is_own(a) else library.number(float(a), dtype, like) for a in operands]
+    if len(axes) != 1:
+        how = library.xp.permute_dims, library.xp.reshape
+        rows = tuple(as_rows(array, axes, *how) for array in operands)
+        return from_rows(_rowwise(library, function, backward, rows, None, -1), axes, np.shape(like), *how)
+    (place,) = axes
     if backward:
         return _row_gradient(library, function.block, dtype, place, *operands)
 

@@ -14,7 +14,7 @@ from .. import _arguments, _dtypes
 from .._block import VALUE, Block, Direction
 from .._calls import sum_gradients
 from .._mask import Mask
-from .._rowwise import RowFunction, floating, require_axis
+from .._rowwise import Axis, RowFunction, as_rows, floating, from_rows, require_axes
 from . import kernels
 
 MASKS = True
@@ -87,27 +87,31 @@ def backward_from_mask(block: Block, dy: Any, out: Any, mask: Mask, values: tupl
     return dx
 
 
-def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: int) -> Any:
-    """Compute the value of x, or the gradient of dy and y, along an axis."""
+def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: Axis) -> Any:
+    """Compute the value of x, or the gradient of dy and y, of rows along one or several axes."""
     name = f"{function.__name__}.backward" if backward else function.__name__
     names = ("dy", "y") if backward else ("x",)
     operands = [_operand(name, what, array) for what, array in zip(names, arrays, strict=True)]
-    for what, array in zip(names, operands, strict=True):
-        place = require_axis(name, what, array, axis)
-    first, *others = operands
-    if others and others[0].shape != first.shape:
-        raise ValueError(f"{name}: dy has shape {first.shape}, y {others[0].shape}")
-    dtype = floating(*(array.dtype for array in operands))
+    axes = require_axes(name, operands[-1], axis)
+    shape, *others = map(np.shape, operands)
+    if others and others[0] != shape:
+        raise ValueError(f"{name}: dy has shape {shape}, y {others[0]}")
+    dtype = floating(*(getattr(array, "dtype", array) for array in operands))
     output = "dx" if backward else "y"
-    (given,) = _given(name, (output,), out, first.shape, dtype)
+    (given,) = _given(name, (output,), out, shape, dtype)
     with _device(name, {**dict(zip(names, operands, strict=True)), output: given}):
-        rows = [cupy.ascontiguousarray(cupy.moveaxis(_array(array, dtype), place, -1)) for array in operands]
-        result = cupy.empty(rows[0].shape, dtype) if given is None else cupy.moveaxis(given, place, -1)
-        target = result if result.flags.c_contiguous else cupy.empty(result.shape, dtype)
-        kernels.run_rows(function.block, backward, dtype, tuple(_apart(row, (target,)) for row in rows), target)
-        if target is not result:
-            result[...] = target
-        return cupy.moveaxis(result, -1, place) if given is None else given
+        how = cupy.transpose, cupy.reshape
+        rows = [cupy.ascontiguousarray(as_rows(_array(array, dtype), axes, *how)) for array in operands]
+        result = None if given is None else as_rows(given, axes, *how)
+        if result is None or not (result.flags.c_contiguous and may_share_memory(result, given)):  # else it is a copy
+            result = cupy.empty(rows[0].shape, dtype)
+        kernels.run_rows(function.block, backward, dtype, tuple(_apart(row, (result,)) for row in rows), result)
+        result = from_rows(result, axes, shape, *how)
+        if given is None:
+            return result
+        if not may_share_memory(result, given):
+            given[...] = result
+        return given
 
 
 def kept(value: Any) -> Any:
