@@ -436,8 +436,8 @@ def _in_one_chunk(function: str, name: str, array: Any, axes: tuple[int, ...]) -
                 f"{function}: {name} has {array.numblocks[axis]} chunks of unknown sizes along axis {axis}, and a row "
                 "must lie in one chunk; call compute_chunk_sizes() on it first"
             )
-    wanted = {k - array.ndim: (array.shape[k],) for k in several if k in axes or array.shape[k] == 0}
-    return _cut(array, wanted)
+    joined = [k for k in several if k in axes or array.shape[k] == 0]
+    return _cut(array, {k - array.ndim: (array.shape[k],) for k in joined})
 
 
 def _common(chunks: list[tuple[int, ...]]) -> tuple[int, ...]:
