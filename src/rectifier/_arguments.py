@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _dispatch, _dtypes
+from . import _dispatch, _dtypes, _subclasses
 from ._block import Block
 
 
@@ -36,6 +36,9 @@ def operand(function: str, name: str, value: Any) -> Any:
         for dtype in _foreign_dtypes(value):
             _dtypes.require_real(dtype, name, function)
         return value
+    if getattr(type(value), "__array_ufunc__", np.ndarray) is None:
+        kind = full_name(type(value))
+        raise TypeError(f"{function}: {name} is a {kind}, which refuses ufuncs: pass a view or a copy as an ndarray")
     try:
         array = np.asanyarray(value)
     except ValueError as error:
@@ -178,7 +181,7 @@ def fitting(function: str, name: str, parameter: Any, dtype: Any) -> Any:
         return number(parameter, dtype)
     if not np.can_cast(parameter.dtype, dtype, "same_kind"):
         raise TypeError(f"{function}: {name} is {parameter.dtype}, which does not fit {dtype} arrays")
-    if isinstance(parameter, np.ndarray) and parameter.ndim == 0:
+    if type(parameter) is np.ndarray and parameter.ndim == 0:
         return number(parameter[()], dtype)
     return cast(parameter, dtype)
 
@@ -196,8 +199,10 @@ def _frozen(value: Any) -> Any:
         return served.kept(value)
     if is_foreign(value):
         return value
-    array = np.array(value)
+    array = np.array(value, subok=_subclasses.is_masked(value))
     array.flags.writeable = False
+    if _subclasses.is_masked(array):
+        np.ma.getmaskarray(array).flags.writeable = False
     return array
 
 
@@ -255,12 +260,21 @@ def _require_array(function: str, out: Any, shape: tuple[int, ...], dtype: Any, 
             f"{function}: out is a {full_name(type(out))}; it takes a {full_name(kind)} of shape {shape} and dtype "
             f"{dtype} (parameters are passed by keyword)"
         )
-    if out.dtype != dtype:
+    if not (out.dtype == dtype or np.can_cast(dtype, out.dtype, "equiv")):  # in either byte order
         raise TypeError(f"{function}: out has dtype {out.dtype}; the result has {dtype}")
     if out.shape != shape:
         raise ValueError(f"{function}: out has shape {out.shape}; the result has {shape}")
     if not getattr(out.flags, "writeable", True):  # CuPy has no read-only arrays
         raise ValueError(f"{function}: out is read-only")
+
+
+def refuse_masked(function: str, name: str, value: Any) -> None:
+    """Refuse a masked array beside those of a library that has none."""
+    if _subclasses.is_masked(value):
+        raise TypeError(
+            f"{function}: {name} is a masked array, and the call has arrays of a library that hides no elements; "
+            f"pass {name}.filled(number), or take all to NumPy"
+        )
 
 
 def may_share_memory(out: Any, *arrays: Any) -> bool:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from . import _arguments, _dispatch
+from . import _arguments, _dispatch, _subclasses
 from ._block import BACKWARD, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, Block, Direction
-from ._mask import Mask
+from ._mask import Mask, PartialMask
 from .cpu.interpreter import sweep
 from .cpu.ufuncs import Method, raise_kept, register_bfloat16
 from .words import arrays as array_words
@@ -48,6 +48,8 @@ def call(
     shape = _arguments.broadcast(function, (*names, *block.parameters), (*operands, *parameters))
     if out is not None:
         _arguments.require_out(function, direction.outputs, out, shape, dtype)
+        named = zip((*names, *block.parameters), (*operands, *parameters), strict=True)
+        _subclasses.require_mask_in_out(function, dict(named), out)
     if any(isinstance(array, np.ndarray) for array in operands):
         operands = [_arguments.cast(np.asarray(a), dtype) if type(a) in (int, float) else a for a in operands]
     method.prepare(dtype)
@@ -57,8 +59,10 @@ def call(
     if result is NotImplemented:
         result = method.call_with_casts(dtype, simple, (*others[0], *others[1]))
     if result is NotImplemented:
-        result = method.ufunc(*operands, *parameters, **({} if out is None else {"out": out}))
+        inputs = _subclasses.as_given((*operands, *parameters), (*arrays, *values))
+        result = method.ufunc(*inputs, **({} if out is None else {"out": out}))
         raise_kept()
+        result = _subclasses.with_masks_of_their_own(result)
     elif out is not None:  # not a view of it
         made = result if isinstance(result, tuple) else (result,)
         result = tuple(array if own is None else own for own, array in zip(given, made, strict=True))
@@ -94,8 +98,9 @@ def gated(block: Block, direction: Direction, methods: Methods, arrays: tuple[An
     gate = _arguments.operand(function, name, gate)
     if not any(_arguments.is_foreign(array) for array in (*operands, gate)):
         dtype = _arguments.resolve(block, [*operands, gate])
-        numbers = [np.asarray(array) for array in (*operands, gate)]
-        *operands, gate = [a if a.dtype == dtype else _arguments.cast(a, dtype) for a in numbers]
+        numbers = [np.asanyarray(array) for array in (*operands, gate)]
+        numbers = [a if a.dtype == dtype else _arguments.cast(a, dtype) for a in numbers]
+        *operands, gate = _subclasses.as_given(numbers, (*operands, gate))
     return call(block, direction, methods, tuple(operands), out, (gate,))
 
 
@@ -116,8 +121,26 @@ def gated_backward(
     if shapes == (whole, whole):
         return gated(block, direction, methods, arrays, gate, out)
     function = f"{block.name}.backward"
-    gradients = gated(block, direction, methods, arrays, gate, None)
-    return sum_gradients(function, direction, gradients, shapes, out)
+    dx, dgate = (np.asarray(one) for one in gated(block, direction, methods, arrays, gate, None))
+    hides = _subclasses.hidden(whole, dy, x, gate)
+    if out is not None:
+        named = zip((*direction.inputs, *block.parameters), (dy, x, gate), strict=True)
+        _subclasses.require_mask_in_out(function, dict(named), out)
+    if hides is not None:
+        dx, dgate = (np.where(hides, one.dtype.type(0), one) for one in (dx, dgate))
+    sums = sum_gradients(function, direction, (dx, dgate), shapes, out)
+    given = (None, None) if out is None else out
+    return tuple(
+        _subclasses.answered(total, own, (dy, x, gate), _all_hidden(hides, shape))
+        for total, own, shape in zip(sums, given, shapes, strict=True)
+    )
+
+
+def _all_hidden(hides: Any, shape: tuple[int, ...]) -> Any:
+    """Give which sums are of nothing but hidden elements: those ``numpy.ma`` hides."""
+    if hides is None:
+        return None
+    return hides.all(axis=_arguments.broadcast_axes(hides.shape, shape), keepdims=True).reshape(shape)
 
 
 def sum_gradients(
@@ -142,7 +165,7 @@ def _summed(gradient: Any, shape: tuple[int, ...], out: Any) -> Any:
         gradient = _arguments.cast(total.reshape(shape), gradient.dtype)
     if out is None:
         return gradient
-    out[...] = gradient
+    (np.asarray(out) if isinstance(out, np.ndarray) else out)[...] = gradient
     return out
 
 
@@ -203,7 +226,8 @@ def _require_y_to_determine(function: str, block: Block, values: tuple[Any, ...]
             "which is not looked up in arrays on a device or of another library; pass x"
         )
     numbers = _arguments.parameters(function, block, values, np.dtype(np.float64))
-    if not np.all(rebind(block.y_determines, array_words.words(np.float64))(*numbers)):
+    holds = rebind(block.y_determines, array_words.words(np.float64))(*numbers)
+    if not np.all(np.ma.filled(holds, True) if _subclasses.is_masked(holds) else holds):  # a hidden one decides nothing
         settings = ", ".join(f"{name}={value}" for name, value in zip(block.parameters, values, strict=True))
         others = " or ".join(f"{name}=" for name in block.backward_from if name != "y")
         raise ValueError(
@@ -226,21 +250,26 @@ def _backward_from_mask(block: Block, methods: Methods, dy: Any, out: Any, mask:
     if served := _dispatch.backend(dy, mask._bits, *values):
         return served.backward_from_mask(block, dy, out, mask, values)
     method = methods["backward_from_mask"]
-    if getattr(dy, "shape", None) == mask.shape:
+    if getattr(dy, "shape", None) == mask.shape and type(mask) is Mask:
         dx = method.compiled(dy, mask._bits, *values, out)
         if dx is not NotImplemented:
             return dx
     register_bfloat16()
-    dy = _arguments.native(function, "dy", dy)
+    upstream, dy = dy, _arguments.native(function, "dy", dy)
     dtype = _arguments.holding(_arguments.resolve(block, [dy]), values)
     try:
-        dy = np.broadcast_to(dy, mask.shape, subok=True)
+        spread = np.broadcast_to(np.asarray(dy), mask.shape)
     except ValueError:
         raise ValueError(f"{function}: dy has shape {dy.shape}, the mask {mask.shape}") from None
     numbers = _arguments.parameters(function, block, values, dtype)
-    dx = _result(function, "dx", out, dy, dtype)
-    _with_bits(method, dtype, dy, numbers, mask._bits, dx, making=False)
-    return dx if out is not None else _like(dy, dx)
+    given = _subclasses.as_given((dy, *numbers), (upstream, *values))
+    operands = dict(zip(("dy", *block.parameters), given, strict=True))
+    if isinstance(mask, PartialMask):
+        operands["mask"] = mask.to_array()
+    own = _given(function, "dx", out, mask.shape, dtype, operands)
+    dx = np.empty_like(spread, dtype) if own is None else np.asarray(own)
+    _with_bits(method, dtype, spread, numbers, mask._bits, dx, making=False)
+    return _subclasses.answered(dx, own, operands.values(), _subclasses.hidden(mask.shape, *operands.values()))
 
 
 def with_mask(block: Block, methods: Methods, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:
@@ -257,16 +286,22 @@ def with_mask(block: Block, methods: Methods, x: Any, out: Any, values: tuple[An
                 both[1], x.shape, block.full_name, dict(zip(block.parameters, values, strict=True))
             )
     register_bfloat16()
-    x = _arguments.native(function, "x", x)
+    source, x = x, _arguments.native(function, "x", x)
     dtype = _arguments.holding(_arguments.resolve(block, [x]), values)
     numbers = _arguments.parameters(function, block, values, dtype)
     shape = _arguments.broadcast(function, ("x", *block.parameters), (x, *numbers))
-    x = np.broadcast_to(x, shape, subok=True)
-    y = _result(function, "y", out, x, dtype)
-    bits = np.empty((x.size + 7) // 8, np.uint8)
+    spread = np.broadcast_to(np.asarray(x), shape)
+    given = _subclasses.as_given((x, *numbers), (source, *values))
+    operands = dict(zip(("x", *block.parameters), given, strict=True))
+    own = _given(function, "y", out, shape, dtype, operands)
+    y = np.empty_like(spread, dtype) if own is None else np.asarray(own)
+    bits = np.empty((spread.size + 7) // 8, np.uint8)
     recorded = _arguments.recorded(block, values)  # before `out`, which may be one of them, is written
-    _with_bits(method, dtype, x, numbers, bits, y, making=True)
-    return y if out is not None else _like(x, y), Mask.made(bits, shape, block.full_name, recorded)
+    hides = _subclasses.hidden(shape, *operands.values())
+    _with_bits(method, dtype, spread, numbers, bits, y, making=True)
+    mask = Mask.made(bits, shape, block.full_name, recorded)
+    y = _subclasses.answered(y, own, operands.values(), hides)
+    return y, mask if hides is None else PartialMask.of(mask, hides)
 
 
 def vjp(block: Block, activation: Any, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -283,31 +318,30 @@ def vjp(block: Block, activation: Any, x: Any, out: Any, values: tuple[Any, ...]
     return activation(x, out, **parameters), partial(activation.backward, x=x, **kept)
 
 
-def _result(function: str, output: str, out: Any, like: Any, dtype: Any) -> Any:
-    """Check `out`, or make the array that an elementwise ufunc would have made."""
+def _given(function: str, output: str, out: Any, shape: Any, dtype: Any, operands: dict[str, Any]) -> Any:
+    """Check `out`, and give the array, or None for one to be made."""
     if out is None:
-        return np.empty_like(like, dtype=dtype, subok=False)
-    _arguments.require_out(function, (output,), out, like.shape, dtype)
+        return None
+    _arguments.require_out(function, (output,), out, shape, dtype)
+    _subclasses.require_mask_in_out(function, operands, out)
     return out[0] if isinstance(out, tuple) else out
-
-
-def _like(x: Any, y: Any) -> Any:
-    """Give a fresh result the type that a ufunc gives it: that of x, or a scalar."""
-    if type(x) is not np.ndarray:
-        return x.__array_wrap__(y, None, y.ndim == 0)
-    return y[()] if y.ndim == 0 else y
 
 
 def _with_bits(
     method: Method, dtype: Any, source: Any, numbers: tuple[Any, ...], bits: Any, target: Any, *, making: bool
 ) -> None:
     """Run a direction with a mask over arrays of one shape and of any layout, in C order."""
-    source, target = (_arguments.canonical(np.asarray(array), dtype) for array in (source, target))
+    if not target.dtype.isnative:
+        written = np.empty_like(target, dtype)
+        _with_bits(method, dtype, source, numbers, bits, written, making=making)
+        target[...] = written
+        return
+    source, target = (_arguments.canonical(array, dtype) for array in (source, target))
     if source.dtype != dtype:
         source = _arguments.cast(source, dtype)
     elif np.may_share_memory(source, target) and not _is_same_view(source, target):
         source = source.copy()
-    parameters = [number.copy() if np.may_share_memory(number, target) else number for number in numbers]
+    parameters = [np.array(number, copy=np.may_share_memory(number, target) or None) for number in numbers]
     parameters = [_arguments.canonical(number, dtype) for number in parameters]
     if target.ndim == 0:
         source, target = source.reshape(1), target.reshape(1)

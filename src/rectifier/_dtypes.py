@@ -74,4 +74,6 @@ def require_real(dtype: Any, argument: str, function: str) -> None:
     """
     if not (_has_row(dtype) if isinstance(dtype, np.dtype) else getattr(dtype, "kind", "O") in "iuf"):
         advice = _ADVICE.get(getattr(dtype, "kind", "V"), _ADVICE["V"]).format(argument)
+        if fields := getattr(dtype, "names", None):
+            advice = f"apply it to a field, as {argument}[{fields[0]!r}]"
         raise TypeError(f"{function}: {argument} has dtype {dtype}; it takes integers and float16 to float64: {advice}")

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from . import _dispatch
+from ._subclasses import is_masked
 
 BLOCK = 1 << 16  # elements unpacked at a time
 
@@ -178,7 +179,7 @@ class Mask:
         """Say whether `function` with `parameters` made this mask, or would have made the same."""
         if self._function != function:
             return False
-        return all(_equal(self._parameters[name], value) for name, value in parameters.items())
+        return all(equal(self._parameters[name], value) for name, value in parameters.items())
 
     def __eq__(self, other: object) -> Any:
         if not isinstance(other, Mask):
@@ -186,7 +187,7 @@ class Mask:
         return (
             self._shape == other.shape
             and self.agrees(other.function, other.parameters)
-            and _equal(self._bits, other.bits)
+            and equal(self._bits, other.bits)
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -195,14 +196,90 @@ class Mask:
     def __repr__(self) -> str:
         of = ", ".join([self._function, *(f"{name}={value!r}" for name, value in self._parameters.items())])
         size = f"{self.nbytes} byte{'' if self.nbytes == 1 else 's'}"
-        return f"<Mask of {of}, shape {self._shape}: {self.count()} of {self.size} on, {size}>"
+        return f"<Mask of {of}, shape {self._shape}: {self._described()}, {size}>"
+
+    def _described(self) -> str:
+        return f"{self.count()} of {self.size} on"
 
 
-def _equal(a: Any, b: Any) -> bool:
+class PartialMask(Mask):
+    """The mask of a masked array: an element that is hidden there is neither on nor off, and hidden in `backward` too.
+
+    Attributes
+    ----------
+    hidden : array of uint8, read-only
+        A bit an element, as in `bits`, which is 1 where the element is hidden. In `bits` it is 0 there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rectifier import relu
+    >>> y, mask = relu.with_mask(np.ma.masked_array([-1.0, 2.0, 3.0], [False, False, True]))
+    >>> mask
+    <Mask of relu, shape (3,): 1 of 2 on, 1 hidden, 2 bytes>
+    >>> relu.backward(np.ones(3), mask=mask)
+    masked_array(data=[0.0, 1.0, --],
+                 mask=[False, False,  True],
+           fill_value=1e+20)
+    """
+
+    __slots__ = ("_hidden",)
+    _hidden: Any
+
+    def __init__(
+        self, bits: Any, shape: Iterable[int], function: str, parameters: Mapping[str, Any], hidden: Any
+    ) -> None:
+        super().__init__(bits, shape, function, parameters)
+        self._hidden = Mask(hidden, self._shape, function, {})._bits
+        if np.any(self._bits & self._hidden):
+            raise ValueError("PartialMask: a hidden element is on")
+
+    @classmethod
+    def of(cls, mask: Mask, hidden: Any) -> PartialMask:
+        """Hide elements of a mask: an array of bool says which."""
+        packed = np.packbits(hidden, bitorder="little")
+        partial = cls.made(mask._bits & ~packed, mask._shape, mask._function, mask._parameters)
+        packed.flags.writeable = False
+        partial._hidden = packed
+        return partial
+
+    @property
+    def hidden(self) -> Any:
+        """The bits that say what is hidden, as a read-only view."""
+        return self._hidden.view()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the bits take, those of what is hidden too."""
+        return 2 * super().nbytes
+
+    def to_array(self) -> Any:
+        """Unpack into a masked array of bool."""
+        hidden = np.unpackbits(self._hidden, count=self.size, bitorder="little").view(np.bool_)
+        return np.ma.MaskedArray(super().to_array(), hidden.reshape(self._shape))
+
+    def __eq__(self, other: object) -> Any:
+        same = super().__eq__(other)
+        if same is NotImplemented or not same:
+            return same
+        return equal(self._hidden, other._hidden) if isinstance(other, PartialMask) else not self._hidden.any()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PartialMask, (self._bits, self._shape, self._function, self._parameters, self._hidden)
+
+    def _described(self) -> str:
+        hidden = int(np.bitwise_count(self._hidden).sum(dtype=np.intp))
+        return f"{self.count()} of {self.size - hidden} on, {hidden} hidden"
+
+
+def equal(a: Any, b: Any) -> bool:
     """Compare two arrays or numbers, each where it lies; what lies elsewhere is not the same."""
     if a is b:
         return True
     if _dispatch.backend(a) is not _dispatch.backend(b):
         return False
+    if is_masked(a) or is_masked(b):
+        same = np.array_equal(np.ma.getmaskarray(a), np.ma.getmaskarray(b))
+        return same and np.array_equal(np.ma.filled(a, 0), np.ma.filled(b, 0), equal_nan=True)
     # CuPy picks the numbers that are no NaN, which it does not from an array of no dimension.
     return bool(np.shape(a) == np.shape(b) and np.array_equal(np.ravel(a), np.ravel(b), equal_nan=True))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _arguments, _dispatch, _docs
+from . import _arguments, _dispatch, _docs, _subclasses
 from ._block import RowBlock
 from .cpu import ufuncs
 from .cpu.rowwise import RowLoop
@@ -130,7 +130,7 @@ def _array(name: str, what: str, array: Any) -> Any:
     if _arguments.is_foreign(array):
         kind = _arguments.full_name(type(array))
         raise TypeError(f"{name} takes NumPy arrays, and {what} is a {kind}; convert to NumPy first")
-    return np.asarray(_arguments.operand(name, what, array))
+    return np.asanyarray(_arguments.operand(name, what, array))
 
 
 def require_axes(name: str, array: Any, axis: Any) -> tuple[int, ...]:
@@ -194,7 +194,7 @@ def floating(*arrays: Any) -> np.dtype[Any]:
 
 def _lay(array: Any, axes: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     """Give an array with its rows along the last axis, contiguous, aligned and native."""
-    moved = as_rows(array, axes)
+    moved = as_rows(np.asarray(array), axes)
     cast = moved if moved.dtype == dtype else _arguments.cast(moved, dtype)
     return np.require(cast, requirements=["C", "A"])
 
@@ -203,26 +203,33 @@ def _run(function: RowFunction, backward: bool, name: str, inputs: list[Any], ou
     from .cpu import memory
 
     axes = require_axes(name, inputs[-1], axis)
-    dtype = floating(*inputs)
+    dtype = floating(*(array.dtype for array in inputs))
     shape = inputs[0].shape
+    own: Any = out
     if out is not None:
         _arguments.require_out(name, (output,), out, shape, dtype)
+        _subclasses.require_mask_in_out(name, dict(zip(("dy", "y") if backward else ("x",), inputs, strict=True)), out)
+        own = out[0] if isinstance(out, tuple) else out
     rows = [_lay(array, axes, dtype) for array in inputs]
-    given: Any = None if out is None else as_rows(out, axes)
+    hides = _subclasses.hidden(shape, *inputs)
+    if hides is not None:  # what is hidden counts nothing: exp(-inf) is 0, and so is a product with 0
+        covered = as_rows(hides, axes)
+        rows = [np.where(covered, dtype.type(0 if backward else -np.inf), array) for array in rows]
+    target = None if own is None else np.asarray(own)
+    given: Any = None if target is None else as_rows(target, axes)
     direct = given is not None and given.flags.c_contiguous and given.flags.aligned and given.dtype.isnative
-    direct = direct and np.may_share_memory(given, out)  # to make one axis of several may take a copy
+    direct = direct and np.may_share_memory(given, target)  # to make one axis of several may take a copy
     if direct:
         direct = not any(np.may_share_memory(given, a) and a.ctypes.data != given.ctypes.data for a in rows)
     result: Any = given if direct else memory.empty_like(rows[0])
     if result.size:
         function.loop(backward, dtype).run((*rows, result))
-    if direct:
-        return out
-    result = from_rows(result, axes, shape)
-    if out is None:
-        return result if shape else result[()]
-    out[...] = result
-    return out
+    if hides is not None:  # a row of which all is hidden is NaN
+        np.copyto(result, 0, where=covered)
+    made = from_rows(result, axes, shape)
+    if target is not None and not direct:
+        target[...] = made
+    return _subclasses.answered(made, own, inputs, hides)
 
 
 def call(function: RowFunction, x: Any, out: Any, axis: Axis) -> Any:

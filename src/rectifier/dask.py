@@ -10,7 +10,7 @@ import itertools
 import math
 import operator
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import dask
@@ -18,11 +18,12 @@ import dask.array as da
 import numpy as np
 from dask.array.utils import meta_from_array
 from dask.base import tokenize
+from dask.core import flatten
 from dask.sizeof import sizeof
 
-from . import _activation, _arguments, _dispatch
+from . import _activation, _arguments, _dispatch, _subclasses
 from ._block import VALUE, Block, Direction, RowBlock
-from ._mask import Mask
+from ._mask import Mask, PartialMask, equal
 from ._rowwise import Axis, RowFunction, floating, require_axes
 from .cpu import engine
 from .cpu.store import content_of
@@ -207,18 +208,21 @@ class ChunkedMask(Mask):
 
     def to_array(self) -> Any:
         """Unpack into a Dask array of bool."""
-        return self._bits.map_blocks(Mask.to_array, dtype=np.bool_, meta=meta_from_array(self._bits, dtype=np.bool_))
+        return self._map_blocks(operator.methodcaller("to_array"))
+
+    def _map_blocks(self, unpack: Callable[[Mask], Any]) -> Any:
+        return self._bits.map_blocks(unpack, dtype=np.bool_, meta=meta_from_array(self._bits, dtype=np.bool_))
 
     def count(self, axis: int | tuple[int, ...] | None = None) -> Any:
         """Count the elements that are on, along these axes or all, as a Dask array."""
-        return self.to_array().sum(axis=axis, dtype=np.intp)
+        return self._map_blocks(Mask.to_array).sum(axis=axis, dtype=np.intp)  # of what is hidden the bits are 0
 
     def agrees(self, function: str, parameters: Mapping[str, Any]) -> bool:
         """Say whether `function` with `parameters` made this mask, by what is known before anything is computed."""
         return self._function == function and all(
             tokenize(self._parameters[name]) == tokenize(value)
             if isinstance(value, da.Array) or isinstance(self._parameters[name], da.Array)
-            else np.array_equal(self._parameters[name], value, equal_nan=True)
+            else equal(self._parameters[name], value)
             for name, value in parameters.items()
         )
 
@@ -277,15 +281,18 @@ def _bytes_of(mask: Mask) -> int:
 
 def _joined(masks: Any, ndim: int, function: str, parameters: dict[str, Any]) -> Mask:
     """Make one mask of those of the chunks, in nested lists."""
-    flags = np.block(_unpacked(masks if ndim else masks[0], ndim))
+    masks = masks if ndim else masks[0]
+    flags = np.block(_unpacked(masks, np.asarray))
     numbers = dask.compute(parameters)[0]
-    return Mask(np.packbits(flags, bitorder="little"), flags.shape, function, numbers)
+    mask = Mask(np.packbits(flags, bitorder="little"), flags.shape, function, numbers)
+    if any(isinstance(chunk, PartialMask) for chunk in flatten([masks])):
+        return PartialMask.of(mask, np.block(_unpacked(masks, np.ma.getmaskarray)))
+    return mask
 
 
-def _unpacked(masks: Any, ndim: int) -> Any:
-    if isinstance(masks, Mask):
-        return masks.get().to_array()
-    return [_unpacked(part, ndim - 1) for part in masks]
+def _unpacked(masks: Any, part: Callable[[Any], Any]) -> Any:
+    """Take a part, the flags or what is hidden of them, of the array of each mask in nested lists."""
+    return part(masks.get().to_array()) if isinstance(masks, Mask) else [_unpacked(inner, part) for inner in masks]
 
 
 def _persisted(graph: Any, rebuild: Any, arguments: Any, *what: Any, rename: Any = None) -> ChunkedMask:
@@ -301,7 +308,7 @@ def _operand(function: str, name: str, value: Any) -> Any:
             f"make one of it by dask.array.from_array({name})"
         )
     operand = _arguments.operand(function, name, value)
-    return operand[()] if isinstance(operand, np.ndarray) and operand.ndim == 0 else operand
+    return operand[()] if type(operand) is np.ndarray and operand.ndim == 0 else operand
 
 
 def _whole(array: Any) -> Any:
@@ -325,7 +332,7 @@ def _checked(
     operands = {
         name: value if isinstance(value, da.Array) else _whole(value)
         for name, value in given.items()
-        if np.ndim(value) or isinstance(value, da.Array)
+        if np.ndim(value) or isinstance(value, da.Array) or _subclasses.is_masked(value)
     }
     if own.kind in "iu" and dtype != own:  # a task would look at the numbers of a parameter, which may fit
         operands = {name: array.astype(dtype) if name in names else array for name, array in operands.items()}

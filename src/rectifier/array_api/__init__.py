@@ -256,6 +256,7 @@ def _checked(
 def _operand(function: str, library: Library, name: str, value: Any) -> Any:
     if library.is_own(value) or _arguments.is_python_number(value):
         return value
+    _arguments.refuse_masked(function, name, value)
     if library.takes_numpy and isinstance(value, np.ndarray):
         return library.xp.asarray(value)
     if _dispatch.backend(value) is None and isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0:

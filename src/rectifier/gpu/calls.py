@@ -13,7 +13,7 @@ import numpy as np
 from .. import _arguments, _dtypes
 from .._block import VALUE, Block, Direction
 from .._calls import sum_gradients
-from .._mask import Mask
+from .._mask import Mask, PartialMask
 from .._rowwise import Axis, RowFunction, as_rows, floating, from_rows, require_axes
 from . import kernels
 
@@ -69,6 +69,8 @@ def with_mask(block: Block, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[
 def backward_from_mask(block: Block, dy: Any, out: Any, mask: Mask, values: tuple[Any, ...]) -> Any:
     """Compute backward from a mask."""
     function = f"{block.name}.backward"
+    if isinstance(mask, PartialMask):
+        raise TypeError(f"{function}: the mask hides elements, and CuPy has no masked arrays; pass the filled x")
     if not isinstance(mask.bits, cupy.ndarray):
         raise TypeError(
             f"{function}: the mask lies in the memory of the host, and the call has CuPy arrays; take it to the device "
@@ -130,6 +132,7 @@ def _operand(function: str, name: str, value: Any) -> Any:
     if isinstance(value, cupy.ndarray):
         _dtypes.require_real(value.dtype, name, function)
         return value
+    _arguments.refuse_masked(function, name, value)
     if _arguments.is_python_number(value) or (isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0):
         return _arguments.operand(function, name, value)
     raise TypeError(
