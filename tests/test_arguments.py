@@ -36,7 +36,7 @@ WRONG_OUT = {
     "wider": (np.full((2, 3), 7, "f8"), TypeError, r"out has dtype float64; the result has float32"),
     "narrower": (np.full((2, 3), 7, "f2"), TypeError, r"out has dtype float16"),
     "integer": (np.full((2, 3), 7, "i4"), TypeError, r"out has dtype int32"),
-    "swapped": (np.full((2, 3), 7, ">f4"), TypeError, r"out has dtype >f4"),
+    "swapped": (np.full((2, 3), 7, ">f8"), TypeError, r"out has dtype >f8; the result has float32"),
     "read-only": (read_only(np.full((2, 3), 7, "f4")), ValueError, r"out is read-only"),
     "list": (
         [[7.0] * 3] * 2,

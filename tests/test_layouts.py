@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 
 import numpy as np
 import pytest
 
 from conftest import BACKENDS, INTEGERS, assert_same, numbers, settings_of
+from rectifier import leaky_relu, relu
 
 SHAPE = (5, 3, 70)
 
@@ -87,40 +89,142 @@ def test_layouts_of_dy_and_x(layouts):
         assert_same(activation.backward(LAYOUTS[layouts[0]](dy), mask=mask), np.where(np.isnan(x), dy, expected))
 
 
-@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name not in ("read-only", "byte-swapped")])
+def packed_field(x):
+    """Lie in a record of 3 bytes more, so that elements are neither adjacent nor aligned."""
+    room = np.zeros(x.shape, np.dtype([("tag", "S3"), ("x", x.dtype)]))
+    room["x"] = x
+    return room["x"]
+
+
+def as_memmap(x):
+    with tempfile.TemporaryFile() as file:
+        room = np.memmap(file, x.dtype, "w+", shape=x.shape)
+    room[...] = x
+    return room
+
+
+OUTS = {name: layout for name, layout in LAYOUTS.items() if name != "read-only"}
+OUTS |= {
+    "field": packed_field,
+    "memmap": as_memmap,
+    "swapped-strided": lambda x: byte_swapped(spread(x, -2)),
+    "swapped-field": lambda x: packed_field(byte_swapped(x)),
+    "swapped-misaligned": lambda x: misaligned(byte_swapped(x)),
+    "swapped-memmap": lambda x: as_memmap(byte_swapped(x)),
+}
+
+
+def assert_is(result, out, expected):
+    """Assert that a result is `out`, and holds what is expected, in its own byte order."""
+    assert result is out
+    assert_same(np.asarray(out).astype(expected.dtype), expected)
+
+
+@pytest.mark.parametrize("layout", OUTS)
 def test_layout_of_out(activation, dtype, layout):
     x = numbers(np.prod(SHAPE), dtype).reshape(SHAPE)
     dy = x[::-1].copy()
 
     def out():
-        array = LAYOUTS[layout](np.full_like(x, 77))
+        array = OUTS[layout](np.full_like(x, 77))
         outs.append(array)
         return array
 
     outs = []
     _, mask = activation.with_mask(x)
-    assert activation(x, out=out()) is outs[-1]
-    assert_same(outs[-1], activation(x))
-    assert activation.derivative(x, out=out()) is outs[-1]
-    assert_same(outs[-1], activation.derivative(x))
-    assert activation.backward(dy, x, out=out()) is outs[-1]
-    assert_same(outs[-1], activation.backward(dy, x))
-    assert activation.backward(dy, y=x, out=out()) is outs[-1]
-    assert_same(outs[-1], activation.backward(dy, x))
-    assert activation.backward(dy, mask=mask, out=out()) is outs[-1]
-    assert_same(outs[-1], activation.backward(dy, mask=mask))
+    assert_is(activation(x, out=out()), outs[-1], activation(x))
+    assert_is(activation.derivative(x, out=out()), outs[-1], activation.derivative(x))
+    assert_is(activation.backward(dy, x, out=out()), outs[-1], activation.backward(dy, x))
+    assert_is(activation.backward(dy, y=x, out=out()), outs[-1], activation.backward(dy, x))
+    assert_is(activation.backward(dy, mask=mask, out=out()), outs[-1], activation.backward(dy, mask=mask))
     y, again = activation.with_mask(x, out=out())
-    assert y is outs[-1]
-    assert_same(y, activation(x))
+    assert_is(y, outs[-1], activation(x))
     assert again == mask
     y, d = activation.value_and_derivative(x, out=(out(), out()))
-    assert y is outs[-2]
-    assert d is outs[-1]
+    assert_is(y, outs[-2], activation(x))
+    assert_is(d, outs[-1], activation.derivative(x))
+    y, d = activation.value_and_derivative(x, out=(None, out()))
     assert_same(y, activation(x))
-    assert_same(d, activation.derivative(x))
+    assert_is(d, outs[-1], activation.derivative(x))
     y, _ = activation.vjp(x, out=out())
-    assert y is outs[-1]
-    assert_same(y, activation(x))
+    assert_is(y, outs[-1], activation(x))
+
+
+@pytest.mark.parametrize("layout", OUTS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_layout_of_out_of_gates_and_rows(backend, layout):
+    package, dtype = BACKENDS[backend], np.dtype("f4")
+    x = np.random.default_rng(0).standard_normal(SHAPE, "f4")
+    gate, dy = x[::-1].copy(), x[:, ::-1].copy()
+
+    def out(shape=SHAPE):
+        return OUTS[layout](np.full(shape, 77, dtype))
+
+    for call in (
+        lambda o: package.softmax(x, o),
+        lambda o: package.softmax(x, o, axis=1),
+        lambda o: package.softmax.backward(dy, x, o),
+        lambda o: package.softmax.backward(dy, x, o, axis=0),
+        lambda o: package.reglu(x, gate, o),
+        lambda o: package.prelu(x, gate[0], o),
+    ):
+        there = out()
+        assert_is(call(there), there, call(None))
+        there = out()
+        assert_is(call((there,)), there, call(None))
+    for own in (gate, gate[:1]):
+        there = out(), out(own.shape)
+        both = package.prelu.backward(dy, x, own, there)
+        for result, array, expected in zip(both, there, package.prelu.backward(dy, x, own), strict=True):
+            assert_is(result, array, expected)
+
+
+@pytest.mark.parametrize("layout", OUTS)
+def test_in_place_in_any_layout(activation, layout):
+    x, dy = numbers(np.prod(SHAPE), np.dtype("f4")).reshape(SHAPE), numbers(np.prod(SHAPE), np.dtype("f4"), 1)
+    dy = dy.reshape(SHAPE)
+    _, mask = activation.with_mask(x)
+    for call, array in (
+        (activation, x),
+        (activation.derivative, x),
+        (lambda a, out: activation.with_mask(a, out)[0], x),
+        (lambda a, out: activation.vjp(a, out)[0], x),
+        (lambda a, out: activation.backward(a, x, out), dy),
+        (lambda a, out: activation.backward(a, y=x, out=out), dy),
+        (lambda a, out: activation.backward(a, mask=mask, out=out), dy),
+        (lambda a, out: activation.backward(dy, a, out), x),
+    ):
+        there = OUTS[layout](array)
+        assert_is(call(there, there), there, call(array.copy(), None))
+    package = BACKENDS["numba" if activation in (relu, leaky_relu) else "numpy"]
+    finite = np.nan_to_num(x, posinf=9, neginf=-9)
+    for call in (
+        package.softmax,
+        lambda a, out: package.prelu(a, x, out),
+        lambda a, out: package.softmax(a, out, axis=0),
+    ):
+        there = OUTS[layout](finite)
+        assert_is(call(there, there), there, call(finite.copy(), None))
+
+
+def test_overlap_in_the_other_byte_order_gives_what_a_copy_would(activation):
+    room = numbers(3000, np.dtype("f4")).astype(">f4")
+    for source, target in ((np.s_[:-1], np.s_[1:]), (np.s_[1:], np.s_[:-1]), (np.s_[:], np.s_[::-1])):
+        for call in (
+            activation,
+            lambda x, out: activation.with_mask(x, out)[0],
+            lambda x, out: activation.backward(x, mask=activation.with_mask(x)[1], out=out),
+        ):
+            there = room.copy()
+            expected = call(there[source].copy(), None)
+            call(there[source], there[target])
+            assert_same(there[target].astype("f4"), expected)
+
+
+def test_results_in_the_other_byte_order_are_only_given_where_out_has_it(activation):
+    x = numbers(100, np.dtype("f4")).astype(">f4")
+    for result in (activation(x), *activation.value_and_derivative(x), activation.vjp(x)[1](x)):
+        assert result.dtype.isnative
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
+import tempfile
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
-from conftest import BACKENDS, assert_same, numbers
+import rectifier
+from conftest import BACKENDS, assert_same, numbers, package_of
 from rectifier import leaky_relu, relu
+from rectifier.catalogue import CATALOGUE, GATES, ROWWISE
 
 X = numbers(24, np.dtype("f4")).reshape(4, 6)
 
@@ -134,11 +138,188 @@ def test_subclasses_come_out_as_themselves(activation):
     assert type(activation.with_mask(zero_d)[0]) is type(activation(zero_d))
 
 
-def test_masked_arrays_keep_their_mask(activation):
-    x = np.ma.masked_less(X, -1)
-    y = activation(x)
-    assert isinstance(y, np.ma.MaskedArray)
-    assert np.array_equal(y.mask, x.mask)
+class Important(np.ndarray):
+    """Keeps a unit, and stands above others."""
+
+    __array_priority__ = 20
+
+    def __array_finalize__(self, obj):
+        self.unit = getattr(obj, "unit", "m")
+
+
+class Old(np.ndarray):
+    """Wraps as before NumPy 2."""
+
+    def __array_wrap__(self, array, context=None):
+        return np.asarray(array).view(Old)
+
+
+class Modest(np.ndarray):
+    __array_priority__ = -5
+
+
+class Plain(np.ndarray):
+    """Comes out of ufuncs as an ndarray."""
+
+    def __array_wrap__(self, array, context=None, return_scalar=False):
+        return array[()] if return_scalar else np.asarray(array)
+
+
+def as_memmap(x):
+    with tempfile.TemporaryFile() as file:
+        there = np.memmap(file, x.dtype, "w+", shape=x.shape)
+    there[...] = x
+    return there
+
+
+SUBCLASSES = {
+    "matrix": lambda x: x.view(np.matrix),
+    "memmap": as_memmap,
+    "recarray": lambda x: x.view(np.recarray),
+    "Labelled": lambda x: x.view(Labelled),
+    "Important": lambda x: x.view(Important),
+    "Old": lambda x: x.view(Old),
+    "Modest": lambda x: x.view(Modest),
+    "Plain": lambda x: x.view(Plain),
+    "masked": np.ma.asarray,
+}
+
+
+def operations(package, names):
+    """List (id, number of operands, call) of all that a function does."""
+    for name in names:
+        f = getattr(package, name)
+        if name in ROWWISE:
+            yield f"{name}", 1, f
+            yield f"{name}-axis", 1, lambda x, f=f: f(x, axis=0)
+            yield f"{name}-vjp", 2, lambda dy, x, f=f: f.vjp(x)[1](dy)
+            yield f"{name}-from y", 2, lambda dy, y, f=f: f.backward(dy, y=y)
+        elif name in GATES:
+            yield f"{name}", 2, f
+            yield f"{name}-backward", 3, f.backward
+            yield f"{name}-vjp", 3, lambda dy, x, gate, f=f: f.vjp(x, gate)[1](dy)
+        else:
+            yield f"{name}", 1, f
+            yield f"{name}-derivative", 1, f.derivative
+            yield f"{name}-both", 1, f.value_and_derivative
+            yield f"{name}-backward", 2, f.backward
+            yield f"{name}-vjp value", 1, lambda x, f=f: f.vjp(x)[0]
+            for parameter in f.block.parameters:
+                yield f"{name}-{parameter}", 2, lambda x, p, f=f, k=parameter: f(x, **{k: p})
+        if name in CATALOGUE and "mask" in f.block.backward_from:
+            mask = f.with_mask(np.ones(X.shape, "f4"))[1]
+            yield f"{name}-with_mask", 1, lambda x, f=f: f.with_mask(x)[0]
+            yield f"{name}-from mask", 1, lambda dy, f=f, mask=mask: f.backward(dy, mask=mask)
+            for parameter in f.block.parameters:
+                yield f"{name}-with_mask-{parameter}", 2, lambda x, p, f=f, k=parameter: f.with_mask(x, **{k: p})[0]
+        elif name in CATALOGUE:
+            yield f"{name}-vjp", 2, lambda dy, x, f=f: f.vjp(x)[1](dy)
+        if name in CATALOGUE and "y" in f.block.backward_from:
+            yield f"{name}-from y", 2, lambda dy, y, f=f: f.backward(dy, y=y)
+
+
+def each(result):
+    return result if isinstance(result, tuple) else (result,)
+
+
+@pytest.mark.filterwarnings("ignore:__array_wrap__ must accept")
+@pytest.mark.parametrize("subclass", SUBCLASSES)
+@pytest.mark.parametrize(
+    ("backend", "names"),
+    [("numba", ("relu", "leaky_relu", "prelu", "softmax")), ("numpy", (*CATALOGUE, *GATES, *ROWWISE))],
+    ids=BACKENDS,
+)
+def test_each_operation_gives_the_type_that_a_ufunc_gives(backend, names, subclass):
+    plain = [np.abs(np.nan_to_num(numbers(24, np.dtype("f4"), k), posinf=2)).reshape(4, 6) for k in range(3)]
+    of_kind, count = [SUBCLASSES[subclass](x) for x in plain], 0
+    for name, number, call in operations(BACKENDS[backend], names):
+        for chosen in itertools.product([False, True], repeat=number):
+            operands = [(own if mine else x) for x, own, mine in zip(plain, of_kind, chosen, strict=False)]
+            kind = type(np.frompyfunc(lambda *_: 0, number, 1)(*operands))
+            for result, expected in zip(each(call(*operands)), each(call(*plain[:number])), strict=True):
+                assert type(result) is kind, (name, chosen)
+                assert_same(np.asarray(result), expected)
+                assert getattr(result, "unit", "m") == "m"
+            count += 1
+    assert count > 40
+
+
+@pytest.mark.filterwarnings("ignore:__array_wrap__ must accept")
+@pytest.mark.parametrize("pair", list(itertools.permutations([*SUBCLASSES, "ndarray"], 2)), ids="-".join)
+def test_of_two_subclasses_the_one_of_the_higher_priority_decides(pair):
+    first, second = (SUBCLASSES.get(kind, np.asarray)(np.ones((2, 3))) for kind in pair)
+    kind = type(np.add(first, second))
+    for package in BACKENDS.values():
+        assert type(package.relu.backward(first, second)) is kind
+        assert type(package.glu(first, second)) is kind
+        assert type(package.softmax.backward(first, y=second)) is kind
+        assert type(package.leaky_relu.with_mask(first, negative_slope=second)[0]) is kind
+        operands = first, np.ones((2, 3)), second[:, :1]
+        for gradient in package.prelu.backward(*operands):
+            assert type(gradient) is type(np.frompyfunc(lambda *_: 0, 3, 1)(*operands))
+
+
+@pytest.mark.filterwarnings("ignore:__array_wrap__ must accept")
+@pytest.mark.parametrize("subclass", [kind for kind in SUBCLASSES if kind != "matrix"])
+def test_without_a_dimension_each_operation_gives_what_a_ufunc_gives(activation, subclass):
+    x = SUBCLASSES[subclass](np.ones((2, 2)))[0, 0:1].reshape(())
+    dy = np.ones(())
+    one, two = type(np.exp(x)), type(np.add(dy, x))
+    _, mask = activation.with_mask(np.float64(1))
+    assert type(activation(x)) is type(activation.with_mask(x)[0]) is type(activation.vjp(x)[0]) is one
+    assert type(activation.backward(x, mask=mask)) is one
+    assert type(activation.backward(dy, x)) is two
+    package = package_of(activation)
+    assert type(package.glu(dy, x)) is two
+    assert {type(gradient) for gradient in package.glu.backward(dy, x, dy)} == {two}
+    assert type(package.prelu.backward(np.ones(3), np.ones(3), 0.5)[1]) is np.float64
+
+
+@pytest.mark.parametrize("subclass", SUBCLASSES)
+def test_a_given_out_of_a_subclass_comes_back_itself(activation, subclass):
+    if subclass in ("Old", "Plain"):
+        pytest.skip("it does not give itself back to NumPy's own ufuncs")
+    package, x, dy = package_of(activation), X, X[::-1].copy()
+    _, mask = activation.with_mask(x)
+    finite = np.nan_to_num(x, posinf=9, neginf=-9)
+    for call in (
+        lambda out: activation(x, out=out),
+        lambda out: activation.backward(dy, x, out=out),
+        lambda out: activation.backward(dy, mask=mask, out=out),
+        lambda out: activation.with_mask(x, out=out)[0],
+        lambda out: activation.vjp(x, out=out)[0],
+        lambda out: activation.value_and_derivative(x, out=(out, None))[0],
+        lambda out: package.softmax(finite, out),
+        lambda out: package.softmax.backward(dy, finite, out, axis=0),
+        lambda out: package.prelu(x, dy, out),
+        lambda out: package.prelu.backward(dy, x, dy, (out, None))[0],
+        lambda out: package.prelu.backward(dy, x, 0.5, (out, None))[0],
+    ):
+        out = SUBCLASSES[subclass](np.full(X.shape, 7, "f4"))
+        assert call(out) is out
+        assert_same(np.asarray(out), call(None))
+
+
+def test_a_gradient_of_one_dimension_is_no_matrix():
+    ones = np.ones((2, 3)).view(np.matrix)
+    dx, slope = rectifier.prelu.backward(ones, -ones, np.ones(3))
+    assert type(dx) is np.matrix
+    assert type(slope) is np.ndarray
+    assert slope.tolist() == [-2, -2, -2]
+
+
+def test_arrays_that_refuse_ufuncs_are_refused_by_each_call():
+    class Refusing(np.ndarray):
+        __array_ufunc__ = None
+
+    x = np.ones(3).view(Refusing)
+    _, mask = relu.with_mask(np.ones(3))
+    calls = {"x": [relu, relu.with_mask, relu.vjp, rectifier.softmax], "dy": [lambda a: relu.backward(a, mask=mask)]}
+    calls["gate"] = [lambda a: rectifier.glu(np.ones(3), a), lambda a: rectifier.glu.backward(1.0, np.ones((2, 3)), a)]
+    calls["negative_slope"] = [lambda a: leaky_relu(np.ones(3), negative_slope=a)]
+    for name, call in ((name, call) for name, those in calls.items() for call in those):
+        with pytest.raises(TypeError, match=rf": {name} is a .*Refusing, which refuses ufuncs: pass a view"):
+            call(x)
 
 
 def test_a_memmap_is_an_array(activation, tmp_path):
