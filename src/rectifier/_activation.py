@@ -125,6 +125,7 @@ def elementwise(
     mask: Callable[..., Any] = lambda x, *parameters: (x <= T(0), T(0), T(1)),
     selects: bool = False,
     wide: bool = False,
+    unrounded: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Any]], Activation]:
     """Make an activation function of a formula: the decorator of a block.
 
@@ -155,6 +156,9 @@ def elementwise(
         keep their dtype; otherwise they become floats as in ``np.exp``.
     wide : bool
         Whether all is computed in float64, and rounded once to the dtype of x.
+    unrounded : tuple of str
+        Parameters whose default means a number that no dtype holds, such as 1/6. The formula takes ``stored(1 / 6)``,
+        what the default has become in the dtype of x, for that number; `exact` gets the default as it is written.
 
     Returns
     -------
@@ -217,6 +221,7 @@ def elementwise(
                 backward_from=backward_from,
                 selects=selects,
                 wide=wide,
+                unrounded=unrounded,
             )
             _pending[activation] = partial(_complete, activation, block, namespace)
             if not of_catalogue:  # making it takes a millisecond; there, that waits until somebody asks for it

@@ -113,6 +113,7 @@ class Block(NamedTuple):
     backward_from: tuple[str, ...]
     selects: bool
     wide: bool
+    unrounded: tuple[str, ...] = ()
 
     @property
     def gated(self) -> bool:

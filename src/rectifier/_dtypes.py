@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from functools import lru_cache
 from typing import Any
@@ -27,6 +28,8 @@ WORKING: dict[str, type[np.generic]] = {
 INTEGERS = tuple(name for name in WORKING if "int" in name)
 FLOATS = tuple(name for name in WORKING if "float" in name)
 
+SIGNIFICAND = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}  # bits
+
 _ADVICE = {
     "b": "use {0}.astype(np.uint8)",
     "c": "apply it to {0}.real and {0}.imag, or to abs({0})",
@@ -39,6 +42,13 @@ _ADVICE = {
     "T": "parse it first, as in np.asarray({0}, dtype=np.float64)",
     "V": "use {0}.astype(np.float32)",
 }
+
+
+def rounded(value: float, name: str) -> float:
+    """Round a number of ordinary size to a floating dtype, which need not be there: bfloat16 is ml_dtypes'."""
+    fraction, exponent = math.frexp(value)
+    bits = SIGNIFICAND[name]
+    return math.ldexp(round(math.ldexp(fraction, bits)), exponent - bits)
 
 
 def bfloat16() -> np.dtype[Any] | None:

@@ -102,6 +102,15 @@ def _largest(dtype: np.dtype[Any]) -> float:
     return (2.0 - 2.0 ** (1 - bits)) * 2.0 ** (2 - bits - smallest)
 
 
+def settings_of(block: Block, dtype: Any, parameters: dict[str, Any]) -> list[Any]:
+    """List the parameters of a call as `exact` takes them: rounded, save a default that the block does not round."""
+    numbers = []
+    for name, default in block.parameters.items():
+        number, own = (np.array(value).astype(dtype) for value in (parameters.get(name, default), default))
+        numbers.append(default if name in block.unrounded and number == own else number)
+    return numbers
+
+
 def exact(block: Block, x: Any, parameters: Iterable[Any]) -> tuple[Any, Any]:
     """Evaluate the textbook form and its derivative at one finite number, with mpmath."""
     with mpmath.workdps(_DIGITS):
@@ -170,7 +179,7 @@ def check_points(activation: Activation, x: np.ndarray[Any, Any], **parameters: 
         With the first result that is off by more than the block's bound.
     """
     block, dtype = activation.block, x.dtype
-    settings = [np.array(parameters.get(name, default)).astype(dtype) for name, default in block.parameters.items()]
+    settings = settings_of(block, dtype, parameters)
     x = x.ravel()
     values, derivatives = activation(x, **parameters), activation.derivative(x, **parameters)
     known = ~np.isnan(x)
@@ -299,10 +308,8 @@ def check_backward(activation: Activation, x: np.ndarray[Any, Any], **parameters
         return
     working = block.working(x.dtype.name)
     # Between the derivative and the product nothing is rounded to 16 bits.
-    widened = {
-        name: np.array(parameters.get(name, default)).astype(x.dtype).astype(working)
-        for name, default in block.parameters.items()
-    }
+    numbers = settings_of(block, x.dtype, parameters)
+    widened = {name: np.array(value).astype(working) for name, value in zip(block.parameters, numbers, strict=True)}
     d = activation.derivative(x.astype(working), **widened)
     with np.errstate(all="ignore"):
         product = (dy.astype(working) * d).astype(x.dtype)
@@ -318,7 +325,7 @@ def check_backward(activation: Activation, x: np.ndarray[Any, Any], **parameters
 
 def _check_wide_backward(activation: Activation, dy: Any, x: Any, dx: Any, parameters: dict[str, Any]) -> None:
     block, dtype = activation.block, x.dtype
-    settings = [np.array(parameters.get(name, default)).astype(dtype) for name, default in block.parameters.items()]
+    settings = settings_of(block, dtype, parameters)
     with np.errstate(all="ignore"):
         at = np.clip(x.astype(np.float64), -_largest(dtype), _largest(dtype)).astype(dtype)
         _, d = exact_arrays(block, at, settings)

@@ -350,20 +350,20 @@ def _at_work(library: Library, block: Block, dtype: str, given: tuple[Any, ...])
         else:
             number = _arguments.cast(np.asarray(value), dtype_of(dtype)).item()
             numbers.append(library.number(number, working, like))
-    return _words(library, working, like), numbers
+    return _words(library, working, like, dtype), numbers
 
 
 def _rounded(library: Library, result: Any, dtype: str, shape: tuple[int, ...]) -> Any:
     return library.xp.broadcast_to(library.astype(result, dtype), shape)
 
 
-def _words(library: Library, working: str, like: Any) -> dict[str, Any]:
+def _words(library: Library, working: str, like: Any, dtype: str = "float64") -> dict[str, Any]:
     kind, bits = np.dtype(working).type, 24 if working == "float32" else 53
 
     def T(literal: float) -> Any:
         return library.number(kind(literal).item(), working, like)
 
-    return array_words.words(T, library.xp, array_words.fma_of(bits, library.xp))
+    return array_words.words(T, library.xp, array_words.fma_of(bits, library.xp), dtype)
 
 
 def _differentiable(

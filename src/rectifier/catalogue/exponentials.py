@@ -35,28 +35,32 @@ def elu_derivative(x, alpha):
 
 
 @elementwise(
-    exact=lambda m, x: m.where(x > 0, 1.0507009873554805 * x, 1.7580993408473766 * m.expm1(x)),
-    special=((NAN, NAN), (INF, INF), (-INF, -1.7580993408473766), (-0.0, -0.0)),
-    kinks=((0.0, 1.7580993408473766),),
+    exact=lambda m, x: m.where(
+        x > 0,
+        1.0507009873554805 * x + 3.987484766715415e-17 * x,
+        1.7580993408473768 * m.expm1(x) + 1.415351938008446e-17 * m.expm1(x),
+    ),
+    special=((NAN, NAN), (INF, INF), (-INF, -1.7580993408473768), (-0.0, -0.0)),
+    kinks=((0.0, 1.7580993408473768),),
     ulp=(0.6, 2, 0.6, 2),
     wide=True,
 )
 def selu(x):
     """Scaled exponential linear unit, whose mean and variance have a fixed point at 0 and 1.
 
-    1.0507009873554805 * x where x is positive, 1.7580993408473766 * (exp(x) - 1) elsewhere. At 0 the derivative is the
+    1.0507009873554805 * x where x is positive, 1.7580993408473768 * (exp(x) - 1) elsewhere. At 0 the derivative is the
     latter factor.
 
     References
     ----------
     G. Klambauer, T. Unterthiner, A. Mayr and S. Hochreiter, "Self-normalizing neural networks", NeurIPS 2017.
     """
-    return where(x > T(0), T(1.0507009873554805) * x, T(1.7580993408473766) * expm1(x))
+    return where(x > T(0), T(1.0507009873554805) * x, T(1.7580993408473768) * expm1(x))
 
 
 @selu.derivative
 def selu_derivative(x):
-    return where(x > T(0), T(1.0507009873554805), T(1.7580993408473766) * exp(x))
+    return where(x > T(0), T(1.0507009873554805), T(1.7580993408473768) * exp(x))
 
 
 @elementwise(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._activation import INF, NAN, elementwise
-from ..words import T, fma, where
+from ..words import T, fma, stored, where
 
 __all__ = [
     "hard_shrink",
@@ -167,31 +167,51 @@ def hard_tanh_derivative(x, min_value, max_value):
     return where((x <= min_value) | (x >= max_value), T(0), where(x == x, T(1), x))
 
 
+def _clipped(m, y):
+    return m.where(y > 0, m.where(y < 1, y, 1), 0)
+
+
+def _sixth(slope):
+    # The slope that the dtype of x has for 1/6 is 1/6.
+    return slope == stored(1 / 6)
+
+
 @elementwise(
-    exact=lambda m, x, slope, offset: m.where(
-        slope * x + offset > 0, m.where(slope * x + offset < 1, slope * x + offset, 1), 0
+    exact=lambda m, x, slope, offset: _clipped(
+        m, m.where(slope == 1 / 6, (x + 6 * offset) / 6, slope * x + offset)
     ),
-    special=((NAN, NAN), (INF, 1.0), (-INF, 0.0), (-0.0, 0.5)),
-    ulp=(0.5, 0.5, 0.5, 0.5),
+    special=((NAN, NAN), (INF, 1.0), (-INF, 0.0), (-0.0, 0.5), (-3.0, 0.0), (3.0, 1.0)),
+    kinks=((-3.0, 0.0), (3.0, 0.0)),
+    ulp=(1, 1, 0.5, 0.5),  # 0.67 at the defaults
+    unrounded=("slope",),
 )
 def hard_sigmoid(x, slope=1 / 6, offset=0.5):
     """Hard sigmoid: slope * x + offset, at least 0 and at most 1.
 
-    The defaults are those of PyTorch, JAX and Keras 3, which compute ``relu6(x + 3) / 6``; ONNX and earlier Keras
-    have a slope of 0.2. At 0 and 1 the derivative is 0.
+    The defaults are those of PyTorch, JAX and Keras 3, ``relu6(x + 3) / 6``: a slope of 1/6 is that number, also in
+    dtypes that hold it badly. ONNX and earlier Keras have a slope of 0.2. At 0 and 1 the derivative is 0.
 
     References
     ----------
     M. Courbariaux, Y. Bengio and J.-P. David, "BinaryConnect", NeurIPS 2015.
     """
-    y = fma(slope, x, offset)
-    return where(y <= T(0), T(0), where(y >= T(1), T(1), y))
+    # 1/6 lies between these; what the one below lacks is then added, rounded up, so that -3 gives at most 0.
+    one, other = T(1 / 6), T(0.5) - T(1 / 3)
+    below, above = where(one < other, one, other), where(one < other, other, one)
+    y = fma(where(_sixth(slope), below, slope), x, offset)
+    y = where(_sixth(slope), fma(fma(T(-6), below, T(1)) * above, x, y), y)
+    y = where(y < T(0), T(0), y)
+    return where(y > T(1), T(1), y)
 
 
 @hard_sigmoid.derivative
 def hard_sigmoid_derivative(x, slope, offset):
-    y = fma(slope, x, offset)
-    return where((y <= T(0)) | (y >= T(1)), T(0), where(y == y, slope, y))
+    # With a slope of 1/6 it is x that is compared, since next to 3 y is rounded to 1.
+    y = where(_sixth(slope), x, fma(slope, x, offset))
+    low = where(_sixth(slope), T(-6) * offset, T(0))
+    high = where(_sixth(slope), fma(T(-6), offset, T(6)), T(1))
+    slope = where(_sixth(slope), T(1 / 6), slope)
+    return where((y <= low) | (y >= high), T(0), where(y == y, slope, y))
 
 
 @elementwise(

@@ -208,7 +208,7 @@ def silu_derivative(x, beta):
 
 
 @elementwise(
-    exact=lambda m, x: x / (1 + m.exp(-1.702 * x)),
+    exact=lambda m, x: x / (1 + m.exp(-851 * x / 500)),
     special=((NAN, NAN), (INF, INF), (-INF, -0.0), (-0.0, -0.0)),
     zeros=(-0.7511542554,),
     ulp=(0.6, 2, 0.6, 2),
@@ -222,13 +222,14 @@ def quick_gelu(x):
     D. Hendrycks and K. Gimpel, "Gaussian error linear units (GELUs)", arXiv 1606.08415.
     """
     z = T(1.702) * x
-    return _weighted(x, z, fma(T(1.702), x, -z))
+    return _weighted(x, z, fma(T(1.702), x, -z) + T(4.263256414560601e-17) * x)
 
 
 @quick_gelu.derivative
 def quick_gelu_derivative(x):
     z = T(1.702) * x
-    return _weighted_derivative(x, z, fma(T(1.702), x, -z), T(1.702), T(0))
+    lost = fma(T(1.702), x, -z) + T(4.263256414560601e-17) * x
+    return _weighted_derivative(x, z, lost, T(1.702), T(4.263256414560601e-17))
 
 
 @elementwise(
@@ -273,14 +274,14 @@ def _cubic(x):
     x = where(x < T(-40), T(-40), where(x > T(40), T(40), x))
     h, lost = _square(x, T(0))
     a = T(0.044715) * h
-    lost = fma(T(0.044715), h, -a) + T(0.044715) * lost
+    lost = fma(T(0.044715), h, -a) + T(0.044715) * lost + T(2.1960211427085595e-18) * h
     d, lost = _sum(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), lost)
     v, lost = _product(x, d, lost)
     return _product(T(1.5957691216057308), v, lost + T(-6.247337834861335e-17) * v)
 
 
 @elementwise(
-    exact=lambda m, x: x / (1 + m.exp(-2 * m.sqrt(2 / m.pi) * (x + 0.044715 * x * x * x))),
+    exact=lambda m, x: x / (1 + m.exp(-2 * m.sqrt(2 / m.pi) * (x + 8943 * x * x * x / 200000))),
     special=((NAN, NAN), (INF, INF), (-INF, -0.0), (-0.0, -0.0)),
     zeros=(-0.7524614220710162,),
     ulp=(0.6, 2, 0.6, 2),
@@ -306,7 +307,7 @@ def gelu_tanh_derivative(x):
     x = where(x < T(-40), T(-40), where(x > T(40), T(40), x))
     h, lost = _square(x, T(0))
     a = T(0.134145) * h
-    lost = fma(T(0.134145), h, -a) + T(0.134145) * lost + T(6.938893903907228e-18) * h
+    lost = fma(T(0.134145), h, -a) + T(0.134145) * lost + T(1.3526957332032908e-17) * h
     d, lost = _sum(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), lost)
     slope, lost = _product(T(1.5957691216057308), d, lost + T(-6.247337834861335e-17) * d)
     return _weighted_derivative(x, z, tail, slope, lost)

@@ -84,7 +84,7 @@ def _elements(array: Any) -> Any:
 
 def _compute(block: Block, direction: Direction, dtype: np.dtype[Any], inputs: list[Any], outputs: list[Any]) -> None:
     working = block.working(dtype.name)
-    formula = read(block, direction, array_words.words(working))
+    formula = read(block, direction, array_words.words(working, dtype=dtype.name))
     results = formula(*[x if x.dtype == bool else x.astype(working) for x in inputs])
     results = results if isinstance(results, tuple) else (results,)
     for output, result in zip(outputs, results, strict=True):

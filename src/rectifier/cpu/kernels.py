@@ -222,7 +222,7 @@ def _words_of(formula: Any) -> set[str]:
 def _compile(block: Block, direction: Direction, dtype: str, selected: bool) -> Optimised:
     jit = numba.njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, forceinline=True)
     working = block.working(dtype)
-    scalar = jit(read(block, direction, cpu.words(working, narrow=dtype != "float64"), as_word=jit))
+    scalar = jit(read(block, direction, cpu.words(working, narrow=dtype != "float64", dtype=dtype), as_word=jit))
     names, first, last = storages(block, direction, dtype)
     operands = [Storage(name, working, selected) for name in names]
     inputs, outputs = operands[:last], operands[last:]

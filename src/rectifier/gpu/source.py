@@ -109,7 +109,7 @@ def operands(
 def element(block: Block, direction: Direction, dtype: str) -> Part:
     """Write the function of one element: numbers as they lie in memory in, results out by reference."""
     working = np.dtype(block.working(dtype)).name
-    trace = cuda.Trace(working, narrow=dtype != "float64")
+    trace = cuda.Trace(working, narrow=dtype != "float64", dtype=dtype)
     inputs, outputs = operands(block, direction, dtype, (False,) * len(block.parameters))
     formula = read(block, direction, trace.words())
     nodes = [trace.input(o.name, "bool" if o.stored == "bool" else "") for o in inputs]

@@ -471,7 +471,7 @@ SIEVE = _Sieve(_Float64, np.where, 500.0)
 
 
 def _parameters(block: Block, dtype: np.dtype[Any]) -> list[Any]:
-    return [np.array(default).astype(dtype) for default in block.parameters.values()]
+    return testing.settings_of(block, dtype, {})
 
 
 def _finite(x: Any) -> Any:

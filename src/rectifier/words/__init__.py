@@ -17,12 +17,17 @@ if TYPE_CHECKING:
     from .._block import Block, Direction
 
 WORDS = (
-    "T", "where", "abs", "copysign", "sqrt", "fma", "whole", "quotient", "exp", "exp_parts", "expm1", "log1p", "erfcx",
+    "T", "stored", "where", "abs", "copysign", "sqrt", "fma", "whole", "quotient", "exp", "exp_parts", "expm1", "log1p", "erfcx",
 )  # fmt: skip
 
 
 def T(literal: float) -> Any:
     """Give a number the working type of x."""
+    _refuse()
+
+
+def stored(literal: float) -> Any:
+    """Round a number to the dtype of x, and give it the working type: what a parameter of that value has become."""
     _refuse()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .._dtypes import rounded
 from . import polynomials
 
 
@@ -43,8 +44,13 @@ def fma_of(bits: int, xp: Any) -> Callable[[Any, Any, Any], Any]:
     return fma
 
 
-def words(T: Any, xp: Any = np, fma: Callable[[Any, Any, Any], Any] = _fma) -> dict[str, Any]:
-    """Give the words for arrays of a namespace, of the working type that `T` gives a number."""
+def words(
+    T: Any, xp: Any = np, fma: Callable[[Any, Any, Any], Any] = _fma, dtype: str = "float64"
+) -> dict[str, Any]:
+    """Give the words for arrays of a namespace, of the working type that `T` gives a number.
+
+    `dtype` is that of x, to which parameters were rounded.
+    """
 
     def small(tail: Any) -> Any:
         return xp.where(xp.abs(tail) < 1, tail, T(0))  # that of an infinite x is none
@@ -70,6 +76,7 @@ def words(T: Any, xp: Any = np, fma: Callable[[Any, Any, Any], Any] = _fma) -> d
 
     return {
         "T": T,
+        "stored": lambda literal: T(rounded(literal, dtype)),
         "where": xp.where,
         "abs": xp.abs,
         "copysign": xp.copysign,

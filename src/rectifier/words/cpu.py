@@ -14,6 +14,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from .._dtypes import SIGNIFICAND
 from . import polynomials
 
 _word = njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, forceinline=True)
@@ -285,9 +286,27 @@ def erfcx_wide(x, tail):
     return e, fma(-e, d_lost, fma(-e, d, y) + lost) / d
 
 
-def words(T: type[np.generic], narrow: bool = False) -> dict[str, Any]:
-    """Give the words for scalars of the working type `T`; `narrow` says that results are of 24 bits or fewer."""
-    exact = {"T": T, "where": where, "abs": fabs, "sqrt": sqrt, "fma": fma, "copysign": copysign}
+def rounding(T: type[np.generic], dtype: str) -> Any:
+    """Make the function that rounds a literal to a dtype and gives it the working type; LLVM makes a constant of it."""
+    dropped = np.int64(53 - SIGNIFICAND[dtype])
+    if dropped == 0:
+        return T
+    below = (np.int64(1) << (dropped - np.int64(1))) - np.int64(1)  # half of the last place, less 1
+
+    @_word
+    def stored(x):
+        n = bits(x)
+        return T(from_bits((n + below + ((n >> dropped) & np.int64(1))) >> dropped << dropped))
+
+    return stored
+
+
+def words(T: type[np.generic], narrow: bool = False, dtype: str = "float64") -> dict[str, Any]:
+    """Give the words for scalars of the working type `T`.
+
+    `narrow` says that results are of 24 bits or fewer, `dtype` to what parameters were rounded.
+    """
+    exact = {"T": T, "stored": rounding(T, dtype), "where": where, "abs": fabs, "sqrt": sqrt, "fma": fma, "copysign": copysign}
     smooth = _NARROW if narrow else _WIDE
     return exact | smooth
 

@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from .._dtypes import rounded
+
 # Working type -> its type in C++; of small integers, one that holds their sums, as Numba's integers do.
 NUMBERS = {"float32": "float", "float64": "double", "int64": "long long", "uint64": "unsigned long long"}
 NUMBERS |= dict.fromkeys(("int8", "uint8", "int16", "uint16"), "int") | dict.fromkeys(("int32", "uint32"), "long long")
@@ -63,11 +65,14 @@ class Trace:
         Name of the type that formulas are computed in.
     narrow : bool
         Whether results are of 24 bits or fewer.
+    dtype : str
+        Name of the dtype of x, to which parameters were rounded.
     """
 
-    def __init__(self, working: str, narrow: bool) -> None:
+    def __init__(self, working: str, narrow: bool, dtype: str = "float64") -> None:
         self.kind = NUMBERS[working]
         self.narrow = narrow
+        self.dtype = dtype
         self._nodes: dict[tuple[Any, ...], Node] = {}
 
     def input(self, name: str, kind: str = "") -> Node:
@@ -120,6 +125,7 @@ class Trace:
 
         exact: dict[str, Any] = {
             "T": lambda number: self.literal(number, self.kind),
+            "stored": lambda number: self.literal(rounded(number, self.dtype), self.kind),
             "where": self.where,
             "abs": lambda x: abs(x) if isinstance(x, float) else self.call("abs", x),
             **{name: lambda *xs, name=name: self.call(name, *xs) for name in ("sqrt", "fma", "copysign")},

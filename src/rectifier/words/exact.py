@@ -101,6 +101,7 @@ def words() -> dict[str, Any]:
     """Give the words for mpmath numbers, at the caller's precision."""
     return {
         "T": mpmath.mpf,
+        "stored": mpmath.mpf,
         "where": lambda condition, x, y: x if condition else y,
         "abs": abs,
         "copysign": lambda x, y: -abs(x) if y < 0 else abs(x),

@@ -103,6 +103,7 @@ def _function(name: str, least: int, most: int) -> Any:
 
 _MEANINGS = {
     "T": _literal,
+    "stored": _literal,
     "where": _where,
     "exp_parts": lambda x, tail: (Expression(f"exp({_operand(x)})"), Expression("1")),
     "whole": lambda x, tail: _operand(x),
