@@ -95,8 +95,11 @@ def _holds(dtype: np.dtype[Any], value: Any) -> bool:
     array = np.asarray(value)
     if array.ndim:
         return np.can_cast(array.dtype, dtype, "safe")
-    info, number = np.iinfo(dtype), array[()]
-    return bool(array.dtype.kind in "iuf" and info.min <= number <= info.max and number == int(number))
+    number = array[()]
+    if array.dtype.kind not in "iuf" or not np.isfinite(number) or number != np.trunc(number):
+        return False
+    info = np.iinfo(dtype)  # of Python's integers: as a float, the largest int64 would be 2**63
+    return info.min <= int(number) <= info.max
 
 
 def _own_dtype(array: Any) -> Any:

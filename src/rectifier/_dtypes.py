@@ -45,9 +45,9 @@ _ADVICE = {
 
 
 def rounded(value: float, name: str) -> float:
-    """Round a number of ordinary size to a floating dtype, which need not be there: bfloat16 is ml_dtypes'."""
+    """Round a number of ordinary size to a dtype of a name, which need not be there: bfloat16 is ml_dtypes'."""
     fraction, exponent = math.frexp(value)
-    bits = SIGNIFICAND[name]
+    bits = SIGNIFICAND.get(name, 53)
     return math.ldexp(round(math.ldexp(fraction, bits)), exponent - bits)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .._activation import INF, NAN, elementwise
 from ..words import T, exp, exp_parts, expm1, fma, log1p, quotient, sqrt, where, whole
 from ..words import abs as abs
-from .sigmoids import _logistic, _square, _sum
+from .sigmoids import _finite, _logistic, _square, _sum
 
 __all__ = ["celu", "elu", "selu", "softplus", "squareplus"]
 
@@ -26,7 +26,7 @@ def elu(x, alpha=1.0):
     D.-A. Clevert, T. Unterthiner and S. Hochreiter, "Fast and accurate deep network learning by exponential linear
     units (ELUs)", ICLR 2016.
     """
-    return where(x > T(0), x, alpha * expm1(x))
+    return where(x >= T(0), x, alpha * expm1(x))
 
 
 @elu.derivative
@@ -78,14 +78,17 @@ def celu(x, alpha=1.0):
     ----------
     J. T. Barron, "Continuously differentiable exponential linear units", arXiv 1704.07483.
     """
+    # An infinite alpha leaves x, and 0 * inf would be NaN; one of 0 leaves the ReLU.
     z = x / alpha
-    return where(x > T(0), x, alpha * expm1(z, fma(-z, alpha, x) / alpha))
+    y = alpha * expm1(z, fma(-z, alpha, x) / alpha)
+    return where((x >= T(0)) | (abs(alpha) > T(1.7976931348623157e308)), x, y)
 
 
 @celu.derivative
 def celu_derivative(x, alpha):
-    z = x / alpha
-    return where(x > T(0), T(1), exp(z, fma(-z, alpha, x) / alpha))
+    a = _finite(alpha)
+    z = x / a
+    return where(x >= T(0), T(1), exp(z, fma(-z, a, x) / a))
 
 
 @elementwise(
@@ -105,8 +108,8 @@ def softplus(x, beta=1.0):
     ----------
     C. Dugas et al., "Incorporating second-order functional knowledge for better option pricing", NeurIPS 2000.
     """
-    z = beta * x
-    tail = fma(beta, x, -z)
+    z = _finite(beta) * x
+    tail = fma(_finite(beta), x, -z)
     m, scale = exp_parts(-abs(z), where(z < T(0), tail, -tail))
     e = m * scale
     # A subnormal exponential has lost its digits, which its quotient may have.
@@ -115,8 +118,8 @@ def softplus(x, beta=1.0):
 
 @softplus.derivative
 def softplus_derivative(x, beta):
-    z = beta * x
-    return _logistic(z, fma(beta, x, -z))
+    z = _finite(beta) * x
+    return _logistic(z, fma(_finite(beta), x, -z))
 
 
 def _root(x, b):
@@ -155,11 +158,12 @@ def squareplus(x, b=4.0):
     # On the left b / 4 / y, where nothing cancels.
     left = where(b == T(0), T(0), quotient(T(0.25) * b, T(0), y, lost))
     right = where(x > T(1e300), x, where(b == T(0), abs(x), whole(y, lost)))
-    return where(x < T(0), left, right)
+    return where(b > T(1.7976931348623157e308), b + x, where(x < T(0), left, right))
 
 
 @squareplus.derivative
 def squareplus_derivative(x, b):
+    b = _finite(b)
     y, lost, r, more = _half(where(x > T(1e300), T(1e300), x), b)
     left = quotient(T(0.25) * b, T(0), y, lost)
     slope = quotient(where(x < T(0), left, y), where(x < T(0), T(0), lost), r, more)

@@ -19,6 +19,10 @@ __all__ = [
 ]
 
 
+def _or_nan(x, parameter):
+    return where(parameter == parameter, x, parameter)
+
+
 @elementwise(
     exact=lambda m, x: m.where(x > 0, x, 0),
     special=((NAN, NAN), (INF, INF), (-INF, 0.0), (-0.0, 0.0)),
@@ -115,12 +119,12 @@ def thresholded_relu(x, threshold=1.0):
     ----------
     K. Konda, R. Memisevic and D. Krueger, "Zero-bias autoencoders and the benefits of co-adapting features", ICLR 2015.
     """
-    return where(x <= threshold, T(0), x)
+    return where(x <= threshold, T(0), _or_nan(x, threshold))
 
 
 @thresholded_relu.derivative
 def thresholded_relu_derivative(x, threshold):
-    return where(x <= threshold, T(0), where(x == x, T(1), x))
+    return where(x <= threshold, T(0), where(x == x, _or_nan(T(1), threshold), x))
 
 
 @elementwise(
@@ -159,12 +163,13 @@ def hard_tanh(x, min_value=-1.0, max_value=1.0):
     ----------
     R. Collobert, "Large scale machine learning", thesis, Université Paris 6, 2004.
     """
-    return where(x <= min_value, min_value, where(x >= max_value, max_value, x))
+    return where(x <= min_value, min_value, where(x >= max_value, max_value, _or_nan(_or_nan(x, max_value), min_value)))
 
 
 @hard_tanh.derivative
 def hard_tanh_derivative(x, min_value, max_value):
-    return where((x <= min_value) | (x >= max_value), T(0), where(x == x, T(1), x))
+    one = _or_nan(_or_nan(T(1), max_value), min_value)
+    return where((x <= min_value) | (x >= max_value), T(0), where(x == x, one, x))
 
 
 def _clipped(m, y):
@@ -174,6 +179,11 @@ def _clipped(m, y):
 def _sixth(slope):
     # The slope that the dtype of x has for 1/6 is 1/6.
     return slope == stored(1 / 6)
+
+
+def _line(x, slope, offset):
+    # 0 * inf would be NaN.
+    return where(slope == T(0), where(x == x, offset, x), fma(slope, x, offset))
 
 
 @elementwise(
@@ -198,8 +208,8 @@ def hard_sigmoid(x, slope=1 / 6, offset=0.5):
     # 1/6 lies between these; what the one below lacks is then added, rounded up, so that -3 gives at most 0.
     one, other = T(1 / 6), T(0.5) - T(1 / 3)
     below, above = where(one < other, one, other), where(one < other, other, one)
-    y = fma(where(_sixth(slope), below, slope), x, offset)
-    y = where(_sixth(slope), fma(fma(T(-6), below, T(1)) * above, x, y), y)
+    y = fma(fma(T(-6), below, T(1)) * above, x, fma(below, x, offset))
+    y = where(_sixth(slope), y, _line(x, slope, offset))
     y = where(y < T(0), T(0), y)
     return where(y > T(1), T(1), y)
 
@@ -207,10 +217,10 @@ def hard_sigmoid(x, slope=1 / 6, offset=0.5):
 @hard_sigmoid.derivative
 def hard_sigmoid_derivative(x, slope, offset):
     # With a slope of 1/6 it is x that is compared, since next to 3 y is rounded to 1.
-    y = where(_sixth(slope), x, fma(slope, x, offset))
+    y = where(_sixth(slope), x, _line(x, slope, offset))
     low = where(_sixth(slope), T(-6) * offset, T(0))
     high = where(_sixth(slope), fma(T(-6), offset, T(6)), T(1))
-    slope = where(_sixth(slope), T(1 / 6), slope)
+    slope = _or_nan(where(_sixth(slope), T(1 / 6), slope), offset)
     return where((y <= low) | (y >= high), T(0), where(y == y, slope, y))
 
 
@@ -237,6 +247,11 @@ def hard_swish_derivative(x):
     return where(x <= T(-3), T(0), where(x >= T(3), T(1), (x + x + T(3)) / T(6)))
 
 
+def _within(x, threshold):
+    # abs(x) <= threshold; of integers, neither the least nor an unsigned one has a negative.
+    return (x <= threshold) & ((x >= T(0)) | (x >= T(0) - where(threshold < T(0), T(0), threshold)))
+
+
 @elementwise(
     exact=lambda m, x, threshold: m.where(m.abs(x) > threshold, x, 0),
     special=((NAN, NAN), (INF, INF), (-INF, -INF), (-0.0, 0.0)),
@@ -244,7 +259,7 @@ def hard_swish_derivative(x):
     ulp=0,
     backward_from=("x", "y", "mask"),
     y_determines=lambda threshold: threshold >= T(0),
-    mask=lambda x, threshold: ((x <= threshold) & (x + threshold >= T(0)), T(0), T(1)),
+    mask=lambda x, threshold: (_within(x, threshold), T(0), T(1)),
     selects=True,
 )
 def hard_shrink(x, threshold=0.5):
@@ -254,12 +269,12 @@ def hard_shrink(x, threshold=0.5):
     ----------
     D. L. Donoho and I. M. Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 81 (1994).
     """
-    return where((x <= threshold) & (x + threshold >= T(0)), T(0), x)
+    return where(_within(x, threshold), T(0), _or_nan(x, threshold))
 
 
 @hard_shrink.derivative
 def hard_shrink_derivative(x, threshold):
-    return where((x <= threshold) & (x + threshold >= T(0)), T(0), where(x == x, T(1), x))
+    return where(_within(x, threshold), T(0), where(x == x, _or_nan(T(1), threshold), x))
 
 
 @elementwise(
@@ -268,7 +283,7 @@ def hard_shrink_derivative(x, threshold):
     kinks=((-0.5, 0.0), (0.5, 0.0)),
     ulp=0,
     backward_from=("x", "mask"),
-    mask=lambda x, threshold: ((x <= threshold) & (x + threshold >= T(0)), T(0), T(1)),
+    mask=lambda x, threshold: (_within(x, threshold), T(0), T(1)),
 )
 def soft_shrink(x, threshold=0.5):
     """Soft shrinkage: x, `threshold` nearer to 0, and 0 where it is nearer already.
@@ -277,9 +292,9 @@ def soft_shrink(x, threshold=0.5):
     ----------
     D. L. Donoho, "De-noising by soft-thresholding", IEEE Trans. Information Theory 41 (1995).
     """
-    return where((x <= threshold) & (x + threshold >= T(0)), T(0), where(x > T(0), x - threshold, x + threshold))
+    return where(_within(x, threshold), T(0), where(x > T(0), x - threshold, x + threshold))
 
 
 @soft_shrink.derivative
 def soft_shrink_derivative(x, threshold):
-    return where((x <= threshold) & (x + threshold >= T(0)), T(0), where(x == x, T(1), x))
+    return where(_within(x, threshold), T(0), where(x == x, _or_nan(T(1), threshold), x))

@@ -59,6 +59,11 @@ def _below(x):
     return where(x < T(-1000), T(-1000), x)
 
 
+def _finite(x):
+    # A number in place of an infinite parameter: 0 * inf would be NaN, and so would be what an exponential of it weighs.
+    return where(x < T(-1.7976931348623157e308), T(-1e280), where(x > T(1.7976931348623157e308), T(1e280), x))
+
+
 def _weighted(x, z, lost):
     # x s(z); exp(z) may be subnormal where its product with x is not.
     m, scale = exp_parts(-abs(z), where(z < T(0), lost, -lost))
@@ -197,12 +202,14 @@ def silu(x, beta=1.0):
     D. Hendrycks and K. Gimpel, "Gaussian error linear units (GELUs)", arXiv 1606.08415.
     P. Ramachandran, B. Zoph and Q. V. Le, "Searching for activation functions", arXiv 1710.05941 (swish, with beta).
     """
+    beta = _finite(beta)
     z = beta * x
     return _weighted(x, z, fma(beta, x, -z))
 
 
 @silu.derivative
 def silu_derivative(x, beta):
+    beta = _finite(beta)
     z = beta * x
     return _weighted_derivative(x, z, fma(beta, x, -z), beta, T(0))
 

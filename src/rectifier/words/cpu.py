@@ -288,7 +288,7 @@ def erfcx_wide(x, tail):
 
 def rounding(T: type[np.generic], dtype: str) -> Any:
     """Make the function that rounds a literal to a dtype and gives it the working type; LLVM makes a constant of it."""
-    dropped = np.int64(53 - SIGNIFICAND[dtype])
+    dropped = np.int64(53 - SIGNIFICAND.get(dtype, 53))
     if dropped == 0:
         return T
     below = (np.int64(1) << (dropped - np.int64(1))) - np.int64(1)  # half of the last place, less 1
