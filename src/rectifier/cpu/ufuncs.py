@@ -7,7 +7,7 @@ its own.
 
 Beside it, `compiled` takes whole arrays of the dtypes whose kernels are there, and no Python runs inside a call of it.
 
-This module holds every use of what NumPy does not document: the numbers of two entries in its table of C functions,
+This module holds every use of what NumPy does not document: the numbers of four entries in its table of C functions,
 and that a ufunc reads its table of loops at each call (NumPy 2.0 to 2.5).
 """
 
@@ -19,6 +19,7 @@ import ctypes
 import os
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -49,6 +50,8 @@ _from_func_and_data = _api(1, ctypes.py_object, *_TABLES, ctypes.c_int)
 _register_loop_for_type = _api(
     2, ctypes.c_int, ctypes.py_object, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p
 )
+_add_loop = _api(43, ctypes.c_int, ctypes.py_object, ctypes.c_void_p)
+_add_promoter = _api(44, ctypes.c_int, ctypes.py_object, ctypes.py_object, ctypes.py_object)
 
 
 def requested_engine() -> str:
@@ -362,6 +365,7 @@ class Method:
         )  # fmt: skip
         _immortal.append((self.table, plans, arguments))
         ufunc: np.ufunc = _from_func_and_data(*arguments)
+        _refuse_bool(ufunc)
         if hasattr(ufunc, "__dict__"):  # from NumPy 2.4 on; before, pickle searches all modules for the name
             ufunc.__module__ = self.block.module
         return ufunc
@@ -429,6 +433,72 @@ class Method:
             _register(self.ufunc, self.loops["bfloat16"], _first_call_address)
 
 
+class _Slot(ctypes.Structure):
+    """PyType_Slot."""
+
+    _fields_ = (("slot", ctypes.c_int), ("function", ctypes.c_void_p))
+
+
+class _Specification(ctypes.Structure):
+    """PyArrayMethod_Spec."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("inputs", ctypes.c_int),
+        ("outputs", ctypes.c_int),
+        ("casting", ctypes.c_int),
+        ("flags", ctypes.c_int),
+        ("dtypes", ctypes.c_void_p),
+        ("slots", ctypes.c_void_p),
+    )
+
+
+_UNSAFE, _NEEDS_PYTHON, _STRIDED_LOOP = 4, 1, 5  # of numpy/dtype_api.h
+_BOOL, _OBJECT = type(np.dtype(bool)), type(np.dtype(object))
+_NEW_CAPSULE = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+
+
+@ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 5)
+def _bool_loop(*_: Any) -> int:
+    """Be the loop for bool where NumPy asks for no cast to be allowed, as in ``at`` and with ``casting="unsafe"``."""
+    _keep(TypeError("a ufunc of rectifier takes no bool: use x.astype(np.uint8)"))
+    return 0
+
+
+@cache
+def _promoter_to_bool(inputs: int, outputs: int) -> Any:
+    """Make the function that NumPy asks which loop takes a bool beside other dtypes: that for bool."""
+    dtypes = [*[_BOOL] * inputs, *[_OBJECT] * outputs]
+
+    @ctypes.PYFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 4)
+    def promote(ufunc: int, given: int, signature: int, chosen: int) -> int:
+        for k, dtype in enumerate(dtypes):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(dtype))
+            ctypes.cast(chosen, ctypes.POINTER(ctypes.c_void_p))[k] = id(dtype)
+        return 0
+
+    _immortal.append(promote)
+    new_capsule = _NEW_CAPSULE(("PyCapsule_New", ctypes.pythonapi))
+    return new_capsule(ctypes.cast(promote, ctypes.c_void_p).value, b"numpy._ufunc_promoter", None)
+
+
+def _refuse_bool(ufunc: np.ufunc) -> None:
+    """Let NumPy refuse bool, which it would else cast to int8: by a loop that only an unsafe cast may lead to.
+
+    The loop is said to give objects, as NumPy calls that of bool on one number, and in a reduction, without a look at
+    casting. An operand of another dtype beside a bool does not help.
+    """
+    dtypes = (ctypes.c_void_p * ufunc.nargs)(*[id(_BOOL)] * ufunc.nin, *[id(_OBJECT)] * ufunc.nout)
+    slots = (_Slot * 2)(_Slot(_STRIDED_LOOP, ctypes.cast(_bool_loop, ctypes.c_void_p).value), _Slot(0, None))
+    specification = _Specification(
+        b"bool", ufunc.nin, ufunc.nout, _UNSAFE, _NEEDS_PYTHON, ctypes.addressof(dtypes), ctypes.addressof(slots)
+    )
+    _add_loop(ufunc, ctypes.addressof(specification))
+    for k in range(ufunc.nin if ufunc.nin > 1 else 0):
+        kinds = [_BOOL if k == other else np.dtype for other in range(ufunc.nin)]
+        _add_promoter(ufunc, (*kinds, *[None] * ufunc.nout), _promoter_to_bool(ufunc.nin, ufunc.nout))
+
+
 def _register(ufunc: np.ufunc, loop: _Loop, address: int) -> None:
     """Register a loop of a dtype that is not NumPy's own; doing it again replaces the address."""
     numbers = loop.types(loop.dtype.num)
@@ -439,7 +509,7 @@ def _register(ufunc: np.ufunc, loop: _Loop, address: int) -> None:
 # NumPy keeps pointers into these, and a ufunc may outlive this module at exit.
 _owners: dict[int, Method] = {}
 _immortal: list[Any] = []
-for _thing in (_immortal, _loops, _owners, _first_call):
+for _thing in (_immortal, _loops, _owners, _first_call, _bool_loop):
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(_thing))
 
 _awaiting_bfloat16: list[Method] = []
