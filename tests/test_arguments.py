@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
-from conftest import BACKENDS, numbers
+from conftest import BACKENDS, INTEGERS, numbers
 
 X = np.array([[-1.0, 2.0, 3.0], [4.0, -5.0, 6.0]], "f4")
 
@@ -194,3 +196,28 @@ def test_no_temporary_of_the_size_of_the_array(activation):
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < x.nbytes / 4
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_a_parameter_beyond_the_integers_of_x_makes_floats(name):
+    """As a float, the largest int64 is 2**63, which int64 does not hold."""
+    info = np.iinfo(name)
+    x = np.array([0, 1, 2], name)
+    floats = np.exp.resolve_dtypes((np.dtype(name), None))[0]
+    for package, kind in itertools.product(BACKENDS.values(), (float, np.float64, int)):
+        for edge in (info.min - 1, info.min, info.max, info.max + 1):
+            if kind is int and not -(2**63) <= edge < 2**64:  # an object to NumPy
+                continue
+            number = kind(edge)
+            call, parameters = (
+                (package.hard_tanh, {"min_value": 0, "max_value": number})
+                if edge > 0
+                else (package.thresholded_relu, {"threshold": number})
+            )
+            for result in (call(x, **parameters), call.with_mask(x, **parameters)[0], call.vjp(x, **parameters)[0]):
+                assert result.dtype == (name if info.min <= int(number) <= info.max else floats), number
+                assert result.tolist() == [0, 1, 2]
+        for number in (np.nan, np.inf, -np.inf, 2.5, np.float16(np.inf), np.float16(2.5)):
+            assert package.thresholded_relu(x, threshold=number).dtype == floats
+        for number in (2.0, np.float16(2), np.float32(2), np.array(2.0)):
+            assert package.thresholded_relu(x, threshold=number).dtype == name

@@ -166,6 +166,29 @@ def test_refused_dtypes_say_what_to_do(activation, kind):
             activation(good, **{parameter: x})
 
 
+@pytest.mark.parametrize(
+    "x", [np.array([True, False]), np.zeros(0, bool), np.array(True), np.bool_(True), True, [True]]
+)
+def test_ufuncs_refuse_bool_too(x):
+    other = np.ones(np.shape(x), "f4")
+    for package in BACKENDS.values():
+        calls = [
+            (package.relu.ufunc, x), (package.sigmoid.ufunc, x), (package.relu.value_and_derivative.ufunc, x),
+            (package.relu.backward.ufunc, x, x), (package.relu.backward.ufunc, other, x),
+            (package.relu.backward.ufunc, x, 2.0), (package.leaky_relu.ufunc, x, 0.5), (package.prelu.ufunc, other, x),
+            (package.hard_tanh.ufunc, x, -1, 1), (package.hard_tanh.ufunc, other, x, 1.0),
+            (package.leaky_relu.ufunc, x, other.astype(ml_dtypes.bfloat16)),
+        ]  # fmt: skip
+        for ufunc, *operands in calls:
+            for _ in range(2):  # NumPy remembers which loop it found
+                with pytest.raises(TypeError, match=rf"implementation for {ufunc.__name__} with the given dtype"):
+                    ufunc(*operands)
+        with pytest.raises(TypeError):
+            package.relu.backward.ufunc.reduce(np.array([True, False]))
+        assert_same(package.relu.ufunc(np.array([True, False]), dtype="f4"), np.array([1, 0], "f4"))
+        assert_same(package.relu.ufunc(np.array([-1, 2])), np.array([0, 2]))
+
+
 @pytest.mark.parametrize("kind", ["bool", "complex128", "object"])
 def test_refused_scalars_and_empty_arrays(activation, kind):
     for x in (REFUSED[kind][0], REFUSED[kind][:0], REFUSED[kind].tolist()):

@@ -60,7 +60,8 @@ def call(
         result = method.call_with_casts(dtype, simple, (*others[0], *others[1]))
     if result is NotImplemented:
         inputs = _subclasses.as_given((*operands, *parameters), (*arrays, *values))
-        result = method.ufunc(*inputs, **({} if out is None else {"out": out}))
+        with np.errstate(all="ignore"):  # NumPy casts operands before the loop, and warns of a signalling NaN
+            result = method.ufunc(*inputs, **({} if out is None else {"out": out}))
         raise_kept()
         result = _subclasses.with_masks_of_their_own(result)
     elif out is not None:  # not a view of it
@@ -81,7 +82,8 @@ def _call_foreign(
         if values:  # pandas would make float64 of a Python number, and of the result
             dtype = _arguments.resolve(block, operands)
             parameters = _arguments.parameters(function, block, values, dtype)
-        result = ufunc(*operands, *parameters)
+        with np.errstate(all="ignore"):
+            result = ufunc(*operands, *parameters)
     except TypeError as error:
         raise TypeError(f"{function}: {kind} refuses it ({error}); convert to NumPy first") from error
     raise_kept()
@@ -161,7 +163,8 @@ def _summed(gradient: Any, shape: tuple[int, ...], out: Any) -> Any:
     if axes:
         wide = np.float64 if gradient.dtype.itemsize < 8 else gradient.dtype
         whole = gradient if gradient.flags.c_contiguous else gradient.copy()
-        total = whole.sum(axis=axes, dtype=wide, keepdims=True)
+        with np.errstate(all="ignore"):  # inf - inf is NaN
+            total = whole.sum(axis=axes, dtype=wide, keepdims=True)
         gradient = _arguments.cast(total.reshape(shape), gradient.dtype)
     if out is None:
         return gradient

@@ -73,13 +73,20 @@ Sigmoid_grad = _drop_in(
 )
 Tanh = _drop_in("Tanh", "Apply the hyperbolic tangent.", lambda x: ALL["tanh"](x))
 Tanh_grad = _drop_in("Tanh_grad", "Give the derivative of the hyperbolic tangent.", lambda x: ALL["tanh"].derivative(x))
+
+
+def _doubled(x: Any) -> Any:
+    with np.errstate(all="ignore"):  # twice a large number is infinite
+        return np.multiply(x, 2)
+
+
 Tanh_offset = _drop_in(
-    "Tanh_offset", "Compute (1 + tanh(x)) / 2, as the sigmoid of 2 x.", lambda x: ALL["sigmoid"](np.multiply(x, 2))
+    "Tanh_offset", "Compute (1 + tanh(x)) / 2, as the sigmoid of 2 x.", lambda x: ALL["sigmoid"](_doubled(x))
 )
 Tanh_offset_grad = _drop_in(
     "Tanh_offset_grad",
     "Give the derivative of (1 + tanh(x)) / 2.",
-    lambda x: ALL["sigmoid"].derivative(np.multiply(x, 2)) * 2,
+    lambda x: ALL["sigmoid"].derivative(_doubled(x)) * 2,
 )
 Softplus = _drop_in("Softplus", "Compute log(1 + exp(x)).", lambda x: ALL["softplus"](x))
 Softplus_grad = _drop_in(

@@ -187,9 +187,7 @@ def _line(x, slope, offset):
 
 
 @elementwise(
-    exact=lambda m, x, slope, offset: _clipped(
-        m, m.where(slope == 1 / 6, (x + 6 * offset) / 6, slope * x + offset)
-    ),
+    exact=lambda m, x, slope, offset: _clipped(m, m.where(slope == 1 / 6, (x + 6 * offset) / 6, slope * x + offset)),
     special=((NAN, NAN), (INF, 1.0), (-INF, 0.0), (-0.0, 0.5), (-3.0, 0.0), (3.0, 1.0)),
     kinks=((-3.0, 0.0), (3.0, 0.0)),
     ulp=(1, 1, 0.5, 0.5),  # 0.67 at the defaults

@@ -60,7 +60,7 @@ def _below(x):
 
 
 def _finite(x):
-    # A number in place of an infinite parameter: 0 * inf would be NaN, and so would be what an exponential of it weighs.
+    # A number in place of an infinite parameter: 0 * inf would be NaN.
     return where(x < T(-1.7976931348623157e308), T(-1e280), where(x > T(1.7976931348623157e308), T(1e280), x))
 
 

@@ -51,7 +51,9 @@ def _implementation(function: Any, x: Any, out: Any, defaults: str, values: str)
         number = types.float64
     narrow = number in _NARROW
     working = np.float64 if block.wide or number is types.float64 else np.float32
-    scalar = register_jitable(read(block, VALUE, cpu.words(working, narrow=narrow, dtype=number.name), njit(error_model="numpy")))
+    scalar = register_jitable(
+        read(block, VALUE, cpu.words(working, narrow=narrow, dtype=number.name), njit(error_model="numpy"))
+    )
     scope = {"scalar": scalar, "W": working, "R": _NARROW.get(number, np.float64), "np": np}
     parameters = "".join(f", W({name.strip()})" for name in values.split(",") if name.strip())
     body = f"R(scalar(W(x){parameters}))"

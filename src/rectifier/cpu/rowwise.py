@@ -49,8 +49,8 @@ def interpret(block: RowBlock, backward: bool, arrays: tuple[Any, ...]) -> None:
     """Do what the kernel would do, with NumPy."""
     *inputs, output = arrays
     words = array_words.words(np.float64)
-    first, *rest = (array.astype(np.float64) for array in inputs)
     with np.errstate(all="ignore"):
+        first, *rest = (array.astype(np.float64) for array in inputs)
         if backward:
             s = rebind(block.weight, words)(first, *rest).sum(axis=-1, keepdims=True)
             result = rebind(block.backward, words)(first, *rest, s)

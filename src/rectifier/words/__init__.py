@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from .._block import Block, Direction
 
 WORDS = (
-    "T", "stored", "where", "abs", "copysign", "sqrt", "fma", "whole", "quotient", "exp", "exp_parts", "expm1", "log1p", "erfcx",
+    "T", "stored", "where", "abs", "copysign", "sqrt", "fma", "whole", "quotient", "exp", "exp_parts", "expm1",
+    "log1p", "erfcx",
 )  # fmt: skip
 
 

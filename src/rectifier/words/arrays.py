@@ -44,9 +44,7 @@ def fma_of(bits: int, xp: Any) -> Callable[[Any, Any, Any], Any]:
     return fma
 
 
-def words(
-    T: Any, xp: Any = np, fma: Callable[[Any, Any, Any], Any] = _fma, dtype: str = "float64"
-) -> dict[str, Any]:
+def words(T: Any, xp: Any = np, fma: Callable[[Any, Any, Any], Any] = _fma, dtype: str = "float64") -> dict[str, Any]:
     """Give the words for arrays of a namespace, of the working type that `T` gives a number.
 
     `dtype` is that of x, to which parameters were rounded.

@@ -306,7 +306,15 @@ def words(T: type[np.generic], narrow: bool = False, dtype: str = "float64") -> 
 
     `narrow` says that results are of 24 bits or fewer, `dtype` to what parameters were rounded.
     """
-    exact = {"T": T, "stored": rounding(T, dtype), "where": where, "abs": fabs, "sqrt": sqrt, "fma": fma, "copysign": copysign}
+    exact = {
+        "T": T,
+        "stored": rounding(T, dtype),
+        "where": where,
+        "abs": fabs,
+        "sqrt": sqrt,
+        "fma": fma,
+        "copysign": copysign,
+    }
     smooth = _NARROW if narrow else _WIDE
     return exact | smooth
 
