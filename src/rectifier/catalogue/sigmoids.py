@@ -60,8 +60,8 @@ def _below(x):
 
 
 def _finite(x):
-    # A number in place of an infinite parameter: 0 * inf would be NaN.
-    return where(x < T(-1.7976931348623157e308), T(-1e280), where(x > T(1.7976931348623157e308), T(1e280), x))
+    # A number in place of an infinite parameter: 0 * inf would be NaN. Its exponentials are 0 whatever they are scaled by.
+    return where(x < T(-1.7976931348623157e308), T(-1e200), where(x > T(1.7976931348623157e308), T(1e200), x))
 
 
 def _weighted(x, z, lost):
