@@ -60,7 +60,7 @@ def _below(x):
 
 
 def _finite(x):
-    # A number in place of an infinite parameter: 0 * inf would be NaN. Its exponentials are 0 whatever they are scaled by.
+    # A number in place of an infinite parameter, whose exponentials are 0 however scaled: 0 * inf would be NaN.
     return where(x < T(-1.7976931348623157e308), T(-1e200), where(x > T(1.7976931348623157e308), T(1e200), x))
 
 
