@@ -182,6 +182,8 @@ def fitting(function: str, name: str, parameter: Any, dtype: Any) -> Any:
     """Round one parameter, a number or an array, to the dtype of the call."""
     if is_python_number(parameter):
         return number(parameter, dtype)
+    if parameter.ndim == 0 and dtype.kind in "iu":  # `holding` has seen that it is an integer of this dtype
+        return number(int(parameter), dtype)
     if not np.can_cast(parameter.dtype, dtype, "same_kind"):
         raise TypeError(f"{function}: {name} is {parameter.dtype}, which does not fit {dtype} arrays")
     if type(parameter) is np.ndarray and parameter.ndim == 0:

@@ -458,7 +458,7 @@ _BOOL, _OBJECT = type(np.dtype(bool)), type(np.dtype(object))
 _NEW_CAPSULE = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
 
 
-@ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 5)
+@ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 5)  # type: ignore[untyped-decorator]
 def _bool_loop(*_: Any) -> int:
     """Be the loop for bool where NumPy asks for no cast to be allowed, as in ``at`` and with ``casting="unsafe"``."""
     _keep(TypeError("a ufunc of rectifier takes no bool: use x.astype(np.uint8)"))
@@ -470,7 +470,7 @@ def _promoter_to_bool(inputs: int, outputs: int) -> Any:
     """Make the function that NumPy asks which loop takes a bool beside other dtypes: that for bool."""
     dtypes = [*[_BOOL] * inputs, *[_OBJECT] * outputs]
 
-    @ctypes.PYFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 4)
+    @ctypes.PYFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 4)  # type: ignore[untyped-decorator]
     def promote(ufunc: int, given: int, signature: int, chosen: int) -> int:
         for k, dtype in enumerate(dtypes):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(dtype))
