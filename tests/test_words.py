@@ -19,7 +19,7 @@ EXACT = {
     "erfcx": lambda x: mpmath.exp(x * x) * mpmath.erfc(x),
     "exp_parts": mpmath.exp,
 }
-ARITHMETIC = {"T", "where", "abs", "copysign", "sqrt", "fma"}
+ARITHMETIC = {"T", "stored", "where", "abs", "copysign", "sqrt", "fma"}
 
 
 def compiled(name: str, narrow: bool):
