@@ -31,7 +31,7 @@ def asked(monkeypatch):
         return method
 
     module = ModuleType("rectifier.another")
-    module.MASKS = True
+    module.MASKS, module.RANK = True, 0
     for name in ("call", "rowwise", "with_mask", "backward_from_mask", "kept", "may_share_memory"):
         setattr(module, name, answer(name))
     monkeypatch.setitem(sys.modules, "rectifier.another", module)

@@ -427,6 +427,12 @@ def of(block: Block) -> Activation | Gated:
     return cast(Activation, _made.get(key) or _made.setdefault(key, _make(block)))
 
 
+def method_of(block: Block, direction: Direction) -> Any:
+    """Give the public call of a direction."""
+    activation = of(block)
+    return activation if direction.name == VALUE.name else getattr(activation, direction.name)
+
+
 _made: dict[tuple[str, bytes], Any] = {}
 
 

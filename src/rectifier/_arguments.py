@@ -58,10 +58,16 @@ def _foreign_dtypes(array: Any) -> list[Any]:
 def native(function: str, name: str, value: Any) -> Any:
     """Make a NumPy array, and refuse one whose library has its own way: a mask has no labels and no chunks."""
     if is_foreign(value):
-        raise TypeError(
-            f"{function}: {name} is a {type(value).__name__}; masks are for NumPy arrays: convert it, or work from x"
-        )
+        raise no_masks(function, {name: value})
     return np.asanyarray(operand(function, name, value))
+
+
+def no_masks(function: str, given: dict[str, Any]) -> TypeError:
+    """Make the error for a mask of what has labels, units or another way of its own."""
+    name, value = next((n, v) for n, v in given.items() if is_foreign(v) or _dispatch.backend(v) is not None)
+    return TypeError(
+        f"{function}: {name} is a {type(value).__name__}; masks are for NumPy arrays: convert it, or work from x"
+    )
 
 
 def resolve(block: Block, operands: list[Any]) -> np.dtype[Any]:

@@ -42,7 +42,7 @@ def call(
     operands = [_arguments.operand(function, name, array) for name, array in zip(names, arrays, strict=True)]
     foreign = next((array for array in (*operands, *values) if _arguments.is_foreign(array)), None)
     if foreign is not None:
-        return _call_foreign(function, block, method.ufunc, operands, foreign, out, values)
+        return _call_foreign(function, block, method.ufunc, arrays, foreign, out, values, names)
     dtype = _arguments.holding(_arguments.resolve(block, operands), values)
     parameters = _arguments.parameters(function, block, values, dtype)
     shape = _arguments.broadcast(function, (*names, *block.parameters), (*operands, *parameters))
@@ -72,15 +72,24 @@ def call(
 
 
 def _call_foreign(
-    function: str, block: Block, ufunc: Any, operands: list[Any], foreign: Any, out: Any, values: tuple[Any, ...]
+    function: str,
+    block: Block,
+    ufunc: Any,
+    arrays: tuple[Any, ...],
+    foreign: Any,
+    out: Any,
+    values: tuple[Any, ...],
+    names: tuple[str, ...],
 ) -> Any:
     """Hand the ufunc to the library of an array, which knows what to do with it."""
     kind = _arguments.full_name(type(foreign))
     _arguments.refuse_out(function, out, (foreign,))
+    arrays, values, names = block.regrouped(arrays, values, names)
+    operands = [_arguments.operand(function, name, array) for name, array in zip(names, arrays, strict=True)]
     try:
         parameters: tuple[Any, ...] = ()
-        if values:  # pandas would make float64 of a Python number, and of the result
-            dtype = _arguments.resolve(block, operands)
+        if values:
+            dtype = _arguments.holding(_arguments.resolve(block, operands), values)
             parameters = _arguments.parameters(function, block, values, dtype)
         with np.errstate(all="ignore"):
             result = ufunc(*operands, *parameters)
@@ -155,10 +164,11 @@ def sum_gradients(
     for array, shape, name in zip(given, shapes, direction.outputs, strict=True):
         if array is not None:
             _arguments.require_out(function, (name,), array, shape, gradients[0].dtype, type(gradients[0]))
-    return tuple(_summed(g, shape, o) for g, shape, o in zip(gradients, shapes, given, strict=True))
+    return tuple(summed(g, shape, o) for g, shape, o in zip(gradients, shapes, given, strict=True))
 
 
-def _summed(gradient: Any, shape: tuple[int, ...], out: Any) -> Any:
+def summed(gradient: Any, shape: tuple[int, ...], out: Any = None) -> Any:
+    """Sum a gradient over the axes along which its array was broadcast, and round once."""
     axes = _arguments.broadcast_axes(gradient.shape, shape)
     if axes:
         wide = np.float64 if gradient.dtype.itemsize < 8 else gradient.dtype

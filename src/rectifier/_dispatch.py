@@ -21,7 +21,11 @@ SERVED_BY: dict[str, str] = {
     "dask.array": ".dask",
     "jax": ".array_api",
     "jaxlib": ".array_api",
+    "pandas": ".labelled",
+    "polars": ".labelled",
+    "pyarrow": ".labelled",
     "torch": ".array_api",
+    "xarray": ".labelled",
 }
 STANDARD = ".array_api"  # what serves any other type with a namespace of the standard and no way with ufuncs of its own
 
@@ -30,6 +34,7 @@ class Backend(Protocol):
     """What a module of this table has. Nothing is written before all arguments have been checked."""
 
     MASKS: bool  # whether it has masks; else `vjp` keeps x
+    RANK: int  # of two modules the higher one serves a call, since its arrays may hold the other's
 
     def call(
         self,
@@ -62,15 +67,16 @@ class Backend(Protocol):
 
 
 def backend(*arrays: Any) -> Backend | None:
-    """Give the module that serves one of these; None if NumPy or a ufunc does."""
+    """Give the module that serves these, the first one of the highest rank; None if NumPy or a ufunc does."""
+    serving: Backend | None = None
     for array in arrays:
         kind = type(array)
         if kind not in _known:
             _known[kind] = _serving(kind)
         found = _known[kind]
-        if found is not None:
-            return found
-    return None
+        if found is not None and (serving is None or found.RANK > serving.RANK):
+            serving = found
+    return serving
 
 
 # A dict, since ``torch.compile``, which follows calls up to the module that serves tensors, warns of functools' caches.

@@ -29,6 +29,7 @@ from .cpu import engine
 from .cpu.store import content_of
 
 MASKS = True
+RANK = 0
 
 Pairs = tuple[tuple[int, tuple[int, ...]], ...]  # an axis counted from the last, and which operands to compare there
 

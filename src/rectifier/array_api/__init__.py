@@ -27,6 +27,7 @@ from ..words import duals as dual_words
 from ..words import read, rebind
 
 MASKS = False
+RANK = 0
 
 
 class Library:

@@ -18,6 +18,7 @@ from .._rowwise import Axis, RowFunction, as_rows, floating, from_rows, require_
 from . import kernels
 
 MASKS = True
+RANK = 0
 
 
 def call(

@@ -1,0 +1,103 @@
+"""The calls on arrays with labels and nulls: of pandas, Polars, PyArrow and xarray.
+
+An array is taken apart, its numbers go through the ordinary call, and the results get the labels, names and nulls of
+what came in. Arrays meet by their labels as in the library's own ufuncs. A library is imported when an array of it
+comes.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from .. import _arguments, _dispatch
+from .._block import Block, Direction
+from .._mask import Mask
+from .._rowwise import RowFunction
+
+MASKS = False
+RANK = 2
+
+_LIBRARIES = ("pandas", "polars", "pyarrow", "xarray")
+
+
+class Library(Protocol):
+    """What the module of a library has. `given` holds the arrays and numbers of a call by their names."""
+
+    def call(self, function: str, block: Block, direction: Direction, given: dict[str, Any]) -> Any:
+        """Compute an elementwise direction, or of a gated block both gradients, each summed to the shape of its array."""
+
+    def rowwise(self, name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: int) -> Any:
+        """Compute the value of x, or the gradient of dy and y, along an axis."""
+
+
+def _library_of(value: Any) -> str | None:
+    for ancestor in type(value).__mro__:
+        root = ancestor.__module__.partition(".")[0]
+        if root in _LIBRARIES:
+            return root
+    return None
+
+
+def _library(function: str, given: dict[str, Any]) -> Library:
+    """Give the module of the library of a call, which has arrays of one; another library's carry labels it lacks."""
+    found = {name: library for name, value in given.items() if (library := _library_of(value))}
+    (first, library), *others = found.items()
+    for name, other in others:
+        if other != library:
+            raise TypeError(
+                f"{function}: {first} is a {_arguments.full_name(type(given[first]))} and {name} a "
+                f"{_arguments.full_name(type(given[name]))}, whose labels say nothing to each other; convert one of them"
+            )
+    for name, value in given.items():
+        if name not in found and library != "xarray" and _dispatch.backend(value) is not None:
+            raise TypeError(
+                f"{function}: {first} is a {_arguments.full_name(type(given[first]))} and {name} a "
+                f"{_arguments.full_name(type(value))}; convert one of them to NumPy"
+            )
+    return cast(Library, import_module(f".{library}", __name__))
+
+
+def call(
+    block: Block,
+    direction: Direction,
+    arrays: tuple[Any, ...],
+    out: Any,
+    values: tuple[Any, ...],
+    names: tuple[str, ...],
+) -> Any:
+    """Compute a direction without a mask."""
+    function = block.named(direction)
+    given = dict(zip((*names, *block.parameters), (*arrays, *values), strict=True))
+    _arguments.refuse_out(function, out, given.values())
+    return _library(function, given).call(function, block, direction, given)
+
+
+def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: int) -> Any:
+    """Compute the value of x, or the gradient of dy and y, along an axis."""
+    name = f"{function.__name__}.backward" if backward else function.__name__
+    _arguments.refuse_out(name, out, arrays)
+    given = dict(zip(("dy", "y") if backward else ("x",), arrays, strict=True))
+    return _library(name, given).rowwise(name, function, backward, given, axis)
+
+
+def with_mask(block: Block, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:
+    """Refuse: a mask has no labels."""
+    raise _arguments.no_masks(f"{block.name}.with_mask", dict(zip(("x", *block.parameters), (x, *values), strict=True)))
+
+
+def backward_from_mask(block: Block, dy: Any, out: Any, mask: Mask, values: tuple[Any, ...]) -> Any:
+    """Refuse, as `with_mask` does."""
+    raise _arguments.no_masks(
+        f"{block.name}.backward", dict(zip(("dy", *block.parameters), (dy, *values), strict=True))
+    )
+
+
+def kept(value: Any) -> Any:
+    """Give a parameter as it is now; what has no `copy` does not change."""
+    return value.copy() if hasattr(value, "copy") else value
+
+
+def may_share_memory(a: Any, b: Any) -> bool:
+    """Say that no result is written to an array with labels."""
+    return False
