@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
 
 from conftest import BACKENDS, INTEGERS, numbers
+from rectifier import leaky_relu, prelu, relu, softmax
 
 X = np.array([[-1.0, 2.0, 3.0], [4.0, -5.0, 6.0]], "f4")
 
@@ -165,6 +167,70 @@ def test_unknown_parameters_and_missing_x(activation):
         activation(None)
     with pytest.raises(ValueError, match=r"x is no array"):
         activation([[1.0], [1.0, 2.0]])
+
+
+def test_advice_on_a_dtype_without_a_row(activation):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    for dtype, advice in (
+        (ml_dtypes.int4, r"use x.astype\(np.int8\)"),
+        (ml_dtypes.uint2, r"use x.astype\(np.uint8\)"),
+        (ml_dtypes.float8_e4m3fn, r"use x.astype\(np.float32\)"),
+        (ml_dtypes.float8_e5m2, r"use x.astype\(np.float32\)"),
+        ("g", r"use x.astype\(np.float64\)"),
+        ("D", r"apply it to x.real and x.imag"),
+        ([("a", "f4")], r"apply it to each field, as to x\['a'\]"),
+        ("V4", r"view it as numbers first, as by x.view\(np.float32\)"),
+    ):
+        x = np.zeros(2, dtype)
+        with pytest.raises(TypeError, match=rf"x has dtype .*; it takes integers and float16 to float64: {advice}"):
+            activation(x)
+
+
+def test_things_in_which_numpy_sees_no_numbers(activation):
+    sparse = pytest.importorskip("scipy.sparse")
+    x = sparse.csr_array(np.array([[-1.0, 0.0, 2.0]]))
+    for thing in (x, sparse.csc_matrix(x), sparse.coo_array(x)):
+        with pytest.raises(TypeError, match=r"x is a scipy\S+, .*: use x.toarray\(\), or .* stores, x.data"):
+            activation(thing)
+        with pytest.raises(TypeError, match=r"softmax: x is a scipy\S+, .*: use x.toarray\(\)"):
+            softmax(thing)
+    with pytest.raises(TypeError, match=r"use x.toarray\(\)$"):  # its data are lists
+        activation(x.tolil())
+    for thing in ({}, {1.0}, None, object()):
+        with pytest.raises(TypeError, match=r"x has dtype object, as NumPy sees no numbers in a \w+; pass an array"):
+            activation(thing)
+
+
+def test_sparse_arrays_with_a_ufunc_of_their_own():
+    sparse = pytest.importorskip("sparse")
+    x, slopes = (sparse.COO.from_numpy(np.array([-1.0, 0.0, 2.0], dtype)) for dtype in ("f4", "f8"))
+    y = leaky_relu(x, negative_slope=slopes)  # parameters adapt to x, gates are its equals
+    assert (type(y), y.dtype) == (sparse.COO, np.float32)
+    assert y.todense().tolist() == [1, 0, 2]
+    assert prelu(x, slopes).dtype == np.float64
+    assert prelu(x, np.ones(3)).dtype == np.float64
+    with pytest.raises(TypeError, match=r"softmax takes NumPy arrays, and x is a sparse\S+; .* by x.todense\(\)"):
+        softmax(x)
+
+
+def test_advice_on_tensors():
+    torch = pytest.importorskip("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some of these are experimental, others deprecated
+        x = torch.tensor([1.0, 0.0])
+        cases = [
+            (torch.tensor([1j], dtype=torch.complex32), r"torch.complex32; .*: apply it to x.real and x.imag"),
+            (torch.tensor([True]), r"torch.bool; .*: use x.to\(torch.uint8\)"),
+            (x.to(torch.float8_e4m3fn), r"torch.float8_e4m3fn; .*: use x.to\(torch.float32\)"),
+            (torch.quantize_per_tensor(x, 0.1, 0, torch.qint8), r"torch.qint8; .*: use x.dequantize\(\)"),
+            (x.to_sparse(), r"x is a torch.sparse_coo tensor; .*: use x.to_dense\(\)"),
+            (torch.eye(2).to_sparse_csr(), r"x is a torch.sparse_csr tensor; .*: use x.to_dense\(\)"),
+            (torch.nested.nested_tensor([x, x[:1]]), r"x is a nested tensor; .*: use each tensor of x.unbind\(\)"),
+        ]
+    for x, message in cases:
+        for call in (relu, softmax):
+            with pytest.raises(TypeError, match=message):
+                call(x)
 
 
 def test_no_temporary_of_the_size_of_the_array(activation):

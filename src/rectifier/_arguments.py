@@ -43,8 +43,24 @@ def operand(function: str, name: str, value: Any) -> Any:
         array = np.asanyarray(value)
     except ValueError as error:
         raise ValueError(f"{function}: {name} is no array: {error}") from None
+    if array.dtype == object and array.ndim == 0 and not isinstance(value, (np.ndarray, np.generic, int)):
+        kind, dense = full_name(type(value)), to_numpy(name, value)
+        if dense is None:
+            raise TypeError(f"{function}: {name} has dtype object, as NumPy sees no numbers in a {kind}; pass an array")
+        raise TypeError(f"{function}: {name} is a {kind}, in which NumPy sees no numbers: use {dense}")
     _dtypes.require_real(array.dtype, name, function)
     return array
+
+
+def to_numpy(name: str, value: Any) -> str | None:
+    """Say how an array of a library that is not served becomes NumPy's; None where nothing is known of it."""
+    for method in ("toarray", "todense", "to_dense", "to_numpy"):
+        if hasattr(value, method):
+            data = getattr(value, "data", None)
+            stored = isinstance(data, np.ndarray) and data.dtype != object and method != "to_numpy"
+            where = f", or where the function of 0 is 0 what it stores, {name}.data" if stored else ""
+            return f"{name}.{method}(){where}"
+    return None
 
 
 def _foreign_dtypes(array: Any) -> list[Any]:
@@ -178,16 +194,15 @@ def number(value: Any, dtype: np.dtype[Any]) -> Any:
 def parameters(function: str, block: Block, values: tuple[Any, ...], dtype: Any) -> tuple[Any, ...]:
     """Check parameters, and round them to the dtype of the call."""
     operands = ((name, operand(function, name, value)) for name, value in zip(block.parameters, values, strict=True))
-    return tuple(
-        parameter if is_foreign(parameter) else fitting(function, name, parameter, dtype)
-        for name, parameter in operands
-    )
+    return tuple(fitting(function, name, parameter, dtype) for name, parameter in operands)
 
 
 def fitting(function: str, name: str, parameter: Any, dtype: Any) -> Any:
     """Round one parameter, a number or an array, to the dtype of the call."""
     if is_python_number(parameter):
         return number(parameter, dtype)
+    if is_foreign(parameter) and not isinstance(getattr(parameter, "dtype", None), np.dtype):
+        return parameter
     if parameter.ndim == 0 and dtype.kind in "iu":  # `holding` has seen that it is an integer of this dtype
         return number(int(parameter), dtype)
     if not np.can_cast(parameter.dtype, dtype, "same_kind"):

@@ -17,14 +17,17 @@ if TYPE_CHECKING:
 
 # The module that defines a type, or a package around it -> what serves arrays of that type.
 SERVED_BY: dict[str, str] = {
+    "astropy.units": ".quantities",
     "cupy": ".gpu.calls",
     "dask.array": ".dask",
     "jax": ".array_api",
     "jaxlib": ".array_api",
     "pandas": ".labelled",
+    "pint": ".quantities",
     "polars": ".labelled",
     "pyarrow": ".labelled",
     "torch": ".array_api",
+    "unyt": ".quantities",
     "xarray": ".labelled",
 }
 STANDARD = ".array_api"  # what serves any other type with a namespace of the standard and no way with ufuncs of its own

@@ -40,7 +40,6 @@ _ADVICE = {
     "S": "parse it first, as in np.asarray({0}, dtype=np.float64)",
     "U": "parse it first, as in np.asarray({0}, dtype=np.float64)",
     "T": "parse it first, as in np.asarray({0}, dtype=np.float64)",
-    "V": "use {0}.astype(np.float32)",
 }
 
 
@@ -49,6 +48,22 @@ def rounded(value: float, name: str) -> float:
     fraction, exponent = math.frexp(value)
     bits = SIGNIFICAND.get(name, 53)
     return math.ldexp(round(math.ldexp(fraction, bits)), exponent - bits)
+
+
+def advice(dtype: Any, argument: str) -> str:
+    """Say what to do with an array of a dtype that has no row in the table."""
+    name = getattr(dtype, "name", str(dtype))
+    if getattr(dtype, "names", None):
+        return f"apply it to each field, as to {argument}[{dtype.names[0]!r}]"
+    if "complex" in name:
+        return _ADVICE["c"].format(argument)
+    if name.startswith(("int", "uint")):  # of ml_dtypes, 2 or 4 bits
+        return f"use {argument}.astype(np.{name.rstrip('0123456789')}8)"
+    if getattr(dtype, "itemsize", 0) == 1 and "float" in name:  # of ml_dtypes, 4 to 8 bits
+        return f"use {argument}.astype(np.float32)"
+    return _ADVICE.get(
+        getattr(dtype, "kind", ""), f"view it as numbers first, as by {argument}.view(np.float32)"
+    ).format(argument)
 
 
 def bfloat16() -> np.dtype[Any] | None:
@@ -83,7 +98,7 @@ def require_real(dtype: Any, argument: str, function: str) -> None:
         Naming `function`, its `argument`, the dtype, and what to do.
     """
     if not (_has_row(dtype) if isinstance(dtype, np.dtype) else getattr(dtype, "kind", "O") in "iuf"):
-        advice = _ADVICE.get(getattr(dtype, "kind", "V"), _ADVICE["V"]).format(argument)
-        if fields := getattr(dtype, "names", None):
-            advice = f"apply it to a field, as {argument}[{fields[0]!r}]"
-        raise TypeError(f"{function}: {argument} has dtype {dtype}; it takes integers and float16 to float64: {advice}")
+        raise TypeError(
+            f"{function}: {argument} has dtype {dtype}; it takes integers and float16 to float64: "
+            f"{advice(dtype, argument)}"
+        )

@@ -129,7 +129,9 @@ def _array(name: str, what: str, array: Any) -> Any:
     """Check one operand, and make an array of it."""
     if _arguments.is_foreign(array):
         kind = _arguments.full_name(type(array))
-        raise TypeError(f"{name} takes NumPy arrays, and {what} is a {kind}; convert to NumPy first")
+        dense = _arguments.to_numpy(what, array)
+        how = f", by {dense}" if dense else ""
+        raise TypeError(f"{name} takes NumPy arrays, and {what} is a {kind}; convert to NumPy first{how}")
     return np.asanyarray(_arguments.operand(name, what, array))
 
 

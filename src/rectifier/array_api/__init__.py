@@ -66,6 +66,16 @@ class Library:
         """Make an array of the library of NumPy's, which nobody else has."""
         return self.xp.from_dlpack(array)
 
+    def require_dense(self, function: str, name: str, array: Any) -> None:
+        """Refuse an array that has another layout than an array's."""
+
+    def advice(self, dtype: str, name: str) -> str:
+        """Say what to do with an array of the library, of a dtype that has no row in the table."""
+        try:
+            return _dtypes.advice(np.dtype(dtype), name)
+        except TypeError:
+            return f"cast {name} to one of those"
+
     def entry(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """Give a call as the library's compiler is to see it."""
         return call
@@ -243,10 +253,10 @@ def _checked(
     operands = [_operand(function, library, name, array) for name, array in zip(names, arrays, strict=True)]
     settings = dict(zip(block.parameters, values, strict=False))  # a gated block's stand among the arrays
     parameters = [_operand(function, library, name, value) for name, value in settings.items()]
-    stand_ins = [_stand_in(function, name, array) for name, array in zip(names, operands, strict=True)]
+    stand_ins = [_stand_in(function, library, name, array) for name, array in zip(names, operands, strict=True)]
     dtype = _arguments.holding(
         _arguments.resolve(block, stand_ins),
-        tuple(_stand_in(function, name, value) for name, value in zip(settings, parameters, strict=True)),
+        tuple(_stand_in(function, library, name, value) for name, value in zip(settings, parameters, strict=True)),
     )
     for name, value in zip(settings, parameters, strict=True):
         if not library.is_own(value):
@@ -256,6 +266,7 @@ def _checked(
 
 def _operand(function: str, library: Library, name: str, value: Any) -> Any:
     if library.is_own(value) or _arguments.is_python_number(value):
+        library.require_dense(function, name, value)
         return value
     _arguments.refuse_masked(function, name, value)
     if library.takes_numpy and isinstance(value, np.ndarray):
@@ -263,26 +274,30 @@ def _operand(function: str, library: Library, name: str, value: Any) -> Any:
     if _dispatch.backend(value) is None and isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0:
         return _arguments.operand(function, name, value)[()]
     library_name = library.xp.__name__.partition(".")[0]
+    dense = _arguments.to_numpy(name, value) if _dispatch.backend(value) is not None else None
+    how = dense or f"{library_name}'s asarray"
     raise TypeError(
         f"{function}: {name} is a {_arguments.full_name(type(value))}, and the call has arrays of {library_name}; "
-        f"it takes those and numbers: make one of it by {library_name}'s asarray, or take all to NumPy"
+        f"it takes those and numbers: make one of it by {how}, "
+        "or take all to NumPy"
     )
 
 
-def _stand_in(function: str, name: str, value: Any) -> Any:
+def _stand_in(function: str, library: Library, name: str, value: Any) -> Any:
     """Give an empty array of NumPy with the dtype of another library's, from which the dtype of the result follows."""
     if not hasattr(value, "dtype") or isinstance(value, np.generic):
         return value
     text = str(value.dtype).rpartition(".")[2]
     try:
         dtype = dtype_of(text)
+        _dtypes.require_real(dtype, name, function)
     except ImportError:
         raise TypeError(f"{function}: {name} is bfloat16, which needs ml_dtypes: pip install ml_dtypes") from None
     except TypeError:
         raise TypeError(
-            f"{function}: {name} has dtype {value.dtype}; it takes integers and float16 to float64"
+            f"{function}: {name} has dtype {value.dtype}; it takes integers and float16 to float64: "
+            f"{library.advice(text, name)}"
         ) from None
-    _dtypes.require_real(dtype, name, function)
     return np.empty((0,), dtype)
 
 
@@ -430,7 +445,7 @@ def _rowwise(
     axes = require_axes(name, operands[-1], axis)
     if backward and np.shape(operands[0]) != np.shape(operands[1]):
         raise ValueError(f"{name}: dy has shape {np.shape(operands[0])}, y {np.shape(operands[1])}")
-    stand_ins = [_stand_in(name, what, array) for what, array in zip(names, operands, strict=True)]
+    stand_ins = [_stand_in(name, library, what, array) for what, array in zip(names, operands, strict=True)]
     dtype = library.result(floating(*(getattr(array, "dtype", array) for array in stand_ins)).name)
     if _is_plain(library, tuple(operands)):
         numbers = [library.to_numpy(array) if library.is_own(array) else array for array in operands]

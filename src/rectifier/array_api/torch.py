@@ -49,6 +49,20 @@ class _Torch(Library):
             return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
         return torch.from_numpy(array)
 
+    def require_dense(self, function: str, name: str, array: Any) -> None:
+        if isinstance(array, torch.Tensor) and (array.layout is not torch.strided or array.is_nested):
+            what, use = f"{array.layout} tensor", f"{name}.to_dense()"
+            if array.is_nested:
+                what, use = "nested tensor", f"each tensor of {name}.unbind()"
+            raise TypeError(f"{function}: {name} is a {what}; it takes dense ones: use {use}")
+
+    def advice(self, dtype: str, name: str) -> str:
+        if dtype.startswith("complex"):
+            return f"apply it to {name}.real and {name}.imag, or to abs({name})"
+        if dtype.startswith(("qint", "quint")):
+            return f"use {name}.dequantize()"
+        return f"use {name}.to(torch.{'uint8' if dtype == 'bool' else 'float32'})"
+
     def entry(self, call: Callable[..., Any]) -> Callable[..., Any]:
         # Dynamo does not follow a formula that is bound to other words.
         if call not in self._opaque:

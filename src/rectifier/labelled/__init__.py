@@ -25,7 +25,7 @@ class Library(Protocol):
     """What the module of a library has. `given` holds the arrays and numbers of a call by their names."""
 
     def call(self, function: str, block: Block, direction: Direction, given: dict[str, Any]) -> Any:
-        """Compute an elementwise direction, or of a gated block both gradients, each summed to the shape of its array."""
+        """Compute an elementwise direction; of a gated block both gradients, summed to the shapes of their arrays."""
 
     def rowwise(self, name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: int) -> Any:
         """Compute the value of x, or the gradient of dy and y, along an axis."""
@@ -47,7 +47,7 @@ def _library(function: str, given: dict[str, Any]) -> Library:
         if other != library:
             raise TypeError(
                 f"{function}: {first} is a {_arguments.full_name(type(given[first]))} and {name} a "
-                f"{_arguments.full_name(type(given[name]))}, whose labels say nothing to each other; convert one of them"
+                f"{_arguments.full_name(type(given[name]))}, which have no labels in common; convert one of them"
             )
     for name, value in given.items():
         if name not in found and library != "xarray" and _dispatch.backend(value) is not None:

@@ -109,7 +109,7 @@ def _shape(function: str, given: dict[str, Any]) -> tuple[Container, tuple[int, 
     for name, container in containers.items():
         if container.ndim != len(shape):
             raise TypeError(
-                f"{function}: {names[0]} is a table and {name} has one dimension, which may be a row or a column of it; "
+                f"{function}: {names[0]} is a table and {name} has one dimension, which may be a row or a column; "
                 "pass a table, or an array of NumPy, whose shape tells"
             )
     return containers[names[0]], shape

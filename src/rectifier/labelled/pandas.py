@@ -25,13 +25,29 @@ def _dtype_of(dtype: Any) -> np.dtype[Any] | None:
     return own if isinstance(own, np.dtype) else None
 
 
+def _require_real(dtype: Any, name: str, function: str) -> None:
+    """Refuse a dtype whose numbers have no row in the table of dtypes, in the words of pandas."""
+    own = _dtype_of(dtype)
+    if own is not None and dtype.kind in "iuf":
+        _dtypes.require_real(own, name, function)
+    elif isinstance(dtype, pd.ArrowDtype):
+        cast = {"b": "uint8[pyarrow]", "M": "", "m": ""}.get(dtype.kind, "double[pyarrow]")
+        advice = f": use {name}.astype({cast!r})" if cast else ""
+        raise TypeError(f"{function}: {name} has dtype {dtype}; it takes integers and float16 to float64{advice}")
+    elif isinstance(dtype, pd.BooleanDtype):
+        raise TypeError(
+            f"{function}: {name} has dtype {dtype}; it takes integers and float16 to float64: "
+            f"use {name}.astype('UInt8')"
+        )
+    else:
+        _dtypes.require_real(dtype, name, function)
+
+
 class _Column(Column):
     def __init__(self, function: str, name: str, values: Any) -> None:
         dtype = _dtype_of(values.dtype)
-        if dtype is None or values.dtype.kind not in "iuf":
-            _dtypes.require_real(values.dtype, name, function)
-            raise TypeError(f"{function}: {name} has dtype {values.dtype}; it takes integers and float16 to float64")
-        _dtypes.require_real(dtype, name, function)
+        _require_real(values.dtype, name, function)
+        assert dtype is not None
         self.values, self.dtype = values, dtype
         self.sparse = isinstance(values.dtype, pd.SparseDtype)
         self.keeps_missing = not self.sparse and not isinstance(values, np.ndarray)
@@ -51,9 +67,9 @@ class _Column(Column):
         if not self.keeps_missing:
             return numbers
         if isinstance(self.values, _Arrow):
-            import pyarrow
+            import pyarrow as pa
 
-            return pd.arrays.ArrowExtensionArray(pyarrow.array(numbers, mask=missing))
+            return pd.arrays.ArrowExtensionArray(pa.array(numbers, mask=missing))
         if numbers.dtype == np.float16:  # as pandas does: it has no Float16
             numbers = numbers.astype(np.float32)
         missing = np.zeros(numbers.shape, bool) if missing is None else missing
@@ -136,12 +152,10 @@ class _Frame(Container):
     def __init__(self, function: str, name: str, frame: Any) -> None:
         self.array, self.shape = frame, frame.shape
         dtypes = [*frame.dtypes]
-        for label, dtype in zip(frame.columns, dtypes, strict=True):
-            if _dtype_of(dtype) is None or dtype.kind not in "iuf":
-                _dtypes.require_real(dtype, f"{name}[{label!r}]", function)
+        for dtype, label in dict(zip(dtypes[::-1], frame.columns[::-1], strict=True)).items():
+            _require_real(dtype, f"{name}[{label!r}]", function)
         self.whole = bool(dtypes) and isinstance(dtypes[0], np.dtype) and len(set(dtypes)) == 1
         if self.whole:
-            _dtypes.require_real(dtypes[0], f"{name}[{frame.columns[0]!r}]", function)
             return
         labels = (f"{name}[{label!r}]" for label in frame.columns)
         series = (frame.iloc[:, k] for k in range(len(dtypes)))

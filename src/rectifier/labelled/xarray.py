@@ -108,7 +108,7 @@ def _gathered(array: Any, dims: list[Any], data: Any) -> Any:
 
 
 def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: int) -> Any:
-    """Compute the value of x, or the gradient of dy and y, which need the same coordinates, along an axis by its number."""
+    """Compute the value of x, or the gradient of dy and y, which need the same coordinates, along an axis."""
     given = _prepared(name, given)
     _require_arrays(name, given)
     *_, (last, whole) = given.items()
