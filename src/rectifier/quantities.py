@@ -292,7 +292,7 @@ def _around(default: float) -> tuple[float, ...]:
     return (default, 0.5 * default, 2.0 * default + 0.25)
 
 
-def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: int) -> Any:
+def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: Any) -> Any:
     """Compute the value of x, or the gradient of dy and y, along an axis."""
     name = f"{function.__name__}.backward" if backward else function.__name__
     _arguments.refuse_out(name, out, arrays)

@@ -347,6 +347,13 @@ def test_what_is_no_array_of_its_library_is_refused():
             relu(value)
 
 
+def test_masked_arrays_beside_tables_are_refused():
+    x, masked = pd.Series([1.0, -1.0]), np.ma.masked_array([1.0, -1.0], [True, False])
+    for call in (lambda: relu.backward(masked, x), lambda: softmax.backward(masked, x), lambda: prelu(x, masked)):
+        with pytest.raises(TypeError, match=r"(dy|slope) is a masked array, .*filled"):
+            call()
+
+
 def test_masks_and_out_are_refused():
     x = pd.Series([1.0, -1.0])
     for value in (x, x.to_frame(), xr.DataArray(x.to_numpy()), pd.array([1.0, None])):

@@ -7,6 +7,7 @@ comes.
 
 from __future__ import annotations
 
+import functools
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -27,12 +28,13 @@ class Library(Protocol):
     def call(self, function: str, block: Block, direction: Direction, given: dict[str, Any]) -> Any:
         """Compute an elementwise direction; of a gated block both gradients, summed to the shapes of their arrays."""
 
-    def rowwise(self, name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: int) -> Any:
+    def rowwise(self, name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: Any) -> Any:
         """Compute the value of x, or the gradient of dy and y, along an axis."""
 
 
-def _library_of(value: Any) -> str | None:
-    for ancestor in type(value).__mro__:
+@functools.cache
+def _library_of(kind: type) -> str | None:
+    for ancestor in kind.__mro__:
         root = ancestor.__module__.partition(".")[0]
         if root in _LIBRARIES:
             return root
@@ -41,7 +43,7 @@ def _library_of(value: Any) -> str | None:
 
 def _library(function: str, given: dict[str, Any]) -> Library:
     """Give the module of the library of a call, which has arrays of one; another library's carry labels it lacks."""
-    found = {name: library for name, value in given.items() if (library := _library_of(value))}
+    found = {name: library for name, value in given.items() if (library := _library_of(type(value)))}
     (first, library), *others = found.items()
     for name, other in others:
         if other != library:
@@ -55,6 +57,11 @@ def _library(function: str, given: dict[str, Any]) -> Library:
                 f"{function}: {first} is a {_arguments.full_name(type(given[first]))} and {name} a "
                 f"{_arguments.full_name(type(value))}; convert one of them to NumPy"
             )
+    return _module(library)
+
+
+@functools.cache
+def _module(library: str) -> Library:
     return cast(Library, import_module(f".{library}", __name__))
 
 
@@ -73,7 +80,7 @@ def call(
     return _library(function, given).call(function, block, direction, given)
 
 
-def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: int) -> Any:
+def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: Any) -> Any:
     """Compute the value of x, or the gradient of dy and y, along an axis."""
     name = f"{function.__name__}.backward" if backward else function.__name__
     _arguments.refuse_out(name, out, arrays)

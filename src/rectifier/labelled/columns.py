@@ -15,7 +15,7 @@ import numpy as np
 from .. import _arguments, _calls
 from .._activation import method_of
 from .._block import Block, Direction
-from .._rowwise import RowFunction, floating, require_axis
+from .._rowwise import RowFunction, floating
 
 
 class Column(ABC):
@@ -88,6 +88,12 @@ def call(function: str, block: Block, direction: Direction, given: dict[str, Any
 
 
 def _prepared(function: str, given: dict[str, Any]) -> dict[str, Any]:
+    for name, value in given.items():
+        if isinstance(value, np.ma.MaskedArray):
+            raise TypeError(
+                f"{function}: {name} is a masked array, and the call has arrays that say otherwise what is missing; "
+                f"make one of those of it, or pass {name}.filled(number)"
+            )
     return {
         name: value if isinstance(value, Container) else _arguments.operand(function, name, value)
         for name, value in given.items()
@@ -218,25 +224,24 @@ def _gradient(operand: Any, shape: tuple[int, ...], parts: list[tuple[Column, An
     return operand.wrap([operand.part(None).like(total, None)], []) if isinstance(operand, Container) else total
 
 
-def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: int) -> Any:
+def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: Any) -> Any:
     """Compute a row-wise function of containers with the same labels, and of arrays of NumPy."""
     given = _prepared(name, given)
-    *_, (last, whole) = given.items()
-    axis = require_axis(name, last, whole, axis)
-    shape = np.shape(whole)
+    shape = np.shape([*given.values()][-1])
     if any(np.shape(value) != shape for value in given.values()):
         raise ValueError(f"{name}: dy has shape {np.shape(given['dy'])}, y {shape}")
     first = [*_containers(given).values()][-1]
     places = _places(given, first)
     likes = [_like(reversed(_columns(given, place).values())) for place in places]
     masks = [_missing(_columns(given, place).values()) for place in places]
-    if axis == 0 or places == [None]:
+    alone = places != [None] and axis in (0, -len(shape))
+    if alone or places == [None]:
         results = []
         for place, missing in zip(places, masks, strict=True):
             columns = _columns(given, place)
             arrays = {k: columns[k].numbers() if k in columns else _cut(v, shape, place) for k, v in given.items()}
-            results.append(_rows(function, backward, arrays, missing, axis))
-    elif places:  # along the columns of a table, whose dtypes promote
+            results.append(_rows(function, backward, arrays, missing, 0 if alone else axis))
+    elif places:  # along the rows of a table, whose columns promote
         arrays = {}
         for k, value in given.items():
             columns_of = [_columns(given, place).get(k) for place in places]
@@ -248,7 +253,7 @@ def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, A
     return first.wrap([like.like(r, m) for like, r, m in zip(likes, results, masks, strict=True)], [])
 
 
-def _rows(function: RowFunction, backward: bool, arrays: dict[str, Any], missing: Any, axis: int) -> Any:
+def _rows(function: RowFunction, backward: bool, arrays: dict[str, Any], missing: Any, axis: Any) -> Any:
     """Compute rows of NumPy arrays; what is missing counts nothing."""
     if missing is not None and missing.any():
         fill = {"x": -np.inf, "dy": 0.0}

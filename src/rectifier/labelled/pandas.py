@@ -18,9 +18,11 @@ _Arrow: Any = getattr(pd.arrays, "ArrowExtensionArray", ())
 
 
 def _dtype_of(dtype: Any) -> np.dtype[Any] | None:
-    """Give NumPy's dtype of the numbers behind a dtype of pandas."""
+    """Give NumPy's dtype of the numbers behind a dtype of pandas; None of other packages', which may have units."""
     if isinstance(dtype, np.dtype):
         return dtype
+    if type(dtype).__module__.partition(".")[0] != "pandas":
+        return None
     own = dtype.subtype if isinstance(dtype, pd.SparseDtype) else getattr(dtype, "numpy_dtype", None)
     return own if isinstance(own, np.dtype) else None
 
@@ -41,6 +43,9 @@ def _require_real(dtype: Any, name: str, function: str) -> None:
         )
     else:
         _dtypes.require_real(dtype, name, function)
+        raise TypeError(
+            f"{function}: {name} has dtype {dtype}; it takes NumPy's and pandas' own: use {name}.to_numpy()"
+        )
 
 
 class _Column(Column):
@@ -213,9 +218,8 @@ def _aligned(function: str, given: dict[str, Any]) -> dict[str, Any]:
             f"{function}: it has frames and Series, and a Series may be a row or a column; pass frames, or arrays of "
             "NumPy, whose shape tells"
         )
-    if not labelled or all(
-        _same_axes(value, first) for first in [*labelled.values()][:1] for value in labelled.values()
-    ):
+    values = [*labelled.values()]
+    if all(_same_axes(value, values[0]) for value in values[1:]):
         return given
     bare = [name for name, value in given.items() if name not in labelled and np.ndim(value)]
     if bare:
@@ -227,9 +231,8 @@ def _aligned(function: str, given: dict[str, Any]) -> dict[str, Any]:
         (one, left), (two, right) = labelled.items()
         left, right = left.align(right, join="outer")
         return {**given, one: left, two: right}
-    first, *others = labelled.values()
-    axes = [*first.axes]
-    for other in others:
+    axes = [*values[0].axes]
+    for other in values[1:]:
         axes = [a if a.equals(b) else a.union(b) for a, b in zip(axes, other.axes, strict=True)]
     places = dict(zip(("index", "columns"), axes, strict=False))
     return {**given, **{name: value.reindex(**places) for name, value in labelled.items()}}
@@ -260,7 +263,7 @@ def _require_same_labels(function: str, given: dict[str, Any]) -> None:
             )
 
 
-def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: int) -> Any:
+def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: Any) -> Any:
     """Compute the value of x, or the gradient of dy and y, which need the same labels."""
     _require_same_labels(name, given)
     containers = {k: _container(name, k, value) for k, value in given.items()}

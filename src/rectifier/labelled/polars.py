@@ -10,7 +10,7 @@ import polars as pl
 from .. import _arguments
 from .._activation import method_of
 from .._block import Block, Direction
-from .._rowwise import RowFunction, require_axis
+from .._rowwise import RowFunction
 from . import columns
 from .columns import Column, Container
 
@@ -113,10 +113,10 @@ def call(function: str, block: Block, direction: Direction, given: dict[str, Any
     return columns.call(function, block, direction, _containers(function, given))
 
 
-def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: int) -> Any:
+def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: Any) -> Any:
     """Compute the value of x, or the gradient of dy and y; the row of an expression is its column."""
     if any(isinstance(value, pl.Expr) for value in given.values()):
-        require_axis(name, "x", np.empty(0), axis)
+        function(np.zeros(1), axis=axis)  # which refuses an axis that a column has not
         return _expression(name, function.backward if backward else function, given, {"axis": axis}, None, False)
     return columns.rowwise(name, function, backward, _containers(name, given), axis)
 

@@ -98,6 +98,6 @@ def call(function: str, block: Block, direction: Direction, given: dict[str, Any
     return columns.call(function, block, direction, _containers(function, given))
 
 
-def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: int) -> Any:
+def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: Any) -> Any:
     """Compute the value of x, or the gradient of dy and y, along an axis."""
     return columns.rowwise(name, function, backward, _containers(name, given), axis)

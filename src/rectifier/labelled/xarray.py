@@ -10,7 +10,7 @@ import xarray as xr
 from .. import _arguments, _dispatch, _dtypes
 from .._activation import method_of
 from .._block import Block, Direction
-from .._rowwise import RowFunction, require_axis
+from .._rowwise import RowFunction
 
 
 def _prepared(function: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -107,14 +107,13 @@ def _gathered(array: Any, dims: list[Any], data: Any) -> Any:
     return array.copy(data=variable.data)
 
 
-def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: int) -> Any:
+def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: Any) -> Any:
     """Compute the value of x, or the gradient of dy and y, which need the same coordinates, along an axis."""
     given = _prepared(name, given)
     _require_arrays(name, given)
-    *_, (last, whole) = given.items()
-    axis = require_axis(name, last, whole, axis)
     if not backward:
-        return whole.copy(data=function(_raw(whole.data), axis=axis))
+        (x,) = given.values()
+        return x.copy(data=function(_raw(x.data), axis=axis))
     _same_coordinates(name, given)
     dy, y = given["dy"], given["y"]
     if _is_own(dy) and _is_own(y):
