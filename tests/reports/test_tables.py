@@ -148,6 +148,9 @@ def test_the_gradient_of_one_slope_is_summed_over_what_is_there(kind):
     dx, dslope = prelu.backward(NULLABLE[kind]([4.0, 1.0, 1.0, None]), NULLABLE[kind]([-1.0, -3.0, None, -7.0]), 0.5)
     assert_numbers(listed(dx), [2.0, 0.5, None, None])
     assert float(dslope) == -4.0 - 3.0
+    dx, dgate = glu.backward(NULLABLE[kind]([4.0, 1.0, None]), 2.0, NULLABLE[kind]([0.0, None, 1.0]))
+    assert float(dx) == 2.0
+    assert_numbers(listed(dgate), [2.0, None, None])
 
 
 @pytest.mark.parametrize("kind", NULLABLE)
@@ -207,8 +210,11 @@ def test_sparse_series_stay_sparse():
             assert y.array.sp_index.npoints == 2
             assert y.name == "s"
             assert_numbers(y.tolist(), values)
-    other = pd.Series(pd.arrays.SparseArray([1.0, 5.0, 1.0, 1.0], fill_value=1.0))
-    assert relu.backward(other, x).tolist() == [0, 0, 1, 0]
+    other = pd.Series(pd.arrays.SparseArray([-1.0, 5.0, -1.0, -1.0], fill_value=-1.0))
+    y = leaky_relu(other, negative_slope=0.5)
+    assert y.dtype == pd.SparseDtype("float64", -0.5)
+    assert y.tolist() == [-0.5, 5.0, -0.5, -0.5]
+    assert relu.backward(other, x).tolist() == [0, 0, -1, 0]
     assert relu.backward(other, x).dtype.subtype == np.float64
     assert_numbers(softmax(x).tolist(), expected_softmax([-1.0, 0.0, 2.0, 0.0]))
     assert_numbers(leaky_relu(x, negative_slope=np.array([3.0, 1, 1, 1])).tolist(), [-3, 0, 2, 0])

@@ -33,9 +33,9 @@ class Library(Protocol):
 
 
 @functools.cache
-def _library_of(kind: type) -> str | None:
+def _library_of(kind: Any) -> str | None:
     for ancestor in kind.__mro__:
-        root = ancestor.__module__.partition(".")[0]
+        root: str = ancestor.__module__.partition(".")[0]
         if root in _LIBRARIES:
             return root
     return None
@@ -43,7 +43,8 @@ def _library_of(kind: type) -> str | None:
 
 def _library(function: str, given: dict[str, Any]) -> Library:
     """Give the module of the library of a call, which has arrays of one; another library's carry labels it lacks."""
-    found = {name: library for name, value in given.items() if (library := _library_of(type(value)))}
+    kinds: dict[str, Any] = {name: type(value) for name, value in given.items()}
+    found = {name: library for name, kind in kinds.items() if (library := _library_of(kind))}
     (first, library), *others = found.items()
     for name, other in others:
         if other != library:

@@ -256,9 +256,7 @@ def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, A
 def _rows(function: RowFunction, backward: bool, arrays: dict[str, Any], missing: Any, axis: Any) -> Any:
     """Compute rows of NumPy arrays; what is missing counts nothing."""
     if missing is not None and missing.any():
-        fill = {"x": -np.inf, "dy": 0.0}
-        if backward:  # what the function makes of a number that counts nothing
-            fill["y"] = float(function(np.array([0.0, -np.inf]))[1])
+        fill = {"x": -np.inf, "dy": 0.0, "y": 0.0}  # a gradient is linear in dy, so that y may be anything there
         dtype = floating(*(array.dtype for array in arrays.values()))
         arrays = {
             name: np.where(missing, dtype.type(fill[name]), _arguments.cast(array, dtype))
