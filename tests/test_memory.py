@@ -436,7 +436,7 @@ def stress(malloc: int, free: int, settings: int, tag: int, rounds: int) -> int:
 
 def test_threads_without_the_interpreter_lock_get_each_page_once():
     module, names = translate.optimised([stress])
-    addresses = store._load(store._emit(module), {store.PREFIX + name for name in names})
+    addresses = store._load(store._emit(module, store.host()), {store.PREFIX + name for name in names})
     compiled = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 5)(addresses["stress"])
     memory.set_bound(5 * MIB)  # less than the threads use: so blocks are pushed out all the time
     a = allocator()

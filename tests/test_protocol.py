@@ -653,7 +653,7 @@ from rectifier.cpu import engine, plan, store, stress, translate, ufuncs
 number_of_threads, spin, owners, wanted, seconds, delays, shared = map(int, sys.argv[1:])
 warmup(leaky_relu)
 module, names = translate.optimised([stress.stress])
-address = store._load(store._emit(module), {store.PREFIX + name for name in names})["stress"]
+address = store._load(store._emit(module, store.host()), {store.PREFIX + name for name in names})["stress"]
 compiled = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 6)(address)
 words = engine.words()
 control = (ctypes.c_int64 * plan.CONTROL_WORDS).from_address(words[plan.CONTROL])
@@ -741,7 +741,7 @@ def delayed(source: str) -> str:
     for statement, counted in COUNTING:
         assert text.count(statement) == 1, f"threads.py no longer says {statement!r}"
         text = text.replace(statement, counted)
-    number = 24 if threads.ARCHITECTURE == "x86_64" else 124
+    number = "Number(24, 124)"
     return f"{text}\n\nSCHED_YIELD, DELAYS, HELPED, SHARED = {number}, {DELAYS}, {HELPED}, {SHARED}\n{DELAY}"
 
 

@@ -131,7 +131,8 @@ def test_other_content_another_name_or_another_processor_is_another_object(kept,
     assert store._key("sample", CONTENT + b"!") != key
     assert store._key("sampl", b"e" + CONTENT) != key
     for processor in (("znver4", "+avx2,+avx512f"), ("znver4", "+avx2,-avx512f"), ("haswell", "+avx2,-avx512f")):
-        monkeypatch.setattr(store, "_processor", lambda processor=processor: processor)
+        target = store.host()._replace(processor=processor[0], features=processor[1])
+        monkeypatch.setattr(store, "host", lambda target=target: target)
         keys = {key, store._key("sample", CONTENT)}
         assert len(keys) == 2
         assert store._read(max(keys - {key})) is None
@@ -492,7 +493,7 @@ def test_code_that_calls_what_is_not_in_it_is_refused(directory, name):
     with pytest.raises(RuntimeError, match=f"the code of sample calls what is not in it: {name}"):
         store.machine_code("sample", CONTENT, build)
     assert not directory.exists()
-    code = store._emit(store.optimise(build()).module)
+    code = store._emit(store.optimise(build()).module, store.host())
     store._write(store._key("sample", CONTENT), code)
     assert len(list(directory.iterdir())) == 1
     assert compiles() == 1

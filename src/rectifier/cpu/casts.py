@@ -10,6 +10,7 @@ from llvmlite import ir
 
 from .raw import Instruction, at
 from .store import Optimised
+from .target import Target
 from .translate import optimised
 
 LANES = 16  # elements at once; a tile has room for a whole number of them
@@ -62,12 +63,12 @@ def _cast(to: int, here: int, n: int) -> None:
         convert(to + i * TO, here + i * HERE)  # type: ignore[name-defined]  # noqa: F821  (`build` binds them)
 
 
-def build(source: str, swapped: bool, target: str) -> Optimised:
+def build(source: str, swapped: bool, target: str, machine: Target | None = None) -> Optimised:
     """Compile a cast, ``void cast(void *to, void *here, intp n)``: both are tiles."""
     sizes = {"HERE": source, "TO": target}
     words: dict[str, Any] = {word: 2 if name == "bfloat16" else np.dtype(name).itemsize for word, name in sizes.items()}
     words.update(convert=_convert(source, swapped, target), LANES=LANES)
-    return optimised([FunctionType(_cast.__code__, words, "cast")])
+    return optimised([FunctionType(_cast.__code__, words, "cast")], machine)
 
 
 def exists(source: str, target: str) -> bool:

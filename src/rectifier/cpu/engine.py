@@ -23,6 +23,7 @@ from .._block import Block, Direction
 from ..words import with_all_called
 from . import memory, plan, store
 from .limits import caches, processors
+from .target import Target
 
 MADV_WIPEONFORK = 18  # Linux 4.14
 LONGEST_SPIN, MOST_SPIN = 100.0, 1e6  # microseconds: by default, and at all
@@ -43,17 +44,26 @@ def source(*files: str) -> bytes:
     return b"".join(parts)
 
 
-def _build() -> store.Optimised:
+def build(target: Target | None = None) -> store.Optimised:
+    """Compile the functions that every kernel shares."""
     from . import driver, entry, threads, translate
 
-    return translate.optimised([driver.walk, driver.measure, threads.helper, threads.clock, entry.loop, entry.call])
+    functions: list[Callable[..., Any]] = [
+        driver.walk,
+        driver.measure,
+        threads.helper,
+        threads.clock,
+        entry.loop,
+        entry.call,
+    ]
+    return translate.optimised(functions, target)
 
 
 @cache
 def code() -> dict[str, int]:
     """Give the addresses of the compiled functions that every kernel shares."""
     content = source("plan.py", "raw.py", "translate.py", "driver.py", "threads.py", "entry.py", "memory.py")
-    return store.machine_code("engine", content + bytes([object.__basicsize__]), _build)
+    return store.machine_code("engine", content + bytes([object.__basicsize__]), build)
 
 
 def kernel(block: Block, direction: Direction, dtype: str, before_compiling: Callable[[], None]) -> int:
@@ -233,6 +243,11 @@ def _renew_lock() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_lock)
+
+
+def is_made() -> bool:
+    """Check whether the engine's own code is there."""
+    return _State.words is not None
 
 
 def words() -> Any:

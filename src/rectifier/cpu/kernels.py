@@ -22,7 +22,8 @@ from numba.extending import intrinsic
 from .._block import Block, Direction
 from ..words import cpu, read, with_all_called
 from .plan import ALIKE, LINE, PAST
-from .store import Optimised, has, optimise
+from .store import Optimised, optimise
+from .target import Target, host
 
 _I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
@@ -190,14 +191,15 @@ def storages(block: Block, direction: Direction, dtype: str) -> tuple[list[str],
     return [*inputs, *[dtype] * len(block.parameters), *outputs], first, last
 
 
-def compile_kernel(block: Block, direction: Direction, dtype: str) -> Optimised:
-    """Compile one kernel.
+def compile_kernel(block: Block, direction: Direction, dtype: str, target: Target | None = None) -> Optimised:
+    """Compile one kernel; `target`, by default this machine, says which instructions there are.
 
     Raises
     ------
     NotImplementedError
         If the processor lacks the instructions; the NumPy reading takes over.
     """
+    has = (target or host()).has
     # A processor without bfloat16 of its own selects by widening again (10,000 of relu: 7.6 us, 1.6 by rounding), or
     # calls a library for it.
     if dtype == "bfloat16" and block.selects and has("avx512bf16"):

@@ -23,6 +23,7 @@ import numpy as np
 from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
 from . import limits, store
+from .target import Target
 
 SLOTS = 64  # blocks held at most; looking through them all takes 25 ns
 HEADER = 64  # bytes before the data: so these begin a cache line, as do the vectors that are written past the caches
@@ -280,14 +281,15 @@ def _code() -> dict[str, int]:
     for name in ("memory.py", "pool.py", "raw.py", "translate.py"):
         with open(os.path.join(os.path.dirname(__file__), name), "rb") as file:
             content.append(file.read())
-    return store.machine_code("pool", b"".join(content), _build)
+    return store.machine_code("pool", b"".join(content), build)
 
 
-def _build() -> store.Optimised:
+def build(target: Target | None = None) -> store.Optimised:
+    """Compile the pool's functions."""
     from . import pool, translate
 
     functions: list[Any] = [pool.malloc, pool.calloc, pool.realloc, pool.free, pool.trim, pool.snapshot]
-    return translate.optimised(functions)
+    return translate.optimised(functions, target)
 
 
 @cache

@@ -10,15 +10,28 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from llvmlite import ir
-from llvmlite.binding import get_process_triple
 
-from .store import has
-
-ARCHITECTURE = str(get_process_triple()).split("-")[0]
+from .target import Target
 
 _I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 _BYTES = _I8.as_pointer()
 _VOID = ir.VoidType()
+_REGISTERS = ("fpcr", "fpsr")  # of AArch64: how it computes in floating point, and the flags that this raised
+
+
+class Module(ir.Module):  # type: ignore[misc]
+    """A module that knows what it is made for."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__()
+        self.target, self.triple, self.data_layout = target, target.triple, str(target.machine().target_data)
+
+
+class Number(NamedTuple):
+    """A constant that each architecture has its own of."""
+
+    x86_64: int
+    aarch64: int
 
 
 class Instruction(NamedTuple):
@@ -26,7 +39,7 @@ class Instruction(NamedTuple):
 
     emit: Callable[..., Any]
 
-    def __call__(self, *values: int) -> int:
+    def __call__(self, *values: int | Number) -> int:
         """Stand for a value in code that is translated and never run."""
         raise TypeError("code for translation is not called as written")
 
@@ -66,17 +79,25 @@ def _update32(operation: str) -> Any:
     return emit
 
 
+def _is_x86(builder: ir.IRBuilder) -> bool:
+    return bool(builder.module.target.architecture == "x86_64")
+
+
+# No inline assembly: LLVM has a parser for it only where one was initialised, and else ends the process.
 def _pause(builder: ir.IRBuilder) -> None:
-    if ARCHITECTURE == "x86_64":
+    if _is_x86(builder):
         builder.call(external(builder, "llvm.x86.sse2.pause", _VOID, []), [])
     else:
-        builder.asm(ir.FunctionType(_VOID, []), "yield", "", [], side_effect=True)
+        builder.call(external(builder, "llvm.aarch64.hint", _VOID, [_I32]), [_I32(1)])  # yield
 
 
 def _ticks(builder: ir.IRBuilder) -> ir.Value:
-    if ARCHITECTURE == "x86_64":
+    if _is_x86(builder):
         return builder.call(external(builder, "llvm.readcyclecounter", _I64, []), [])
-    return builder.asm(ir.FunctionType(_I64, []), "mrs $0, cntvct_el0", "=r", [], side_effect=True)
+    # By its name. What llvm.readcyclecounter reads is LLVM's choice: CNTVCT_EL0 in 20 and 22, PMCCNTR_EL0 before 18,
+    # at which Linux and macOS end a process that reads it.
+    read = external(builder, "llvm.read_volatile_register.i64", _I64, [ir.MetaDataType()])
+    return builder.call(read, [builder.module.add_metadata(["cntvct_el0"])])
 
 
 def _call(builder: ir.IRBuilder, address: ir.Value, *arguments: ir.Value) -> ir.Value:
@@ -130,25 +151,28 @@ def _local(builder: ir.IRBuilder) -> ir.Value:
 
 
 def _enter_default_floating_point(builder: ir.IRBuilder) -> ir.Value:
-    if ARCHITECTURE == "x86_64":
+    if _is_x86(builder):
         saved, default = _local(builder), _local(builder)
         builder.store(ir.Constant(_I32, 0x1F80), default)
         builder.call(external(builder, "llvm.x86.sse.stmxcsr", _VOID, [_BYTES]), [builder.bitcast(saved, _BYTES)])
         builder.call(external(builder, "llvm.x86.sse.ldmxcsr", _VOID, [_BYTES]), [builder.bitcast(default, _BYTES)])
         return builder.zext(builder.load(saved), _I64)
-    saved = builder.call(external(builder, "llvm.aarch64.get.fpcr", _I64, []), [])
+    # The flags have a register of their own there; both have 32 bits that mean something.
+    control, flags = (builder.call(external(builder, f"llvm.aarch64.get.{name}", _I64, []), []) for name in _REGISTERS)
     builder.call(external(builder, "llvm.aarch64.set.fpcr", _VOID, [_I64]), [_I64(0)])
-    return saved
+    return builder.or_(builder.shl(flags, _I64(32)), builder.and_(control, _I64(0xFFFFFFFF)))
 
 
 def _leave_default_floating_point(builder: ir.IRBuilder, saved: ir.Value) -> None:
-    if ARCHITECTURE == "x86_64":
+    if _is_x86(builder):
         word = _local(builder)
         builder.store(builder.trunc(saved, _I32), word)
         builder.call(external(builder, "llvm.x86.sse.ldmxcsr", _VOID, [_BYTES]), [builder.bitcast(word, _BYTES)])
-    else:
-        builder.call(external(builder, "llvm.aarch64.set.fpcr", _VOID, [_I64]), [saved])
-        builder.call(external(builder, "llvm.aarch64.set.fpsr", _VOID, [_I64]), [_I64(0)])
+        return
+    for name, part in zip(
+        _REGISTERS, (builder.and_(saved, _I64(0xFFFFFFFF)), builder.lshr(saved, _I64(32))), strict=True
+    ):
+        builder.call(external(builder, f"llvm.aarch64.set.{name}", _VOID, [_I64]), [part])
 
 
 load = Instruction(_load)  # word k at an address
@@ -172,8 +196,8 @@ stream_line = Instruction(_stream_line)  # 64 bytes, past the caches; the target
 pack64 = Instruction(_pack64)  # 64 bytes, each 0 or 1, into 64 bits: one vector compare
 unpack64 = Instruction(_unpack64)
 copy8, copy16, copy32, copy64 = (Instruction(_copy_element(bits)) for bits in (8, 16, 32, 64))
-# Save the floating-point control word and set the default: to nearest, subnormals kept, nothing traps. On x86 the flags
-# are part of it, so that after the restoring no caller sees any raised.
+# Save the floating-point control word and the flags, and set the default: to nearest, subnormals kept, nothing traps.
+# After the restoring no caller sees a flag raised that was not raised before.
 enter_default_floating_point = Instruction(_enter_default_floating_point)
 leave_default_floating_point = Instruction(_leave_default_floating_point)
 
@@ -205,7 +229,7 @@ def _to_odd(builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
 
 def _put_half(builder: ir.IRBuilder, address: ir.Value, source: ir.Value) -> None:
     number = _double(builder, source)
-    if ARCHITECTURE != "x86_64" or has("f16c"):  # without it there is no kernel that would ask
+    if not _is_x86(builder) or builder.module.target.has("f16c"):  # without it there is no kernel that would ask
         single = builder.bitcast(_to_odd(builder, number), ir.FloatType())
         builder.store(builder.fptrunc(single, ir.HalfType()), at(builder, address, ir.HalfType()))
 

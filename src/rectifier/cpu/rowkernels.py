@@ -17,7 +17,8 @@ from .._block import RowBlock
 from ..words import cpu, rebind
 from .kernels import SIGNATURE, Storage, declare_iterations_independent, loop
 from .rowwise import BLOCK, exp_of_difference, uses_exponentials
-from .store import Optimised, has, optimise
+from .store import Optimised, optimise
+from .target import Target, host
 
 PIECE = 256  # numbers whose sum is rounded by itself: 5,000 in one sum were off by 16 units in the last place
 SHORT = 64  # a row; some of these are computed together: GROUP numbers at most
@@ -176,14 +177,15 @@ def put_waiting(typingctx, base, k, number):
     return types.void(types.int64, types.int64, types.float64), codegen
 
 
-def compile_kernel(block: RowBlock, backward: bool, dtype: str) -> Optimised:
-    """Compile the kernel of a direction in a dtype.
+def compile_kernel(block: RowBlock, backward: bool, dtype: str, target: Target | None = None) -> Optimised:
+    """Compile the kernel of a direction in a dtype; `target`, by default this machine, says what instructions it has.
 
     Raises
     ------
     NotImplementedError
         If the processor lacks the instructions; the NumPy reading takes over.
     """
+    has = (target or host()).has
     if not has("fma") or (dtype == "float16" and not has("f16c")):
         raise NotImplementedError("row-wise functions need the FMA and F16C instructions")
     jit = numba.njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, forceinline=True)

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 from .._block import Block, RowBlock
 from ..words import with_all_called
+from .target import Target, emit, host
 
 FORMAT = 1
 MAGIC = b"rectifier code\n\0"
@@ -124,47 +125,12 @@ def _inner(module: Any) -> list[Any]:
     return [thing for thing in things if not thing.is_declaration and not thing.name.startswith((PREFIX, "llvm."))]
 
 
-def machine() -> Any:
-    """Make LLVM's model of this processor, with the options that Numba compiles with.
-
-    Returns
-    -------
-    llvmlite.binding.TargetMachine
-    """
-    import llvmlite.binding as llvm
-
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    target = llvm.Target.from_triple(llvm.get_process_triple())
-    processor, features = _processor()
-    reloc = "static" if target.name.startswith("x86") else "default"
-    return target.create_target_machine(processor, features, 3, reloc, "jitdefault", jit=True)
-
-
-def has(feature: str) -> bool:
-    """Say whether the processor that code is made for has a feature, or leaves that open."""
-    return f"-{feature}" not in _processor()[1].split(",")
-
-
-@cache
-def _processor() -> tuple[str, str]:
-    import llvmlite.binding as llvm
-
-    # As Numba has it: where LLVM knows the processor wrongly, or an emulator knows less, people set these.
-    name, features = (os.environ.get(f"NUMBA_{setting}") for setting in ("CPU_NAME", "CPU_FEATURES"))
-    return (
-        llvm.get_host_cpu_name() if name is None else name,
-        llvm.get_host_cpu_features().flatten() if features is None else features,
-    )
-
-
-def _emit(module: Any) -> bytes:
+def _emit(module: Any, target: Target) -> bytes:
     # Numba's names count what the process compiled before; without them, equal code is equal bytes.
     for k, thing in enumerate(_inner(module)):
         thing.name = f".{k}"
     module.verify()
-    code: bytes = machine().emit_object(module)
-    return code
+    return emit(module, target)
 
 
 def machine_code(name: str, content: bytes, build: Callable[[], Functions | Optimised]) -> dict[str, int]:
@@ -192,6 +158,8 @@ def machine_code(name: str, content: bytes, build: Callable[[], Functions | Opti
     ------
     RuntimeError
         If the code needs what is not in it.
+    EmissionError
+        If LLVM ended the process in which it was to make the code.
     OSError
         If this process may not have executable memory.
     """
@@ -201,7 +169,7 @@ def machine_code(name: str, content: bytes, build: Callable[[], Functions | Opti
         return _load(code, symbols(code)[0])
     built = build()
     module, names = built if isinstance(built, Optimised) else optimise(built)
-    code = _emit(module)
+    code = _emit(module, host())
     if is_elf(code):  # elsewhere nothing is kept, and the same code was checked where it is
         undefined = symbols(code)[1] - MAY_CALL
         if undefined:
@@ -212,7 +180,6 @@ def machine_code(name: str, content: bytes, build: Callable[[], Functions | Opti
 
 def _key(name: str, content: bytes) -> str:
     import llvmlite
-    import llvmlite.binding as llvm
 
     from .. import __version__
 
@@ -222,8 +189,7 @@ def _key(name: str, content: bytes) -> str:
         __version__,
         sys.implementation.cache_tag,  # the code object of a formula is another for each version of Python
         llvmlite.__version__,
-        llvm.get_process_triple(),
-        *_processor(),
+        *host(),
         *[os.environ.get(f"NUMBA_{setting}", "") for setting in NUMBA_SETTINGS],
         str(FORMAT),
     ]
@@ -245,7 +211,7 @@ def _load(code: bytes, names: set[str]) -> dict[str, int]:
 
     llvm.check_jit_execution()
     module = llvm.parse_assembly("")
-    engine = llvm.create_mcjit_compiler(module, machine())
+    engine = llvm.create_mcjit_compiler(module, host().machine())
     engine.remove_module(module)  # an engine begins with one, and to compile it takes twice as long as all else
     # Never freed, not even when the interpreter ends: a thread may be in the code then.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))

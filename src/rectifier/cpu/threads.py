@@ -36,7 +36,8 @@ SMALLEST_CHUNK, LARGEST_CHUNK = 4096, 65536
 HOT = 4  # small jobs in quick succession, before sleeping helpers are woken for them
 
 # Linux: numbers of system calls, and of what they are asked
-FUTEX, GET_TASK, GET_AFFINITY, SET_AFFINITY = {"x86_64": (202, 186, 204, 203)}.get(ARCHITECTURE, (98, 178, 123, 122))
+FUTEX, GET_TASK = Number(x86_64=202, aarch64=98), Number(x86_64=186, aarch64=178)
+GET_AFFINITY, SET_AFFINITY = Number(x86_64=204, aarch64=123), Number(x86_64=203, aarch64=122)
 WAIT, WAKE = 128, 129  # on memory of this process alone
 SIG_SETMASK = 2
 AFFINITY_WORDS = 128  # 8,192 processors

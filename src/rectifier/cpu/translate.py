@@ -17,8 +17,9 @@ from typing import Any
 
 from llvmlite import ir
 
-from .raw import Instruction
-from .store import PREFIX, Optimised, machine
+from .raw import Instruction, Module, Number
+from .store import PREFIX, Optimised
+from .target import Target, host
 
 I1, I64 = ir.IntType(1), ir.IntType(64)
 
@@ -29,8 +30,8 @@ _ARITHMETIC = {
 _COMPARISONS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 
 
-def optimised(functions: Sequence[Callable[..., Any]]) -> Optimised:
-    """Translate functions and those that they call, and have LLVM optimise them for this processor.
+def optimised(functions: Sequence[Callable[..., Any]], target: Target | None = None) -> Optimised:
+    """Translate functions and those that they call, and have LLVM optimise them for a target, by default this machine.
 
     Raises
     ------
@@ -39,23 +40,22 @@ def optimised(functions: Sequence[Callable[..., Any]]) -> Optimised:
     """
     from llvmlite import binding as llvm
 
-    text = ir.Module()
+    target = target or host()
+    text = Module(target)
     translated: dict[Callable[..., Any], ir.Function] = {}
     for function in functions:
         declared = _declare(text, translated, function)
         declared.name, declared.linkage = PREFIX + function.__name__, ""
-    target = machine()
-    text.triple, text.data_layout = llvm.get_process_triple(), str(target.target_data)
     module = llvm.parse_assembly(str(text))
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = True
-    builder = llvm.create_pass_builder(target, options)
+    builder = llvm.create_pass_builder(target.machine(), options)
     builder.getModulePassManager().run(module, builder)
     return Optimised(module, tuple(function.__name__ for function in functions))
 
 
 def _declare(
-    module: ir.Module, translated: dict[Callable[..., Any], ir.Function], function: Callable[..., Any]
+    module: Module, translated: dict[Callable[..., Any], ir.Function], function: Callable[..., Any]
 ) -> ir.Function:
     if function not in translated:
         arguments = [I64] * function.__code__.co_argcount
@@ -72,7 +72,7 @@ class _Translation:
 
     def __init__(
         self,
-        module: ir.Module,
+        module: Module,
         translated: dict[Callable[..., Any], ir.Function],
         function: Callable[..., Any],
         target: ir.Function,
@@ -233,6 +233,8 @@ class _Translation:
         if node.id in self.function.__code__.co_varnames:
             return self.builder.load(self.variable(node.id))
         number = self.function.__globals__.get(node.id)
+        if isinstance(number, Number):
+            number = getattr(number, self.module.target.architecture)
         return I64(number) if isinstance(number, int) else self.refuse(node)
 
     def of_BinOp(self, node: ast.BinOp) -> ir.Value:

@@ -29,6 +29,7 @@ from .. import _dtypes
 from .._block import Block, Direction
 from . import plan
 from .interpreter import LOOP, interpret
+from .target import EmissionError
 
 ENGINES = ("numba", "numpy")
 
@@ -143,12 +144,20 @@ class Compilation:
         what = f"{self.what} in {self.dtype}"
         if isinstance(error, ImportError):
             _Engine.name, _Engine.reason, what = "numpy", f"Numba cannot be imported: {error}", "every function"
+        if isinstance(error, EmissionError) and not _engine_is_made():  # no other loop would fare better
+            _Engine.name, _Engine.reason, what = "numpy", str(error), "every function"
         warnings.warn(
             f"rectifier computes {what} with NumPy, slower than compiled ({type(error).__name__}: {error}); "
             "RECTIFIER_ENGINE=numpy asks for that without this warning",
             RuntimeWarning,
             stacklevel=6,
         )
+
+
+def _engine_is_made() -> bool:
+    from . import engine
+
+    return engine.is_made()
 
 
 class _Loop(Compilation):

@@ -1,0 +1,147 @@
+"""What machine code is made for, and its emission by LLVM: here, or in a process of its own.
+
+Where LLVM cannot emit something it ends the process, and nothing can catch that: "Inline asm not supported by this
+streamer" was the end of every process on 64-bit Arm. So in this process it emits only where the tests run, and
+elsewhere in another, which costs 0.1 s an object. That other process runs this file, so it imports nothing of the
+package.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from typing import Any, NamedTuple
+
+# Where the tests run, and the newest LLVM they have run with: llvmlite 0.50's.
+TESTED, NEWEST_LLVM = ("linux", "x86_64"), 22
+
+
+class EmissionError(RuntimeError):
+    """The end of the process in which LLVM was to emit machine code."""
+
+
+class Target(NamedTuple):
+    """What machine code is made for.
+
+    Attributes
+    ----------
+    triple : str
+        Architecture, vendor and system, as LLVM writes them.
+    processor : str
+    features : str
+        Those that LLVM is told of, such as ``"+avx2,-avx512f"``.
+    """
+
+    triple: str
+    processor: str
+    features: str
+
+    @property
+    def architecture(self) -> str:
+        """Name the instruction set; macOS calls AArch64 arm64."""
+        name = self.triple.partition("-")[0]
+        return "aarch64" if name == "arm64" else name
+
+    def has(self, feature: str) -> bool:
+        """Check whether the processor has a feature, or leaves that open."""
+        return f"-{feature}" not in self.features.split(",")
+
+    def machine(self) -> Any:
+        """Make LLVM's model of the processor, with the options that Numba compiles with.
+
+        Returns
+        -------
+        llvmlite.binding.TargetMachine
+        """
+        import llvmlite.binding as llvm
+
+        if self.triple == llvm.get_process_triple():
+            llvm.initialize_native_target()
+            llvm.initialize_native_asmprinter()
+        else:
+            llvm.initialize_all_targets()
+            llvm.initialize_all_asmprinters()
+        target = llvm.Target.from_triple(self.triple)
+        reloc = "static" if target.name.startswith("x86") else "default"
+        return target.create_target_machine(self.processor, self.features, 3, reloc, "jitdefault", jit=True)
+
+
+def host() -> Target:
+    """Give the target that this process can run."""
+    import llvmlite.binding as llvm
+
+    return Target(llvm.get_process_triple(), *_processor())
+
+
+@cache
+def _processor() -> tuple[str, str]:
+    import llvmlite.binding as llvm
+
+    # As Numba has it: where LLVM knows the processor wrongly, or an emulator knows less, people set these.
+    name, features = (os.environ.get(f"NUMBA_{setting}") for setting in ("CPU_NAME", "CPU_FEATURES"))
+    return (
+        llvm.get_host_cpu_name() if name is None else name,
+        llvm.get_host_cpu_features().flatten() if features is None else features,
+    )
+
+
+def emit(module: Any, target: Target) -> bytes:
+    """Make an object of an optimised module.
+
+    Parameters
+    ----------
+    module : llvmlite.binding.ModuleRef
+    target : Target
+
+    Raises
+    ------
+    EmissionError
+        If LLVM ended the process that it did this in.
+    """
+    import llvmlite.binding as llvm
+
+    tested = (sys.platform, target.architecture) == TESTED and llvm.llvm_version_info[0] <= NEWEST_LLVM
+    # The executable may be an application that Python is embedded in, and does what it likes with arguments.
+    python = os.path.basename(sys.executable or "").startswith("python") and not getattr(sys, "frozen", False)
+    return _emit_here(module, target) if tested or not python else emit_apart(module, target)
+
+
+def _emit_here(module: Any, target: Target) -> bytes:
+    code: bytes = target.machine().emit_object(module)
+    return code
+
+
+def emit_apart(module: Any, target: Target) -> bytes:
+    """Make an object in another process, as `emit` does where nothing was tested."""
+    import json
+    import subprocess
+
+    import llvmlite.binding as llvm
+
+    request = json.dumps([sys.path, target]).encode() + b"\n" + module.as_bitcode()
+    # A session of its own: an interrupt from the terminal is not the end of that process.
+    made = subprocess.run(
+        [sys.executable, "-I", "-S", __file__], input=request, capture_output=True, start_new_session=True, check=False
+    )
+    if made.returncode or not made.stdout:
+        said = made.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+        version = ".".join(map(str, llvm.llvm_version_info))
+        raise EmissionError(f"LLVM {version} made no code for {target.triple}: {said[-1]}")
+    code: bytes = made.stdout
+    return code
+
+
+def _answer() -> None:
+    """Do what `emit_apart` asks for."""
+    import json
+
+    head, _, bitcode = sys.stdin.buffer.read().partition(b"\n")
+    sys.path[:], fields = json.loads(head)
+    import llvmlite.binding as llvm
+
+    sys.stdout.buffer.write(_emit_here(llvm.parse_bitcode(bitcode), Target(*fields)))
+
+
+if __name__ == "__main__":
+    _answer()
