@@ -125,7 +125,8 @@ def rowwise(block: RowBlock) -> str:
     notes = (
         f"The formula is ``{describe(block.value)}``. A row with a NaN, with inf, or of nothing but -inf is NaN.",
         f"Accuracy: at most {block.ulp[0]:g} units in the last place in float32, {block.ulp[1]:g} in float64, in rows "
-        "of up to a thousand elements; float16 and bfloat16 are rounded once.",
+        "of any length; of dx, in units of the larger of the sum of its terms' magnitudes and the largest dx of the "
+        "row. float16 and bfloat16 are rounded once.",
         "``.backward(dy, x=None, out=None, *, y=None, axis=-1)`` gives dx; from y it need not compute y again. "
         "``.vjp(x)`` gives y and the function that takes dy to dx.",
     )

@@ -114,7 +114,8 @@ def rowwise(*, exact: Callable[..., Any], ulp: tuple[float, float]) -> Callable[
     exact : callable
         The textbook form, ``exact(m, x)``, of an array of rows along its last axis, with ``m.exp`` and ``m.log``.
     ulp : two floats
-        Largest error in units in the last place, in float32 and in float64, of rows of up to a thousand elements.
+        Largest error in units in the last place, in float32 and in float64, of rows of any length; of a gradient, in
+        units of the larger of the sum of its terms' magnitudes and the largest gradient of the row.
 
     Returns
     -------

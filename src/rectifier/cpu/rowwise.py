@@ -56,7 +56,7 @@ def interpret(block: RowBlock, backward: bool, arrays: tuple[Any, ...]) -> None:
             result = rebind(block.backward, words)(first, *rest, s)
         else:
             peak = first.max(axis=-1, keepdims=True)
-            e = np.exp(first - peak)
+            e = rebind(exp_of_difference, words)(first, peak)
             rest = np.where(first - peak == 0, 0, e).sum(axis=-1, keepdims=True)
             rest += (first - peak == 0).sum(axis=-1, keepdims=True) - 1.0
             result = rebind(block.value, words)(first, peak, e, rest)
@@ -126,7 +126,7 @@ class RowLoop(Compilation):
 
             # Who computes rows takes one of as many places as there are threads, or rows; another, if it is taken.
             places = min(engine.threads()[0], arrays[0].size // length)
-            waiting = memory.empty_like(arrays[0], np.float64, (places, length))
+            waiting = memory.empty_like(arrays[0], np.float64, (places * length + 7,))  # sums read on to whole vectors
             taken = np.zeros(places, np.int64)
             words[3:6] = [taken.ctypes.data, places, waiting.ctypes.data]
         job = ctypes.addressof(words)
