@@ -274,7 +274,7 @@ def test_the_bound_holds_in_rows_of_any_length(function, length):
 
 @pytest.mark.parametrize("name", ROWWISE)
 def test_the_bound_holds_where_another_library_would_sum(name):
-    from rectifier.array_api import Library, _row_value
+    from rectifier.array_api import Library, _row_value, _sum_by_halves
 
     class Careless(Library):
         """NumPy, with a sum of one number after the other, as XLA's is."""
@@ -293,6 +293,12 @@ def test_the_bound_holds_where_another_library_would_sum(name):
         "where", "abs", "copysign", "sqrt", "exp", "expm1", "log1p", "max")},
         "sum": staticmethod(lambda x, axis, keepdims: np.cumsum(x, axis=axis)[..., -1:])})  # fmt: skip
     function = ROWWISE[name]
+    for length in (1000, 300_001):
+        e = np.exp(np.linspace(0, -30, length))
+        assert abs(_sum_by_halves(careless, e, 0)[0] - math.fsum(e)) < np.spacing(math.fsum(e))
+        e[length // 3] = math.inf
+        with np.errstate(invalid="ignore"):
+            assert _sum_by_halves(careless, e, 0)[0] == math.inf
     for length in (9, 257, 300_000):
         for row in long_rows(length)[:4]:
             assert_long_row_is_right(function, lambda x: _row_value(careless, function.block, "float64", 0, x), row)

@@ -504,16 +504,19 @@ def _sum_by_halves(library: Library, x: Any, axis: int) -> Any:
         kept = total - a
         return total, (a - (total - kept)) + (b - kept)
 
-    lost, left, left_lost = x * 0, part(x, 0, 1) * 0, part(x, 0, 1) * 0
+    lost: Any = None
+    left: Any = None  # odd numbers, each of which is a sum of as many as are halved next
+    left_lost: Any = 0
     while length > 1:
         half = length // 2
         if length % 2:
-            left, more = two_sum(left, part(x, length - 1, length))
-            left_lost = left_lost + part(lost, length - 1, length) + more
+            last = part(x, length - 1, length)
+            left, more = (last, 0) if left is None else two_sum(left, last)
+            left_lost = left_lost + more + (0 if lost is None else part(lost, length - 1, length))
+        carried = 0 if lost is None else part(lost, 0, half) + part(lost, half, 2 * half)
         x, more = two_sum(part(x, 0, half), part(x, half, 2 * half))
-        lost = part(lost, 0, half) + part(lost, half, 2 * half) + more
-        length = half
-    total, more = two_sum(x, left)
+        lost, length = more + carried, half
+    total, more = (x, 0) if left is None else two_sum(x, left)
     lost = lost + left_lost + more
     return xp.where(lost == lost, total + lost, total)  # an infinite sum is what it would be without care
 
@@ -536,7 +539,7 @@ def _row_direction(library: Library, block: RowBlock, dtype: str, axis: int, dir
         t, y = (library.astype(array, "float64") for array in (direction, y))
         weight, backward = rebind(block.weight, words), rebind(block.backward, words)
         zero, one = words["T"](0), words["T"](1)
-        s = library.xp.sum(backward(zero, y, one) * t, axis=axis, keepdims=True)
+        s = _sum_by_halves(library, backward(zero, y, one) * t, axis)
         return library.astype(backward(one, y, zero) * t + weight(one, y) * s, dtype)
 
 
