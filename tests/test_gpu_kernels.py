@@ -302,7 +302,7 @@ def test_rows_with_infinities_and_nan_are_those_of_the_cpu(device, name, length)
     np.testing.assert_allclose(device.numpy(y), expected, rtol=2e-7)
 
 
-@pytest.mark.parametrize("length", [1024, 300_000])
+@pytest.mark.parametrize("length", [1024, 20_000])
 def test_the_bound_of_float64_holds_in_rows_of_any_length(device, length):
     for row in (np.concatenate([[0.0], np.full(length - 1, -0.1)]), np.linspace(0, -30, length)):
         y = device.array(np.zeros((1, length)))
