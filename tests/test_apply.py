@@ -219,7 +219,7 @@ def damage(path, how):
 
 BAD = {
     "truncated": "truncated", "longer": "followed by", "header": "damaged", "empty": "damaged", "magic": "no .npy file",
-    "version": "structured", "object": "pickled", "pickled": "no .npy file",
+    "version": "version 7.0", "object": "pickled", "pickled": "no .npy file",
 }  # fmt: skip
 
 
@@ -324,7 +324,7 @@ def test_an_output_that_appears_meanwhile_is_not_overwritten(run, tmp_path, monk
     save(tmp_path / "x.npy", X)
     before = files.publish
     monkeypatch.setattr(
-        files, "publish", lambda part, path, force: (path.write_text("other"), before(part, path, force))
+        files, "publish", lambda part, path, *more: (path.write_text("other"), before(part, path, *more))
     )
     refused(run("relu", "x.npy", "y.npy"), "y.npy", "exists")
     assert (tmp_path / "y.npy").read_text() == "other"
@@ -470,7 +470,9 @@ def test_pieces_cover_each_element_once_whatever_the_grids(tmp_path, monkeypatch
                         x.shape, x.dtype, x.fortran, x.in_order = shape, np.dtype("f4"), fortran, in_order
                         y = layout.Wanted(x, x.dtype, chunks)
                         job = apply.Job("relu", tmp_path, None, memory=1 << 34)
-                        boxes = job_module._plan(job, x, y, [], whole)
+                        plan = job_module._plan(job, x, y, [], whole)
+                        boxes = list(plan)
+                        assert len(boxes) == plan.count
                         count = np.zeros(shape, int)
                         for box in boxes:
                             count[box] += 1
@@ -493,7 +495,7 @@ def test_the_stream_of_an_npz_is_checked_to_its_end(tmp_path):
     (tmp_path / "x.npz").write_bytes(raw)
     array = files.opened(tmp_path / "x.npz")
     array.read((slice(0, 9_000),), np.empty(9_000, "f4"))
-    with pytest.raises(zipfile.BadZipFile, match="CRC"):
+    with pytest.raises(apply.FileError, match="CRC"):
         array.read((slice(9_000, 10_000),), np.empty(1_000, "f4"))
     array.close()
 

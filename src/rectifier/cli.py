@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -139,15 +139,18 @@ def _app() -> "typer.Typer":
         stats: Annotated[bool, typer.Option("--stats", help="Count the active units in the same pass.")] = False,
         columns: Annotated[bool, typer.Option("--columns", help="The same for each column, the last axis.")] = False,
         scheduler: Annotated[str | None, typer.Option(help="Address of a Dask cluster; takes Zarr.")] = None,
+        dtype: Annotated[
+            str | None, typer.Option(help="Of .npy and .npz elements stored as void: np.save writes bfloat16 so.")
+        ] = None,
         json: as_json = False,
         **parameters: float | None,
     ) -> None:
-        """Apply a function to an array in a file; 2 if that cannot be, and then no output is left."""
+        """Apply a function to an array in a file; 2 if that cannot be: no output is left; 1 if stdout fails."""
         given = {name: value for name, value in parameters.items() if value is not None}
         _apply(
             function, source, target, in_place, chunks, memory, json,
             derivative=derivative, upstream=backward, gate=gate, axis=axis, dataset=dataset, force=force,
-            stats=stats or columns, columns=columns, scheduler=scheduler, parameters=given,
+            stats=stats or columns, columns=columns, scheduler=scheduler, dtype=dtype, parameters=given,
         )  # fmt: skip
 
     @app.command()
@@ -212,22 +215,41 @@ def _apply(
             chunks=None if chunks is None else tuple(map(_whole_number, chunks.split(","))),
             **what,
         )
-        with _rates(transient=True) as start:
+        begun = False
+        with _rates(transient=True) if sys.stderr and sys.stderr.isatty() else nullcontext(_silent) as start:
 
             def begin(stage: str, nbytes: int) -> Callable[[int], object]:
+                nonlocal begun
+                begun = True
                 if in_place:
                     what = "changed in place; if this is interrupted, a part of it is done and nothing tells which"
-                    print(f"{source}: {what}", file=sys.stderr)
+                    _say(f"{source}: {what}")
                 return start(stage, nbytes)
 
-            outcome = apply.run(job, begin)
+            def left(watch: apply.Watch) -> str:
+                if in_place:
+                    return f"{source} is changed in part" if begun else f"{source} is unchanged"
+                return f"{target} is whole" if watch.whole else "no output was left"
+
+            outcome = apply.watched(lambda watch: apply.run(job, begin, watch), job.memory, "rectifier apply", left)
     except apply.StoppedError as error:
-        left = f"{source} is changed in part" if in_place else "no output was left"
-        print(f"rectifier apply: stopped by {error}; {left}", file=sys.stderr)
+        state = f"{source} is {'changed in part' if begun else 'unchanged'}" if in_place else "no output was left"
+        _say(f"rectifier apply: stopped by {error}; {state}")
         raise SystemExit(128 + error.number) from None
+    except MemoryError:
+        _refuse(
+            "apply",
+            ValueError(f"{source}: the system has no more memory; less of --memory makes smaller pieces"),
+            source,
+        )
     except (OSError, ValueError) as error:
         _refuse("apply", error, target or source)
-    _show(outcome, _render_apply, as_json)
+    _show(outcome, _render_apply, as_json, f"; {outcome.output} is whole")
+
+
+def _silent(stage: str, nbytes: int) -> Callable[[int], object]:
+    """Start no bar."""
+    return lambda done: None
 
 
 def _whole_number(text: str) -> int:
@@ -271,8 +293,14 @@ def _refuse(command: str, error: OSError | ValueError, path: Path) -> NoReturn:
     what: object = error
     if isinstance(error, OSError):
         what = f"{error.filename or path}: {error.strerror or error}"
-    print(f"rectifier {command}: {what}", file=sys.stderr)
+    _say(f"rectifier {command}: {what}")
     raise SystemExit(2) from None
+
+
+def _say(line: str) -> None:
+    """Write a line to stderr, if that takes it."""
+    with suppress(OSError):
+        print(line, file=sys.stderr)
 
 
 def _require_writable(output: Path) -> None:
@@ -451,15 +479,24 @@ def _info(as_json: bool) -> None:
     _show(describe(), _render_info, as_json)
 
 
-def _show(result: Any, render: Callable[[Any], list[Any]], as_json: bool) -> None:
+def _show(result: Any, render: Callable[[Any], list[Any]], as_json: bool, done: str = "") -> None:
+    """Write a result to stdout; if that cannot be, say so, and what is done all the same, and end with 1."""
     from rich.console import Console
 
-    if as_json:
-        print(json.dumps([*map(asdict, result)] if isinstance(result, list) else asdict(result), indent=2))
-    else:
-        console = Console(highlight=False, markup=False, emoji=False)  # a path or a processor's name is no markup
-        for part in render(result):
-            console.print(part, soft_wrap=isinstance(part, str))
+    try:
+        if as_json:
+            print(json.dumps([*map(asdict, result)] if isinstance(result, list) else asdict(result), indent=2))
+        else:
+            console = Console(highlight=False, markup=False, emoji=False)  # a path or a processor's name is no markup
+            for part in render(result):
+                console.print(part, soft_wrap=isinstance(part, str))
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        with suppress(OSError, ValueError):  # what is still in its buffer would fail again at the end of the process
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say(f"rectifier: standard output: {error.strerror or error}{done}")
+        raise SystemExit(1) from None
 
 
 def _render_demo(result: "Demo") -> list[Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .job import Job, Outcome, StoppedError, run
+from .job import Job, Outcome, run
 from .layout import FileError
+from .watch import StoppedError, Watch, watched
 
-__all__ = ["FileError", "Job", "Outcome", "StoppedError", "run"]
+__all__ = ["FileError", "Job", "Outcome", "StoppedError", "Watch", "run", "watched"]

@@ -6,18 +6,24 @@ A box is a tuple of slices, one an axis. Nothing that a file says is ever unpick
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
+import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .. import _dtypes
 from .hdf5 import HDF5
-from .layout import ArrayFile, FileError, Wanted, named
+from .layout import ArrayFile, FileError, Wanted, named, require_array
 from .npy import Npy, Npz
+from .watch import Watch
 from .zarr import Zarr
 
 SUFFIXES = {".npy": "npy", ".npz": "npz", ".h5": "HDF5", ".hdf5": "HDF5", ".hdf": "HDF5", ".zarr": "Zarr"}
@@ -31,8 +37,27 @@ def format_of(path: Path) -> str:
     return found
 
 
-def opened(path: Path, name: str | None = None, *, writable: bool = False) -> ArrayFile:
+def opened(
+    path: Path,
+    name: str | None = None,
+    *,
+    writable: bool = False,
+    view: np.dtype[Any] | None = None,
+    memory: int = 1 << 28,
+) -> ArrayFile:
     """Open an array, and see that its dtype is one of numbers.
+
+    Parameters
+    ----------
+    path : Path
+    name : str or None
+        Which array of a file with several.
+    writable : bool
+        Whether it is to be changed.
+    view : dtype or None
+        What elements are of which a file of NumPy says only how many bytes they have.
+    memory : int
+        Bytes that opening may take.
 
     Raises
     ------
@@ -42,22 +67,28 @@ def opened(path: Path, name: str | None = None, *, writable: bool = False) -> Ar
         If the system does not let it be opened.
     """
     with named(path):
-        return _opened(path, name, writable)
+        return _opened(path, name, writable, view, memory)
 
 
-def _opened(path: Path, name: str | None, writable: bool) -> ArrayFile:
+def _opened(path: Path, name: str | None, writable: bool, view: np.dtype[Any] | None, memory: int) -> ArrayFile:
     kind = format_of(path)
-    if kind != "Zarr" and path.is_dir():
-        raise FileError("it is a directory")
-    if kind == "Zarr" and not path.is_dir():
-        raise FileError("it is no directory of Zarr" if path.exists() else os.strerror(errno.ENOENT))
+    mode = path.stat().st_mode
+    if kind == "Zarr" and not stat.S_ISDIR(mode):
+        raise FileError("it is no directory of Zarr")
+    if kind != "Zarr" and not stat.S_ISREG(mode):  # to open a pipe would wait for its other end
+        raise FileError("it is a directory" if stat.S_ISDIR(mode) else "it is no regular file")
     array: ArrayFile
     if kind == "npy":
-        array = Npy(path, writable)
+        array = Npy(path, writable, view=view)
     elif kind == "npz":
-        array = Npz(path, name)
+        array = Npz(path, name, view=view, memory=memory)
     else:
         array = (HDF5 if kind == "HDF5" else Zarr)(path, name, writable)
+    try:
+        require_array(array.shape, array.dtype.itemsize)
+    except FileError:
+        array.close()
+        raise
     try:
         _dtypes.require_real(array.dtype, "its array", "apply")
     except TypeError:
@@ -67,10 +98,11 @@ def _opened(path: Path, name: str | None, writable: bool) -> ArrayFile:
 
 
 @contextlib.contextmanager
-def made(path: Path, wanted: Wanted, force: bool) -> Iterator[ArrayFile]:
-    """Make an output beside its target; it gets its name when it is whole, and else is removed."""
+def made(path: Path, wanted: Wanted, force: bool, watch: Watch) -> Iterator[ArrayFile]:
+    """Make an output beside its target; it gets its name when it is whole and on the disk, and else is removed."""
     kind = {"npy": Npy, "npz": Npz, "HDF5": HDF5, "Zarr": Zarr}[format_of(path)]
     part = part_of(path)
+    watch.unfinished = part
     target: Any = None
     try:
         with named(path):
@@ -78,22 +110,26 @@ def made(path: Path, wanted: Wanted, force: bool) -> Iterator[ArrayFile]:
         yield target
         with named(path):
             target.close()
-            publish(part, path, force)
+            watch.look()
+            sync(part)
+            watch.look()
+            publish(part, path, force, watch)
     except BaseException:
         with contextlib.suppress(Exception):
             target.close()
-        remove(part)
+        if not watch.whole:
+            remove(part)
         raise
 
 
 def part_of(path: Path) -> Path:
-    """Give the name of an output that is not yet whole."""
-    return path.with_name(f".{path.name}.part-{os.getpid()}")
+    """Give a name to an output that is not yet whole; the number of a process alone is not unique among containers."""
+    return path.with_name(f".{path.name}.part-{os.getpid()}-{secrets.token_hex(3)}")
 
 
 def remove(part: Path) -> None:
-    """Remove an output that is not whole."""
-    if part.is_file():
+    """Remove an output that is not whole, or is replaced."""
+    if part.is_file() or part.is_symlink():
         part.unlink()
     elif part.exists():
         for _ in range(10):  # of a write that failed Zarr goes on with the other chunks, in threads of its own
@@ -101,26 +137,86 @@ def remove(part: Path) -> None:
             time.sleep(0.02)
 
 
-def publish(part: Path, path: Path, force: bool) -> None:
-    """Give a whole output its name; what has that name is replaced only by force."""
-    if part.is_dir():
-        old = path.with_name(f".{path.name}.old-{os.getpid()}")
-        if force and path.exists():
-            path.rename(old)
-        part.rename(path)
-        remove(old)
-    elif force:
-        part.replace(path)
-    else:
-        try:
-            os.link(part, path)  # refuses a name that is taken, as a rename does not
-            part.unlink()
-        except FileExistsError:
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
-        except OSError:  # a file system without links
-            part.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Wait until a file, or a directory with all that is in it, is on the disk.
+
+    A sync of each of 5000 chunks took 7 s, one of their file system 0.3 s.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            os.fsync(descriptor)
+        elif not _sync_file_system(descriptor):
+            for directory, _, names in os.walk(path):
+                for name in names:
+                    sync(Path(directory, name))
+                _sync_directory(Path(directory))
     finally:
-        os.close(directory)
+        os.close(descriptor)
+
+
+def _sync_file_system(descriptor: int) -> bool:
+    """Sync the file system that a file is in; False where there is no such call (it is Linux's)."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if call is None:
+        return False
+    if call(descriptor):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return True
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def require_replaceable(path: Path) -> None:
+    """Refuse to replace what is no output of this kind: a directory of something else, a pipe, a device."""
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode) or stat.S_ISREG(mode):
+        return
+    if format_of(path) != "Zarr" or not stat.S_ISDIR(mode):
+        what = "a directory" if stat.S_ISDIR(mode) else "no regular file"
+        raise FileError(f"it is {what}, which --force does not replace")
+    known = any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
+    if not known and any(path.iterdir()):
+        raise FileError("it is a directory of something other than Zarr, which --force does not replace")
+
+
+def publish(part: Path, path: Path, force: bool, watch: Watch) -> None:
+    """Give a whole output its name; what has that name is replaced only by force."""
+    watch.held = True
+    old: Path | None = None
+    try:
+        if part.is_dir():
+            if force and os.path.lexists(path):
+                old = part.with_name(part.name.replace(".part-", ".old-"))
+                path.rename(old)
+            try:
+                part.rename(path)
+            except BaseException:
+                if old is not None:
+                    old.rename(path)
+                raise
+        elif force:
+            part.replace(path)
+        else:
+            try:
+                os.link(part, path)  # refuses a name that is taken, as a rename does not
+                part.unlink()
+            except FileExistsError:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+            except OSError:  # a file system without links
+                if os.path.lexists(path):
+                    raise
+                part.rename(path)
+        watch.unfinished, watch.whole = old, True
+    finally:
+        watch.held = False
+    _sync_directory(path.parent)
+    if old is not None:
+        remove(old)

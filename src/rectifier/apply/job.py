@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
+import importlib.util
 import math
 import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -15,9 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from .. import _dtypes
 from .._rowwise import RowFunction
 from . import files
-from .layout import ArrayFile, Box, FileError, Layout, Wanted, named
+from .hdf5 import HDF5
+from .layout import ArrayFile, Box, FileError, Layout, Wanted, named, places
+from .watch import Watch, resident
 from .zarr import Zarr
 
 # Of a file of 1 GiB in the page cache, pieces of 256 to 512 KiB went fastest: they stay in the second-level cache.
@@ -25,16 +27,9 @@ PIECE = 1 << 19
 CHUNKED_PIECE = 1 << 24  # a call of HDF5 or Zarr takes some 100 us
 RESERVE = 8 << 20  # for what libraries allocate by the way
 REPORT_EVERY = 1 << 25
+COLUMN = 200  # bytes for the number of a column, measured
 
 Start = Callable[[str, int], Callable[[int], object]]
-
-
-class StoppedError(Exception):
-    """A signal came; nothing was left."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
 
 
 @dataclass(frozen=True)
@@ -69,6 +64,8 @@ class Job:
         Count the active units: of all, and for each index of the last axis.
     scheduler : str or None
         Address of a Dask cluster.
+    dtype : str or None
+        Of elements of which a file of NumPy says only how many bytes they have, as it does of bfloat16.
     """
 
     function: str
@@ -86,6 +83,7 @@ class Job:
     stats: bool = False
     columns: bool = False
     scheduler: str | None = None
+    dtype: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ class Outcome:
     active_fraction_by_column: list[float] | None = None
 
 
-def run(job: Job, start: Start) -> Outcome:
+def run(job: Job, start: Start, watch: Watch | None = None) -> Outcome:
     """Do a job.
 
     Parameters
@@ -129,6 +127,8 @@ def run(job: Job, start: Start) -> Outcome:
     job : Job
     start : callable
         Called with the name of the job and its bytes; what it returns is called with bytes that are done.
+    watch : Watch or None
+        Says between boxes whether to stop, and is told what there is to remove.
 
     Raises
     ------
@@ -141,14 +141,17 @@ def run(job: Job, start: Start) -> Outcome:
     """
     from ..catalogue import ALL
 
-    function = ALL[job.function]
+    function, watch = ALL[job.function], watch or Watch()
     call = _call(function, job)
+    view = None if job.dtype is None else _given_dtype(job.dtype)
     with ExitStack() as stack:
-        x = _opened(job.source, job.dataset, stack, writable=job.target is None)
-        others = [_opened(path, None, stack) for path in (job.upstream, job.gate) if path]
+        x = _opened(job, job.source, view, stack)
+        others = [_opened(job, path, view, stack) for path in (job.upstream, job.gate) if path]
         for other in others:
             if other.shape != x.shape:
                 raise FileError(f"{other.path}: its shape is {other.shape}, and that of {x.path} {x.shape}")
+        if view is not None and x.dtype != view and not any(getattr(array, "void", False) for array in (x, *others)):
+            raise FileError(f"{x.path}: its dtype is {x.dtype}; --dtype says what void elements are, and converts none")
         dtype = _dtype(call, [x, *others])
         counter = _Counter(function, job, x) if job.stats or job.columns else None
         if job.target is None:
@@ -157,12 +160,32 @@ def run(job: Job, start: Start) -> Outcome:
             _require_free(job)
         wanted = Wanted(x, dtype, _chunks(job, x))
         if job.scheduler is not None:
-            return _on_cluster(job, function, call, [x, *others], wanted, counter)
-        signals = stack.enter_context(_noted_signals())
-        target = x if job.target is None else stack.enter_context(files.made(job.target, wanted, job.force))
+            return _on_cluster(job, function, call, [x, *others], wanted, counter, watch)
+        target = x if job.target is None else stack.enter_context(files.made(job.target, wanted, job.force, watch))
         made = [x] * (counter is not None)  # by `with_mask`, to count
         boxes = _plan(job, x, target, [*others, *made], _whole_axis(function, job, x))
-        return _stream(job, call, [x, *others], target, boxes, counter, signals, start)
+        watch.planned, watch.held = True, target is x and isinstance(x, HDF5)  # which is unreadable, left in a write
+        outcome = _stream(job, call, [x, *others], target, boxes, counter, watch, start)
+        if target is x:
+            with named(x.path):
+                x.close()
+                watch.held = False
+                files.sync(x.path)
+    return outcome
+
+
+def _given_dtype(name: str) -> np.dtype[Any]:
+    """Give the dtype of a name that a user wrote."""
+    if name not in _dtypes.WORKING:
+        raise FileError(f"--dtype takes {', '.join(_dtypes.WORKING)}, and not {name!r}")
+    if name != "bfloat16":
+        return np.dtype(name)
+    if importlib.util.find_spec("ml_dtypes") is None:
+        raise FileError("--dtype bfloat16 needs ml_dtypes: pip install ml_dtypes")
+    import ml_dtypes
+
+    dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return dtype
 
 
 def _call(function: Any, job: Job) -> Callable[..., Any]:
@@ -194,8 +217,15 @@ def _call(function: Any, job: Job) -> Callable[..., Any]:
     return lambda *arrays, out=None: function(*arrays, out, **settings)
 
 
-def _opened(path: Path, name: str | None, stack: ExitStack, writable: bool = False) -> ArrayFile:
-    array = files.opened(path, name, writable=writable)
+def _opened(job: Job, path: Path, view: np.dtype[Any] | None, stack: ExitStack) -> ArrayFile:
+    is_x = path is job.source
+    array = files.opened(
+        path,
+        job.dataset if is_x else None,
+        writable=is_x and job.target is None,
+        view=view,
+        memory=max(job.memory - resident(), 0),
+    )
     stack.callback(array.close)
     return array
 
@@ -214,7 +244,7 @@ def _dtype(call: Callable[..., Any], arrays: Sequence[ArrayFile]) -> np.dtype[An
 def _require_in_place(x: ArrayFile, dtype: np.dtype[Any]) -> None:
     if x.in_order:
         raise FileError(f"{x.path}: a .npz file is not changed in place; name an output")
-    if x.dtype != dtype:
+    if x.dtype.newbyteorder("=") != dtype:
         raise FileError(f"{x.path}: its dtype is {x.dtype}, that of the result {dtype}: not in place; name an output")
 
 
@@ -227,10 +257,21 @@ def _require_free(job: Job) -> None:
         with suppress(OSError):
             if path and target.samefile(path):
                 raise FileError(f"{target}: it is the file that is read; --in-place replaces its numbers")
-    if os.path.lexists(target) and not job.force:
-        raise FileError(f"{target}: it is there already; --force replaces it")
+            if path and _is_within(target, path):
+                raise FileError(f"{target}: it and {path} lie one in the other")
+    if os.path.lexists(target):
+        if not job.force:
+            raise FileError(f"{target}: it is there already; --force replaces it")
+        with named(target):
+            files.require_replaceable(target)
     if not target.parent.is_dir():
         raise FileError(f"{target}: there is no directory {target.parent}")
+
+
+def _is_within(target: Path, source: Path) -> bool:
+    """Tell whether one of two paths is a directory in which the other lies."""
+    one, other = target.parent.resolve() / target.name, source.resolve()
+    return one in other.parents or other in one.parents
 
 
 def _whole_axis(function: Any, job: Job, x: ArrayFile) -> int | None:
@@ -245,25 +286,59 @@ def _chunks(job: Job, x: ArrayFile) -> tuple[int, ...] | None:
     return tuple(min(side, max(length, 1)) for side, length in zip(job.chunks, x.shape, strict=True))
 
 
-def _plan(job: Job, x: Layout, target: Layout, others: Sequence[Layout], whole: int | None) -> list[Box]:
+class Boxes:
+    """The boxes of an array, in the order in which its elements run: counted through and never listed.
+
+    Attributes
+    ----------
+    sides : tuple of int
+        Of each box, but for the last of an axis.
+    count : int
+    """
+
+    def __init__(self, shape: Sequence[int], sides: Sequence[int], fortran: bool) -> None:
+        self.sides, self._shape, self._fortran = tuple(sides), tuple(shape), fortran
+        self._counts = [-(-length // max(side, 1)) for side, length in zip(sides, shape, strict=True)]
+        self.count = math.prod(self._counts)
+
+    def __iter__(self) -> Iterator[Box]:
+        order = slice(None, None, -1 if self._fortran else 1)
+        for place in places(self._counts[order]):
+            yield tuple(
+                slice(k * side, min((k + 1) * side, length))
+                for k, side, length in zip(place[order], self.sides, self._shape, strict=True)
+            )
+
+
+def _plan(job: Job, x: Layout, target: Layout, others: Sequence[Layout], whole: int | None) -> Boxes:
     """Cut the array into boxes: of whole chunks, of whole rows, and so small that they fit into the memory."""
     shape = x.shape
     grid = list(target.chunks or x.chunks or [1] * len(shape))
     if whole is not None:
         grid[whole] = shape[whole]
     sides = [min(side, length) for side, length in zip(grid, shape, strict=True)]
-    # Of each array a box, of the result one more where it cannot be written where x was, and one for HDF5 and Zarr.
     arrays = [x, target, *others]
-    chunked = any(array.chunks for array in arrays)
-    one = sum(array.dtype.itemsize for array in arrays) * (2 if chunked or whole is not None else 1)
-    room = job.memory - _resident() - RESERVE
-    most = min(room, max(PIECE, one * math.prod(sides)) if not chunked else max(CHUNKED_PIECE, one * math.prod(sides)))
+    # Of each array a box, where it cannot be written where x was, and whatever one of them takes at a time.
+    each = sum(array.dtype.itemsize for array in arrays) * (1 if whole is None else 2)
+
+    def needed() -> int:
+        return each * math.prod(sides) + max(array.allocated(sides, x.fortran) for array in arrays)
+
+    room = job.memory - resident() - RESERVE
+    most = min(room, max(CHUNKED_PIECE if any(array.chunks for array in arrays) else PIECE, needed()))
     axes = range(len(shape)) if x.fortran else range(len(shape) - 1, -1, -1)
     in_order = any(array.in_order for array in arrays)
+    if any(array.in_order and not array.runs_as(x.fortran) for array in arrays):
+        sides = list(shape)  # read from its beginning to its end, it is in no other order than its own
+        in_order = False
     for axis in axes:
-        rest = one * math.prod(side for k, side in enumerate(sides) if k != axis)
-        fits = max(int(most // max(rest, 1)) // max(grid[axis], 1) * grid[axis], sides[axis])
-        sides[axis] = min(shape[axis], fits)
+        step, low = max(grid[axis], 1), sides[axis]
+        lowest, highest = 0, -(-(shape[axis] - low) // step)  # by how many steps it may grow
+        while lowest < highest:
+            middle = (lowest + highest + 1) // 2
+            sides[axis] = min(low + middle * step, shape[axis])
+            lowest, highest = (middle, highest) if needed() <= most else (lowest, middle - 1)
+        sides[axis] = min(low + lowest * step, shape[axis])
         if sides[axis] < shape[axis] and not in_order:
             break
     if in_order:  # a box must be a run of the file
@@ -272,28 +347,10 @@ def _plan(job: Job, x: Layout, target: Layout, others: Sequence[Layout], whole: 
             if seen:
                 sides[axis] = shape[axis]
             seen = seen or sides[axis] > 1
-    needed = one * math.prod(sides)
-    if needed > room:
-        least = -(-(needed + _resident() + RESERVE) // (1 << 20))
+    if needed() > room:
+        least = -(-(needed() + resident() + RESERVE) // (1 << 20))
         raise FileError(f"--memory is too small for one piece of {tuple(sides)}: at least {least}MiB")
-    ranges = [
-        [slice(begin, min(begin + side, length)) for begin in range(0, length, max(side, 1))]
-        for side, length in zip(sides, shape, strict=True)
-    ]
-    if x.fortran:
-        return [box[::-1] for box in itertools.product(*ranges[::-1])]
-    return list(itertools.product(*ranges))
-
-
-def _resident() -> int:
-    """Give the bytes that this process has in memory."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Boxes(shape, sides, x.fortran)
 
 
 class _Counter:
@@ -307,7 +364,14 @@ class _Counter:
             raise FileError(f"{x.path}: it has no axis, so no --columns")
         self._function, self._settings = function, job.parameters or {}
         self.shape, self.total = x.shape, 0
-        self.columns = np.zeros(x.shape[-1], np.int64) if job.columns else None
+        self.columns = None
+        if job.columns:
+            # Sums, their fractions, a list of these and its text; without elements there are none.
+            columns = x.shape[-1] if math.prod(x.shape) else 0
+            needed = columns * COLUMN + resident() + RESERVE
+            if needed > job.memory:
+                raise FileError(f"--memory is too small for {columns:,} columns: at least {-(-needed // (1 << 20))}MiB")
+            self.columns = np.zeros(columns, np.int64)
 
     def add(self, box: Box, x: Any) -> None:
         """Count a box."""
@@ -329,44 +393,27 @@ class _Counter:
         return found
 
 
-@contextmanager
-def _noted_signals() -> Iterator[list[int]]:
-    """Have the signals that end a process noted, for the loop to look at between boxes."""
-    noted: list[int] = []
-    before = {}
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        with suppress(ValueError):  # not in the main thread
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, lambda n, _: noted.append(n))
-    try:
-        yield noted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _stream(
     job: Job,
     call: Callable[..., Any],
     sources: Sequence[ArrayFile],
     target: ArrayFile,
-    boxes: list[Box],
+    boxes: Boxes,
     counter: _Counter | None,
-    signals: list[int],
+    watch: Watch,
     start: Start,
 ) -> Outcome:
     """Read, compute and write box by box, in memory that is used again."""
     x, *_ = sources
     size = math.prod(x.shape)
     advance = start(f"{job.function} {job.source.name}", size * x.dtype.itemsize)
-    largest = max((_length(box) for box in boxes), default=0)
+    largest = math.prod(boxes.sides)
     buffers = [np.empty(largest, array.dtype) for array in sources]
     same = target.dtype == x.dtype and x.dtype.isnative
-    out = buffers[0] if same else np.empty(largest, target.dtype)
+    out = buffers[0] if same else np.empty(largest, target.dtype.newbyteorder("="))
     began, unsaid = perf_counter(), 0
     for box in boxes:
-        if signals:
-            raise StoppedError(signals[0])
+        watch.look()
         shape = tuple(side.stop - side.start for side in box)
         arrays = [_shaped(buffer, shape, x.fortran) for buffer in buffers]
         for array, source in zip(arrays, sources, strict=True):
@@ -376,14 +423,15 @@ def _stream(
             counter.add(box, arrays[0])
         y = _shaped(out, shape, x.fortran)
         call(*arrays, out=y)
+        if not target.dtype.isnative:
+            y = y.byteswap(inplace=True).view(target.dtype)
         with named(job.target or job.source):
             target.write(box, y)
         unsaid += arrays[0].nbytes
         if unsaid >= REPORT_EVERY:
             advance(unsaid)
             unsaid = 0
-    if signals:
-        raise StoppedError(signals[0])
+    watch.look()
     advance(unsaid)
     return _outcome(job, sources, target, perf_counter() - began, counter)
 
@@ -401,10 +449,6 @@ def _outcome(job: Job, sources: Sequence[Layout], target: Layout, seconds: float
     )
 
 
-def _length(box: Box) -> int:
-    return math.prod(side.stop - side.start for side in box)
-
-
 def _shaped(buffer: Any, shape: tuple[int, ...], fortran: bool) -> Any:
     return buffer[: math.prod(shape)].reshape(shape, order="F" if fortran else "C")
 
@@ -416,6 +460,7 @@ def _on_cluster(
     sources: Sequence[ArrayFile],
     wanted: Wanted,
     counter: _Counter | None,
+    watch: Watch,
 ) -> Outcome:
     """Have the workers of a Dask cluster read, compute and write chunks, which lie where all of them reach them."""
     import dask
@@ -430,7 +475,7 @@ def _on_cluster(
         client = Client(job.scheduler, timeout="30s")
     except (OSError, ValueError) as error:
         raise FileError(f"no scheduler answers at {job.scheduler}: {error}") from None
-    with client, files.made(job.target.absolute(), wanted, job.force) as target:
+    with client, files.made(job.target.absolute(), wanted, job.force, watch) as target:
         arrays = [da.from_zarr(str(array.path.absolute()), component=array.name or None) for array in sources]
         y, counts = call(*arrays), 0
         assert isinstance(target, Zarr)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 Box = tuple[slice, ...]
+MOST_AXES = 64  # of a NumPy array
+MOST_BYTES = (1 << 63) - 1  # of a NumPy array, axes of 0 left out of the product
 
 
 class FileError(ValueError):
@@ -20,7 +23,8 @@ class FileError(ValueError):
     path: Path | None = None
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.args[0]}" if self.path else str(self.args[0])
+        said = f"{self.path}: {self.args[0]}" if self.path else str(self.args[0])
+        return "".join(c if c.isprintable() else " " for c in said)  # names in files have line ends, and worse
 
 
 @contextlib.contextmanager
@@ -57,9 +61,15 @@ class Layout:
         Whether its first axis is the one that runs fastest.
     in_order : bool
         Whether it is read from the beginning to the end, as a compressed stream is.
+    chunks_at_once : int
+        How many chunks the library of the format decodes at a time.
+    bytes_for_each_chunk : int
+        What that library allocates for each chunk of a call, next to the data.
     """
 
     name = ""
+    chunks_at_once = 1
+    bytes_for_each_chunk = 0
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     chunks: tuple[int, ...] | None = None
@@ -68,6 +78,26 @@ class Layout:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def allocated(self, sides: Sequence[int], fortran: bool) -> int:
+        """Compute the most that is allocated, next to our own buffer, while a box with these sides is read or written.
+
+        `fortran` is the order of the buffer.
+        """
+        box = math.prod(sides) * self.dtype.itemsize
+        if not self.chunks:
+            return 0 if self.runs_as(fortran) else box
+        # A box need not begin where a chunk does, so it may touch one chunk more.
+        touched = math.prod(
+            min(side // chunk + 1 + (side % chunk > 1), -(-length // chunk))
+            for side, chunk, length in zip(sides, (max(chunk, 1) for chunk in self.chunks), self.shape, strict=True)
+        )
+        chunk = math.prod(self.chunks) * self.dtype.itemsize
+        return box + 2 * min(touched, self.chunks_at_once) * chunk + touched * self.bytes_for_each_chunk
+
+    def runs_as(self, fortran: bool) -> bool:
+        """Say whether its elements run in this order; with at most one axis longer than 1, both orders are one."""
+        return self.fortran == fortran or sum(length > 1 for length in self.shape) < 2
 
 
 class ArrayFile(Layout, ABC):
@@ -95,10 +125,36 @@ class Wanted(Layout):
         self.compression = getattr(source, "compression", zipfile.ZIP_STORED)
 
 
+def require_array(shape: tuple[Any, ...], itemsize: int) -> None:
+    """Refuse a shape that no array of NumPy has."""
+    if not all(type(length) is int and length >= 0 for length in shape):
+        raise FileError(f"it is damaged: its shape is {shape}")
+    if len(shape) > MOST_AXES:
+        raise FileError(f"it has {len(shape)} axes; NumPy's arrays have {MOST_AXES} at most")
+    if math.prod(length for length in shape if length) * itemsize > MOST_BYTES:
+        raise FileError(f"its shape is {shape}, which is more than any memory or disk holds")
+
+
+def places(counts: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Count through the places of a grid, the last axis fastest; nothing is listed, however large the grid."""
+    if not all(counts):
+        return
+    place = [0] * len(counts)
+    while True:
+        yield tuple(place)
+        for axis in range(len(counts) - 1, -1, -1):
+            place[axis] += 1
+            if place[axis] < counts[axis]:
+                break
+            place[axis] = 0
+        else:
+            return
+
+
 def choose(name: str | None, names: list[str]) -> str:
     """Give the array that is asked for, or the only one."""
-    if name is not None and name.strip("/") in names:
-        return name.strip("/")
+    if name is not None and (name in names or name.strip("/") in names):
+        return name if name in names else name.strip("/")
     if name is None and len(names) == 1:
         return names[0]
     there = f"there are {', '.join(names)}" if names else "there is none"

@@ -15,6 +15,9 @@ from .layout import ArrayFile, Box, FileError, Wanted, choose
 class Zarr(ArrayFile):
     """An array in a directory of Zarr, version 2 or 3."""
 
+    chunks_at_once = 10  # zarr's `async.concurrency`
+    bytes_for_each_chunk = 4 << 10  # 1 to 3 KB for its tasks, measured
+
     def __init__(self, path: Path, name: str | None = None, writable: bool = False, make: Wanted | None = None) -> None:
         import zarr
 
