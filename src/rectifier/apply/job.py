@@ -161,9 +161,13 @@ def run(job: Job, start: Start, watch: Watch | None = None) -> Outcome:
         wanted = Wanted(x, dtype, _chunks(job, x))
         if job.scheduler is not None:
             return _on_cluster(job, function, call, [x, *others], wanted, counter, watch)
+        rest, whole = (
+            [*others, *[x] * (counter is not None)],
+            _whole_axis(function, job, x),
+        )  # one by `with_mask`, to count
+        _plan(job, x, wanted, rest, whole)  # before room is taken on the disk; chunks that a library chooses come later
         target = x if job.target is None else stack.enter_context(files.made(job.target, wanted, job.force, watch))
-        made = [x] * (counter is not None)  # by `with_mask`, to count
-        boxes = _plan(job, x, target, [*others, *made], _whole_axis(function, job, x))
+        boxes = _plan(job, x, target, rest, whole)
         watch.planned, watch.held = True, target is x and isinstance(x, HDF5)  # which is unreadable, left in a write
         outcome = _stream(job, call, [x, *others], target, boxes, counter, watch, start)
         if target is x:
@@ -324,9 +328,12 @@ def _plan(job: Job, x: Layout, target: Layout, others: Sequence[Layout], whole: 
     def needed() -> int:
         return each * math.prod(sides) + max(array.allocated(sides, x.fortran) for array in arrays)
 
-    room = job.memory - resident() - RESERVE
-    most = min(room, max(CHUNKED_PIECE if any(array.chunks for array in arrays) else PIECE, needed()))
+    taken = RESERVE + sum({id(array): array.codec_bytes for array in arrays}.values())
+    room = job.memory - resident() - taken
     axes = range(len(shape)) if x.fortran else range(len(shape) - 1, -1, -1)
+    # Where a box is no run of each file, what it costs is the number of its runs: the larger, the fewer.
+    scattered = any(array.chunks or not array.runs_as(x.fortran) for array in arrays) or whole not in (None, *axes[:1])
+    most = min(room, max(CHUNKED_PIECE if scattered else PIECE, needed()))
     in_order = any(array.in_order for array in arrays)
     if any(array.in_order and not array.runs_as(x.fortran) for array in arrays):
         sides = list(shape)  # read from its beginning to its end, it is in no other order than its own
@@ -348,7 +355,7 @@ def _plan(job: Job, x: Layout, target: Layout, others: Sequence[Layout], whole: 
                 sides[axis] = shape[axis]
             seen = seen or sides[axis] > 1
     if needed() > room:
-        least = -(-(needed() + resident() + RESERVE) // (1 << 20))
+        least = -(-(needed() + resident() + taken) // (1 << 20))
         raise FileError(f"--memory is too small for one piece of {tuple(sides)}: at least {least}MiB")
     return Boxes(shape, sides, x.fortran)
 

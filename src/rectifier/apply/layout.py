@@ -65,11 +65,14 @@ class Layout:
         How many chunks the library of the format decodes at a time.
     bytes_for_each_chunk : int
         What that library allocates for each chunk of a call, next to the data.
+    codec_bytes : int
+        What a codec holds from the beginning to the end.
     """
 
     name = ""
     chunks_at_once = 1
     bytes_for_each_chunk = 0
+    codec_bytes = 0
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     chunks: tuple[int, ...] | None = None
@@ -87,11 +90,12 @@ class Layout:
         box = math.prod(sides) * self.dtype.itemsize
         if not self.chunks:
             return 0 if self.runs_as(fortran) else box
-        # A box need not begin where a chunk does, so it may touch one chunk more.
-        touched = math.prod(
-            min(side // chunk + 1 + (side % chunk > 1), -(-length // chunk))
-            for side, chunk, length in zip(sides, (max(chunk, 1) for chunk in self.chunks), self.shape, strict=True)
-        )
+        touched = 1
+        for side, chunk, length in zip(sides, self.chunks, self.shape, strict=True):
+            whole, rest = divmod(side, max(chunk, 1))
+            # A box that is no multiple of a chunk may begin within one, and end within another.
+            most = whole + 1 + (rest > 1) if rest else max(whole, 1)
+            touched *= min(most, -(-length // max(chunk, 1)))
         chunk = math.prod(self.chunks) * self.dtype.itemsize
         return box + 2 * min(touched, self.chunks_at_once) * chunk + touched * self.bytes_for_each_chunk
 
@@ -123,6 +127,10 @@ class Wanted(Layout):
         self.name, self.shape, self.dtype, self.fortran = source.name, source.shape, dtype, source.fortran
         self.chunks, self.source = chunks or source.chunks, source
         self.compression = getattr(source, "compression", zipfile.ZIP_STORED)
+
+    def allocated(self, sides: Sequence[int], fortran: bool) -> int:
+        """Compute nothing: a file that is to be made will say what its library takes."""
+        return 0
 
 
 def require_array(shape: tuple[Any, ...], itemsize: int) -> None:

@@ -22,7 +22,7 @@ import warnings
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -167,13 +167,12 @@ class Npz(_Run):
         super().__init__(path)
         self._zip: zipfile.ZipFile | None = None
         self._writing: Any = None
-        self._memory = 0
         self._file: Any = open(path, "xb") if make else _Bounded(path, memory * 46 // ENTRY)  # noqa: SIM115
         try:
             if make:
                 self.name, self.compression = make.name or "arr_0", make.compression
                 self._lay((make.shape, make.fortran, make.dtype), make.dtype)
-                self._memory = COMPRESSOR_BYTES.get(self.compression, 0)
+                self.codec_bytes = COMPRESSOR_BYTES.get(self.compression, 0)
                 self._zip = zipfile.ZipFile(self._file, "w")
                 member = zipfile.ZipInfo(f"{self.name}.npy")
                 member.compress_type = self.compression
@@ -187,7 +186,7 @@ class Npz(_Run):
                 info = _member(self._zip.infolist(), name)
                 self.name, self.compression = info.filename.removesuffix(".npy"), info.compress_type
                 self._stream = _Member(self._file, info)
-                self._memory = self._stream.memory
+                self.codec_bytes = self._stream.memory
                 self._lay(_header(self._stream.read), view)
                 _require_size(self._stream.left, self)
                 if not self._stream.left:
@@ -196,10 +195,6 @@ class Npz(_Run):
             with contextlib.suppress(Exception):
                 self.close()
             raise
-
-    def allocated(self, sides: Sequence[int], fortran: bool) -> int:
-        """Compute the most that is allocated while a box is read or written."""
-        return super().allocated(sides, fortran) + self._memory
 
     def _read_run(self, start: int, view: memoryview) -> None:
         self._stream.readinto(view)
@@ -474,7 +469,10 @@ def _require_size(size: int, array: ArrayFile) -> None:
 
 
 def _reserve(file: BinaryIO, size: int) -> None:
-    """Have the disk say now whether the file fits."""
+    """Have the disk say now whether the file fits, without filling it if not."""
+    room = os.statvfs(file.fileno())
+    if size > room.f_bfree * room.f_frsize:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with contextlib.suppress(AttributeError):
         try:
             os.posix_fallocate(file.fileno(), 0, size)

@@ -21,7 +21,7 @@ from typing import Any, NoReturn, TypeVar
 T = TypeVar("T")
 
 TICK = 0.02  # seconds between looks at the memory; zlib fills some 20 MB in that time
-GRACE = 0.4  # seconds in which a job may end by itself
+GRACE = 0.3  # seconds in which a job may end by itself
 LIBRARIES = 1 << 28  # what HDF5, Zarr and a file's own lists may take before there is a plan, however small the memory
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -131,8 +131,8 @@ def watched(work: Callable[[Watch], T], memory: int, command: str, left: Callabl
                     )
                     said = True
             elif known and not watch.held and resident() > (most if watch.planned else opening):
-                _leave(watch, 2, f"{command}: it takes more memory than --memory, {memory >> 20}MiB, by a chunk or an "
-                                 f"attribute that is larger than its file says; {left(watch)}")  # fmt: skip
+                what = f"it takes more than --memory, {memory >> 20}MiB: a chunk may be larger than its file says"
+                _leave(watch, 2, f"{command}: {what}; {left(watch)}")
     if errors:
         raise errors[0]
     return results[0]
