@@ -519,3 +519,148 @@ def test_a_cluster_reads_and_writes_zarr(run, tmp_path):
     assert_same(load(tmp_path / "dx.zarr"), rectifier.relu.backward(X, X))
     assert_same(load(tmp_path / "p.zarr"), rectifier.softmax(X))
     assert left(tmp_path) == ["dx.zarr", "dy.zarr", "p.zarr", "x.zarr", "y.zarr"]
+
+
+def test_boxes_are_counted_and_not_listed(tmp_path):
+    """Of an array of 2^60 elements, and of chunks of one element."""
+    for shape, chunks in (((1 << 60,), None), ((1 << 30, 1 << 30), (1, 1)), ((1 << 60, 0), None)):
+        x = layout.Layout(tmp_path)
+        x.shape, x.dtype, x.chunks = shape, np.dtype("i1"), chunks
+        boxes = job_module._plan(apply.Job("relu", tmp_path, None, memory=1 << 34), x, x, [], None)
+        sides = [-(-length // max(side, 1)) for length, side in zip(shape, boxes.sides, strict=True)]
+        assert boxes.count == np.prod(sides, dtype=object)
+        first = next(iter(boxes), None)
+        assert first == (None if 0 in shape else tuple(slice(0, side) for side in boxes.sides))
+
+
+def test_chunks_count_for_the_memory(tmp_path):
+    """A chunk is decoded whole, however small the box; many small ones have each a place in lists of their library."""
+    x, y = layout.Layout(tmp_path), layout.Layout(tmp_path)
+    x.shape = y.shape = (1 << 40,)
+    x.dtype = y.dtype = np.dtype("f4")
+    x.chunks, y.chunks = (1 << 30,), (1 << 10,)
+    with pytest.raises(apply.FileError, match="--memory is too small"):
+        job_module._plan(apply.Job("relu", tmp_path, None, memory=8 << 30), x, y, [], None)
+    x.chunks, x.bytes_for_each_chunk = (1,), 1 << 13
+    boxes = job_module._plan(apply.Job("relu", tmp_path, None, memory=4 << 30), x, y, [], None)
+    assert boxes.sides[0] * (1 << 13) < 4 << 30
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, "in place.npy", "in place.h5", "in place.zarr"])
+def test_an_output_is_on_the_disk_before_it_has_its_name(run, tmp_path, monkeypatch, suffix):
+    events = []
+    fsync, link, rename = os.fsync, os.link, os.rename
+
+    def noted(descriptor):
+        events.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (noted(descriptor), fsync(descriptor))[1])
+    monkeypatch.setattr(files, "_sync_file_system", lambda descriptor: (noted(descriptor), True)[1])
+    monkeypatch.setattr(os, "link", lambda *names: (events.append("named"), link(*names))[1])
+    monkeypatch.setattr(os, "rename", lambda *names: (events.append("named"), rename(*names))[1])
+    in_place, suffix = suffix.startswith("in place"), suffix.removeprefix("in place")
+    x = save(tmp_path / f"x{suffix}", X)
+    events.clear()
+    assert run("relu", x.name, *(["--in-place"] if in_place else [f"y{suffix}"]))[0] == 0
+    if in_place:
+        assert events[-1] == str(x)
+    else:
+        part = max(k for k, event in enumerate(events) if ".part-" in event)
+        assert part < max(k for k, event in enumerate(events) if event == "named")
+        assert events[-1] == str(tmp_path)
+
+
+def test_chunks_are_synced_one_by_one_where_no_file_system_is(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(files, "_sync_file_system", lambda descriptor: False)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    path = save(tmp_path / "x.zarr", X, (7, 5))
+    files.sync(path)
+    assert sorted(synced) == sorted(map(str, [path, *path.rglob("*")]))
+
+
+def test_what_is_no_file_is_neither_read_nor_replaced(run, tmp_path):
+    np.save("x.npy", X)
+    os.mkfifo("pipe.npy")
+    refused(run("relu", "pipe.npy", "y.npy"), "no regular file")
+    refused(run("relu", "x.npy", "pipe.npy", "--force"), "no regular file")
+    (tmp_path / "some.npy").mkdir()
+    refused(run("relu", "x.npy", "some.npy", "--force"), "a directory")
+    (tmp_path / "some.zarr").mkdir()
+    (tmp_path / "some.zarr" / "letters").write_text("dear")
+    refused(run("relu", "x.npy", "some.zarr", "--force"), "something other than Zarr")
+    save(tmp_path / "x.zarr", X)
+    refused(run("relu", "x.zarr", "x.zarr/y.zarr"), "one in the other")
+    assert (tmp_path / "some.zarr" / "letters").read_text() == "dear"
+
+
+def test_a_link_is_replaced_and_not_what_it_points_to(run, tmp_path):
+    np.save("x.npy", X)
+    for suffix in (".npy", ".zarr"):
+        other = save(tmp_path / f"other{suffix}", -X)
+        for name in (other.name, f"absent{suffix}"):
+            os.symlink(name, f"y{suffix}")
+            assert run("relu", "x.npy", f"y{suffix}", "--force")[0] == 0
+            assert_same(load(tmp_path / f"y{suffix}"), rectifier.relu(X))
+            assert_same(load(other), -X)
+            assert not any(name.startswith(".") for name in left(tmp_path))
+            files.remove(tmp_path / f"y{suffix}")
+
+
+def test_columns_count_for_the_memory(run):
+    np.save("x.npy", np.ones((1, 5_000_000), "i1"))
+    refused(run("relu", "x.npy", "y.npy", "--columns", "--memory", "600MiB"), "columns", "at least")
+
+
+# A library that is in one call for long, and lets other threads run meanwhile, as h5py and zarr do.
+STUCK = """
+import sys, time
+import numpy as np
+from rectifier.apply import npy
+def stuck(self, start, view):
+    {}
+    time.sleep(60)
+npy.Npy._read_run = stuck
+from rectifier.cli import main
+main()
+"""
+
+
+def stuck(what, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-c", STUCK.format(what), "apply", *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".zarr"])
+def test_a_signal_is_heard_inside_a_long_call(tmp_path, suffix):
+    x = save(tmp_path / "x.npy", X)
+    process = stuck("pass", "relu", x, tmp_path / f"y{suffix}")
+    after_it_began(process, tmp_path)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=40)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM; no output was left" in err
+    assert left(tmp_path) == ["x.npy"]
+
+
+def test_more_memory_than_planned_ends_the_command(tmp_path):
+    x = save(tmp_path / "x.npy", X)
+    process = stuck("self.more = np.ones(50_000_000)", "relu", x, tmp_path / "y.npy", "--memory", "200MiB")
+    _, err = process.communicate(timeout=40)
+    assert process.returncode == 2
+    assert "more than --memory, 200MiB" in err
+    assert left(tmp_path) == ["x.npy"]
+
+
+def test_a_full_standard_output_is_said_in_a_line(tmp_path):
+    x = save(tmp_path / "x.npy", X)
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [sys.executable, "-c", "from rectifier.cli import main; main()", "apply", "relu", x, tmp_path / "y.npy"],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert process.returncode == 1
+    assert process.stderr == f"rectifier: standard output: No space left on device; {tmp_path / 'y.npy'} is whole\n"
+    assert_same(load(tmp_path / "y.npy"), rectifier.relu(X))

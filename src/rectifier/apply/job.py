@@ -257,12 +257,12 @@ def _require_free(job: Job) -> None:
     assert target is not None
     with named(target):
         files.format_of(target)
-    for path in (job.source, job.upstream, job.gate):
+    for path in filter(None, (job.source, job.upstream, job.gate)):
         with suppress(OSError):
-            if path and target.samefile(path):
+            if target.samefile(path):
                 raise FileError(f"{target}: it is the file that is read; --in-place replaces its numbers")
-            if path and _is_within(target, path):
-                raise FileError(f"{target}: it and {path} lie one in the other")
+        if _is_within(target, path):
+            raise FileError(f"{target}: it and {path} lie one in the other")
     if os.path.lexists(target):
         if not job.force:
             raise FileError(f"{target}: it is there already; --force replaces it")
