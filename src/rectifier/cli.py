@@ -142,6 +142,9 @@ def _app() -> "typer.Typer":
         dtype: Annotated[
             str | None, typer.Option(help="Of .npy and .npz elements stored as void: np.save writes bfloat16 so.")
         ] = None,
+        raw: Annotated[
+            bool, typer.Option("--raw", help="Take packed numbers, and those that mean missing, as they are.")
+        ] = False,
         json: as_json = False,
         **parameters: float | None,
     ) -> None:
@@ -150,7 +153,8 @@ def _app() -> "typer.Typer":
         _apply(
             function, source, target, in_place, chunks, memory, json,
             derivative=derivative, upstream=backward, gate=gate, axis=axis, dataset=dataset, force=force,
-            stats=stats or columns, columns=columns, scheduler=scheduler, dtype=dtype, parameters=given,
+            stats=stats or columns, columns=columns, scheduler=scheduler, dtype=dtype, raw=raw,
+            parameters=given,
         )  # fmt: skip
 
     @app.command()
@@ -244,6 +248,8 @@ def _apply(
         )
     except (OSError, ValueError) as error:
         _refuse("apply", error, target or source)
+    for note in outcome.notes:
+        _say(f"rectifier apply: {source}: {note}")
     _show(outcome, _render_apply, as_json, f"; {outcome.output} is whole")
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from .. import _dtypes
 from .hdf5 import HDF5
-from .layout import ArrayFile, FileError, Wanted, named, require_array
+from .layout import ArrayFile, FileError, Wanted, named, require_array, unsupported
 from .npy import Npy, Npz
 from .watch import Watch
 from .zarr import Zarr
@@ -93,7 +93,7 @@ def _opened(path: Path, name: str | None, writable: bool, view: np.dtype[Any] | 
         _dtypes.require_real(array.dtype, "its array", "apply")
     except TypeError:
         array.close()
-        raise FileError(f"its dtype is {array.dtype}; apply takes integers and float16 to float64") from None
+        raise unsupported(array.dtype) from None
     return array
 
 

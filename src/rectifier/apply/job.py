@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import _dtypes
 from .._rowwise import RowFunction
-from . import files
+from . import attributes, files
 from .hdf5 import HDF5
 from .layout import ArrayFile, Box, FileError, Layout, Wanted, named, places
 from .watch import Watch, resident
@@ -66,6 +66,8 @@ class Job:
         Address of a Dask cluster.
     dtype : str or None
         Of elements of which a file of NumPy says only how many bytes they have, as it does of bfloat16.
+    raw : bool
+        Take the stored numbers, also where attributes say that they are packed or stand for missing values.
     """
 
     function: str
@@ -84,6 +86,7 @@ class Job:
     columns: bool = False
     scheduler: str | None = None
     dtype: str | None = None
+    raw: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,8 @@ class Outcome:
         Of all; None where there are none.
     active_fraction_by_column : list of float or None
         For each index of the last axis.
+    notes : tuple of str
+        What of the input was left out.
     """
 
     output: str
@@ -117,6 +122,7 @@ class Outcome:
     active: int | None = None
     active_fraction: float | None = None
     active_fraction_by_column: list[float] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def run(job: Job, start: Start, watch: Watch | None = None) -> Outcome:
@@ -158,7 +164,11 @@ def run(job: Job, start: Start, watch: Watch | None = None) -> Outcome:
             _require_in_place(x, dtype)
         else:
             _require_free(job)
-        wanted = Wanted(x, dtype, _chunks(job, x))
+        alone = None if others or isinstance(function, RowFunction) else call
+        left, notes = attributes.settle(x, others, alone, job.raw)
+        fill = _fill(x, dtype, alone)
+        wanted = Wanted(x, dtype, _chunks(job, x), fill, left)
+        wanted.notes += notes
         if job.scheduler is not None:
             return _on_cluster(job, function, call, [x, *others], wanted, counter, watch)
         rest, whole = (
@@ -167,9 +177,14 @@ def run(job: Job, start: Start, watch: Watch | None = None) -> Outcome:
         )  # one by `with_mask`, to count
         _plan(job, x, wanted, rest, whole)  # before room is taken on the disk; chunks that a library chooses come later
         target = x if job.target is None else stack.enter_context(files.made(job.target, wanted, job.force, watch))
+        target.notes += notes
+        sparse = alone is not None and x.holes and target.holes and (target is not x or _is_same(fill, x.fill))
         boxes = _plan(job, x, target, rest, whole)
         watch.planned, watch.held = True, target is x and isinstance(x, HDF5)  # which is unreadable, left in a write
-        outcome = _stream(job, call, [x, *others], target, boxes, counter, watch, start)
+        if target is x:
+            with named(x.path):
+                x.forget(left)
+        outcome = _stream(job, call, [x, *others], target, boxes, counter, watch, start, sparse)
         if target is x:
             with named(x.path):
                 x.close()
@@ -250,6 +265,23 @@ def _require_in_place(x: ArrayFile, dtype: np.dtype[Any]) -> None:
         raise FileError(f"{x.path}: a .npz file is not changed in place; name an output")
     if x.dtype.newbyteorder("=") != dtype:
         raise FileError(f"{x.path}: its dtype is {x.dtype}, that of the result {dtype}: not in place; name an output")
+    with named(x.path):
+        x.require_in_place()
+
+
+def _fill(x: ArrayFile, dtype: np.dtype[Any], alone: Callable[..., Any] | None) -> Any:
+    """Give what an element of the result is that is not written: the result of such an element of x, if it has one."""
+    if x.fill is None:
+        return None
+    if alone is None:
+        return x.fill if x.dtype.newbyteorder("=") == dtype else None
+    with np.errstate(all="ignore"):
+        return alone(np.full(1, x.fill, x.dtype))[0]
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    """Tell whether two numbers of one dtype have the same bits, or are both NaN."""
+    return bool(a.tobytes() == b.tobytes() or (a != a and b != b))
 
 
 def _require_free(job: Job) -> None:
@@ -409,6 +441,7 @@ def _stream(
     counter: _Counter | None,
     watch: Watch,
     start: Start,
+    sparse: bool = False,
 ) -> Outcome:
     """Read, compute and write box by box, in memory that is used again."""
     x, *_ = sources
@@ -419,10 +452,16 @@ def _stream(
     same = target.dtype == x.dtype and x.dtype.isnative
     out = buffers[0] if same else np.empty(largest, target.dtype.newbyteorder("="))
     began, unsaid = perf_counter(), 0
-    for box in boxes:
+    for box, stored in _pieces(x, boxes) if sparse else ((box, True) for box in boxes):
         watch.look()
         shape = tuple(side.stop - side.start for side in box)
         arrays = [_shaped(buffer, shape, x.fortran) for buffer in buffers]
+        unsaid += arrays[0].nbytes
+        if not stored:  # and not in the result, whose fill value is the function's of that of x
+            if counter is not None:
+                arrays[0][...] = x.fill
+                counter.add(box, arrays[0])
+            continue
         for array, source in zip(arrays, sources, strict=True):
             with named(source.path):
                 source.read(box, array)
@@ -434,7 +473,6 @@ def _stream(
             y = y.byteswap(inplace=True).view(target.dtype)
         with named(job.target or job.source):
             target.write(box, y)
-        unsaid += arrays[0].nbytes
         if unsaid >= REPORT_EVERY:
             advance(unsaid)
             unsaid = 0
@@ -452,8 +490,14 @@ def _outcome(job: Job, sources: Sequence[Layout], target: Layout, seconds: float
         seconds=seconds,
         bytes_read=sum(size * array.dtype.itemsize for array in sources),
         bytes_written=size * target.dtype.itemsize,
+        notes=tuple(dict.fromkeys(note for array in (*sources, target) for note in array.notes)),
         **(counter.fields() if counter else {}),
     )
+
+
+def _pieces(x: ArrayFile, boxes: Boxes) -> Iterator[tuple[Box, bool]]:
+    for box in boxes:
+        yield from x.pieces(box)
 
 
 def _shaped(buffer: Any, shape: tuple[int, ...], fortran: bool) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,10 @@ class Layout:
         What that library allocates for each chunk of a call, next to the data.
     codec_bytes : int
         What a codec holds from the beginning to the end.
+    fill : scalar or None
+        What an element is that was never written, where a format has that.
+    notes : list of str
+        What a user should be told of it.
     """
 
     name = ""
@@ -78,9 +84,11 @@ class Layout:
     chunks: tuple[int, ...] | None = None
     fortran = False
     in_order = False
+    fill: Any = None
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.notes: list[str] = []
 
     def allocated(self, sides: Sequence[int], fortran: bool) -> int:
         """Compute the most that is allocated, next to our own buffer, while a box with these sides is read or written.
@@ -104,8 +112,83 @@ class Layout:
         return self.fortran == fortran or sum(length > 1 for length in self.shape) < 2
 
 
+@dataclass(frozen=True)
+class Coordinate:
+    """What lies along an axis, in an array of its own that has the axis' name."""
+
+    array: Any
+    dtype: np.dtype[Any]
+    attributes: Mapping[str, Any]
+
+    def parts(self) -> Iterator[tuple[int, Any]]:
+        """Give its values, a part at a time, each with where it begins."""
+        (length,) = self.array.shape
+        for begin in range(0, length, 1 << 16):
+            yield begin, self.array[begin : begin + (1 << 16)]
+
+
 class ArrayFile(Layout, ABC):
-    """An array in a file that is open."""
+    """An array in a file that is open.
+
+    Attributes
+    ----------
+    attributes : dict
+        What is said of the array, by name.
+    dimensions : tuple of str or None
+        Names of its axes.
+    holes : bool
+        Whether what is not written reads as `fill`.
+    """
+
+    attributes: Mapping[str, Any] = {}
+    dimensions: tuple[str | None, ...] = ()
+    holes = False
+
+    def coordinate(self, axis: int) -> Coordinate | None:
+        """Give the coordinates of an axis, if it has some."""
+        return None
+
+    def has_scale(self, axis: int) -> bool:
+        """Tell whether an axis is one of several arrays, as a dimension of netCDF is."""
+        return False
+
+    def group_attributes(self, group: str) -> Mapping[str, Any]:
+        """Give the attributes of a group that the array is in."""
+        return {}
+
+    def require_in_place(self) -> None:
+        """Check that its numbers can be replaced, and that it then holds what was written.
+
+        Raises
+        ------
+        FileError
+            If not.
+        """
+
+    def forget(self, names: frozenset[str]) -> None:
+        """Remove attributes."""
+
+    def pieces(self, box: Box) -> Iterator[tuple[Box, bool]]:
+        """Cut a box into pieces that are stored, and pieces that were never written."""
+        there = self._stored(box)
+        if there is None or there.all():
+            yield box, True
+        elif not there.any():
+            yield box, False
+        else:
+            assert self.chunks is not None
+            sides = [
+                [
+                    slice(max(begin, side.start), min(begin + length, side.stop))
+                    for begin in range(side.start // length * length, side.stop, length)
+                ]
+                for side, length in zip(box, self.chunks, strict=True)
+            ]
+            yield from zip(itertools.product(*sides), there.ravel().tolist(), strict=True)
+
+    def _stored(self, box: Box) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+        """Tell of each chunk that a box touches whether it is stored; None if all are."""
+        return None
 
     @abstractmethod
     def read(self, box: Box, into: Any) -> None:
@@ -120,10 +203,26 @@ class ArrayFile(Layout, ABC):
 
 
 class Wanted(Layout):
-    """What an output is to be."""
+    """What an output is to be.
 
-    def __init__(self, source: ArrayFile, dtype: np.dtype[Any], chunks: tuple[int, ...] | None) -> None:
+    Attributes
+    ----------
+    source : ArrayFile
+        What it is made of.
+    left : frozenset of str
+        Names of the source's attributes that are not true of it.
+    """
+
+    def __init__(
+        self,
+        source: ArrayFile,
+        dtype: np.dtype[Any],
+        chunks: tuple[int, ...] | None,
+        fill: Any = None,
+        left: frozenset[str] = frozenset(),
+    ) -> None:
         super().__init__(source.path)
+        self.fill, self.left = fill, left
         self.name, self.shape, self.dtype, self.fortran = source.name, source.shape, dtype, source.fortran
         self.chunks, self.source = chunks or source.chunks, source
         self.compression = getattr(source, "compression", zipfile.ZIP_STORED)
@@ -157,6 +256,16 @@ def places(counts: Sequence[int]) -> Iterator[tuple[int, ...]]:
             place[axis] = 0
         else:
             return
+
+
+def touched(box: Box, chunks: tuple[int, ...]) -> Box:
+    """Give the range of chunks that a box touches, along each axis."""
+    return tuple(slice(side.start // length, -(-side.stop // length)) for side, length in zip(box, chunks, strict=True))
+
+
+def unsupported(dtype: Any) -> FileError:
+    """Give the error of a dtype that no function takes."""
+    return FileError(f"its dtype is {dtype}; apply takes integers, bfloat16 and float16 to float64")
 
 
 def choose(name: str | None, names: list[str]) -> str:
