@@ -6,6 +6,7 @@ import atexit
 import importlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import rectifier
+from rectifier import cli
 from rectifier.catalogue import CATALOGUE
 from rectifier.testing import dtype_of
 
@@ -159,3 +161,20 @@ def assert_same(actual, expected) -> None:
         np.isnan(a.reshape(-1)) & np.isnan(e.reshape(-1))
     )
     assert same.all(), f"{np.count_nonzero(~same)} of {same.size} differ, first at {np.flatnonzero(~same)[0]}"
+
+
+@pytest.fixture
+def applied(monkeypatch, capsys, tmp_path):
+    """Run ``rectifier apply`` with arguments in this process, in a new directory: exit status, stdout, stderr."""
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["rectifier", "apply", "--memory", "4GiB", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return (ended.value.code or 0, *capsys.readouterr())
+
+    yield call
+    signal.signal(signal.SIGINT, handler)

@@ -161,7 +161,7 @@ class HDF5(ArrayFile):
         return self._there[touched(box, self.chunks)] if self._there.size else None
 
     def _grid(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Tell of each chunk whether it is in the file; an empty array if all are, or to tell would take much memory."""
+        """Tell of each chunk whether it is in the file; an empty array if all are, or if there are too many."""
         identifier, chunks = self._dataset.id, self.chunks
         assert chunks is not None
         counts = [-(-length // side) for length, side in zip(self.shape, chunks, strict=True)]
