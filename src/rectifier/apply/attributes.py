@@ -15,6 +15,11 @@ from .layout import ArrayFile, FileError
 # CF conventions 1.11, sections 2.5.1 and 8.1, and the NetCDF User's Guide, appendix A.
 PACKING = ("scale_factor", "add_offset", "_Unsigned")
 MISSING = ("_FillValue", "missing_value")
+# CF conventions 1.11, appendix A: those whose values are names of other variables.
+NAMING = (
+    "ancillary_variables", "bounds", "cell_measures", "climatology", "coordinates", "formula_terms", "geometry",
+    "grid_mapping",
+)  # fmt: skip
 RANGES = ("valid_min", "valid_max", "valid_range", "actual_range")
 
 
@@ -65,6 +70,17 @@ def settle(
         left += dict.fromkeys(name for name, _ in _missing(x))
     notes = [f"left out its attributes {', '.join(left)}, which are not true of the result"] if left else []
     return frozenset(left), notes
+
+
+def note_others(x: ArrayFile, notes: list[str]) -> None:
+    """Note which attributes name other arrays, but for the coordinates of axes, since these alone come along."""
+    named = [
+        name
+        for name in NAMING
+        if isinstance(value := _text(x.attributes.get(name)), str) and not set(value.split()) <= set(x.dimensions)
+    ]
+    if named:
+        notes.append(f"left out the arrays that its attributes {', '.join(named)} name")
 
 
 def _is_trivial(name: str, value: Any) -> bool:

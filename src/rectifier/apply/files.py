@@ -112,7 +112,6 @@ def made(path: Path, wanted: Wanted, force: bool, watch: Watch) -> Iterator[Arra
             target.close()
             watch.look()
             sync(part)
-            watch.look()
             publish(part, path, force, watch)
     except BaseException:
         with contextlib.suppress(Exception):
@@ -189,9 +188,9 @@ def require_replaceable(path: Path) -> None:
 
 def publish(part: Path, path: Path, force: bool, watch: Watch) -> None:
     """Give a whole output its name; what has that name is replaced only by force."""
-    watch.held = True
     old: Path | None = None
-    try:
+    with watch.held:
+        watch.look()
         if part.is_dir():
             if force and os.path.lexists(path):
                 old = part.with_name(part.name.replace(".part-", ".old-"))
@@ -199,8 +198,10 @@ def publish(part: Path, path: Path, force: bool, watch: Watch) -> None:
             try:
                 part.rename(path)
             except BaseException:
-                if old is not None:
+                if old is not None and not os.path.lexists(path):  # else another output has come meanwhile
                     old.rename(path)
+                elif old is not None:
+                    remove(old)
                 raise
         elif force:
             part.replace(path)
@@ -215,8 +216,10 @@ def publish(part: Path, path: Path, force: bool, watch: Watch) -> None:
                     raise
                 part.rename(path)
         watch.unfinished, watch.whole = old, True
-    finally:
-        watch.held = False
-    _sync_directory(path.parent)
+    try:
+        _sync_directory(path.parent)
+    except OSError as error:  # it may be written to and not read, or its file system knows no sync of one
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP):
+            raise
     if old is not None:
         remove(old)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import attributes
-from .layout import ArrayFile, Box, Coordinate, FileError, Wanted, choose, touched, unsupported
+from .layout import MOST_BYTES, ArrayFile, Box, Coordinate, FileError, Wanted, choose, touched, unsupported
 
 # Filters that give back each bit, of HDF5 and of its register of plugins; of others nothing is known here.
 LOSSLESS = frozenset({
@@ -29,7 +29,6 @@ OF_AXES = frozenset({"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "DIMEN
 OF_NETCDF = frozenset({"_Netcdf4Dimid", "_Netcdf4Coordinates", "_nc3_strict", "_NCProperties"})
 COMPACT_ATTRIBUTE = 60_000  # above 64 KiB with its header an attribute is refused in files of HDF5 1.6
 LARGEST_CHUNK = (1 << 32) - 1
-LARGEST_GRID = 1 << 23  # bytes, one for each chunk
 
 
 class HDF5(ArrayFile):
@@ -42,7 +41,9 @@ class HDF5(ArrayFile):
 
         super().__init__(path)
         self._dataset: Any
-        self._there: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+        self._listed: np.ndarray[Any, np.dtype[np.int64]] | None = None
+        self._unwritten = False
+        self._counts: tuple[int, ...] = ()
         settings = {}
         if make:
             settings = _file_settings(make.source)
@@ -80,6 +81,11 @@ class HDF5(ArrayFile):
         if properties.get_external_count():
             _require_external(self._dataset)
         self.fill = self._read_fill(properties)
+        if self.holes and self.chunks:
+            self._counts = tuple(-(-length // side) for length, side in zip(self.shape, self.chunks, strict=True))
+            stored = identifier.get_num_chunks()
+            self._unwritten = stored < math.prod(self._counts) <= MOST_BYTES  # numbers of chunks are those of 64 bits
+            self.codec_bytes = 8 * stored if self._unwritten else 0
         self.attributes = _own(_attributes(self._dataset, self.notes))
         self._scales = _scales(self._dataset, self.notes)
         names = [[_last(scale.name) for scale in scales if scale.name] for scales in self._scales]
@@ -154,26 +160,39 @@ class HDF5(ArrayFile):
         return h5py.h5s.create_simple(lengths), file
 
     def _stored(self, box: Box) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
-        if not self.chunks or not self.holes:
+        if not self._unwritten:
             return None
-        if self._there is None:
-            self._there = self._grid()
-        return self._there[touched(box, self.chunks)] if self._there.size else None
+        assert self.chunks is not None
+        if self._listed is None:
+            self._listed = self._list()
+        ranges = [np.arange(side.start, side.stop) for side in touched(box, self.chunks)]
+        numbers = np.ravel_multi_index(np.ix_(*ranges), self._counts)
+        if not self._listed.size:
+            return np.zeros(numbers.shape, bool)
+        found: np.ndarray[Any, np.dtype[np.bool_]] = (
+            self._listed[np.minimum(np.searchsorted(self._listed, numbers), self._listed.size - 1)] == numbers
+        )
+        return found
 
-    def _grid(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Tell of each chunk whether it is in the file; an empty array if all are, or if there are too many."""
-        identifier, chunks = self._dataset.id, self.chunks
+    def _list(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Give the numbers of the chunks that are in the file, in ascending order; their room is in `codec_bytes`."""
+        chunks, counts = self.chunks, self._counts
         assert chunks is not None
-        counts = [-(-length // side) for length, side in zip(self.shape, chunks, strict=True)]
-        if identifier.get_num_chunks() >= math.prod(counts) or math.prod(counts) > LARGEST_GRID:
-            return np.empty(0, bool)
-        there = np.zeros(counts, bool)
+        listed, size = np.empty(self._dataset.id.get_num_chunks(), np.int64), 0
+        steps = [math.prod(counts[axis + 1 :]) for axis in range(len(counts))]
 
         def note(stored: Any) -> None:
-            there[tuple(begin // side for begin, side in zip(stored.chunk_offset, chunks, strict=True))] = True
+            nonlocal size
+            listed[size] = sum(
+                begin // side * step for begin, side, step in zip(stored.chunk_offset, chunks, steps, strict=True)
+            )
+            size += 1
 
-        identifier.chunk_iter(note)
-        return there
+        if listed.size:
+            self._dataset.id.chunk_iter(note)
+        listed = listed[:size]
+        listed.sort()
+        return listed
 
     def close(self) -> None:
         """Close, when all that was written is in the file."""
@@ -195,6 +214,7 @@ class HDF5(ArrayFile):
             self._file.require_group(parents)
         identifier = h5py.h5d.create(self._file.id, self.name.encode(), _datatype(make.dtype), space, properties)
         self._dataset = h5py.Dataset(identifier)
+        attributes.note_others(source, self.notes)
         if isinstance(source, HDF5):
             self._copy_attributes(source, make)
         else:

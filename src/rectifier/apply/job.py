@@ -17,8 +17,7 @@ import numpy as np
 from .. import _dtypes
 from .._rowwise import RowFunction
 from . import attributes, files
-from .hdf5 import HDF5
-from .layout import ArrayFile, Box, FileError, Layout, Wanted, named, places
+from .layout import ArrayFile, Box, FileError, Layout, SeveralError, Wanted, named, places
 from .watch import Watch, resident
 from .zarr import Zarr
 
@@ -150,7 +149,10 @@ def run(job: Job, start: Start, watch: Watch | None = None) -> Outcome:
     function, watch = ALL[job.function], watch or Watch()
     call = _call(function, job)
     view = None if job.dtype is None else _given_dtype(job.dtype)
+    in_place = job.target is None
     with ExitStack() as stack:
+        if in_place and files.SUFFIXES.get(job.source.suffix.lower()) == "HDF5":
+            stack.enter_context(watch.held)  # it may be unreadable, left in a write, and from HDF5 1.10 on while open
         x = _opened(job, job.source, view, stack)
         others = [_opened(job, path, view, stack) for path in (job.upstream, job.gate) if path]
         for other in others:
@@ -160,7 +162,7 @@ def run(job: Job, start: Start, watch: Watch | None = None) -> Outcome:
             raise FileError(f"{x.path}: its dtype is {x.dtype}; --dtype says what void elements are, and converts none")
         dtype = _dtype(call, [x, *others])
         counter = _Counter(function, job, x) if job.stats or job.columns else None
-        if job.target is None:
+        if in_place:
             _require_in_place(x, dtype)
         else:
             _require_free(job)
@@ -180,16 +182,17 @@ def run(job: Job, start: Start, watch: Watch | None = None) -> Outcome:
         target.notes += notes
         sparse = alone is not None and x.holes and target.holes and (target is not x or _is_same(fill, x.fill))
         boxes = _plan(job, x, target, rest, whole)
-        watch.planned, watch.held = True, target is x and isinstance(x, HDF5)  # which is unreadable, left in a write
-        if target is x:
+        watch.planned = True
+        if in_place:
             with named(x.path):
                 x.forget(left)
         outcome = _stream(job, call, [x, *others], target, boxes, counter, watch, start, sparse)
-        if target is x:
+        if in_place:
             with named(x.path):
                 x.close()
-                watch.held = False
-                files.sync(x.path)
+    if in_place:
+        with named(job.source):
+            files.sync(job.source)
     return outcome
 
 
@@ -238,13 +241,19 @@ def _call(function: Any, job: Job) -> Callable[..., Any]:
 
 def _opened(job: Job, path: Path, view: np.dtype[Any] | None, stack: ExitStack) -> ArrayFile:
     is_x = path is job.source
-    array = files.opened(
-        path,
-        job.dataset if is_x else None,
-        writable=is_x and job.target is None,
-        view=view,
-        memory=max(job.memory - resident(), 0),
-    )
+    try:
+        array = files.opened(
+            path,
+            job.dataset if is_x else None,
+            writable=is_x and job.target is None,
+            view=view,
+            memory=max(job.memory - resident(), 0),
+        )
+    except SeveralError as error:
+        if is_x:
+            raise
+        option = "--backward" if path is job.upstream else "--gate"
+        raise FileError(f"{path}: {option} takes a file of one array, and {error.there}") from None
     stack.callback(array.close)
     return array
 
@@ -311,7 +320,7 @@ def _is_within(target: Path, source: Path) -> bool:
 
 
 def _whole_axis(function: Any, job: Job, x: ArrayFile) -> int | None:
-    return job.axis % len(x.shape) if isinstance(function, RowFunction) else None
+    return job.axis % len(x.shape) if isinstance(function, RowFunction) and x.shape else None
 
 
 def _chunks(job: Job, x: ArrayFile) -> tuple[int, ...] | None:
@@ -497,7 +506,8 @@ def _outcome(job: Job, sources: Sequence[Layout], target: Layout, seconds: float
 
 def _pieces(x: ArrayFile, boxes: Boxes) -> Iterator[tuple[Box, bool]]:
     for box in boxes:
-        yield from x.pieces(box)
+        with named(x.path):
+            yield from x.pieces(box)
 
 
 def _shaped(buffer: Any, shape: tuple[int, ...], fortran: bool) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 
 Box = tuple[slice, ...]
 MOST_AXES = 64  # of a NumPy array
+MOST_NAMES = 50  # of arrays in a message
 MOST_BYTES = (1 << 63) - 1  # of a NumPy array, axes of 0 left out of the product
 
 
@@ -268,11 +269,22 @@ def unsupported(dtype: Any) -> FileError:
     return FileError(f"its dtype is {dtype}; apply takes integers, bfloat16 and float16 to float64")
 
 
+class SeveralError(FileError):
+    """A file has several arrays, and none was asked for; their names in words are in `there`."""
+
+    there = ""
+
+
 def choose(name: str | None, names: list[str]) -> str:
     """Give the array that is asked for, or the only one."""
     if name is not None and (name in names or name.strip("/") in names):
         return name if name in names else name.strip("/")
     if name is None and len(names) == 1:
         return names[0]
-    there = f"there are {', '.join(names)}" if names else "there is none"
-    raise FileError(f"it has no array {name}: {there}" if name else f"name one of its arrays by --dataset: {there}")
+    more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+    there = f"there are {', '.join(names[:MOST_NAMES])}{more}" if names else "there is none"
+    if name is None and names:
+        several = SeveralError(f"name one of its arrays by --dataset: {there}")
+        several.there = there
+        raise several
+    raise FileError(f"it has no array {name}: {there}" if name else f"it has no array: {there}")

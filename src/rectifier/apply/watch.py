@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -60,8 +60,9 @@ class Watch:
         Whether the output has its name.
     planned : bool
         Whether the memory is shared out, so that what is more has no reason.
-    held : bool
-        Whether the job is not to be left now, since a file that it changes, or a name, would be left broken.
+    held : Lock
+        Held by the job while it is not to be left, since a file that it changes, or a name, would be left broken; and
+        by the one who leaves it, so that it does not begin with such a thing meanwhile.
     """
 
     def __init__(self) -> None:
@@ -69,7 +70,7 @@ class Watch:
         self.unfinished: Path | None = None
         self.whole = False
         self.planned = False
-        self.held = False
+        self.held = threading.Lock()
 
     def look(self) -> None:
         """Raise StoppedError if a signal came."""
@@ -122,17 +123,16 @@ def watched(work: Callable[[Watch], T], memory: int, command: str, left: Callabl
                 until = until or monotonic() + GRACE
                 if monotonic() < until:
                     continue
-                if not watch.held or len(watch.signals) > 1:
-                    _leave(watch, 128 + watch.signals[0], f"{command}: stopped by {name}; {left(watch)}")
-                if not said:
+                _leave(watch, len(watch.signals) > 1, 128 + watch.signals[0], f"{command}: stopped by {name}", left)
+                if not said and watch.unfinished is None:
                     print(
                         f"{command}: {name} came; it ends with this piece, and at once with another signal",
                         file=sys.stderr,
                     )
                     said = True
-            elif known and not watch.held and resident() > (most if watch.planned else opening):
+            elif known and (taken := resident()) > (most if watch.planned else opening):
                 what = f"it takes more than --memory, {memory >> 20}MiB: a chunk may be larger than its file says"
-                _leave(watch, 2, f"{command}: {what}; {left(watch)}")
+                _leave(watch, taken > 2 * opening, 2, f"{command}: {what}", left)
     if errors:
         raise errors[0]
     return results[0]
@@ -146,7 +146,8 @@ def resident() -> int:
     except OSError:
         import resource
 
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # by getrusage(2) KiB in Linux, bytes in macOS
+        return most if sys.platform == "darwin" else most * 1024
 
 
 @contextmanager
@@ -163,18 +164,26 @@ def _noted(noted: list[int]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _leave(watch: Watch, status: int, line: str) -> NoReturn:
-    """End the process and all its threads, remove what they were making, and say so."""
+def _leave(watch: Watch, urged: bool, status: int, line: str, left: Callable[[Watch], str]) -> None:
+    """End the process and all its threads, remove what they were making, and say so; return if the job is held.
+
+    A job in place is left all the same when it is urged, and one that gives a name never: that takes no time.
+    """
+    broken = not watch.held.acquire(blocking=False)
+    if broken and (not urged or watch.unfinished is not None):
+        return
+    line = f"{line}; {left(watch)}{', and may be unreadable' if broken else ''}"
     with suppress(OSError, ValueError, AttributeError):
         if sys.stderr.isatty():
             os.write(sys.stderr.fileno(), b"\r\x1b[2K\x1b[?25h")  # a progress bar, which hides the cursor
     path = str(watch.unfinished or "")
-    with suppress(OSError):
+    with suppress(OSError, ValueError, TypeError):  # an environment that is too long, no path of Python
         os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", _REMOVE, path, str(status), line])
     if os.path.isdir(path):
         shutil.rmtree(path, ignore_errors=True)
     else:
         with suppress(OSError):
             os.unlink(path)
-    os.write(2, f"{line}\n".encode())
+    with suppress(OSError):
+        os.write(2, f"{line}\n".encode(errors="surrogateescape"))
     os._exit(status)

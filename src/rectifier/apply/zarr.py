@@ -119,6 +119,7 @@ class Zarr(ArrayFile):
         import zarr
 
         source = make.source
+        attributes.note_others(source, self.notes)
         settings: dict[str, Any] = {"chunks": make.chunks or "auto", "shape": make.shape, "dtype": make.dtype}
         if make.chunks:
             settings["chunks"] = tuple(max(side, 1) for side in make.chunks)
@@ -170,6 +171,8 @@ class Zarr(ArrayFile):
             settings["chunk_key_encoding"] = {"name": "v2", "separator": separator}
         else:
             (serializer,) = self._kept((old.serializer,), make) or ("auto",)
+            if getattr(serializer, "endian", "") is None:  # of numbers of one byte, and the result may have more
+                serializer = "auto"
             settings["serializer"] = serializer
             settings["chunk_key_encoding"] = source._metadata.chunk_key_encoding
         return settings
