@@ -23,6 +23,7 @@ from conftest import assert_same, numbers
 from rectifier import apply, cli
 from rectifier.apply import files, layout
 from rectifier.apply import job as job_module
+from rectifier.apply import watch as watch_module
 
 SHAPE = (30, 20)
 X = numbers(600, np.dtype("f4")).reshape(SHAPE)
@@ -664,3 +665,103 @@ def test_a_full_standard_output_is_said_in_a_line(tmp_path):
     assert process.returncode == 1
     assert process.stderr == f"rectifier: standard output: No space left on device; {tmp_path / 'y.npy'} is whole\n"
     assert_same(load(tmp_path / "y.npy"), rectifier.relu(X))
+
+
+@pytest.mark.parametrize("axis", [0, -1])
+def test_softmax_of_one_number_is_one(run, axis):
+    np.save("x.npy", np.float32(3))
+    assert run("softmax", "x.npy", "y.npy", "--axis", axis)[0] == 0
+    assert_same(np.load("y.npy"), np.float32(1).reshape(()))
+    refused(run("softmax", "x.npy", "z.npy", "--axis", 1), "axis 1 is out of bounds")
+
+
+def test_a_file_beside_the_input_has_one_array(run):
+    np.save("x.npy", X)
+    np.savez("two.npz", a=X, b=X)
+    refused(run("relu", "x.npy", "y.npy", "--backward", "two.npz"), "--backward takes a file of one array", "a, b")
+    refused(run("glu", "x.npy", "y.npy", "--gate", "two.npz"), "--gate takes a file of one array")
+    np.savez("many.npz", **{f"a{k}": X[0, 0] for k in range(60)})
+    refused(run("relu", "many.npz", "y.npy"), "and 10 more")
+
+
+class Ended(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_a_name_is_not_half_given_when_the_job_is_left(run, tmp_path, monkeypatch):
+    """While an output gets its name nobody leaves the job; when it is left, none gets one."""
+    said, path, part = [], tmp_path / "y.zarr", tmp_path / ".y.zarr.part-1-abc"
+
+    def end(*arguments):
+        said.append(arguments[1][-1])
+        raise Ended
+
+    monkeypatch.setattr(os, "execv", end)
+    save(path, -X), save(part, X)
+    watch = apply.Watch()
+    watch.unfinished = part
+    rename = os.rename
+
+    def renamed(*names):
+        for urged in (False, True):
+            watch_module._leave(watch, urged, 130, "left", lambda watch: "")
+        rename(*names)
+
+    monkeypatch.setattr(os, "rename", renamed)
+    files.publish(part, path, True, watch)
+    assert not said
+    assert left(tmp_path) == ["y.zarr"]
+    assert_same(load(path), X)
+    with pytest.raises(Ended):
+        watch_module._leave(watch, False, 130, "left", lambda watch: "whole" if watch.whole else "none")
+    assert said == ["left; whole"]
+    assert watch.held.locked()  # so that no other name is given before the process ends
+
+
+def test_a_file_that_is_changed_is_left_by_a_second_signal_alone(monkeypatch):
+    said = []
+    monkeypatch.setattr(os, "execv", lambda *arguments: (_ for _ in ()).throw(Ended(said.append(arguments[1][-1]))))
+    watch = apply.Watch()
+    with watch.held:
+        watch_module._leave(watch, False, 130, "left", lambda watch: "changed in part")
+        assert not said
+        with pytest.raises(Ended):
+            watch_module._leave(watch, True, 130, "left", lambda watch: "changed in part")
+    assert said == ["left; changed in part, and may be unreadable"]
+
+
+def test_an_output_that_came_meanwhile_is_not_hidden_by_force(tmp_path, monkeypatch):
+    path, part, other = tmp_path / "y.zarr", tmp_path / ".y.zarr.part-1-abc", tmp_path / "other.zarr"
+    for place in (path, part, other):
+        save(place, X)
+    rename, seen = os.rename, []
+
+    def renamed(*names):
+        rename(*names)
+        if not seen:
+            seen.append(rename(other, path))
+
+    monkeypatch.setattr(os, "rename", renamed)
+    with pytest.raises(OSError, match="not empty"):
+        files.publish(part, path, True, apply.Watch())
+    assert left(tmp_path) == [part.name, "y.zarr"]
+
+
+def test_a_directory_that_may_not_be_read_takes_outputs(run, monkeypatch):
+    np.save("x.npy", X)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files, "_sync_directory", refuse)
+    assert run("relu", "x.npy", "y.npy")[0] == 0
+
+
+@pytest.mark.parametrize(("system", "factor"), [("linux", 1024), ("darwin", 1)])
+def test_the_peak_stands_in_where_no_proc_is(monkeypatch, system, factor):
+    def absent(*arguments, **settings):
+        raise FileNotFoundError
+
+    monkeypatch.setattr("builtins.open", absent)
+    monkeypatch.setattr(sys, "platform", system)
+    assert watch_module.resident() == resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * factor

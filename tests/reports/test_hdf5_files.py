@@ -20,7 +20,7 @@ import pytest
 
 import rectifier
 from conftest import assert_same
-from rectifier.apply import job
+from rectifier.apply import files, job
 
 xr = pytest.importorskip("xarray")
 pytest.importorskip("h5netcdf")
@@ -203,6 +203,42 @@ def test_absent_chunks_stay_absent_and_read_as_the_result(applied, monkeypatch, 
         same = np.isnan(fill) or (function == "relu" and fill == 0)
         assert file["x"].id.get_num_chunks() == (stored if same else 100)
         assert_same(file["x"][()], expected)
+
+
+@pytest.mark.parametrize("shape", [(10**10,), (10**5, 10**6), (10**3, 10**3, 10**5)])
+def test_what_is_stored_of_a_billion_chunks_is_listed(tmp_path, shape):
+    """Nothing is as long as all of them: what is listed has 8 bytes for each that is stored."""
+    chunks = (10,) if len(shape) == 1 else (1,) * (len(shape) - 2) + (10, 10)
+    places = [tuple(length // k for length in shape) for k in (2, 3, 7)] + [tuple(length - 1 for length in shape)]
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        x = file.create_dataset("x", shape, "f4", chunks=chunks)
+        for place in places:
+            x[place] = 2
+    found = files.opened(tmp_path / "x.h5")
+    assert found.codec_bytes == 8 * len(places)
+    for place in places:
+        box = tuple(slice(max(k // side * side - 3 * side, 0), min(k + 3 * side, length))
+                    for k, side, length in zip(place, chunks, shape, strict=True))  # fmt: skip
+        stored = [piece for piece, there in found.pieces(box) if there]
+        own = tuple(slice(k // side * side, min(k // side * side + side, length))
+                    for k, side, length in zip(place, chunks, shape, strict=True))  # fmt: skip
+        assert stored == [own]
+    empty = tuple(slice(0, 4 * side) for side in chunks)
+    assert list(found.pieces(empty)) == [(empty, False)]
+    found.close()
+
+
+def test_variables_that_attributes_name_are_left_out_with_a_word(applied):
+    """CF conventions, section 5.2: `coordinates` names variables that are of no axis alone."""
+    both = {"lat": (("y", "x"), X), "x": np.arange(10.0)}
+    xr.Dataset({"t": (("y", "x"), X), "s": ("x", X[0])}, both).to_netcdf("x.h5", engine="h5netcdf")
+    xr.load_dataset("x.h5", engine="h5netcdf").to_zarr("x.zarr", zarr_format=2)
+    for source, target in (("x.h5", "y.h5"), ("x.h5", "y.zarr"), ("x.zarr", "z.h5"), ("x.zarr", "z.zarr")):
+        done(applied("relu", source, target, "--dataset", "t"), "its attributes coordinates name")
+    done(applied("relu", "x.h5", "s.h5", "--dataset", "s"))  # which has none of them
+    done(applied("relu", "x.h5", "y.npy", "--dataset", "t"))  # holds numbers alone
+    for name in ("y.h5", "z.h5"):
+        assert_same(xr.load_dataset(name, engine="h5netcdf").t.values, RELU)
 
 
 def test_where_rows_belong_together_all_chunks_are_written(applied):

@@ -248,6 +248,18 @@ def test_a_delta_of_integers_is_kept_where_its_dtype_is(applied):
     assert_same(zarr.open_array("z.zarr")[...], rectifier.tanh(np.maximum(np.arange(-4, 4), 0)))
 
 
+@pytest.mark.parametrize("shards", [None, (4, 6)])
+def test_numbers_of_one_byte_become_wider(applied, shards):
+    """Version 3, codec `bytes`: without `endian` where elements have one byte, and with it where they have more."""
+    x = (X * 9).astype("i1")
+    zarr.create_array("x.zarr", data=x, chunks=(2, 3), shards=shards)
+    for function in ("relu", "hard_sigmoid"):
+        done(applied(function, "x.zarr", f"{function}.zarr"))
+        y = zarr.open_array(f"{function}.zarr")
+        assert_same(y[...], getattr(rectifier, function)(x))
+        assert (y.chunks, y.shards) == ((2, 3), shards)
+
+
 # --- types
 
 
