@@ -79,6 +79,8 @@ def _opened(path: Path, name: str | None, writable: bool, view: np.dtype[Any] | 
         raise FileError("it is a directory" if stat.S_ISDIR(mode) else "it is no regular file")
     array: ArrayFile
     if kind == "npy":
+        if name is not None:
+            raise FileError(f"it has no array {name}: a .npy file has one, without a name")
         array = Npy(path, writable, view=view)
     elif kind == "npz":
         array = Npz(path, name, view=view, memory=memory)
@@ -197,11 +199,13 @@ def publish(part: Path, path: Path, force: bool, watch: Watch) -> None:
                 path.rename(old)
             try:
                 part.rename(path)
-            except BaseException:
+            except BaseException as error:
                 if old is not None and not os.path.lexists(path):  # else another output has come meanwhile
                     old.rename(path)
                 elif old is not None:
                     remove(old)
+                if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.ENOTDIR):
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
                 raise
         elif force:
             part.replace(path)
