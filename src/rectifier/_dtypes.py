@@ -57,7 +57,7 @@ def advice(dtype: Any, argument: str) -> str:
         return f"apply it to each field, as to {argument}[{dtype.names[0]!r}]"
     if "complex" in name:
         return _ADVICE["c"].format(argument)
-    if name.startswith(("int", "uint")):  # of ml_dtypes, 2 or 4 bits
+    if name.rstrip("0123456789") in ("int", "uint"):  # of ml_dtypes, 2 or 4 bits
         return f"use {argument}.astype(np.{name.rstrip('0123456789')}8)"
     if getattr(dtype, "itemsize", 0) == 1 and "float" in name:  # of ml_dtypes, 4 to 8 bits
         return f"use {argument}.astype(np.float32)"

@@ -144,7 +144,10 @@ def require_axes(name: str, array: Any, axis: Any) -> tuple[int, ...]:
     dimensions: int = np.ndim(array)
     if axis is None:
         return tuple(range(dimensions))
-    numbers = [operator.index(number) for number in axis] if isinstance(axis, tuple) else [operator.index(axis)]
+    try:
+        numbers = [operator.index(number) for number in (axis if isinstance(axis, tuple) else (axis,))]
+    except TypeError:
+        raise TypeError(f"{name}: axis is {axis!r}; it takes an integer, a tuple of integers, or None") from None
     if dimensions == 0 and not isinstance(axis, tuple) and numbers[0] in (0, -1):
         return ()
     for number in numbers:

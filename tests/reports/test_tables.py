@@ -560,6 +560,45 @@ def test_arrow_tables():
     assert relu(sliced).to_pylist() == [0.0, None, 2.0]
 
 
+def test_fields_of_arrow_keep_their_metadata():
+    """Arrow keeps metadata of each field, https://arrow.apache.org/docs/format/CDataInterface.html."""
+    arrow = pytest.importorskip("pyarrow")
+    field = arrow.field("a", arrow.int32(), nullable=False, metadata={"unit": "m"})
+    table = arrow.table([arrow.array([-1, 2], arrow.int32())], schema=arrow.schema([field], metadata={"k": "v"}))
+    assert relu(table).schema.equals(table.schema, check_metadata=True)
+    y = elu(table)
+    assert y.schema.field("a").equals(field.with_type(arrow.float64()), check_metadata=True)
+    assert y.schema.metadata == {b"k": b"v"}
+    partial = arrow.table({"a": [None, 1.0]})
+    dx = relu.backward(partial, table)
+    assert dx.to_pydict() == {"a": [None, 1.0]}
+    assert all(part.schema.field("a").nullable for part in (dx, relu.backward(table, partial)))
+
+
+def test_errors_name_the_call_and_what_it_takes():
+    names = xr.DataArray([0.1, 0.2, 0.3], dims="b")
+    with pytest.raises(ValueError, match=r"leaky_relu: x has 2 dimensions without names, and negative_slope only 1"):
+        leaky_relu(np.ones((2, 3)), negative_slope=names)
+    twice = pd.Series([1.0, -2.0, 3.0], index=list("aab"))
+    with pytest.raises(ValueError, match="hard_tanh: the labels of x and min_value and max_value differ, and some occ"):
+        hard_tanh(twice, min_value=-1 - twice[::-1], max_value=twice + 5)
+    for axis in ("columns", [0], (0, 1.0)):
+        for x in (np.ones((2, 3)), pd.DataFrame(np.ones((2, 3))), names):
+            with pytest.raises(TypeError, match=r"softmax: axis is .*; it takes an integer, a tuple of integers, or N"):
+                softmax(x, axis=axis)
+    with pytest.raises(TypeError, match=r"x has dtype interval\[int64, right\]; .*: pass numbers"):
+        relu(pd.Series(pd.interval_range(0, 2)))
+
+
+def test_the_gradient_of_a_number_is_a_number():
+    pl, arrow = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
+    x = [1.0, -2.0]
+    for make in (np.array, pd.Series, pl.Series, arrow.array, lambda v: pd.DataFrame([v]), lambda v: pl.DataFrame([v])):
+        dslope = prelu.backward(make(x), make(x), 2.0)[1]
+        assert type(dslope) is np.float64
+        assert dslope == 4.0
+
+
 def test_nothing_is_imported_before_it_comes():
     code = (
         "import sys, rectifier; rectifier.softmax(rectifier.relu([1.0]))\n"

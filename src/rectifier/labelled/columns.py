@@ -221,7 +221,7 @@ def _gradient(operand: Any, shape: tuple[int, ...], parts: list[tuple[Column, An
     gradients = [gradient for _, _, gradient in parts]
     whole = gradients[0] if gradients[0].ndim == len(shape) else np.stack(gradients, axis=1)
     total = _calls.summed(whole, np.shape(operand))
-    return operand.wrap([operand.part(None).like(total, None)], []) if isinstance(operand, Container) else total
+    return operand.wrap([operand.part(None).like(total, None)], []) if isinstance(operand, Container) else total[()]
 
 
 def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: Any) -> Any:

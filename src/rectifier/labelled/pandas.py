@@ -227,6 +227,11 @@ def _aligned(function: str, given: dict[str, Any]) -> dict[str, Any]:
             f"{function}: the labels of {' and '.join(labelled)} differ, and {bare[0]} has none by which to meet them; "
             "align them first"
         )
+    if len(labelled) > 2 and not all(axis.is_unique for value in values for axis in value.axes):
+        raise ValueError(
+            f"{function}: the labels of {' and '.join(labelled)} differ, and some occur twice, so that nobody knows "
+            "which belong together; align them first"
+        )
     if len(labelled) == 2:
         (one, left), (two, right) = labelled.items()
         left, right = left.align(right, join="outer")

@@ -68,8 +68,11 @@ class _Table(Container):
         return self.columns[place]
 
     def wrap(self, parts: list[Any], others: list[Container]) -> Any:
-        result = type(self.array).from_arrays(parts, names=self.array.schema.names)
-        return result.replace_schema_metadata(self.array.schema.metadata)
+        fields = [
+            field.with_type(part.type).with_nullable(field.nullable or part.null_count > 0)
+            for field, part in zip(self.array.schema, parts, strict=True)
+        ]
+        return type(self.array).from_arrays(parts, schema=pa.schema(fields, self.array.schema.metadata))
 
 
 def _containers(function: str, given: dict[str, Any]) -> dict[str, Any]:

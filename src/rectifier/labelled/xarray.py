@@ -42,6 +42,7 @@ def call(function: str, block: Block, direction: Direction, given: dict[str, Any
     method = method_of(block, direction)
     if block.gated and len(direction.outputs) > 1:
         return _gradients(function, method, given)
+    _require_labels(function, given)
     options = xr.get_options()
 
     def compute(*arrays: Any) -> Any:
@@ -58,6 +59,20 @@ def call(function: str, block: Block, direction: Direction, given: dict[str, Any
         dask="allowed",
         keep_attrs=True if options["keep_attrs"] == "default" else options["keep_attrs"],
     )
+
+
+def _require_labels(function: str, given: dict[str, Any]) -> None:
+    """Refuse a bare array with more dimensions than the labels name; apply_ufunc would compute, and then fail."""
+    own = {name: value for name, value in given.items() if _is_own(value)}
+    if any(not isinstance(value, (xr.DataArray, xr.Variable)) for value in own.values()):
+        return
+    dims = {dim for value in own.values() for dim in value.dims}
+    for name, value in given.items():
+        if name not in own and np.ndim(value) > len(dims):
+            raise ValueError(
+                f"{function}: {name} has {np.ndim(value)} dimensions without names, and {' and '.join(own)} only "
+                f"{len(dims)} with; make a DataArray of {name}"
+            )
 
 
 def _require_arrays(function: str, given: dict[str, Any]) -> None:
