@@ -393,3 +393,19 @@ def test_public_names_are_plain_functions():
     assert type(relu).__name__ == "function"
     assert relu.__module__ == "rectifier"
     assert relu.backward.__qualname__ == "relu.backward"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_number_does_not_stand_above_a_subclass_of_low_priority(backend):
+    package = BACKENDS[backend]
+    x = np.array([-1.0, 2.0]).view(Modest)
+    for number in (0.5, np.float64(0.5)):
+        assert type(np.multiply(x, number)) is Modest
+        for result in (
+            package.prelu(x, number),
+            package.prelu.backward(x, x, number)[0],
+            package.leaky_relu(x, negative_slope=number),
+            package.leaky_relu.with_mask(x, negative_slope=number)[0],
+            package.relu.backward(number, x),
+        ):
+            assert type(result) is Modest

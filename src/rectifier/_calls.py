@@ -105,13 +105,14 @@ def gated(block: Block, direction: Direction, methods: Methods, arrays: tuple[An
         return served.call(block, direction, arrays, out, (gate,), direction.inputs)
     function = block.named(direction)
     (name,) = block.parameters
+    given = (*arrays, gate)
     operands = [_arguments.operand(function, n, a) for n, a in zip(direction.inputs, arrays, strict=True)]
     gate = _arguments.operand(function, name, gate)
     if not any(_arguments.is_foreign(array) for array in (*operands, gate)):
         dtype = _arguments.resolve(block, [*operands, gate])
         numbers = [np.asanyarray(array) for array in (*operands, gate)]
         numbers = [a if a.dtype == dtype else _arguments.cast(a, dtype) for a in numbers]
-        *operands, gate = _subclasses.as_given(numbers, (*operands, gate))
+        *operands, gate = _subclasses.as_given(numbers, given)
     return call(block, direction, methods, tuple(operands), out, (gate,))
 
 

@@ -143,7 +143,11 @@ def test_samples_agree(precision):
             options = dict(sample.kwargs) if row else translate(*sample.args, **sample.kwargs)
             known = name or {"none": "gelu", "tanh": "gelu_tanh"}[sample.kwargs.get("approximate", "none")]
             limit = max(TOLERANCES[precision], 2.0**-24 if known in SINGLE else 0)
-            if options is None or options.get("dtype") is not None or (sample.input.ndim == 0 and name in ("glu", "prelu")):
+            if (
+                options is None
+                or options.get("dtype") is not None
+                or (sample.input.ndim == 0 and name in ("glu", "prelu"))
+            ):
                 skipped[known] += 1
                 continue
             options.pop("dtype", None)

@@ -39,9 +39,9 @@ def points(dtype: str) -> np.ndarray:
 
 
 def true_second(name: str, x: float, dtype: str) -> float:
-    """Compute it from the textbook form's first derivative, by a difference of 60 digits."""
+    """Compute it from the textbook form's first derivative, by a difference of 120 digits."""
     block = CATALOGUE[name].block
-    with mpmath.workdps(60):
+    with mpmath.workdps(120):
         numbers = [mpmath.mpf(float(np.dtype(dtype).type(p))) for p in block.parameters.values()]
         h = max(abs(mpmath.mpf(x)), mpmath.mpf(10) ** -31) * mpmath.mpf(10) ** -18
 
