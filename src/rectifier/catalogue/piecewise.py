@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._activation import INF, NAN, elementwise
-from ..words import T, fma, stored, where
+from ..words import T, abs, fma, stored, where
 
 __all__ = [
     "hard_shrink",
@@ -181,11 +181,6 @@ def _sixth(slope):
     return slope == stored(1 / 6)
 
 
-def _line(x, slope, offset):
-    # 0 * inf would be NaN.
-    return where(slope == T(0), where(x == x, offset, x), fma(slope, x, offset))
-
-
 @elementwise(
     exact=lambda m, x, slope, offset: _clipped(m, m.where(slope == 1 / 6, (x + 6 * offset) / 6, slope * x + offset)),
     special=((NAN, NAN), (INF, 1.0), (-INF, 0.0), (-0.0, 0.5), (-3.0, 0.0), (3.0, 1.0)),
@@ -203,11 +198,15 @@ def hard_sigmoid(x, slope=1 / 6, offset=0.5):
     ----------
     M. Courbariaux, Y. Bengio and J.-P. David, "BinaryConnect", NeurIPS 2015.
     """
+    # Beyond this y is 0 or 1; an infinite x would make NaN of a slope of 0.
+    enough = T(1) + (abs(offset) + T(2)) / abs(where(slope == T(0), T(1), slope))
+    x = where(x > enough, enough, x)
+    x = where(x < -enough, -enough, x)
     # 1/6 lies between these; what the one below lacks is then added, rounded up, so that -3 gives at most 0.
     one, other = T(1 / 6), T(0.5) - T(1 / 3)
     below, above = where(one < other, one, other), where(one < other, other, one)
-    y = fma(fma(T(-6), below, T(1)) * above, x, fma(below, x, offset))
-    y = where(_sixth(slope), y, _line(x, slope, offset))
+    y = fma(where(_sixth(slope), below, slope), x, offset)
+    y = fma(fma(T(-6), below, T(1)) * above, where(_sixth(slope), x, T(0)), y)
     y = where(y < T(0), T(0), y)
     return where(y > T(1), T(1), y)
 
@@ -215,11 +214,12 @@ def hard_sigmoid(x, slope=1 / 6, offset=0.5):
 @hard_sigmoid.derivative
 def hard_sigmoid_derivative(x, slope, offset):
     # With a slope of 1/6 it is x that is compared, since next to 3 y is rounded to 1.
-    y = where(_sixth(slope), x, _line(x, slope, offset))
+    y = fma(where(_sixth(slope), T(1), slope), x, where(_sixth(slope), T(0), offset))
     low = where(_sixth(slope), T(-6) * offset, T(0))
     high = where(_sixth(slope), fma(T(-6), offset, T(6)), T(1))
-    slope = _or_nan(where(_sixth(slope), T(1 / 6), slope), offset)
-    return where((y <= low) | (y >= high), T(0), where(y == y, slope, y))
+    # Where an infinite slope gives neither 0 nor 1, it gives NaN.
+    slope = _or_nan(_or_nan(where(_sixth(slope), T(1 / 6), slope), T(0) * slope), offset)
+    return where((y <= low) | (y >= high), T(0), where(x == x, slope, x))
 
 
 @elementwise(

@@ -53,7 +53,7 @@ def sqrt(x: Any) -> Any:
 
 
 def fma(x: Any, y: Any, z: Any) -> Any:
-    """Compute ``x * y + z`` with one rounding; NumPy arrays, as the engine without a compiler, round twice."""
+    """Compute ``x * y + z`` with one rounding; arrays round nearly once, and twice next to the ends of their range."""
     _refuse()
 
 

@@ -14,13 +14,6 @@ from .._dtypes import rounded
 from . import polynomials
 
 
-def _fma(x: Any, y: Any, z: Any) -> Any:
-    """Round once, or nearly so: the product of two float32 is a float64, that of two float64 nearly a long double."""
-    T = np.result_type(x, y, z)
-    wide = np.float64 if np.float32 == T else np.longdouble
-    return (np.multiply(x, y, dtype=wide) + z).astype(T)
-
-
 def fma_of(bits: int, xp: Any) -> Callable[[Any, Any, Any], Any]:
     """Make an fma for arithmetic with so many bits: it rounds nearly once, and twice where numbers are too large.
 
@@ -42,6 +35,17 @@ def fma_of(bits: int, xp: Any) -> Callable[[Any, Any, Any], Any]:
         return xp.where(once == once, once, s)
 
     return fma
+
+
+_fma_of_doubles = fma_of(53, np)
+
+
+def _fma(x: Any, y: Any, z: Any) -> Any:
+    """Round once, or nearly so: the product of two float32 is a float64."""
+    T = np.result_type(x, y, z)
+    if T == np.float64:
+        return _fma_of_doubles(x, y, z)
+    return (np.multiply(x, y, dtype=np.float64) + z).astype(T)
 
 
 def words(T: Any, xp: Any = np, fma: Callable[[Any, Any, Any], Any] = _fma, dtype: str = "float64") -> dict[str, Any]:
