@@ -185,6 +185,19 @@ def test_ufuncs_refuse_bool_too(x):
                     ufunc(*operands)
         with pytest.raises(TypeError):
             package.relu.backward.ufunc.reduce(np.array([True, False]))
+        # Where NumPy asks for no cast to be allowed: at once, and nothing was written.
+        numbers, flags = np.array([-1.0, 2.0]), np.array([True, False])
+        for ufunc in (package.leaky_relu.ufunc, package.relu.backward.ufunc):
+            with pytest.raises(SystemError):
+                ufunc.at(numbers, [0], True)
+            with pytest.raises(SystemError):
+                ufunc.at(flags, [0], 0.5)
+        with pytest.raises(SystemError):
+            package.relu.ufunc(flags, casting="unsafe")
+        with pytest.raises(SystemError):
+            package.relu.ufunc(flags, out=numbers, casting="unsafe")
+        assert numbers.tolist() == [-1, 2]
+        assert flags.tolist() == [True, False]
         assert_same(package.relu.ufunc(np.array([True, False]), dtype="f4"), np.array([1, 0], "f4"))
         assert_same(package.relu.ufunc(np.array([-1, 2])), np.array([0, 2]))
 

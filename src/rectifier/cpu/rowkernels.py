@@ -135,16 +135,19 @@ def add_up(typingctx, sums, base, count):
         part = cgutils.alloca_once_value(builder, zeros)
 
         def of_rest(number: ir.Value) -> None:
-            left = builder.sub(rest, builder.mul(number, _I64(LANES)))
-            lanes = ir.Constant(ir.VectorType(_I64, LANES), list(range(LANES)))
-            every = builder.insert_element(ir.Constant(lanes.type, ir.Undefined), left, ir.IntType(32)(0))
-            every = builder.shuffle_vector(every, every, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
-            inside = builder.icmp_signed("<", lanes, every)
-            numbers = builder.select(inside, _load_vector(builder, behind, number), zeros)
-            builder.store(builder.fadd(builder.load(part), numbers), part)
+            builder.store(builder.fadd(builder.load(part), _load_vector(builder, behind, number)), part)
 
         with builder.if_then(builder.icmp_signed(">", rest, _I64(0))):
-            loop(builder, builder.udiv(builder.add(rest, _I64(LANES - 1)), _I64(LANES)), of_rest)
+            vectors = builder.udiv(rest, _I64(LANES))
+            loop(builder, vectors, of_rest)
+            left = builder.sub(rest, builder.mul(vectors, _I64(LANES)))
+            with builder.if_then(builder.icmp_signed(">", left, _I64(0))):
+                lanes = ir.Constant(ir.VectorType(_I64, LANES), list(range(LANES)))
+                every = builder.insert_element(ir.Constant(lanes.type, ir.Undefined), left, ir.IntType(32)(0))
+                first = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+                inside = builder.icmp_signed("<", lanes, builder.shuffle_vector(every, every, first))
+                numbers = builder.select(inside, _load_vector(builder, behind, vectors), zeros)
+                builder.store(builder.fadd(builder.load(part), numbers), part)
             add(builder.load(part))
         for k, variable in enumerate((whole, lost)):
             _store_vector(builder, sums, k, builder.load(variable))

@@ -467,11 +467,10 @@ _BOOL, _OBJECT = type(np.dtype(bool)), type(np.dtype(object))
 _NEW_CAPSULE = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
 
 
-@ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 5)  # type: ignore[untyped-decorator]
-def _bool_loop(*_: Any) -> int:
-    """Be the loop for bool where NumPy asks for no cast to be allowed, as in ``at`` and with ``casting="unsafe"``."""
-    _keep(TypeError("a ufunc of rectifier takes no bool: use x.astype(np.uint8)"))
-    return 0
+# The loop for bool, where NumPy asks for no cast to be allowed, as in ``at`` and with ``casting="unsafe"``. Python code
+# could not raise out of a loop, and results were there before the error was. This function is given a loop's context,
+# whose first word is the ufunc, for the address of a string: since that is none, it raises SystemError and returns -1.
+_bool_loop = ctypes.cast(ctypes.pythonapi.PyUnicode_Resize, ctypes.c_void_p).value
 
 
 @cache
@@ -498,7 +497,7 @@ def _refuse_bool(ufunc: np.ufunc) -> None:
     casting. An operand of another dtype beside a bool does not help.
     """
     dtypes = (ctypes.c_void_p * ufunc.nargs)(*[id(_BOOL)] * ufunc.nin, *[id(_OBJECT)] * ufunc.nout)
-    slots = (_Slot * 2)(_Slot(_STRIDED_LOOP, ctypes.cast(_bool_loop, ctypes.c_void_p).value), _Slot(0, None))
+    slots = (_Slot * 2)(_Slot(_STRIDED_LOOP, _bool_loop), _Slot(0, None))
     specification = _Specification(
         b"bool", ufunc.nin, ufunc.nout, _UNSAFE, _NEEDS_PYTHON, ctypes.addressof(dtypes), ctypes.addressof(slots)
     )
@@ -518,7 +517,7 @@ def _register(ufunc: np.ufunc, loop: _Loop, address: int) -> None:
 # NumPy keeps pointers into these, and a ufunc may outlive this module at exit.
 _owners: dict[int, Method] = {}
 _immortal: list[Any] = []
-for _thing in (_immortal, _loops, _owners, _first_call, _bool_loop):
+for _thing in (_immortal, _loops, _owners, _first_call):
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(_thing))
 
 _awaiting_bfloat16: list[Method] = []
