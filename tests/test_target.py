@@ -177,6 +177,22 @@ def test_where_no_test_runs_code_is_made_apart_and_a_kernel_may_fail_alone(tmp_p
     assert run.stdout.startswith(expected), run.stdout + run.stderr
 
 
+@pytest.mark.parametrize("python", ["/nowhere/python3", "python-that-says-nothing"])
+def test_where_no_other_process_makes_code_numpy_serves_rows_and_all(tmp_path, python):
+    (tmp_path / "python-that-says-nothing").symlink_to("/bin/true")
+    run = run_python(
+        UNTESTED + f"sys.executable = {str(tmp_path / python)!r}\n"
+        "from rectifier import relu, softmax\n"
+        "with warnings.catch_warnings(record=True) as told:\n"
+        "    warnings.simplefilter('always')\n"
+        "    assert abs(softmax(x).sum() - 1) < 1e-6 and relu(x).tolist() == [0, 2]\n"
+        "    assert abs(softmax(np.zeros((2, 50000), 'f4')) - 2e-5).max() < 1e-9\n"
+        "print(len(told), ufuncs.engine()[0])",
+        RECTIFIER_STORE="off",
+    )
+    assert run.stdout == "1 numpy\n", run.stdout + run.stderr
+
+
 @pytest.mark.parametrize(("name", "frozen"), [("python3.11", True), ("blender", False), ("", False)])
 def test_an_application_that_python_is_part_of_is_not_started(monkeypatch, name, frozen):
     monkeypatch.setattr(target, "TESTED", ())

@@ -21,7 +21,7 @@ from .. import _activation, _arguments, _dispatch, _dtypes
 from .._block import BACKWARD, BACKWARD_TO_BOTH, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, Block, Direction, RowBlock
 from .._mask import Mask
 from .._rowwise import Axis, RowFunction, as_rows, floating, from_rows, require_axes
-from ..cpu.rowwise import exp_of_difference
+from ..cpu.rowwise import exp_of_difference, sum_by_halves
 from ..testing import dtype_of
 from ..words import arrays as array_words
 from ..words import duals as dual_words
@@ -29,7 +29,6 @@ from ..words import read, rebind
 
 MASKS = False
 RANK = 0
-SUMMED = 8  # numbers of a row that the library itself sums: no order of so few matters
 
 
 class Library:
@@ -480,52 +479,17 @@ def _row_value(library: Library, block: RowBlock, dtype: str, axis: int, x: Any)
         zero, one, top = words["T"](0), words["T"](1), x == peak
         e = rebind(exp_of_difference, words)(*(xp.where(top, zero, number) for number in (x, peak)))
         tops = xp.sum(xp.where(top, one, zero), axis=axis, keepdims=True)
-        rest = _sum_by_halves(library, xp.where(top, zero, e), axis) + (tops - one)
+        rest = sum_by_halves(library.xp, xp.where(top, zero, e), axis) + (tops - one)
         # A row with NaN or inf is NaN, and so is one of nothing but -inf.
         nan = xp.where(xp.abs(peak) < words["T"](math.inf), zero, words["T"](math.nan))
         return library.astype(rebind(block.value, words)(x, peak, e, rest) + nan, dtype)
-
-
-def _sum_by_halves(library: Library, x: Any, axis: int) -> Any:
-    """Sum along an axis, which stays, with what rounding takes at each halving: whatever the library's own sum does.
-
-    XLA adds 300,000 numbers one after the other on a CPU.
-    """
-    xp, length = library.xp, x.shape[axis]
-    if length <= SUMMED:
-        return xp.sum(x, axis=axis, keepdims=True)
-    before = (slice(None),) * (axis % len(x.shape))
-
-    def part(array: Any, start: int, stop: int) -> Any:
-        return array[(*before, slice(start, stop))]
-
-    def two_sum(a: Any, b: Any) -> tuple[Any, Any]:  # Knuth's
-        total = a + b
-        kept = total - a
-        return total, (a - (total - kept)) + (b - kept)
-
-    lost: Any = None
-    left: Any = None  # odd numbers, each of which is a sum of as many as are halved next
-    left_lost: Any = 0
-    while length > 1:
-        half = length // 2
-        if length % 2:
-            last = part(x, length - 1, length)
-            left, more = (last, 0) if left is None else two_sum(left, last)
-            left_lost = left_lost + more + (0 if lost is None else part(lost, length - 1, length))
-        carried = 0 if lost is None else part(lost, 0, half) + part(lost, half, 2 * half)
-        x, more = two_sum(part(x, 0, half), part(x, half, 2 * half))
-        lost, length = more + carried, half
-    total, more = (x, 0) if left is None else two_sum(x, left)
-    lost = lost + left_lost + more
-    return xp.where(lost == lost, total + lost, total)  # an infinite sum is what it would be without care
 
 
 def _row_gradient(library: Library, block: RowBlock, dtype: str, axis: int, dy: Any, y: Any) -> Any:
     with library.float64():
         words = _words(library, "float64", y)
         dy, y = (library.astype(array, "float64") for array in (dy, y))
-        s = _sum_by_halves(library, rebind(block.weight, words)(dy, y), axis)
+        s = sum_by_halves(library.xp, rebind(block.weight, words)(dy, y), axis)
         return library.astype(rebind(block.backward, words)(dy, y, s), dtype)
 
 
@@ -539,7 +503,7 @@ def _row_direction(library: Library, block: RowBlock, dtype: str, axis: int, dir
         t, y = (library.astype(array, "float64") for array in (direction, y))
         weight, backward = rebind(block.weight, words), rebind(block.backward, words)
         zero, one = words["T"](0), words["T"](1)
-        s = _sum_by_halves(library, backward(zero, y, one) * t, axis)
+        s = sum_by_halves(library.xp, backward(zero, y, one) * t, axis)
         return library.astype(backward(one, y, zero) * t + weight(one, y) * s, dtype)
 
 

@@ -200,12 +200,12 @@ def hard_sigmoid(x, slope=1 / 6, offset=0.5):
     """
     # Beyond this y is 0 or 1; an infinite x would make NaN of a slope of 0.
     enough = T(1) + (abs(offset) + T(2)) / abs(where(slope == T(0), T(1), slope))
-    x = where(x > enough, enough, x)
-    x = where(x < -enough, -enough, x)
+    bounded = where(x > enough, enough, x)
+    bounded = where(bounded < -enough, -enough, bounded)
     # 1/6 lies between these; what the one below lacks is then added, rounded up, so that -3 gives at most 0.
     one, other = T(1 / 6), T(0.5) - T(1 / 3)
     below, above = where(one < other, one, other), where(one < other, other, one)
-    y = fma(where(_sixth(slope), below, slope), x, offset)
+    y = fma(where(_sixth(slope), below, slope), where(_sixth(slope), x, bounded), offset)
     y = fma(fma(T(-6), below, T(1)) * above, where(_sixth(slope), x, T(0)), y)
     y = where(y < T(0), T(0), y)
     return where(y > T(1), T(1), y)

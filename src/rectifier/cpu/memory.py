@@ -16,6 +16,7 @@ import ctypes
 import mmap
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ import numpy as np
 from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
 from . import limits, store
-from .target import Target
+from .target import EmissionError, Target
 
 SLOTS = 64  # blocks held at most; looking through them all takes 25 ns
 HEADER = 64  # bytes before the data: so these begin a cache line, as do the vectors that are written past the caches
@@ -117,7 +118,8 @@ def handler() -> object | None:
     Returns
     -------
     capsule or None
-        None where the system lacks the functions that the pool is made of: outputs then come from NumPy.
+        None where the pool cannot be made, for want of the system's functions or of a compiler: outputs then come from
+        NumPy.
 
     Raises
     ------
@@ -200,10 +202,14 @@ def _made() -> _Pool | None:
         if _State.pool is None and not _State.refused:
             limit = bound()  # may raise, before anything is made
             functions = _c_functions()
-            if functions is None:
+            code = None
+            if functions is not None:
+                with suppress(EmissionError, ImportError):  # the engine, which needs as much, says so
+                    code = _code()
+            if functions is None or code is None:
                 _State.refused = True
             else:
-                _State.pool = _assemble(functions, limit)
+                _State.pool = _assemble(functions, code, limit)
                 # Held pages would be shared with the child, and copied when either writes to them: that costs more than
                 # fresh ones. So a fork finds an empty pool.
                 os.register_at_fork(before=_empty)
@@ -229,7 +235,7 @@ def _c_functions() -> dict[int, int] | None:
         return None
 
 
-def _assemble(functions: Mapping[int, int], limit: int) -> _Pool:
+def _assemble(functions: Mapping[int, int], code: Mapping[str, int], limit: int) -> _Pool:
     page = mmap.PAGESIZE
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     # The system's own function, since a `mmap.mmap` dies with the interpreter and unmaps its memory.
@@ -248,7 +254,6 @@ def _assemble(functions: Mapping[int, int], limit: int) -> _Pool:
         own[HUGE_FROM] = LARGEST
     for word, address in functions.items():
         own[word] = address
-    code = _code()
     structure = Handler.from_address(pages + page // 2)
     structure.name, structure.version = b"rectifier", 1
     structure.allocator = Allocator(pages, code["malloc"], code["calloc"], code["realloc"], code["free"])

@@ -18,7 +18,7 @@ TESTED, NEWEST_LLVM = ("linux", "x86_64"), 22
 
 
 class EmissionError(RuntimeError):
-    """The end of the process in which LLVM was to emit machine code."""
+    """The end, or the want, of the process in which LLVM was to emit machine code."""
 
 
 class Target(NamedTuple):
@@ -120,13 +120,15 @@ def emit_apart(module: Any, target: Target) -> bytes:
     import llvmlite.binding as llvm
 
     request = json.dumps([sys.path, target]).encode() + b"\n" + module.as_bitcode()
-    # A session of its own: an interrupt from the terminal is not the end of that process.
-    made = subprocess.run(
-        [sys.executable, "-I", "-S", __file__], input=request, capture_output=True, start_new_session=True, check=False
-    )
+    command = [sys.executable, "-I", "-S", __file__]
+    version = ".".join(map(str, llvm.llvm_version_info))
+    try:
+        # A session of its own: an interrupt from the terminal is not the end of that process.
+        made = subprocess.run(command, input=request, capture_output=True, start_new_session=True, check=False)
+    except OSError as error:  # no such file, or no more processes
+        raise EmissionError(f"no process for LLVM {version} to make code in: {error}") from error
     if made.returncode or not made.stdout:
         said = made.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-        version = ".".join(map(str, llvm.llvm_version_info))
         raise EmissionError(f"LLVM {version} made no code for {target.triple}: {said[-1]}")
     code: bytes = made.stdout
     return code

@@ -43,7 +43,7 @@ _fma_of_doubles = fma_of(53, np)
 def _fma(x: Any, y: Any, z: Any) -> Any:
     """Round once, or nearly so: the product of two float32 is a float64."""
     T = np.result_type(x, y, z)
-    if T == np.float64:
+    if np.float64 == T:
         return _fma_of_doubles(x, y, z)
     return (np.multiply(x, y, dtype=np.float64) + z).astype(T)
 
