@@ -177,11 +177,13 @@ def test_where_no_test_runs_code_is_made_apart_and_a_kernel_may_fail_alone(tmp_p
     assert run.stdout.startswith(expected), run.stdout + run.stderr
 
 
-@pytest.mark.parametrize("python", ["/nowhere/python3", "python-that-says-nothing"])
+@pytest.mark.parametrize("python", ["/nowhere/python3", "python-that-says-nothing", "python-that-hangs"])
 def test_where_no_other_process_makes_code_numpy_serves_rows_and_all(tmp_path, python):
     (tmp_path / "python-that-says-nothing").symlink_to("/bin/true")
+    (tmp_path / "python-that-hangs").write_text("#!/bin/sh\nexec sleep 100\n", encoding="ascii")
+    (tmp_path / "python-that-hangs").chmod(0o755)
     run = run_python(
-        UNTESTED + f"sys.executable = {str(tmp_path / python)!r}\n"
+        UNTESTED + f"sys.executable, target.PATIENCE = {str(tmp_path / python)!r}, 0.5\n"
         "from rectifier import relu, softmax\n"
         "with warnings.catch_warnings(record=True) as told:\n"
         "    warnings.simplefilter('always')\n"

@@ -173,10 +173,8 @@ def run(job: Job, start: Start, watch: Watch | None = None) -> Outcome:
         wanted.notes += notes
         if job.scheduler is not None:
             return _on_cluster(job, function, call, [x, *others], wanted, counter, watch)
-        rest, whole = (
-            [*others, *[x] * (counter is not None)],
-            _whole_axis(function, job, x),
-        )  # one by `with_mask`, to count
+        rest = [*others, *[x] * (counter is not None)]  # one by `with_mask`, to count
+        whole = _whole_axis(function, job, x)
         _plan(job, x, wanted, rest, whole)  # before room is taken on the disk; chunks that a library chooses come later
         target = x if job.target is None else stack.enter_context(files.made(job.target, wanted, job.force, watch))
         target.notes += notes

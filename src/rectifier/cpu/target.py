@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 # Where the tests run, and the newest LLVM they have run with: llvmlite 0.50's.
 TESTED, NEWEST_LLVM = ("linux", "x86_64"), 22
+PATIENCE = 120  # seconds for an object, which takes 0.1 to 0.3: a process that hangs must not take the caller with it
 
 
 class EmissionError(RuntimeError):
@@ -124,8 +125,10 @@ def emit_apart(module: Any, target: Target) -> bytes:
     version = ".".join(map(str, llvm.llvm_version_info))
     try:
         # A session of its own: an interrupt from the terminal is not the end of that process.
-        made = subprocess.run(command, input=request, capture_output=True, start_new_session=True, check=False)
-    except OSError as error:  # no such file, or no more processes
+        made = subprocess.run(
+            command, input=request, capture_output=True, start_new_session=True, check=False, timeout=PATIENCE
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:  # no such file, no more processes, or one that hangs
         raise EmissionError(f"no process for LLVM {version} to make code in: {error}") from error
     if made.returncode or not made.stdout:
         said = made.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
