@@ -439,7 +439,7 @@ def test_an_out_that_hides_shows_what_is_visible_again():
 def test_structured_and_object_masked_arrays_are_refused():
     records = np.ma.zeros(3, dtype=[("a", "f4"), ("b", "i4")])
     for call in (relu, relu.with_mask, softmax, lambda x: glu(x, x), lambda x: relu.backward(np.ones(3), x)):
-        with pytest.raises(TypeError, match=r"x has dtype \[\('a'.*apply it to a field, as x\['a'\]"):
+        with pytest.raises(TypeError, match=r"x has dtype \[\('a'.*apply it to each field, as to x\['a'\]"):
             call(records)
         with pytest.raises(TypeError, match="x has dtype bool"):
             call(np.ma.array([True, False, True], mask=[0, 1, 0]))
