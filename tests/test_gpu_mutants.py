@@ -72,7 +72,7 @@ MUTANTS = {
     "half a warp is added up": ("distance = 16;", "distance = 8;", ROWS),
     "warps do not wait for each other": ("        __syncthreads();\n        x = of_warp[0];", "        x = of_warp[0];", ROWS),
     "the peak is the least": ("return lt(x, y) ? y : x;", "return lt(x, y) ? x : y;", ROWS),
-    "the sum of a row is 1 too much": ("(peaks, Sum()) - 1.0)", "(peaks, Sum()))", ROWS),
+    "the sum of a row is 1 too much": ("at_peaks.sum - 1.0", "at_peaks.sum", ROWS),
     "a peak is counted in every thread": ("peaks += at_peak ? 1.0 : 0.0;", "peaks = 1.0;", ROWS),
 }  # fmt: skip
 ALWAYS = (

@@ -127,13 +127,14 @@ def rowwise(*, exact: Callable[..., Any], ulp: tuple[float, float]) -> Callable[
 
 
 def _array(name: str, what: str, array: Any) -> Any:
-    """Check one operand, and make an array of it."""
+    """Check one operand, and make an array of it; a Python number stays, since it adapts to the dtype of the others."""
     if _arguments.is_foreign(array):
         kind = _arguments.full_name(type(array))
         dense = _arguments.to_numpy(what, array)
         how = f", by {dense}" if dense else ""
         raise TypeError(f"{name} takes NumPy arrays, and {what} is a {kind}; convert to NumPy first{how}")
-    return np.asanyarray(_arguments.operand(name, what, array))
+    operand = _arguments.operand(name, what, array)
+    return operand if _arguments.is_python_number(operand) else np.asanyarray(operand)
 
 
 def require_axes(name: str, array: Any, axis: Any) -> tuple[int, ...]:
@@ -209,7 +210,8 @@ def _run(function: RowFunction, backward: bool, name: str, inputs: list[Any], ou
     from .cpu import memory
 
     axes = require_axes(name, inputs[-1], axis)
-    dtype = floating(*(array.dtype for array in inputs))
+    dtype = floating(*([array.dtype for array in inputs if hasattr(array, "dtype")] or inputs))
+    inputs = [np.asanyarray(array) for array in inputs]
     shape = inputs[0].shape
     own: Any = out
     if out is not None:
@@ -258,6 +260,6 @@ def backward(function: RowFunction, dy: Any, x: Any = None, out: Any = None, *, 
     if served := _dispatch.backend(dy, y):
         return served.rowwise(function, True, (dy, y), out, axis)
     dy, y = _array(name, "dy", dy), _array(name, "y", y)
-    if dy.shape != y.shape:
-        raise ValueError(f"{name}: dy has shape {dy.shape}, {'y' if x is None else 'x'} {y.shape}")
+    if np.shape(dy) != np.shape(y):
+        raise ValueError(f"{name}: dy has shape {np.shape(dy)}, {'y' if x is None else 'x'} {np.shape(y)}")
     return _run(function, True, name, [dy, y], out, axis, "dx")

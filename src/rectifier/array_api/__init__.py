@@ -99,7 +99,7 @@ class Library:
         Of what the standard has, `full_like` alone makes an array with the settings of another: its device, the
         directory and the memory of Cubed, or what else a library has. The array is cut down to one element first.
         """
-        first = like[(slice(1),) * like.ndim]
+        first = like[tuple(slice(min(side, 1)) for side in like.shape)]
         return self.xp.full_like(first, value, dtype=getattr(self.xp, name))
 
     def differentiable(self, value: Callable[..., Any], rule: Rule, *arrays: Any) -> Any:

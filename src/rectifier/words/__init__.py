@@ -107,7 +107,8 @@ def rebind(
     `as_word` makes one callable from another formula (Numba calls only what it has compiled).
     """
     called = {name: as_word(rebind(other, words, as_word)) for name, other in called_by(formula, words).items()}
-    scope = {**called, **words, "__name__": __name__, "__builtins__": builtins}  # PyTorch imports in it
+    # PyTorch imports in the scope of a formula; whoever checks one brings builtins without names.
+    scope = {"__builtins__": builtins, **called, **words, "__name__": __name__}
     return FunctionType(formula.__code__, scope, formula.__name__, formula.__defaults__)
 
 
