@@ -158,7 +158,9 @@ def squareplus(x, b=4.0):
     # On the left b / 4 / y, where nothing cancels.
     left = where(b == T(0), T(0), quotient(T(0.25) * b, T(0), y, lost))
     right = where(x > T(1e300), x, where(b == T(0), abs(x), whole(y, lost)))
-    return where(b > T(1.7976931348623157e308), b + x, where(x < T(0), left, right))
+    # Of an infinite b; b + x would be the same, and LLVM would add it in float32 beside all the float64.
+    infinite = T(0.5) * b + x
+    return where(b > T(1.7976931348623157e308), infinite, where(x < T(0), left, right))
 
 
 @squareplus.derivative
