@@ -83,8 +83,7 @@ def few_pairs_and_rows(monkeypatch):
     monkeypatch.setattr(several, "PAIRS", {})
     monkeypatch.setattr(several, "MORE_PAIRS", 50)
     monkeypatch.setattr(several, "ROW_ELEMENTS", 20)
-    monkeypatch.setattr(several, "MORE_LENGTHS", (1, 2, 10))
-    monkeypatch.setattr(several, "LENGTHS", {})
+    monkeypatch.setattr(several, "LENGTHS", (1, 2, 10))
 
 
 @pytest.mark.parametrize("name", [*GATES, *ROWWISE])
