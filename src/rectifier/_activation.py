@@ -428,7 +428,7 @@ def of(block: Block) -> Activation | Gated:
 
 
 def method_of(block: Block, direction: Direction) -> Any:
-    """Give the public call of a direction."""
+    """Return the public call of a direction."""
     activation = of(block)
     return activation if direction.name == VALUE.name else getattr(activation, direction.name)
 

@@ -53,7 +53,7 @@ def operand(function: str, name: str, value: Any) -> Any:
 
 
 def to_numpy(name: str, value: Any) -> str | None:
-    """Say how an array of a library that is not served becomes NumPy's; None where nothing is known of it."""
+    """Tell how an array of a library that is not served becomes NumPy's; None where nothing is known of it."""
     for method in ("toarray", "todense", "to_dense", "to_numpy"):
         if hasattr(value, method):
             data = getattr(value, "data", None)

@@ -149,7 +149,7 @@ def gated_backward(
 
 
 def _all_hidden(hides: Any, shape: tuple[int, ...]) -> Any:
-    """Give which sums are of nothing but hidden elements: those ``numpy.ma`` hides."""
+    """Return which sums are of nothing but hidden elements: those ``numpy.ma`` hides."""
     if hides is None:
         return None
     return hides.all(axis=_arguments.broadcast_axes(hides.shape, shape), keepdims=True).reshape(shape)

@@ -70,7 +70,7 @@ class Backend(Protocol):
 
 
 def backend(*arrays: Any) -> Backend | None:
-    """Give the module that serves these, the first one of the highest rank; None if NumPy or a ufunc does."""
+    """Return the module that serves these, the first one of the highest rank; None if NumPy or a ufunc does."""
     serving: Backend | None = None
     for array in arrays:
         kind = type(array)

@@ -51,7 +51,7 @@ def rounded(value: float, name: str) -> float:
 
 
 def advice(dtype: Any, argument: str) -> str:
-    """Say what to do with an array of a dtype that has no row in the table."""
+    """Tell what to do with an array of a dtype that has no row in the table."""
     name = getattr(dtype, "name", str(dtype))
     if getattr(dtype, "names", None):
         return f"apply it to each field, as to {argument}[{dtype.names[0]!r}]"

@@ -14,13 +14,13 @@ import numpy as np
 
 
 def is_masked(array: Any) -> bool:
-    """Say whether an array may hide elements; ``numpy.ma`` takes milliseconds to import, and nobody may have."""
+    """Check whether an array may hide elements; ``numpy.ma`` takes milliseconds to import, and nobody may have."""
     ma = sys.modules.get("numpy.ma")
     return ma is not None and isinstance(array, ma.MaskedArray)
 
 
 def any_subclass(*arrays: Any) -> bool:
-    """Say whether one of these is of a subclass of ndarray."""
+    """Check whether one of these is of a subclass of ndarray."""
     return any(isinstance(array, np.ndarray) and type(array) is not np.ndarray for array in arrays)
 
 
@@ -36,7 +36,7 @@ def as_given(arrays: Iterable[Any], given: Iterable[Any]) -> list[Any]:
 
 
 def hidden(shape: tuple[int, ...], *operands: Any) -> Any:
-    """Give the elements of a result that one of its operands hides, as an array of bool; None if none can hide any."""
+    """Return the elements that one of the operands hides, as an array of bool; None if none can hide any."""
     masked = [np.ma.getmaskarray(array) for array in operands if is_masked(array)]
     if not masked:
         return None
@@ -60,7 +60,7 @@ def require_mask_in_out(function: str, operands: dict[str, Any], out: Any) -> No
 
 
 def answered(result: Any, out: Any, operands: Iterable[Any], hides: Any) -> Any:
-    """Give a result the type that a ufunc of these operands gives it; `hides` is what `hidden` gave.
+    """Wrap a result in the type that a ufunc of these operands gives it; `hides` is what `hidden` gave.
 
     Parameters
     ----------

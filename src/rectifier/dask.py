@@ -371,7 +371,7 @@ def _unknown(sides: Iterable[Any]) -> bool:
 
 
 def _may_be_equal(shape: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    """Say whether two shapes are equal where both are known."""
+    """Check whether two shapes are equal where both are known."""
     return len(shape) == len(other) and all(a == b or _unknown((a, b)) for a, b in zip(shape, other, strict=True))
 
 
@@ -449,7 +449,7 @@ def _in_one_chunk(function: str, name: str, array: Any, axes: tuple[int, ...]) -
 
 
 def _common(chunks: list[tuple[int, ...]]) -> tuple[int, ...]:
-    """Give the coarsest chunks of which each of these can be made; they have the same sum."""
+    """Return the coarsest chunks of which each of these can be made; they have the same sum."""
     if chunks and not sum(chunks[0]):
         return (0,)
     if all(sizes == chunks[0] for sizes in chunks):

@@ -47,7 +47,7 @@ class Units(ABC):
 
     @abstractmethod
     def split(self, quantity: Any) -> tuple[Any, Any]:
-        """Give the numbers and the unit."""
+        """Return the numbers and the unit."""
 
     @abstractmethod
     def make(self, numbers: Any, unit: Any) -> Any:
@@ -55,11 +55,11 @@ class Units(ABC):
 
     @abstractmethod
     def to(self, quantity: Any, unit: Any) -> Any:
-        """Give the numbers in another unit; None if there is no way."""
+        """Return the numbers in another unit; None if there is no way."""
 
     @abstractmethod
     def is_linear(self, unit: Any) -> bool:
-        """Say whether 0 of a unit is nothing, as it is not of degrees Celsius or decibels."""
+        """Check whether 0 of a unit is nothing, as it is not of degrees Celsius or decibels."""
 
 
 class _Astropy(Units):
@@ -176,7 +176,7 @@ class _Given:
         return self.unit[name] is not None
 
     def has_dimension(self, name: str) -> bool:
-        """Say whether a unit does not come down to a number."""
+        """Check whether a unit does not come down to a number."""
         return self.is_quantity(name) and self.units.to(self.given[name], self.units.one) is None
 
     def make_plain(self, name: str, why: str) -> None:
@@ -201,7 +201,7 @@ class _Given:
         return self.units.make(numbers, self.units.one if unit is None else unit)
 
     def product(self, a: str, b: str) -> Any:
-        """Give the unit of a product."""
+        """Return the unit of a product."""
         factors = [unit for unit in (self.unit[a], self.unit[b]) if unit is not None]
         return factors[0] * factors[1] if len(factors) == 2 else factors[0] if factors else None
 
@@ -258,7 +258,7 @@ def _settle(block: Block, given: _Given, x: str, parameters: list[str]) -> None:
 
 
 def is_homogeneous(block: Block, scaled: tuple[str, ...]) -> bool:
-    """Say whether f(a x) = a f(x) for every positive a, where these parameters take the factor too.
+    """Check whether f(a x) = a f(x) for every positive a, where these parameters take the factor too.
 
     It is tried, at powers of two: they multiply without rounding, so both sides are the same bits. The numbers lie on
     either side of whatever scale a formula may hold.
@@ -319,10 +319,10 @@ def backward_from_mask(block: Block, dy: Any, out: Any, mask: Mask, values: tupl
 
 
 def kept(value: Any) -> Any:
-    """Give a parameter as it is now, whatever its owner does to it later."""
+    """Return a parameter as it is now, whatever its owner does to it later."""
     return copy.deepcopy(value)
 
 
 def may_share_memory(a: Any, b: Any) -> bool:
-    """Say that no result is written to a quantity."""
+    """Tell that no result is written to a quantity."""
     return False

@@ -95,7 +95,7 @@ def _is_trivial(name: str, value: Any) -> bool:
 
 
 def _missing(array: ArrayFile) -> Iterable[tuple[str, Any]]:
-    """Give the numbers that stand for missing values, but for NaN, of which every function makes NaN."""
+    """Return the numbers that stand for missing values, but for NaN, of which every function makes NaN."""
     for name in MISSING:
         if name in array.attributes:
             try:
@@ -130,7 +130,7 @@ def _is_whole(dtype: np.dtype[Any]) -> bool:
 
 
 def cast(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
-    """Give an attribute the dtype that it must share with its array (NetCDF User's Guide, appendix A)."""
+    """Cast an attribute to the dtype that it must share with its array (NetCDF User's Guide, appendix A)."""
     if name == "_FillValue":
         return np.asarray(value).astype(dtype)
     return value
@@ -141,7 +141,7 @@ def _text(value: Any) -> Any:
 
 
 def to_json(value: Any) -> Any:
-    """Give a value of an HDF5 attribute as JSON.
+    """Return a value of an HDF5 attribute as JSON.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(value: Any) -> Any:
-    """Give a value of JSON as one for an attribute of HDF5.
+    """Return a value of JSON as one for an attribute of HDF5.
 
     Raises
     ------

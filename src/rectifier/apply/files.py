@@ -124,7 +124,7 @@ def made(path: Path, wanted: Wanted, force: bool, watch: Watch) -> Iterator[Arra
 
 
 def part_of(path: Path) -> Path:
-    """Give a name to an output that is not yet whole; the number of a process alone is not unique among containers."""
+    """Name an output that is not yet whole; the number of a process alone is not unique among containers."""
     return path.with_name(f".{path.name}.part-{os.getpid()}-{secrets.token_hex(3)}")
 
 
@@ -189,7 +189,7 @@ def require_replaceable(path: Path) -> None:
 
 
 def publish(part: Path, path: Path, force: bool, watch: Watch) -> None:
-    """Give a whole output its name; what has that name is replaced only by force."""
+    """Name a whole output; what has that name is replaced only by force."""
     old: Path | None = None
     with watch.held:
         watch.look()

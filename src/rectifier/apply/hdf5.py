@@ -175,7 +175,7 @@ class HDF5(ArrayFile):
         return found
 
     def _list(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Give the numbers of the chunks that are in the file, in ascending order; their room is in `codec_bytes`."""
+        """Return the numbers of the chunks that are in the file, in ascending order; their room is in `codec_bytes`."""
         chunks, counts = self.chunks, self._counts
         assert chunks is not None
         listed, size = np.empty(self._dataset.id.get_num_chunks(), np.int64), 0
@@ -222,7 +222,7 @@ class HDF5(ArrayFile):
             self._set_dimensions(source, make)
 
     def _properties(self, make: Wanted) -> Any:
-        """Give what decides how a dataset is stored: chunks, filters, fill value."""
+        """Return what decides how a dataset is stored: chunks, filters, fill value."""
         import h5py
 
         source, size = make.source, make.dtype.itemsize
@@ -379,11 +379,11 @@ class HDF5(ArrayFile):
         return bool(self._scales[axis])
 
     def group_attributes(self, group: str) -> dict[str, Any]:
-        """Give the attributes of a group that the array is in."""
+        """Return the attributes of a group that the array is in."""
         return _own(_attributes(self._file[group or "/"], self.notes))
 
     def coordinate(self, axis: int) -> Coordinate | None:
-        """Give the coordinates of an axis, if it has some."""
+        """Return the coordinates of an axis, if it has some."""
         for scale in self._scales[axis]:
             title = scale.attrs.get("NAME", b"")
             title = title.decode("utf-8", "replace") if isinstance(title, bytes) else str(title)
@@ -399,7 +399,7 @@ class HDF5(ArrayFile):
 
 
 def _file_settings(source: ArrayFile) -> dict[str, Any]:
-    """Give the settings of a file for what comes of a source: attributes beyond 64 KiB need the format of HDF5 1.8."""
+    """Return the settings of a file made from a source: attributes beyond 64 KiB need the format of HDF5 1.8."""
     settings: dict[str, Any] = {}
     sizes = []
     if isinstance(source, HDF5):
@@ -425,7 +425,7 @@ def _bytes(attribute: Any) -> int:
 
 
 def _groups(file: Any, name: str) -> list[Any]:
-    """Give the groups that an object is in, below the root."""
+    """Return the groups that an object is in, below the root."""
     parents = name.split("/")[:-1]
     return [file["/".join(parents[: depth + 1])] for depth in range(len(parents))]
 
@@ -463,7 +463,7 @@ def _find(file: Any, name: str | None) -> tuple[str, Any]:
 
 
 def _dangling(file: Any, name: str) -> str | None:
-    """Say what link on the way to a name leads nowhere."""
+    """Tell what link on the way to a name leads nowhere."""
     import h5py
 
     parts = name.split("/")
@@ -484,7 +484,7 @@ def _dangling(file: Any, name: str) -> str | None:
 
 
 def _walk(file: Any) -> Iterator[tuple[str, Any]]:
-    """Give each name of a dataset, with the object's own identity; of a link that leads nowhere, what it leads to."""
+    """Return each name of a dataset, with the object's own identity; of a link that leads nowhere, what it leads to."""
     import h5py
 
     def identity(item: Any) -> tuple[int, int]:
@@ -519,7 +519,7 @@ _SMALL = {(7, 3, 4, 0, 3): "float8_e4m3", (7, 2, 5, 0, 2): "float8_e5m2"}
 
 
 def _dtype(datatype: Any) -> tuple[np.dtype[Any], Any]:
-    """Give the dtype of a type of HDF5 by what its bits say, and the type to read bits as where h5py has no dtype.
+    """Return the dtype of a type of HDF5 by what its bits say, and the type to read bits as where h5py has no dtype.
 
     Raises
     ------
@@ -584,7 +584,7 @@ def _is_bfloat16(dtype: np.dtype[Any]) -> bool:
 
 
 def _datatype(dtype: np.dtype[Any]) -> Any:
-    """Give the type of HDF5 of a dtype."""
+    """Return the type of HDF5 of a dtype."""
     import h5py
 
     if not _is_bfloat16(dtype):
@@ -634,7 +634,7 @@ def _attributes(item: Any, notes: list[str]) -> dict[str, Any]:
 
 
 def _own(found: dict[str, Any]) -> dict[str, Any]:
-    """Give attributes without those of netCDF itself, in which one number is an array of one."""
+    """Return attributes without those of netCDF itself, in which one number is an array of one."""
     if not OF_NETCDF & found.keys():
         return found
     return {
@@ -684,7 +684,7 @@ def _is_scale(dataset: Any) -> bool:
 
 
 def _scales(dataset: Any, notes: list[str]) -> list[list[Any]]:
-    """Give the dimension scales of each axis."""
+    """Return the dimension scales of each axis."""
     axes = range(len(dataset.shape))
     if "DIMENSION_LIST" not in dataset.attrs:
         return [[] for _ in axes]
@@ -700,7 +700,7 @@ def _label(dataset: Any, axis: int) -> str | None:
 
 
 def _filters(properties: Any) -> list[tuple[int, int, tuple[int, ...], str]]:
-    """Give what numbers pass on their way to the disk: code, flags, values and name of each filter."""
+    """Return what numbers pass on their way to the disk: code, flags, values and name of each filter."""
     found = []
     for index in range(properties.get_nfilters()):
         code, flags, values, title = properties.get_filter(index)

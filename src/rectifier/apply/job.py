@@ -195,7 +195,7 @@ def run(job: Job, start: Start, watch: Watch | None = None) -> Outcome:
 
 
 def _given_dtype(name: str) -> np.dtype[Any]:
-    """Give the dtype of a name that a user wrote."""
+    """Return the dtype of a name that a user wrote."""
     if name not in _dtypes.WORKING:
         raise FileError(f"--dtype takes {', '.join(_dtypes.WORKING)}, and not {name!r}")
     if name != "bfloat16":
@@ -209,7 +209,7 @@ def _given_dtype(name: str) -> np.dtype[Any]:
 
 
 def _call(function: Any, job: Job) -> Callable[..., Any]:
-    """Give the call of a job, of x and what else there is, into `out`."""
+    """Return the call of a job, of x and what else there is, into `out`."""
     name = job.function
     rows, gated = isinstance(function, RowFunction), hasattr(function, "gradient")
     if (job.gate is not None) != gated:
@@ -257,7 +257,7 @@ def _opened(job: Job, path: Path, view: np.dtype[Any] | None, stack: ExitStack) 
 
 
 def _dtype(call: Callable[..., Any], arrays: Sequence[ArrayFile]) -> np.dtype[Any]:
-    """Give the dtype of the result, by a call on next to nothing; with it, what is to be compiled is."""
+    """Return the dtype of the result, by a call on next to nothing; with it, what is to be compiled is."""
     try:
         with np.errstate(all="ignore"):
             result = call(*(np.ones([1] * len(array.shape), array.dtype) for array in arrays))
@@ -277,7 +277,7 @@ def _require_in_place(x: ArrayFile, dtype: np.dtype[Any]) -> None:
 
 
 def _fill(x: ArrayFile, dtype: np.dtype[Any], alone: Callable[..., Any] | None) -> Any:
-    """Give what an element of the result is that is not written: the result of such an element of x, if it has one."""
+    """Return the value of elements that are not written: the result of such an element of x, if it has one."""
     if x.fill is None:
         return None
     if alone is None:
@@ -430,7 +430,7 @@ class _Counter:
             self.total += int(counts.sum())
 
     def fields(self) -> dict[str, Any]:
-        """Give what an outcome says of them."""
+        """Return what an outcome says of them."""
         size = math.prod(self.shape)
         found: dict[str, Any] = {"active": self.total, "active_fraction": self.total / size if size else None}
         if self.columns is not None and size:

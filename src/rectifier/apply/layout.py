@@ -109,7 +109,7 @@ class Layout:
         return box + 2 * min(touched, self.chunks_at_once) * chunk + touched * self.bytes_for_each_chunk
 
     def runs_as(self, fortran: bool) -> bool:
-        """Say whether its elements run in this order; with at most one axis longer than 1, both orders are one."""
+        """Check whether its elements run in this order; with at most one axis longer than 1, both orders are one."""
         return self.fortran == fortran or sum(length > 1 for length in self.shape) < 2
 
 
@@ -122,7 +122,7 @@ class Coordinate:
     attributes: Mapping[str, Any]
 
     def parts(self) -> Iterator[tuple[int, Any]]:
-        """Give its values, a part at a time, each with where it begins."""
+        """Return its values, a part at a time, each with where it begins."""
         (length,) = self.array.shape
         for begin in range(0, length, 1 << 16):
             yield begin, self.array[begin : begin + (1 << 16)]
@@ -146,7 +146,7 @@ class ArrayFile(Layout, ABC):
     holes = False
 
     def coordinate(self, axis: int) -> Coordinate | None:
-        """Give the coordinates of an axis, if it has some."""
+        """Return the coordinates of an axis, if it has some."""
         return None
 
     def has_scale(self, axis: int) -> bool:
@@ -154,7 +154,7 @@ class ArrayFile(Layout, ABC):
         return False
 
     def group_attributes(self, group: str) -> Mapping[str, Any]:
-        """Give the attributes of a group that the array is in."""
+        """Return the attributes of a group that the array is in."""
         return {}
 
     def require_in_place(self) -> None:
@@ -260,12 +260,12 @@ def places(counts: Sequence[int]) -> Iterator[tuple[int, ...]]:
 
 
 def touched(box: Box, chunks: tuple[int, ...]) -> Box:
-    """Give the range of chunks that a box touches, along each axis."""
+    """Return the range of chunks that a box touches, along each axis."""
     return tuple(slice(side.start // length, -(-side.stop // length)) for side, length in zip(box, chunks, strict=True))
 
 
 def unsupported(dtype: Any) -> FileError:
-    """Give the error of a dtype that no function takes."""
+    """Return the error of a dtype that no function takes."""
     return FileError(f"its dtype is {dtype}; apply takes integers, bfloat16 and float16 to float64")
 
 
@@ -276,7 +276,7 @@ class SeveralError(FileError):
 
 
 def choose(name: str | None, names: list[str]) -> str:
-    """Give the array that is asked for, or the only one."""
+    """Return the array that is asked for, or the only one."""
     if name is not None and (name in names or name.strip("/") in names):
         return name if name in names else name.strip("/")
     if name is None and len(names) == 1:

@@ -66,7 +66,7 @@ class _Run(ArrayFile):
         require_array(self.shape, self.dtype.itemsize)
 
     def _pieces(self, box: Box, array: Any) -> Iterator[tuple[int, Any]]:
-        """Give the pieces of a box that are runs in the file: the element where each begins, and its part of array."""
+        """Yield the pieces of a box that are runs in the file: the element where each begins, and its part of array."""
         shape = self.shape
         if self.fortran:
             shape, box, array = shape[::-1], box[::-1], array.T
@@ -428,7 +428,7 @@ def _parsed(header: bytes, encoding: str, version: int) -> Any:
 
 
 def _element(dtype: np.dtype[Any], view: np.dtype[Any] | None) -> np.dtype[Any]:
-    """Give the dtype of elements of which the file says how many bytes they have, or refuse them."""
+    """Return the dtype of elements of which the file says how many bytes they have, or refuse them."""
     if dtype.names is not None:
         fields = ", ".join(dtype.names) or "none"
         first = dtype.names[0] if dtype.names else "x"

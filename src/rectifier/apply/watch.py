@@ -139,7 +139,7 @@ def watched(work: Callable[[Watch], T], memory: int, command: str, left: Callabl
 
 
 def resident() -> int:
-    """Give the bytes that this process has in memory."""
+    """Return the bytes that this process has in memory."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

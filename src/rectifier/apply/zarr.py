@@ -90,7 +90,7 @@ class Zarr(ArrayFile):
                 zarr.consolidate_metadata(str(self.path))
 
     def coordinate(self, axis: int) -> Coordinate | None:
-        """Give the coordinates of an axis, if it has some."""
+        """Return the coordinates of an axis, if it has some."""
         place = self._coordinate_place(axis)
         if place is None:
             return None
@@ -159,7 +159,7 @@ class Zarr(ArrayFile):
         return array
 
     def _as_before(self, source: Zarr, make: Wanted) -> dict[str, Any]:
-        """Give what decides how the input is stored, but for codecs that would round the result."""
+        """Return what decides how the input is stored, but for codecs that would round the result."""
         old = source._array
         settings: dict[str, Any] = {"compressors": self._kept(old.compressors, make)}
         if make.chunks == source.chunks:
@@ -208,7 +208,7 @@ class Zarr(ArrayFile):
         self._consolidate = gathered or not isinstance(source, Zarr)  # as xarray, which reads netCDF and this, wants it
 
     def group_attributes(self, group: str) -> dict[str, Any]:
-        """Give the attributes of a group that the array is in."""
+        """Return the attributes of a group that the array is in."""
         import zarr
 
         if not self.name:
@@ -244,7 +244,7 @@ class Zarr(ArrayFile):
 
 
 def _groups(name: str) -> list[str]:
-    """Give the groups that an array is in, from the root on."""
+    """Return the groups that an array is in, from the root on."""
     parts = name.split("/")
     return ["/".join(parts[:depth]) for depth in range(len(parts))]
 
@@ -324,7 +324,7 @@ def _choose(path: Path, name: str | None) -> str:
 
 
 def _arrays(path: Path) -> Iterator[str]:
-    """Give the names of the arrays below a directory, without a look at their chunks."""
+    """Return the names of the arrays below a directory, without a look at their chunks."""
     for directory, below, _ in os.walk(path):
         below.sort()
         if _is_array(Path(directory)):
@@ -353,7 +353,7 @@ def _dimensions(array: Any) -> tuple[str | None, ...]:
 
 
 def _attributes(array: Any) -> dict[str, Any]:
-    """Give the attributes of an array, `_FillValue` among them as xarray has it in either version."""
+    """Return the attributes of an array, `_FillValue` among them as xarray has it in either version."""
     found = dict(array.attrs)
     named = found.pop(DIMENSIONS, None)
     if array.metadata.zarr_format == 2:
@@ -365,7 +365,7 @@ def _attributes(array: Any) -> dict[str, Any]:
 
 
 def _codecs(metadata: Any) -> list[str]:
-    """Give the names of the codecs of an array, those within shards among them."""
+    """Return the names of the codecs of an array, those within shards among them."""
     found = [*(metadata.get("filters") or ()), metadata.get("compressor"), *metadata.get("codecs", ())]
     names = []
     for codec in found:

@@ -71,7 +71,7 @@ class Library:
         """Refuse an array that has another layout than an array's."""
 
     def advice(self, dtype: str, name: str) -> str:
-        """Say what to do with an array of the library, of a dtype that has no row in the table."""
+        """Tell what to do with an array of the library, of a dtype that has no row in the table."""
         try:
             return _dtypes.advice(np.dtype(dtype), name)
         except TypeError:
@@ -139,7 +139,7 @@ class Rule:
     places: tuple[int, ...] = ()
 
     def by(self, place: int) -> Rule:
-        """Give the rule of the derivative by the array at a place."""
+        """Return the rule of the derivative by the array at a place."""
         return replace(self, places=(*self.places, place))
 
     def refuse(self, wanted: Iterable[bool]) -> None:
@@ -357,7 +357,7 @@ def _derivative_at(
 
 
 def _at_work(library: Library, block: Block, dtype: str, given: tuple[Any, ...]) -> tuple[dict[str, Any], list[Any]]:
-    """Give the words in the working type, and arrays and numbers in it, each rounded to the dtype before."""
+    """Return the words in the working type, and arrays and numbers in it, each rounded to the dtype before."""
     working = np.dtype(block.working(dtype)).name
     like = next(array for array in given if library.is_own(array))
     numbers = []

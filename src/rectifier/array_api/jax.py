@@ -64,7 +64,7 @@ class _JAX(Library):
 
 
 def _jvp(compute: Any, rule: Rule, primals: Any, tangents: Any) -> Any:
-    """Give the value, or a derivative, and the sum of the directions times the next derivatives."""
+    """Return the value, or a derivative, and the sum of the directions times the next derivatives."""
     rule.refuse(not isinstance(direction, SymbolicZero) for direction in tangents)
     y = compute(*primals)
     with LIBRARY.float64():  # a derivative that float32 does not hold is not 0

@@ -83,7 +83,7 @@ class _Torch(Library):
 
 
 def _differentiates(arrays: tuple[Any, ...]) -> bool:
-    """Say whether PyTorch may ask for a derivative, in either mode."""
+    """Check whether PyTorch may ask for a derivative, in either mode."""
     return torch.is_grad_enabled() or any(map(_has_tangent, arrays))
 
 
@@ -152,7 +152,7 @@ class _Times(torch.autograd.Function):  # type: ignore[misc]
 
 
 def _parts(rule: Rule, t: Any, arrays: Any, directions: Any) -> Iterator[Any]:
-    """Give t times the derivative along each direction."""
+    """Return t times the derivative along each direction."""
     rule.refuse(direction is not None for direction in directions)
     for place, direction in enumerate(directions):
         if direction is not None:
@@ -160,7 +160,7 @@ def _parts(rule: Rule, t: Any, arrays: Any, directions: Any) -> Iterator[Any]:
 
 
 def _gradients(rule: Rule, t: Any, arrays: Any, wanted: Any) -> Iterator[Any]:
-    """Give t times the derivative by each array that wants one."""
+    """Return t times the derivative by each array that wants one."""
     for place, (array, yes) in enumerate(zip(arrays, wanted, strict=True)):
         yield summed(LIBRARY, _Times.apply(rule.by(place), t, *arrays), array.shape) if yes else None
 

@@ -81,7 +81,7 @@ def _implementation(function: Any, x: Any, out: Any, defaults: str, parameters: 
 
 
 def _known(value: Any) -> tuple[bool, Any]:
-    """Give whether a value is known when its type is, and the value."""
+    """Return whether a value is known when its type is, and the value."""
     if isinstance(value, types.Omitted):
         return True, value.value
     if isinstance(value, types.Literal):

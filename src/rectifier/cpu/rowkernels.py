@@ -158,7 +158,7 @@ def add_up(typingctx, sums, base, count):
 
 @intrinsic
 def total(typingctx, sums, begin):
-    """Give the sum and a number, rounded once or nearly so; an infinite sum is what it would be without care."""
+    """Return the sum and a number, rounded once or nearly so; an infinite sum is what it would be without care."""
 
     def codegen(context, builder, signature, values):
         sums, begin = values

@@ -69,7 +69,7 @@ class Target(NamedTuple):
 
 
 def host() -> Target:
-    """Give the target that this process can run."""
+    """Return the target that this process can run."""
     import llvmlite.binding as llvm
 
     return Target(llvm.get_process_triple(), *_processor())

@@ -42,7 +42,7 @@ def _library_of(kind: Any) -> str | None:
 
 
 def _library(function: str, given: dict[str, Any]) -> Library:
-    """Give the module of the library of a call, which has arrays of one; another library's carry labels it lacks."""
+    """Return the module of the library of a call, which has arrays of one; another library's carry labels it lacks."""
     kinds: dict[str, Any] = {name: type(value) for name, value in given.items()}
     found = {name: library for name, kind in kinds.items() if (library := _library_of(kind))}
     (first, library), *others = found.items()
@@ -102,10 +102,10 @@ def backward_from_mask(block: Block, dy: Any, out: Any, mask: Mask, values: tupl
 
 
 def kept(value: Any) -> Any:
-    """Give a parameter as it is now; what has no `copy` does not change."""
+    """Return a parameter as it is now; what has no `copy` does not change."""
     return value.copy() if hasattr(value, "copy") else value
 
 
 def may_share_memory(a: Any, b: Any) -> bool:
-    """Say that no result is written to an array with labels."""
+    """Tell that no result is written to an array with labels."""
     return False

@@ -34,18 +34,18 @@ class Column(ABC):
 
     @abstractmethod
     def numbers(self) -> Any:
-        """Give the numbers as a NumPy array, 0 where they are missing."""
+        """Return the numbers as a NumPy array, 0 where they are missing."""
 
     @abstractmethod
     def missing(self) -> Any:
-        """Give where numbers are missing, or None if all are there."""
+        """Return where numbers are missing, or None if all are there."""
 
     @abstractmethod
     def like(self, numbers: Any, missing: Any) -> Any:
         """Make a column of the library, of the kind of this one."""
 
     def stored(self, columns: Sequence[Column]) -> Column | None:
-        """Give what is stored of this column, if `columns` store just the same elements; None if all are."""
+        """Return what is stored of this column, if `columns` store just the same elements; None if all are."""
         return None
 
 
@@ -72,7 +72,7 @@ class Container(ABC):
 
     @abstractmethod
     def part(self, place: int | None) -> Column:
-        """Give a column of a table by its place, or for None the whole."""
+        """Return a column of a table by its place, or for None the whole."""
 
     @abstractmethod
     def wrap(self, parts: list[Any], others: list[Container]) -> Any:
@@ -105,7 +105,7 @@ def _containers(given: dict[str, Any]) -> dict[str, Container]:
 
 
 def _shape(function: str, given: dict[str, Any]) -> tuple[Container, tuple[int, ...]]:
-    """Give the container whose labels the result gets, and its shape, to which all must broadcast."""
+    """Return the container whose labels the result gets, and its shape, to which all must broadcast."""
     shape = _arguments.broadcast(function, tuple(given), tuple(given.values()))
     containers = _containers(given)
     names = [name for name, container in containers.items() if container.shape == shape]
@@ -133,18 +133,18 @@ def _columns(given: dict[str, Any], place: int | None) -> dict[str, Column]:
 
 
 def _cut(value: Any, shape: tuple[int, ...], place: int | None) -> Any:
-    """Give what a part meets of a number or of an array."""
+    """Return what a part meets of a number or of an array."""
     return value if place is None or not np.ndim(value) else np.broadcast_to(value, shape)[:, place]
 
 
 def _like(columns: Iterable[Column]) -> Column:
-    """Give the column of whose kind the result is: the first that keeps what is missing."""
+    """Return the column of whose kind the result is: the first that keeps what is missing."""
     columns = [*columns]
     return next((column for column in columns if column.keeps_missing), columns[0])
 
 
 def _missing(columns: Iterable[Column]) -> Any:
-    """Give where one of these misses a number; None if all are there."""
+    """Return where one of these misses a number; None if all are there."""
     found = [mask for column in columns if (mask := column.missing()) is not None]
     return functools.reduce(np.logical_or, found) if found else None
 
@@ -175,7 +175,7 @@ def _results(
 
 
 def _stored(columns: dict[str, Column]) -> dict[str, Column]:
-    """Give what sparse columns store, if they store the same places, so that nothing need be made of the others."""
+    """Return what sparse columns store, if they store the same places, so that nothing need be made of the others."""
     stored = {name: column.stored([*columns.values()]) for name, column in columns.items()}
     found = {name: column for name, column in stored.items() if column is not None}
     return found if len(found) == len(columns) else columns
@@ -215,7 +215,7 @@ def _gradients(
 
 
 def _gradient(operand: Any, shape: tuple[int, ...], parts: list[tuple[Column, Any, Any]]) -> Any:
-    """Give the gradient of one operand, summed to its shape."""
+    """Return the gradient of one operand, summed to its shape."""
     if isinstance(operand, Container) and operand.shape == shape:
         return operand.wrap([like.like(gradient, missing) for like, missing, gradient in parts], [])
     gradients = [gradient for _, _, gradient in parts]

@@ -18,7 +18,7 @@ _Arrow: Any = getattr(pd.arrays, "ArrowExtensionArray", ())
 
 
 def _dtype_of(dtype: Any) -> np.dtype[Any] | None:
-    """Give NumPy's dtype of the numbers behind a dtype of pandas; None of other packages', which may have units."""
+    """Return NumPy's dtype of the numbers behind a dtype of pandas; None of other packages', which may have units."""
     if isinstance(dtype, np.dtype):
         return dtype
     if type(dtype).__module__.partition(".")[0] != "pandas":
@@ -185,7 +185,7 @@ class _Frame(Container):
 
 
 def _name(container: Any, others: list[Any]) -> Any:
-    """Give the name that all have, as pandas does."""
+    """Return the name that all have, as pandas does."""
     named = [other.array for other in others if hasattr(other.array, "name")] or [container.array]
     names = [array.name for array in named]
     return names[0] if all(name == names[0] for name in names) else None

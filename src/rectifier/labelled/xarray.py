@@ -32,7 +32,7 @@ def _is_own(value: Any) -> bool:
 
 
 def _raw(array: Any) -> Any:
-    """Give an extension array of pandas, which xarray wraps in a class of its own."""
+    """Return an extension array of pandas, which xarray wraps in a class of its own."""
     return getattr(array, "array", array) if _is_own(array) else array
 
 
@@ -110,7 +110,7 @@ def _gradients(function: str, method: Any, given: dict[str, Any]) -> tuple[Any, 
 
 
 def _spread(array: Any, dims: list[Any]) -> Any:
-    """Give the data with an axis for each dimension, of one element where the array has none."""
+    """Return the data with an axis for each dimension, of one element where the array has none."""
     ordered = array.transpose(*[dim for dim in dims if dim in array.dims])
     return _raw(ordered.data)[tuple(slice(None) if dim in array.dims else None for dim in dims)]
 

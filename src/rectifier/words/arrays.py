@@ -49,7 +49,7 @@ def _fma(x: Any, y: Any, z: Any) -> Any:
 
 
 def words(T: Any, xp: Any = np, fma: Callable[[Any, Any, Any], Any] = _fma, dtype: str = "float64") -> dict[str, Any]:
-    """Give the words for arrays of a namespace, of the working type that `T` gives a number.
+    """Return the words for arrays of a namespace, of the working type that `T` gives a number.
 
     `dtype` is that of x, to which parameters were rounded.
     """

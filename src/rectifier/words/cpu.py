@@ -302,7 +302,7 @@ def rounding(T: type[np.generic], dtype: str) -> Any:
 
 
 def words(T: type[np.generic], narrow: bool = False, dtype: str = "float64") -> dict[str, Any]:
-    """Give the words for scalars of the working type `T`.
+    """Return the words for scalars of the working type `T`.
 
     `narrow` says that results are of 24 bits or fewer, `dtype` to what parameters were rounded.
     """

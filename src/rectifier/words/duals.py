@@ -90,7 +90,7 @@ class Dual:
 
 
 def words(lower: Mapping[str, Any], level: int) -> dict[str, Any]:
-    """Give the words for duals of a level, of those for their numbers.
+    """Return the words for duals of a level, of those for their numbers.
 
     A tail is a rounding error, and its derivative one of the derivative: neither is carried on.
     """
