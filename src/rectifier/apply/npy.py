@@ -21,6 +21,7 @@ import struct
 import warnings
 import zipfile
 import zlib
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -94,13 +95,13 @@ class _Run(ArrayFile):
         for start, piece in self._pieces(box, array):
             self._write_run(start * self.dtype.itemsize, np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
 
+    @abstractmethod
     def _read_run(self, start: int, view: memoryview) -> None:
         """Read bytes that begin at `start`, counted from the first element."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _write_run(self, start: int, view: memoryview) -> None:
         """Write bytes that begin at `start`."""
-        raise NotImplementedError
 
 
 class Npy(_Run):
