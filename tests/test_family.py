@@ -267,9 +267,11 @@ def shared_and_past_the_caches():
     """Let every call be shared, where there are threads to share it, and its results go past the caches."""
     words = engine.words()
     settings.threads = max(2, settings.threads)
-    before = {word: words[word] for word in (plan.START_FROM, plan.WAKE_FROM, plan.PARALLEL_FROM, plan.STREAM_FROM)}
+    names = (plan.START_FROM, plan.WAKE_FROM, plan.PARALLEL_FROM, plan.STREAM_FROM, plan.LEARN_FROM)
+    before = {word: words[word] for word in names}
     for word in before:
-        words[word] = 1 if word == plan.STREAM_FROM else 0
+        words[word] = 0
+    words[plan.STREAM_FROM], words[plan.LEARN_FROM] = 1, 1 << 62
     yield words
     for word, value in before.items():
         words[word] = value

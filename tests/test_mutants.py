@@ -21,7 +21,7 @@ STREAMING, THREADS = ["test_streaming.py"], ["test_threads.py"]
 
 # file, what stands there, what the mutant says; the test files that must catch it, if not those above
 FORMULA, DIRECTION, KERNEL = "catalogue/piecewise.py", "_block.py", "cpu/kernels.py"
-DRIVER, ENTRY, CALLS = "cpu/driver.py", "cpu/entry.py", "_calls.py"
+DRIVER, ENTRY, CALLS, WAYS = "cpu/driver.py", "cpu/entry.py", "_calls.py", "cpu/streaming.py"
 TABLE, INTERPRETER = "_dtypes.py", "cpu/interpreter.py"
 MUTANTS = {
     "relu loses +0.0 at -0.0": (FORMULA, "return where(x <= T(0), T(0), x)", "return where(x < T(0), T(0), x)"),
@@ -82,10 +82,10 @@ MUTANTS = {
     "the first line begins elsewhere": (DRIVER, "divide(-(load(job, POINTERS + last) + start * size)", "divide((load(job, POINTERS + last) + start * size)", STREAMING),
     "the first line begins an element later": (DRIVER, "& (LINE - 1), size)\n    i, n", "& (LINE - 1), size) + 1\n    i, n", STREAMING),
     "pieces are no whole lines": (DRIVER, "return divide(n, line) * line if n >= line else n", "return n", STREAMING),
-    "the rest goes past the caches": (DRIVER, "PAST if edge <= 0 and n >= line else 0", "PAST if edge <= 0 else 0", STREAMING),
-    "nothing goes past the caches": (DRIVER, "PAST if edge <= 0 and n >= line else 0", "0", STREAMING),
+    "the rest goes past the caches": (DRIVER, "past if edge <= 0 and n >= line else 0", "past if edge <= 0 else 0", STREAMING),
+    "nothing goes past the caches": (DRIVER, "past if edge <= 0 and n >= line else 0", "0", STREAMING),
     "nor is it asked for": (DRIVER, "elif load(job, STREAM):", "elif 0:", STREAMING),
-    "past the caches, parameters are arrays": (DRIVER, "uniform + (PAST if", "0 + (PAST if", STREAMING),
+    "past the caches, parameters are arrays": (DRIVER, "uniform + (past if", "0 + (past if", STREAMING),
     "past the caches, every operand is an array": (DRIVER, "width = 0 if load(plan, FIRST) <= k < last and uniform else load(plan, SIZE + k)", "width = load(plan, SIZE + k)", STREAMING),
     "past the caches, each piece is the first": (DRIVER, "load(job, POINTERS + k) + i * width", "load(job, POINTERS + k) + start * width", STREAMING),
     "bits are unpacked behind": (DRIVER, "_unpack_from(job, i + n, following, ahead)", "_unpack_from(job, i, following, ahead)", STREAMING),
@@ -95,12 +95,12 @@ MUTANTS = {
     "bits begin with their word": (DRIVER, "bits + (i & 63) if k == mask", "bits if k == mask", STREAMING),
     "bits before a piece in its word are not counted": (DRIVER, "((i - before) >> 3), n + before)", "((i - before) >> 3), n)", STREAMING),
     "the bits of a piece are more than their room": (DRIVER, "stop - start if mask < 0 else TILE - 64", "stop - start if mask < 0 else TILE", STREAMING),
-    "a result of just the limit goes through the caches": (ENTRY, "< load(engine, STREAM_FROM) or", "<= load(engine, STREAM_FROM) or", STREAMING),
-    "what is not whole goes past the caches": (ENTRY, "if k != mask and load(job, MODES + k) != WHOLE:", "if 0:", STREAMING),
-    "what is replaced goes past the caches": (ENTRY, "if k < last and load(job, POINTERS + k) == target:", "if 0:", STREAMING),
-    "past the caches, arrays of parameters are one number each": (ENTRY, "store(job, UNIFORM, load(job, CONSTANT))", "store(job, UNIFORM, 1)", STREAMING),
-    "outputs need not lie alike in their lines": (ENTRY, "- target) & (LINE - 1):", "- target) & 0:", STREAMING),
-    "a mask that is made goes past the caches": (ENTRY, " or mask >= last:\n        return", ":\n        return", STREAMING),
+    "a result of just the limit goes through the caches": (WAYS, "size >= load(engine, STREAM_FROM)\n", "size > load(engine, STREAM_FROM)\n", STREAMING),
+    "what is not whole goes past the caches": (WAYS, "if k != mask and load(job, MODES + k) != WHOLE:", "if 0:", STREAMING),
+    "what is replaced goes past the caches": (WAYS, "if k < last and load(job, POINTERS + k) == target:", "if 0:", STREAMING),
+    "past the caches, arrays of parameters are one number each": (WAYS, "store(job, UNIFORM, load(job, CONSTANT))", "store(job, UNIFORM, 1)", STREAMING),
+    "outputs need not lie alike in their lines": (WAYS, "- target) & (LINE - 1):", "- target) & 0:", STREAMING),
+    "a mask that is made goes past the caches": (WAYS, " or mask >= last:\n        return", ":\n        return", STREAMING),
     "a line goes where the one before went": (KERNEL, "_store_past_the_caches(builder, builder.gep(array, [start]", "_store_past_the_caches(builder, builder.gep(array, [_I64(0)]", STREAMING),
     "the last line is left out": (KERNEL, "builder.udiv(n, _I64(elements)), line)", "builder.udiv(builder.sub(n, _I64(1)), _I64(elements)), line)", STREAMING),
     "a line is computed from the first elements": (KERNEL, "compute(builder.add(start, j), hoisted, targets, j)", "compute(j, hoisted, targets, j)", STREAMING),

@@ -659,7 +659,7 @@ words = engine.words()
 control = (ctypes.c_int64 * plan.CONTROL_WORDS).from_address(words[plan.CONTROL])
 settings.threads, settings.spin_microseconds = number_of_threads, spin
 words[plan.START_FROM] = words[plan.WAKE_FROM] = words[plan.PARALLEL_FROM] = 0
-words[plan.MEASURED] = 1  # keep to these
+words[plan.MEASURED] = words[plan.TRIES] = 1 << 30  # keep to these
 words[plan.CHECK_EVERY] = 1 << 44
 control[plan.ALLOWED], control[plan.REFUSED] = number_of_threads, -1 << 61  # whatever processors there are
 control[plan.CHECKED] = ctypes.CFUNCTYPE(ctypes.c_int64)(engine.code()["clock"])()

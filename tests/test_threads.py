@@ -61,7 +61,7 @@ def start_as_if_there_were_processors(threads, spin):
     '''Start as many helpers as asked for, where a call would start those for which there is a processor.'''
     settings.threads, settings.spin_microseconds = threads, spin
     words[plan.START_FROM] = words[plan.WAKE_FROM] = words[plan.PARALLEL_FROM] = 0
-    words[plan.MEASURED] = 1  # keep to these
+    words[plan.MEASURED] = words[plan.TRIES] = 1 << 30  # keep to these
     words[plan.CHECK_EVERY] = 1 << 44
     control[plan.ALLOWED], control[plan.REFUSED] = threads, -1 << 61
     control[plan.CHECKED] = ctypes.CFUNCTYPE(ctypes.c_int64)(engine.code()["clock"])()
@@ -496,8 +496,9 @@ def everything_is_shared():
     for _ in range(40):
         relu(np.ones(1_000_000, np.float32))
     words = engine.words()
-    names = (plan.START_FROM, plan.WAKE_FROM, plan.PARALLEL_FROM, plan.STREAM_FROM, plan.THREADS)
+    names = (plan.START_FROM, plan.WAKE_FROM, plan.PARALLEL_FROM, plan.STREAM_FROM, plan.LEARN_FROM, plan.THREADS)
     before = [words[name] for name in names]
+    words[plan.LEARN_FROM] = 1 << 62
     for name in names[:3]:
         words[name] = 0
     words[plan.THREADS] = max(2, words[plan.THREADS])

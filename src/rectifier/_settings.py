@@ -37,6 +37,9 @@ class Settings:
     pool_bytes : int
         How much memory of outputs that are gone is held for the next ones; 0 switches the pool off.
         ``RECTIFIER_POOL_BYTES``, such as ``256MiB``; by default an eighth of the memory, at most 1 GiB.
+    stream_bytes : int or None
+        From how many bytes on a result is written past the caches; None has each function learn that from its calls.
+        ``RECTIFIER_STREAM_BYTES``, such as ``32MiB``; by default None. No bit of a result depends on it.
     store : str or None
         The directory in which machine code is kept; None for none.
         ``RECTIFIER_STORE``, of which an empty one means none; by default ``rectifier`` in the user's cache directory.
@@ -83,6 +86,16 @@ class Settings:
         set_bound(_whole("pool_bytes", number))
 
     @property
+    def stream_bytes(self) -> int | None:
+        """From how many bytes on a result is written past the caches."""
+        streaming = engine.streaming()
+        return None if streaming.learns else streaming.from_bytes
+
+    @stream_bytes.setter
+    def stream_bytes(self, number: int | None) -> None:
+        engine.set_stream_bytes(None if number is None else _whole("stream_bytes", number))
+
+    @property
     def store(self) -> str | None:
         """The directory in which machine code is kept."""
         return store.location()[0]
@@ -97,6 +110,7 @@ class Settings:
             "threads": Setting(*engine.threads()),
             "spin_microseconds": Setting(*engine.spin_microseconds()),
             "pool_bytes": Setting(memory.bound(), memory.reason()),
+            "stream_bytes": Setting(self.stream_bytes, engine.streaming().reason),
             "store": Setting(*store.location()),
         }
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .bench.runner import Run
     from .demo import Demo
     from .machine import Machine
+    from .tune import Tuning
     from .verify import Stage
 
 _EXTRAS = {
@@ -161,6 +162,11 @@ def _app() -> "typer.Typer":
     def info(json: as_json = False) -> None:
         """Say what decides the speed here: versions, processor, caches, threads, engine."""
         _info(json)
+
+    @app.command()
+    def tune(json: as_json = False) -> None:
+        """Measure this machine for a minute, and keep in the store what large calls begin with; info shows it."""
+        _tune(json)
 
     return app
 
@@ -485,6 +491,22 @@ def _info(as_json: bool) -> None:
     _show(describe(), _render_info, as_json)
 
 
+def _tune(as_json: bool) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from .tune import tune
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("measuring", total=1.0)
+        try:
+            found = tune(lambda done: bar.update(task, completed=done))
+        except RuntimeError as error:
+            _say(f"rectifier: {error}")
+            raise SystemExit(2) from None
+    _show(found, _render_tune, as_json)
+
+
 def _show(result: Any, render: Callable[[Any], list[Any]], as_json: bool, done: str = "") -> None:
     """Write a result to stdout; if that cannot be, say so, and what is done all the same, and end with 1."""
     from rich.console import Console
@@ -593,6 +615,25 @@ def _grid(title: str, header: Any, body: Any, colors: Any = None) -> Any:
     return table
 
 
+def _render_tune(found: "Tuning") -> list[Any]:
+    from rich.table import Table
+
+    table = Table("threads", "result", "operation", "through us", "past us", "ratio", box=None, pad_edge=False)
+    for point in found.points:
+        times = (f"{1e6 * point.through:,.0f}", f"{1e6 * point.past:,.0f}", f"{point.ratio:.2f}")
+        table.add_row(str(point.threads), _binary(point.nbytes), point.operation, *times)
+    starts = ", ".join(f"{_binary(size)} with {threads}" for threads, size in found.stream_from.items())
+    return [
+        table,
+        "",
+        f"Past the caches from: {starts} threads; calls go on learning from there.",
+        f"Inputs are fetched {found.fetch_lines} lines ahead.",
+        f"All threads do {found.gain:.2f} times what one does.",
+        "Kept in the store." if found.kept else "The store did not take it: rectifier info says why.",
+        f"{found.seconds:.0f} s in all.",
+    ]
+
+
 def _render_info(machine: "Machine") -> list[Any]:
     from rich.table import Table
 
@@ -608,8 +649,9 @@ def _render_info(machine: "Machine") -> list[Any]:
         "transparent huge pages": machine.transparent_huge_pages,
         "processors": f"{threads.allowed}, the smallest of: logical {threads.logical_processors}, "
         f"affinity {threads.affinity_processors or 'unknown'}, quota {quota}",
-        "threads": _setting(settings["threads"], "a large call uses up to {}"),
+        "threads": _setting(settings["threads"], "a large call uses up to {}") + _gain(machine),
         "spin": _setting(settings["spin_microseconds"], "a helper waits up to {:.3g} us before it sleeps"),
+        "past the caches": _streaming(machine),
         "pool": _setting(settings["pool_bytes"], "up to {} held for outputs", _binary),
         "store": _setting(settings["store"], "{}"),
         "engine": f"{machine.engine} ({machine.engine_reason})",
@@ -619,6 +661,21 @@ def _render_info(machine: "Machine") -> list[Any]:
     for name, fact in facts.items():
         table.add_row(name, fact or "unknown")
     return [table]
+
+
+def _gain(machine: "Machine") -> str:
+    gain = machine.calibration and machine.calibration.gain
+    return f"; together they do {gain:.2f} times what one does" if gain else ""
+
+
+def _streaming(machine: "Machine") -> str | None:
+    calibration = machine.calibration
+    if calibration is None:
+        return None
+    text = f"results from {_binary(calibration.stream_from_bytes)} ({calibration.reason}"
+    least, most = calibration.learned_from_bytes, calibration.learned_to_bytes
+    learned = f"; learned from the calls between {_binary(least)} and {_binary(most)}" if least < most else ""
+    return f"{text}{learned}; inputs are fetched {calibration.fetch_lines} lines ahead)"
 
 
 def _setting(setting: dict[str, Any], text: str, write: Callable[[Any], Any] = lambda value: value) -> str:

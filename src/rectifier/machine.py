@@ -15,9 +15,11 @@ import numpy as np
 
 from . import __version__, relu
 from ._settings import settings
-from .cpu import limits
+from .cpu import engine as compiled
+from .cpu import limits, plan
 from .cpu.ufuncs import engine
 
+LARGE = 1 << 22  # elements; some milliseconds
 _PACKAGES = ("numpy", "numba", "llvmlite", "ml_dtypes")
 # By LLVM's names, which Numba compiles for; the first that the processor has is the level.
 _SIMD = {
@@ -56,6 +58,40 @@ class Threads:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """What large calls begin with here; they go on learning from their own times.
+
+    Attributes
+    ----------
+    stream_from_bytes : int
+        A result so large is written past the caches at first.
+    learned_from_bytes, learned_to_bytes : int
+        Between these each function learns from its calls what is faster; both are the same where it does not.
+    reason : str
+        Why it begins there.
+    fetch_lines : int
+        How many lines of 64 bytes ahead inputs are fetched, where results go past the caches.
+    gain : float or None
+        What all threads do together, in units of what one does: 2 for two cores, little more than 1 for two
+        hyperthreads of one; None with one thread, or before it was measured.
+    reach_microseconds, wake_microseconds : float or None
+        What it takes to reach a helper thread that waits, and one that sleeps.
+    share_from_microseconds : float
+        A call that would take one thread less is not shared.
+    """
+
+    stream_from_bytes: int
+    learned_from_bytes: int
+    learned_to_bytes: int
+    reason: str
+    fetch_lines: int
+    gain: float | None
+    reach_microseconds: float | None
+    wake_microseconds: float | None
+    share_from_microseconds: float
+
+
+@dataclass(frozen=True)
 class Gpu:
     """The GPUs that CuPy reaches, or why there is none."""
 
@@ -83,6 +119,8 @@ class Machine:
         How many a call may use and uses.
     settings : dict
         Each setting of `rectifier.settings`: its value, and the reason.
+    calibration : Calibration or None
+        What large calls begin with; None where nothing is compiled.
     engine, engine_reason : str
         Who makes the inner loops, "numba" or "numpy" (slower), and why.
     gpu : Gpu
@@ -99,6 +137,7 @@ class Machine:
     transparent_huge_pages: str | None
     threads: Threads
     settings: dict[str, dict[str, Any]]
+    calibration: Calibration | None
     engine: str
     engine_reason: str
     gpu: Gpu
@@ -107,7 +146,7 @@ class Machine:
 def describe(root: Path = Path("/")) -> Machine:
     """Describe this machine and this installation.
 
-    Computes one element first, because the engine is known only once it has run.
+    Computes a little first, because the engine and what it measures are known only once it has run.
 
     Parameters
     ----------
@@ -118,7 +157,9 @@ def describe(root: Path = Path("/")) -> Machine:
     -------
     Machine
     """
-    relu(np.zeros(1, np.float32))
+    x = np.zeros(LARGE, np.float32)
+    for _ in range(4):  # the first starts helpers, the second may find them there, and then they are measured
+        relu(x, out=x)
     engine_name, engine_reason = engine()
     microarchitecture, simd = _instruction_set()
     return Machine(
@@ -132,6 +173,7 @@ def describe(root: Path = Path("/")) -> Machine:
         transparent_huge_pages=_transparent_huge_pages(root),
         threads=_threads(root),
         settings={name: setting._asdict() for name, setting in settings.reasons().items()},
+        calibration=_calibration(),
         engine=engine_name,
         engine_reason=engine_reason,
         gpu=_gpu(),
@@ -179,6 +221,17 @@ def _transparent_huge_pages(root: Path) -> str | None:
 def _threads(root: Path) -> Threads:
     processors = limits.processors(str(root))
     return Threads(*processors, used=settings.threads)
+
+
+def _calibration() -> Calibration | None:
+    if not compiled.is_made():
+        return None
+    words, streaming, rate = compiled.words(), compiled.streaming(), compiled.ticks_per_microsecond()
+    return Calibration(
+        streaming.from_bytes, streaming.least, streaming.most, streaming.reason, words[plan.AHEAD],
+        words[plan.GAIN] / 1024 or None, words[plan.REACHED] / rate or None, words[plan.MEASURED] / rate or None,
+        words[plan.PARALLEL_FROM] / rate,
+    )  # fmt: skip
 
 
 def _gpu() -> Gpu:

@@ -164,6 +164,7 @@ def _past(job: int, start: int, stop: int) -> None:
     plan = load(job, PLAN)
     count, last, mask = load(plan, COUNT), load(plan, LAST), load(plan, MASK)
     kernel, uniform, size = load(plan, KERNEL), load(job, UNIFORM), load(plan, SIZE + load(plan, LAST))
+    past = PAST + (load(load(plan, ENGINE), AHEAD) << FETCH)
     pieces, bits, ahead = stack(MAX_OPERANDS), stack(TILE // 8), stack(TILE // 8)
     line, length = divide(LINE, size), stop - start if mask < 0 else TILE - 64
     edge = divide(-(load(job, POINTERS + last) + start * size) & (LINE - 1), size)
@@ -177,7 +178,7 @@ def _past(job: int, start: int, stop: int) -> None:
         for k in range(count):
             width = 0 if load(plan, FIRST) <= k < last and uniform else load(plan, SIZE + k)
             store(pieces, k, bits + (i & 63) if k == mask else load(job, POINTERS + k) + i * width)
-        call3(kernel, pieces, n, uniform + (PAST if edge <= 0 and n >= line else 0))
+        call3(kernel, pieces, n, uniform + (past if edge <= 0 and n >= line else 0))
         i, edge, n = i + n, edge - n, following
         bits, ahead = ahead, bits
     fence()
@@ -233,10 +234,26 @@ def _turn(job: int, row: int, here: int, d: int, count: int) -> int:
         store(here, d, 0)
 
 
+def _multiply(job: int, n: int) -> None:
+    """Multiply 4 n numbers: what a processor does beside another just if no other has to wait for it.
+
+    Two hyperthreads of one core share its multiplier, which four chains that do not wait for each other keep busy.
+    """
+    a, b, c, d = 1, 3, 5, 7
+    for _ in range(n):
+        a = (a ^ (a >> 29)) * 0x5851F42D4C957F2D
+        b = (b ^ (b >> 29)) * 0x5851F42D4C957F2D
+        c = (c ^ (c >> 29)) * 0x5851F42D4C957F2D
+        d = (d ^ (d >> 29)) * 0x5851F42D4C957F2D
+    store(job, STEP, a ^ b ^ c ^ d)  # else LLVM leaves all this out
+
+
 def walk(job: int, start: int, stop: int) -> None:
     """Compute elements `start` to `stop` of a job; if it has a mask, `start` is a multiple of 64."""
     plan = load(job, PLAN)
-    if load(plan, KERNEL) == 0:  # a copy past the caches: what a machine can do at most
+    if plan == 0:
+        _multiply(job, stop - start)
+    elif load(plan, KERNEL) == 0:  # a copy past the caches: what a machine can do at most
         size = load(plan, SIZE)
         _copy_past(load(job, POINTERS + 1) + start * size, load(job, POINTERS) + start * size, (stop - start) * size)
         fence()

@@ -21,12 +21,12 @@ from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
 from .._block import Block, Direction
 from ..words import with_all_called
-from . import memory, plan, store
-from .limits import caches, processors
+from . import calibration, limits, memory, plan, store
 from .target import Target
 
 MADV_WIPEONFORK = 18  # Linux 4.14
 LONGEST_SPIN, MOST_SPIN = 100.0, 1e6  # microseconds: by default, and at all
+NEVER = 1 << 62  # bytes that no result has
 UNTIL_MEASURED = "default, until a helper has been woken"
 THREADS_TAKES = f"a whole number from 1 to {plan.MAX_THREADS}"
 SPIN_TAKES = "a number from 0 to a million"
@@ -62,7 +62,9 @@ def build(target: Target | None = None) -> store.Optimised:
 @cache
 def code() -> dict[str, int]:
     """Give the addresses of the compiled functions that every kernel shares."""
-    content = source("plan.py", "raw.py", "translate.py", "driver.py", "threads.py", "entry.py", "memory.py")
+    content = source(
+        "plan.py", "raw.py", "translate.py", "driver.py", "streaming.py", "threads.py", "entry.py", "memory.py"
+    )
     return store.machine_code("engine", content + bytes([object.__basicsize__]), build)
 
 
@@ -134,6 +136,7 @@ class _State:
     words: Any = None
     threads: tuple[int, str] | None = None
     spin_microseconds: tuple[float, str] | None = None
+    stream_bytes: tuple[int, str] | None = None
     ticks_per_microsecond = 1.0
     alone = 0  # how many calls are within `one_thread`
 
@@ -161,7 +164,7 @@ def threads() -> tuple[int, str]:
     """
     if _State.threads is None:
         requested = _requested("RECTIFIER_THREADS", int, THREADS_TAKES, 1, plan.MAX_THREADS)
-        allowed = processors()
+        allowed = limits.processors()
         _State.threads = requested or (min(allowed.allowed, plan.MAX_THREADS), allowed.reason)
     number, reason = _State.threads
     if sys.platform != "linux":
@@ -184,6 +187,7 @@ def _threads_now() -> int:
 def _write_threads() -> None:
     if _State.words is not None:
         _State.words[plan.THREADS] = _threads_now()
+        _set_streaming(_State.words)
 
 
 @contextmanager
@@ -227,6 +231,38 @@ def set_spin_microseconds(microseconds: float) -> None:
     _State.spin_microseconds = microseconds, "set in code"
     if _State.words is not None:
         _set_spin(_State.words)
+
+
+def streaming() -> calibration.Streaming:
+    """Say from how many bytes on results go past the caches, and why.
+
+    Raises
+    ------
+    ValueError
+        If ``RECTIFIER_STREAM_BYTES`` is no number of bytes.
+    """
+    if _State.stream_bytes is None:
+        text = os.environ.get("RECTIFIER_STREAM_BYTES", "").strip()
+        if not text:
+            return calibration.streaming(_threads_now())
+        _State.stream_bytes = limits.bytes_of("RECTIFIER_STREAM_BYTES", text), "RECTIFIER_STREAM_BYTES"
+    number, reason = _State.stream_bytes
+    return calibration.Streaming(number, NEVER, NEVER, False, reason)
+
+
+def set_stream_bytes(number: int | None) -> None:
+    """Set from how many bytes on results go past the caches; None has that learned."""
+    if number is not None and number < 0:
+        raise ValueError(f"stream_bytes is {number}; it takes a number of bytes, or None")
+    _State.stream_bytes = None if number is None else (number, "set in code")
+    if _State.words is not None:
+        _set_streaming(_State.words)
+
+
+def _set_streaming(engine: Any) -> None:
+    chosen = streaming()
+    engine[plan.STREAM_FROM] = min(chosen.from_bytes, NEVER)
+    engine[plan.LEARN_FROM], engine[plan.LEARN_TO] = chosen.least, chosen.most
 
 
 _making, _counting = _thread.RLock(), _thread.allocate_lock()
@@ -288,13 +324,15 @@ def _make() -> Any:
         (plan.CHECK_EVERY, 1000), (plan.START_FROM, 200), (plan.WAKE_FROM, 200), (plan.PARALLEL_FROM, 1.5),
     ):  # fmt: skip
         engine[word] = int(rate * microseconds)
-    # Results in bytes, on two cores with 32 MiB of third-level cache: 24 MB 0.8 as fast past the caches as through
-    # them, 36 MB 1.1, 64 and 100 MB 1.3 times.
     _set_spin(engine)
-    sizes = caches()
+    sizes = limits.caches()
     engine[plan.NEAR_CACHE] = sizes.get("L1d", 32 << 10)
     engine[plan.BYTE_COST] = int(1024 * rate * _microseconds_a_byte())
-    engine[plan.STREAM_FROM] = max(sizes.values(), default=32 << 20)
+    tuned = calibration.tuning()
+    engine[plan.AHEAD] = calibration.FETCH if tuned is None else tuned["fetch"]
+    if tuned is not None and tuned["threads"] == _threads_now():  # else this process compares when helpers start
+        engine[plan.GAIN], engine[plan.TRIES] = tuned["gain"], 1 << 30
+    _set_streaming(engine)
     handler = memory.handler()
     if handler is not None:
         pool = memory.functions()
@@ -309,6 +347,11 @@ def _make() -> Any:
         ):  # fmt: skip
             engine[word] = _address(getattr(libc, name))
     return engine
+
+
+def ticks_per_microsecond() -> float:
+    """Return the rate of the clock in which the engine's words count time."""
+    return _State.ticks_per_microsecond
 
 
 def measure(loop: int) -> int:

@@ -13,6 +13,7 @@ from .driver import prepare
 from .memory import BOUND, MINIMUM
 from .plan import *
 from .raw import *
+from .streaming import choose, learn
 from .threads import expected, run
 
 HEAD = object.__basicsize__  # bytes before what a type adds to an object; the pointer to the type ends them
@@ -35,26 +36,6 @@ def _lies_apart(job: int, k: int, o: int, plan: int, axes: int) -> int:
         high_o += max(b * reach, 0)
     at_k, at_o = load(job, POINTERS + k), load(job, POINTERS + o)
     return same or at_k + high_k <= at_o + low_o or at_o + high_o <= at_k + low_k
-
-
-def _choose_streaming(job: int, plan: int, engine: int) -> None:
-    """Let large results go past the caches, unless they replace what was read, which the caches then hold anyway."""
-    last, mask, count = load(plan, LAST), load(plan, MASK), load(plan, COUNT)
-    target = load(job, POINTERS + last)
-    if load(job, TOTAL) * load(plan, SIZE + last) < load(engine, STREAM_FROM) or mask >= last:
-        return
-    for k in range(count):
-        if k != mask and load(job, MODES + k) != WHOLE:  # as a parameter is that is one number
-            return
-        if load(plan, FIRST) <= k < last:
-            continue
-        if k < last and load(job, POINTERS + k) == target:
-            return
-        if k >= last and (load(job, POINTERS + k) - target) & (LINE - 1):  # the edges of its lines are elsewhere
-            return
-    store(job, STREAM, 1)
-    store(job, ROWS, 0)
-    store(job, UNIFORM, load(job, CONSTANT))
 
 
 def loop(arrays: int, dims: int, steps: int, plan: int) -> None:
@@ -99,8 +80,9 @@ def loop(arrays: int, dims: int, steps: int, plan: int) -> None:
                 for k in range(last):
                     apart &= _lies_apart(job, k, o, plan, 1)
             if apart:
-                _choose_streaming(job, plan, engine)
+                choose(job, plan, engine)
                 run(job, engine)
+                learn(job)
             else:  # NumPy lets an output follow behind an input in one array: right, if it is done in order
                 call3(load(engine, WALK), job, 0, n)
     leave_default_floating_point(saved)
@@ -273,12 +255,13 @@ def _compute(job: int, plan: int, engine: int, simple: int) -> None:
             step = 0 if load(plan, FIRST) <= k < load(plan, LAST) else load(plan, SIZE + k)
             store(job, STRIDES + MAX_DIMENSIONS * k, step)
     prepare(job)
-    _choose_streaming(job, plan, engine)
+    choose(job, plan, engine)
     if small:
         run(job, engine)
     else:
         state = call0(load(engine, SAVE_THREAD))
         run(job, engine)
+        learn(job)
         call1(load(engine, RESTORE_THREAD), state)
 
 

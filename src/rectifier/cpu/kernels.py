@@ -2,9 +2,9 @@
 
 A kernel is ``void kernel(void **operands, intp n, intp how)``. The operands are the direction's
 inputs, the function's parameters, the outputs, each contiguous, aligned and native. In `how`, ALIKE says that
-each parameter is one number, PAST that outputs go past the caches: they then begin with a line, and n elements are
-whole lines. Everything else brings its data to this kernel (`driver`), so the bits of a result cannot depend on how the
-data lay in memory.
+each parameter is one number, PAST that outputs go past the caches: they then begin with a line, n elements are
+whole lines, and the bits from FETCH on say how many lines ahead the inputs are fetched. Everything else brings its
+data to this kernel (`driver`), so the bits of a result cannot depend on how the data lay in memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 
 from .._block import Block, Direction
 from ..words import cpu, read, with_all_called
-from .plan import ALIKE, LINE, PAST
+from .plan import ALIKE, FETCH, LINE, PAST
 from .store import Optimised, optimise
 from .target import Target, host
 
@@ -29,8 +29,8 @@ _I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
 _I16 = ir.IntType(16)
 
-AHEAD = 16  # lines
-# Lines fetched ahead at a time, twice AHEAD before they are used, where float64 waits for a smooth derivative: dy is
+FETCHED = 32  # lines
+# Lines fetched ahead at a time, FETCHED before they are used, where float64 waits for a smooth derivative: dy is
 # loaded under a mask that says where it is not 0, so not before that is known, and each line in turn is waited for. A
 # million of sigmoid's backward took 10 ms, and 0.9 so.
 LINES = 8
@@ -289,7 +289,7 @@ def _compile(block: Block, direction: Direction, dtype: str, selected: bool) -> 
                         start = builder.mul(number, _I64(elements))
                         for array in arrays[:first]:
                             for line in range(LINES):
-                                ahead = _I64((2 * AHEAD + line) * elements // LINES)
+                                ahead = _I64((FETCHED + line) * elements // LINES)
                                 _fetch(builder, builder.gep(array, [builder.add(start, ahead)]))
                         sweep_part(hoisted, start, _I64(elements))
 
@@ -301,12 +301,13 @@ def _compile(block: Block, direction: Direction, dtype: str, selected: bool) -> 
             def sweep_past(hoisted: dict[int, ir.Value]) -> None:
                 """Let each line of the outputs leave a buffer, which LLVM keeps in a register."""
                 elements = LINE // max(operand.size for operand in outputs)
+                ahead = builder.mul(builder.ashr(how, _I64(FETCH)), _I64(elements))
 
                 def line(number: ir.Value) -> None:
                     start = builder.mul(number, _I64(elements))
                     for k, operand in enumerate(operands[:first]):
                         if operand.name != "bit":
-                            _fetch(builder, builder.gep(arrays[k], [builder.add(start, _I64(AHEAD * elements))]))
+                            _fetch(builder, builder.gep(arrays[k], [builder.add(start, ahead)]))
 
                     def body(j: ir.Value) -> None:
                         accesses.extend(compute(builder.add(start, j), hoisted, targets, j))

@@ -101,6 +101,28 @@ def caches(root: str = "/") -> dict[str, int]:
     return sizes
 
 
+def sharing(root: str = "/") -> int | None:
+    """Return how many processors share the first one's last cache; None where a virtual machine hides that.
+
+    A virtual machine sees its own processors alone, and not those of others that use the same cache.
+    """
+    flags = next((line for line in _read(root, "proc/cpuinfo", size=8192).splitlines() if line.startswith("flags")), "")
+    if not flags or "hypervisor" in flags.split():  # only x86 says so
+        return None
+    directory = os.path.join(root, "sys/devices/system/cpu/cpu0/cache")
+    found = {}
+    for name in sorted(os.listdir(directory) if os.path.isdir(directory) else ()):
+        if _read(directory, name, "type") in ("Data", "Unified"):
+            found[_read(directory, name, "level")] = _processors_in(_read(directory, name, "shared_cpu_list"))
+    return found[max(found)] or None if found else None
+
+
+def _processors_in(text: str) -> int:
+    """Count the processors of a list such as ``0-3,8``."""
+    ranges = [part.split("-") for part in text.split(",") if part.replace("-", "").isdigit()]
+    return sum(int(ends[-1]) - int(ends[0]) + 1 for ends in ranges)
+
+
 def _of_control_groups(root: str, controller: str, files: tuple[str, ...]) -> Iterator[str]:
     """Read files, joined by a space, of the control group of this process and of those above.
 
@@ -118,10 +140,10 @@ def _of_control_groups(root: str, controller: str, files: tuple[str, ...]) -> It
             yield " ".join(_read(directory, file) for file in files)
 
 
-def _read(*path: str) -> str:
-    """Read a file of the kernel's; nothing, where this kernel has no such file or keeps it to itself."""
+def _read(*path: str, size: int = -1) -> str:
+    """Read a file of the kernel's, or its start; nothing, where there is none or the kernel keeps it to itself."""
     try:
         with open(os.path.join(*path), errors="replace") as file:
-            return file.read().strip()
+            return file.read(size).strip()
     except OSError:
         return ""

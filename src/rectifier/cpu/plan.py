@@ -27,26 +27,30 @@ FLOAT = 8  # what a Python float becomes as a parameter: one of the next four, o
 HALF, BFLOAT, SINGLE, DOUBLE = 1, 2, 4, 8
 BYTES = 9  # of an element of all arrays together
 SIZE = 10  # SIZE + k: bytes of an element of operand k
-PLAN_WORDS = SIZE + MAX_OPERANDS
+WAYS = SIZE + MAX_OPERANDS  # what was learned of results of each class of sizes (`streaming`), in so many words each:
+LEFT, WAY, USES, KEPT, OTHER, WAY_WORDS = range(6)
+CLASSES = 16  # each of twice the size of the one before
+PLAN_WORDS = WAYS + CLASSES * WAY_WORDS
 
 # Engine
 (
     CONTROL, WALK, HELPER, THREADS, SPIN_SET, SPIN, START_FROM, WAKE_FROM, PARALLEL_FROM, MEASURED, NEAR_CACHE,
-    BYTE_COST, STREAM_FROM, POOL, POOL_ALLOCATE, POOL_FREE, HANDLER, CHECK_EVERY, ARRAY_TYPE, FLOAT_TYPE, NONE,
+    BYTE_COST, STREAM_FROM, LEARN_FROM, LEARN_TO, AHEAD, REACHED, GAIN, TRIES,
+    POOL, POOL_ALLOCATE, POOL_FREE, HANDLER, CHECK_EVERY, ARRAY_TYPE, FLOAT_TYPE, NONE,
     NOT_IMPLEMENTED, UINT8, INCREF, DECREF, NEW_TUPLE, SET_TUPLE_ITEM, NEW_ARRAY, SAVE_THREAD, RESTORE_THREAD,
     THREAD_CREATE, THREAD_DETACH, SIGNAL_MASK, SYSTEM_CALL, GET_PROCESSOR, ENGINE_WORDS,
-) = range(36)  # fmt: skip
+) = range(42)  # fmt: skip
 
 # Control: each of the words that threads fight over has a cache line of its own
 DOOR, SLEEPERS, LOCK, ACTIVE, NUMBERED, STARTED, LIMIT = 0, 8, 16, 24, 32, 33, 34
-JOB, HEAT, LAST_END, REFUSED, CHECKED, ALLOWED, HELPERS, SPREAD_FROM, SPREAD_SUM = range(40, 49)
+JOB, HEAT, LAST_END, REFUSED, CHECKED, ALLOWED, HELPERS, SPREAD_FROM, SPREAD_SUM, TRIED = range(40, 50)
 NEXT = 64  # NEXT + 8 t: the first element that nobody has taken of those set aside for thread t
 TASKS = NEXT + 8 * MAX_THREADS  # TASKS + h: the system's number of helper h
 CONTROL_WORDS = TASKS + MAX_THREADS
 
 # Job
-PLAN, DIMENSIONS, TOTAL, CHUNK, PARTS, CONSTANT, UNIFORM, ROWS, STREAM = range(9)
-POINTERS = 9
+PLAN, DIMENSIONS, TOTAL, CHUNK, PARTS, CONSTANT, UNIFORM, ROWS, STREAM, TRIAL, STEP, BEGAN = range(12)
+POINTERS = 12
 MODES = POINTERS + MAX_OPERANDS
 WIDTHS = MODES + MAX_OPERANDS  # WIDTHS + k: bytes of an element of operand k where it lies
 CASTS = WIDTHS + MAX_OPERANDS  # CASTS + k: address of what makes elements for the kernel of those, 0 if they are such
@@ -54,8 +58,9 @@ EXTENTS = CASTS + MAX_OPERANDS
 STRIDES = EXTENTS + MAX_DIMENSIONS  # STRIDES + MAX_DIMENSIONS k + d: bytes along axis d of operand k
 JOB_WORDS = STRIDES + MAX_OPERANDS * MAX_DIMENSIONS
 
-# How a kernel is called: with one number for each parameter; so that what it makes goes past the caches
-ALIKE, PAST = 1, 2
+# How a kernel is called: with one number for each parameter; so that what it makes goes past the caches, and then
+# with how many lines ahead its inputs are fetched, in the bits from FETCH on
+ALIKE, PAST, FETCH = 1, 2, 2
 
 # How an operand reaches the kernel: as it lies, or through a tile
 WHOLE, TILED = 0, 1

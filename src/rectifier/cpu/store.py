@@ -30,7 +30,7 @@ from .target import Target, emit, host
 FORMAT = 1
 MAGIC = b"rectifier code\n\0"
 HASH = 32
-SUFFIX = ".code"
+SUFFIX, NOTE = ".code", ".note"
 PREFIX = "rectifier."  # of the names in an object: what is called `free` must not be taken for another's
 LIMIT = 64 << 20  # bytes in the directory; some thousand objects
 DAY = 86400.0
@@ -395,13 +395,39 @@ def _seal(key: str, code: bytes) -> bytes:
 
 def _read(key: str) -> bytes | None:
     """Give the object of a key if it is there, ours, and whole."""
+    code = _read_sealed(key, SUFFIX)
+    if code is None:
+        return None
+    try:
+        defined, undefined = symbols(code)
+    except ValueError:
+        return None
+    return code if undefined <= MAY_CALL and all(name.startswith(PREFIX) for name in defined) else None
+
+
+def _key_of_note(name: str, about: bytes) -> str:
+    return _hash(f"{name} {FORMAT}\0".encode() + about).hex()
+
+
+def read_note(name: str, about: bytes) -> bytes | None:
+    """Return what was noted under a name about a thing, if it is there, ours, and whole."""
+    return _read_sealed(_key_of_note(name, about), NOTE)
+
+
+def write_note(name: str, about: bytes, content: bytes) -> bool:
+    """Keep a note beside the machine code; return whether that was possible."""
+    _write(_key_of_note(name, about), content, NOTE)
+    return location()[0] is not None and not _Settings.failure
+
+
+def _read_sealed(key: str, suffix: str) -> bytes | None:
     path, _ = _chosen()
     if path is None:
         return None
     try:
         # Not blocking, should it be a pipe.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with _directory(path) as directory, open(os.open(key + SUFFIX, flags, dir_fd=directory), "rb") as file:
+        with _directory(path) as directory, open(os.open(key + suffix, flags, dir_fd=directory), "rb") as file:
             status = _check_owner(file.fileno())
             if status.st_mode & 0o170000 != 0o100000 or status.st_size > LIMIT:  # a regular file
                 return None
@@ -414,17 +440,11 @@ def _read(key: str) -> bytes | None:
         return None
     start = len(MAGIC) + HASH
     code = data[start:]
-    if data[: len(MAGIC)] != MAGIC or data[len(MAGIC) : start] != _seal(key, code):
-        return None
-    try:
-        defined, undefined = symbols(code)
-    except ValueError:
-        return None
-    return code if undefined <= MAY_CALL and all(name.startswith(PREFIX) for name in defined) else None
+    return code if data[: len(MAGIC)] == MAGIC and data[len(MAGIC) : start] == _seal(key, code) else None
 
 
-def _write(key: str, code: bytes) -> None:
-    """Keep an object; where that is not possible, do without."""
+def _write(key: str, code: bytes, suffix: str = SUFFIX) -> None:
+    """Keep an object, or a note; where that is not possible, do without."""
     path, _ = _chosen()
     if path is None:
         return
@@ -439,7 +459,7 @@ def _write(key: str, code: bytes) -> None:
                     _write_all(descriptor, MAGIC + _seal(key, code) + code)
                 finally:
                     os.close(descriptor)
-                os.replace(temporary, key + SUFFIX, src_dir_fd=directory, dst_dir_fd=directory)
+                os.replace(temporary, key + suffix, src_dir_fd=directory, dst_dir_fd=directory)
             except BaseException:
                 os.unlink(temporary, dir_fd=directory)
                 raise
@@ -469,7 +489,7 @@ def _trim(directory: int) -> None:
             continue
         with suppress(OSError):  # another process deletes, too
             status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-            if dot + rest == SUFFIX:
+            if dot + rest in (SUFFIX, NOTE):
                 kept.append((status.st_mtime, status.st_size, name))
             elif _now() - status.st_mtime > DAY:
                 os.unlink(name, dir_fd=directory)

@@ -34,6 +34,10 @@ NUMBERS, ALL = OPEN - NUMBER, (1 << 32) - 1
 GRAIN = 1024  # elements: ranges and chunks begin at whole pages of 4-byte elements, and at whole words of a mask
 SMALLEST_CHUNK, LARGEST_CHUNK = 4096, 65536
 HOT = 4  # small jobs in quick succession, before sleeping helpers are woken for them
+# Of what all threads do together, 1024 being what one does: two cores do 2,000 (Zen 3), two hyperthreads of one core
+# 1,000 to 1,400. So much of each thread shows that they are cores, or that the moment was busy, which time will tell.
+CORES, TRIES_MOST = 768, 6
+EXERCISE = 16384  # rounds a thread, some 40 us
 
 # Linux: numbers of system calls, and of what they are asked
 FUTEX, GET_TASK = Number(x86_64=202, aarch64=98), Number(x86_64=186, aarch64=178)
@@ -172,13 +176,52 @@ def _reach(job: int, engine: int, control: int, wake: int) -> int:
     return took
 
 
+def _compare(engine: int, control: int, helpers: int) -> None:
+    """Compare what all threads do with what one does, by what waits for nothing but a core, and set what follows.
+
+    Two threads of one core are told from two cores by this alone. It looks the same if another process has the second
+    core just now: so it is tried again, later and later, and the most that was seen counts.
+    """
+    job = stack(JOB_WORDS)
+    total, alone, together = EXERCISE * (helpers + 1), 1 << 62, 1 << 62
+    store(job, TOTAL, total)
+    store(job, PLAN, 0)
+    for _ in range(3):
+        began = ticks()
+        call3(load(engine, WALK), job, 0, EXERCISE)
+        alone = min(alone, (ticks() - began) * (helpers + 1))
+    for _ in range(4):
+        began = ticks()
+        _open(job, engine, control, helpers + 1, True)
+        _take(job, engine, 0)
+        _close(engine, control)
+        together = min(together, ticks() - began)
+    store(engine, GAIN, max(load(engine, GAIN), (alone << 10) // max(together, 1)))
+    store(engine, TRIES, load(engine, TRIES) + 1)
+    store(control, TRIED, ticks())
+    store(engine, PARALLEL_FROM, worth_sharing(engine, helpers))
+
+
+def worth_sharing(engine: int, helpers: int) -> int:
+    """Say how long a job must take alone for sharing to pay: longer, if threads are no cores, but never for ever.
+
+    Eight times what it takes to reach a helper if they are: from twice that time on it pays, but a little, and a helper
+    that loses its processor within a chunk is waited for. Else what sharing costs stays, and what it saves is less.
+    What was set before is the least, below which there are hardly two chunks. The most is what starts helpers: a moment
+    in which they were hard to reach is not the rule.
+    """
+    least, most, gain = load(engine, PARALLEL_FROM), load(engine, START_FROM), load(engine, GAIN)
+    worth = max(least, 8 * load(engine, REACHED))
+    if load(engine, TRIES) >= TRIES_MOST and gain < CORES * (helpers + 1):
+        worth = max(worth, 8 * load(engine, REACHED) * helpers * gain // (max(gain - 1024, 1) * (helpers + 1)))
+    return max(least, min(worth, most))
+
+
 def _measure(engine: int, control: int) -> None:
     """Measure what it takes to reach a helper that spins, and one that sleeps, and set from when on it pays.
 
-    A job is shared with a spinning helper from eight times on what it takes to reach it: from twice that time on it
-    pays, but a little, and a helper that loses its processor within a chunk is waited for. A sleeping one is woken
-    for twice what that takes. A helper spins as long as it takes to wake it: so waiting costs at most twice what it
-    would have cost to know when the next job comes.
+    A sleeping one is woken for twice what that takes. A helper spins as long as it takes to wake it: so waiting costs
+    at most twice what it would have cost to know when the next job comes.
     """
     job = stack(JOB_WORDS)
     store(job, TOTAL, 0)
@@ -200,8 +243,8 @@ def _measure(engine: int, control: int) -> None:
                 pause()
             woken = min(woken, _reach(job, engine, control, True))
         if woken < limit:
-            # What was set before is the least for sharing (below it are hardly two chunks), and the most for waking.
-            store(engine, PARALLEL_FROM, max(load(engine, PARALLEL_FROM), 8 * reached))
+            store(engine, REACHED, reached)
+            store(engine, PARALLEL_FROM, worth_sharing(engine, 1))
             store(engine, WAKE_FROM, min(load(engine, WAKE_FROM), 2 * woken))
             spin = min(spin, woken)
             store(engine, MEASURED, woken)
@@ -244,8 +287,12 @@ def _parts(engine: int, control: int, estimate: int) -> int:
     wanted, many = min(wanted, load(control, ALLOWED) - 1), estimate >= load(engine, START_FROM) or heat >= 4 * HOT
     if helpers < wanted and many and now - load(control, REFUSED) > 1000 * load(engine, CHECK_EVERY):
         helpers = _start(engine, control, wanted)
-    if many and helpers > 0 and load(engine, MEASURED) == 0 and atomic_load(control + 8 * STARTED) >= helpers:
-        _measure(engine, control)
+    if many and helpers > 0 and atomic_load(control + 8 * STARTED) >= helpers:
+        tries, gain, waited = load(engine, TRIES), load(engine, GAIN), now - load(control, TRIED)
+        if load(engine, MEASURED) == 0:
+            _measure(engine, control)
+        elif gain < CORES * (helpers + 1) and tries < TRIES_MOST and waited > load(engine, CHECK_EVERY) << (2 * tries):
+            _compare(engine, control, helpers)
     if atomic_load(control + 8 * SLEEPERS) >= helpers and estimate < load(engine, WAKE_FROM) and heat < HOT:
         return 1
     return min(helpers, wanted) + 1

@@ -1,0 +1,210 @@
+"""A careful measurement of this machine: from where results go past the caches, how far ahead inputs are fetched.
+
+What is found is kept in the store, and where the processes that come after begin. They go on learning from there, since
+the neighbours on a shared machine change (`cpu.streaming`).
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import relu
+from ._settings import settings
+from .cpu import calibration, engine, plan
+
+FETCHES = (4, 8, 16, 32, 64)  # lines
+ROUNDS = 15
+CLEARLY = 1.05  # what another distance must be better by, not to be taken for one that is so by chance
+LARGEST = 1 << 28  # bytes of a result, of which there are three
+
+
+@dataclass(frozen=True)
+class Point:
+    """The two ways of one result.
+
+    Attributes
+    ----------
+    threads, nbytes : int
+        Of the call, and of its result.
+    operation : str
+        "value" or "backward".
+    through, past : float
+        Median seconds through the caches and past them.
+    ratio : float
+        Median over the rounds of the first divided by the second: above 1, past them is faster.
+    """
+
+    threads: int
+    nbytes: int
+    operation: str
+    through: float
+    past: float
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What was found.
+
+    Attributes
+    ----------
+    points : tuple of Point
+    stream_from : dict
+        From the number of threads to the bytes of a result from which it goes past the caches.
+    fetch_lines : int
+        How far ahead inputs are fetched, in lines of 64 bytes.
+    fetch_seconds : dict
+        From each distance that was tried to its median time.
+    gain : float
+        What all threads do together, in units of what one does.
+    kept : bool
+        Whether the store took it.
+    seconds : float
+        That all this took.
+    """
+
+    points: tuple[Point, ...]
+    stream_from: dict[int, int]
+    fetch_lines: int
+    fetch_seconds: dict[int, float]
+    gain: float
+    kept: bool
+    seconds: float
+
+
+def tune(progress: Callable[[float], None] = lambda done: None) -> Tuning:
+    """Measure this machine, keep what was found, and have this process go by it.
+
+    Parameters
+    ----------
+    progress : callable
+        Called now and then with the part that is done, from 0 to 1.
+
+    Returns
+    -------
+    Tuning
+
+    Raises
+    ------
+    RuntimeError
+        If nothing is compiled here, or another setting rules: there is nothing to choose then.
+    """
+    began = time.perf_counter()
+    relu(np.zeros(1, np.float32))
+    if not engine.is_made():
+        raise RuntimeError("tune: the compiled engine is not in use (rectifier info says why): nothing can be chosen")
+    if not engine.streaming().learns:
+        raise RuntimeError(f"tune: stream_bytes is fixed ({engine.streaming().reason}): unset it first")
+    words, threads = engine.words(), settings.threads
+    counts = sorted({1, threads})
+    expected = calibration.streaming(threads)
+    sizes = [size for size in _octaves(calibration.streaming(1).least, 2 * expected.most) if size <= LARGEST]
+    steps, done = len(counts) * len(sizes) + 1, 0
+    points = []
+    with _as_told(words):
+        for count in counts:
+            settings.threads = count
+            for size in sizes:
+                points += _compare(words, count, size)
+                done += 1
+                progress(done / steps)
+        fetch_seconds = _distances(words, min(2 * expected.most, LARGEST))
+        gain = words[plan.GAIN] / 1024
+    least = min(fetch_seconds, key=fetch_seconds.__getitem__)
+    default = calibration.FETCH
+    fetch = least if fetch_seconds[default] > CLEARLY * fetch_seconds[least] else default
+    found = {count: _crossing([point for point in points if point.threads == count]) for count in counts}
+    kept = calibration.keep(
+        {
+            "when": time.strftime("%Y-%m-%d"),
+            "threads": threads,
+            "stream_from": {str(count): size for count, size in found.items()},
+            "fetch": fetch,
+            "gain": words[plan.GAIN],
+        }
+    )
+    engine.set_stream_bytes(None)  # reads what is kept
+    words[plan.AHEAD] = fetch
+    progress(1)
+    return Tuning(tuple(points), found, fetch, fetch_seconds, gain, kept, time.perf_counter() - began)
+
+
+def _octaves(least: int, most: int) -> list[int]:
+    sizes = [least]
+    while sizes[-1] < most:
+        sizes.append(2 * sizes[-1])
+    return sizes
+
+
+@contextmanager
+def _as_told(words: Any) -> Iterator[None]:
+    """Have no call learn, and put back what rules afterwards."""
+    threads, ahead = settings.threads, words[plan.AHEAD]
+    try:
+        yield
+    finally:
+        words[plan.AHEAD] = ahead
+        settings.threads = threads  # which sets as well from where results go past the caches
+
+
+def _arrays(nbytes: int) -> tuple[Any, Any, Any]:
+    x, dy, out = (np.zeros(nbytes // 4, np.float32) for _ in range(3))
+    x[::2], dy[:] = 1, 2
+    return x, dy, out
+
+
+def _compare(words: Any, threads: int, nbytes: int) -> list[Point]:
+    x, dy, out = _arrays(nbytes)
+    calls: dict[str, Callable[[], Any]] = {
+        "value": lambda: relu(x, out=out),
+        "backward": lambda: relu.backward(dy, x, out=out),
+    }
+    words[plan.LEARN_FROM] = words[plan.LEARN_TO] = engine.NEVER
+    points = []
+    for name, call in calls.items():
+        times: dict[int, list[float]] = {engine.NEVER: [], 1: []}
+        for _ in range(ROUNDS):
+            for limit, kept in times.items():
+                words[plan.STREAM_FROM] = limit
+                call()  # finds the caches as the other way left them
+                kept.append(min(_time(call) for _ in range(2)))
+        through, past = times.values()
+        ratio = statistics.median(a / b for a, b in zip(through, past, strict=True))
+        points.append(Point(threads, nbytes, name, statistics.median(through), statistics.median(past), ratio))
+    return points
+
+
+def _time(call: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def _distances(words: Any, nbytes: int) -> dict[int, float]:
+    x, dy, out = _arrays(nbytes)
+    words[plan.STREAM_FROM], words[plan.LEARN_FROM] = 1, engine.NEVER
+    relu.backward(dy, x, out=out)
+    times: dict[int, list[float]] = {lines: [] for lines in FETCHES}
+    for _ in range(ROUNDS):
+        for lines, kept in times.items():
+            words[plan.AHEAD] = lines
+            kept.append(_time(lambda: relu.backward(dy, x, out=out)))
+    return {lines: statistics.median(kept) for lines, kept in times.items()}
+
+
+def _crossing(points: list[Point]) -> int:
+    """Return the size from which on both operations were faster past the caches, at it and at all above."""
+    sizes = sorted({point.nbytes for point in points})
+    crossing = 2 * sizes[-1]
+    for size in reversed(sizes):
+        if statistics.geometric_mean(point.ratio for point in points if point.nbytes == size) < 1:
+            break
+        crossing = size
+    return crossing
