@@ -22,7 +22,7 @@ DIRECTIONS = {
     "backward": ("default", "out", "in_place"),
     "backward_from_mask": ("default", "out", "in_place"),
 }
-ROUNDS, THREADS = 11, str(os.cpu_count())
+ROUNDS, THREADS = 9, str(os.cpu_count())
 COPIED = 200_000_000
 
 

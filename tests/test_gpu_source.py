@@ -131,12 +131,11 @@ def require_sound(name: str, dtype: str, kernels: dict[str, str]) -> None:
 
 @pytest.fixture(scope="module")
 def compiled(compile_all):
-    """Compile every kernel in every dtype for the oldest processor, and for one of the others in turn."""
+    """Compile every kernel in every dtype, each for one of the processors in turn."""
     import nvrtc
     from cuda_host import MUTANT
 
-    others = itertools.cycle(nvrtc.ARCHITECTURES[1:])
-    jobs = [(*case, architecture) for case in CASES for architecture in (nvrtc.ARCHITECTURES[0], next(others))]
+    jobs = list(zip(*zip(*CASES, strict=True), itertools.cycle(nvrtc.ARCHITECTURES), strict=False))
     if MUTANT in os.environ:
         jobs = [
             job for job in jobs if job[:2] in (("leaky_relu", "float32"), ("silu", "float32"), ("softmax", "float32"))
@@ -147,7 +146,7 @@ def compiled(compile_all):
 @each
 def test_every_kernel_compiles_as_cupy_compiles_it(name, compiled):
     found = [(dtype, kernels) for (function, dtype, _), kernels in compiled.items() if function == name]
-    assert len(found) == 2 * len(source.dtypes(ALL[name].block)) or len(compiled) == 6
+    assert len(found) == len(source.dtypes(ALL[name].block)) or len(compiled) < len(CASES)
     for dtype, kernels in found:
         require_sound(name, dtype, kernels)
 

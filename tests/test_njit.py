@@ -37,7 +37,10 @@ assert_same(of_array(np.arange(-3, 9)), function(np.arange(-3, 9)))
 """
 
 
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "hard_swish", "silu", "gelu", "softplus", "mish", "celu"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("hard_swish", "gelu", "softplus", "celu")]
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "silu", "mish", *SLOW])
 def test_numba_finds_the_functions(name):
     run = run_python(START + CODE.format(name=name))
     assert run.returncode == 0, run.stderr
