@@ -16,7 +16,7 @@ import pytest
 
 from conftest import run_python
 from rectifier import relu, settings
-from rectifier.cpu import calibration, engine, plan, streaming, threads, ufuncs
+from rectifier.cpu import calibration, engine, limits, plan, streaming, threads, ufuncs
 from test_machine import write
 
 ENGINE, PLAN, JOB = 1 << 20, 2 << 20, 3 << 20  # where things lie in a memory that is a table
@@ -228,6 +228,21 @@ def test_of_a_cache_whose_sharers_are_known_a_fair_share_is(tmp_path, count, sha
 def test_where_nothing_is_said_a_common_machine_is_expected(tmp_path):
     found = calibration.streaming(2, str(tmp_path))
     assert (found.least, found.from_bytes, found.most) == (2 * MIB, 8 * MIB, 64 * MIB)
+
+
+def test_a_machine_is_known_by_what_does_not_change(tmp_path):
+    text = "processor\t: 0\nmodel name\t: Fast One\ncpu MHz\t\t: 2445.404\n\nprocessor\t: 1\nmodel name\t: Slow One\n"
+    assert limits.model(str(write(tmp_path, {"proc/cpuinfo": text}))) == {"model name": "Fast One"}
+    assert limits.model(str(tmp_path / "nowhere")) == {}
+    assert calibration.identity() == calibration.identity.__wrapped__()
+
+
+def test_settings_can_be_read_where_nothing_can_be_compiled():
+    run = run_python(
+        "import sys; sys.modules['llvmlite'] = sys.modules['numba'] = None\n"
+        "from rectifier import settings\nprint(settings)"
+    )
+    assert "stream_bytes=None" in run.stdout, run.stderr
 
 
 def test_no_more_is_counted_on_than_there_is(tmp_path):

@@ -15,7 +15,7 @@ import os
 from functools import cache
 from typing import Any, NamedTuple
 
-from . import limits, plan, store
+from . import limits, store
 
 # Of a thread's second-level cache. On a Zen 3 that says 32 MiB for two processors, of 512 KiB each, in a quiet moment:
 # results of 4 MiB took 0.95 to 1.15 of the time through the caches that they took past them, of 8 MiB 1.35 to 1.96, of
@@ -84,9 +84,7 @@ def _mib(size: int) -> str:
 @cache
 def identity() -> bytes:
     """Return what tells this machine from others, as far as its measurements depend on it."""
-    from .target import host
-
-    return json.dumps([*host(), os.cpu_count(), limits.caches(), limits.sharing(), plan.CLASSES]).encode()
+    return json.dumps([limits.model(), os.cpu_count(), limits.caches(), limits.sharing()]).encode()
 
 
 @cache

@@ -8,6 +8,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+# Fields of /proc/cpuinfo, on x86 and on Arm
+MODEL = ("vendor_id", "cpu family", "model", "model name", "stepping", "CPU implementer", "CPU part", "CPU variant")
+
 
 class Processors(NamedTuple):
     """How many threads this process may run at once.
@@ -101,12 +104,23 @@ def caches(root: str = "/") -> dict[str, int]:
     return sizes
 
 
+def model(root: str = "/") -> dict[str, str]:
+    """Return what Linux says of the first processor that is the same for all of its model."""
+    fields = (line.partition(":") for line in _of_first_processor(root))
+    return {name.strip(): value.strip() for name, _, value in fields if name.strip() in MODEL}
+
+
+def _of_first_processor(root: str) -> list[str]:
+    # Of a machine of many processors, this file takes long to read whole.
+    return _read(root, "proc/cpuinfo", size=8192).partition("\n\n")[0].splitlines()
+
+
 def sharing(root: str = "/") -> int | None:
     """Return how many processors share the first one's last cache; None where a virtual machine hides that.
 
     A virtual machine sees its own processors alone, and not those of others that use the same cache.
     """
-    flags = next((line for line in _read(root, "proc/cpuinfo", size=8192).splitlines() if line.startswith("flags")), "")
+    flags = next((line for line in _of_first_processor(root) if line.startswith("flags")), "")
     if not flags or "hypervisor" in flags.split():  # only x86 says so
         return None
     directory = os.path.join(root, "sys/devices/system/cpu/cpu0/cache")
