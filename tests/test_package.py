@@ -15,6 +15,7 @@ import pytest
 
 import rectifier
 from conftest import run_python
+from rectifier import log_softmax, softmax, swiglu, warmup
 from rectifier.catalogue import ALL, CATALOGUE, GATES, ROWWISE
 
 ROOT = Path(__file__).parent.parent
@@ -30,11 +31,45 @@ def test_import_loads_nothing_beyond_numpy():
 
 
 def test_the_numpy_engine_needs_numpy_alone():
-    code = (
-        "import sys, numpy as np, rectifier; rectifier.leaky_relu.vjp(np.ones(3))[1](np.ones(3));"
-        "print('numba' in sys.modules, 'llvmlite' in sys.modules)"
-    )
-    assert run_python(code, RECTIFIER_ENGINE="numpy").stdout.strip() == "False False"
+    """Whatever the kind of function, and of outputs large enough for the pool."""
+    code = """
+import sys
+sys.modules["numba"] = sys.modules["llvmlite"] = None
+import numpy as np, rectifier
+x = np.linspace(0, 1, 120_000).reshape(300, 400)
+rectifier.leaky_relu.vjp(x)[1](x), rectifier.relu.backward(x, mask=rectifier.relu.with_mask(x)[1])
+assert abs(rectifier.softmax(x).sum() - 300) < 1e-9 and rectifier.log_softmax.vjp(x)[1](x).shape == x.shape
+assert rectifier.swiglu.backward(x, x, x)[1].shape == x.shape and rectifier.warmup() == 0
+print(rectifier.settings.threads > 0)
+"""
+    run = run_python(code, RECTIFIER_ENGINE="numpy")
+    assert (run.stdout.strip(), run.stderr) == ("True", "")
+
+
+@pytest.mark.parametrize("library", ["array_api_strict", "jax"])  # PyTorch needs mpmath itself, by SymPy
+def test_arrays_of_other_libraries_need_nothing_but_theirs(library):
+    """The truth that tests compare with is mpmath's, which JAX does not bring."""
+    pytest.importorskip(library)
+    namespace = "jax.numpy" if library == "jax" else library
+    code = f"""
+import {namespace} as xp, sys, rectifier
+for name in ("mpmath", "scipy", "ml_dtypes"):
+    sys.modules.setdefault(name, None)
+x = xp.asarray([-1.0, 2.0])
+dx, y = rectifier.silu.backward(x, x), rectifier.softmax(x)
+print([float(number) for number in rectifier.relu(x)], dx.shape, round(float(y[0] + y[1]), 5))
+"""
+    run = run_python(code, RECTIFIER_ENGINE="numpy")
+    assert run.stdout.strip() == "[0.0, 2.0] (2,) 1.0", run.stderr
+
+
+def test_warmup_takes_every_kind_of_function():
+    assert warmup(softmax, log_softmax, dtypes=["float32", "int8"]) == 4
+    assert warmup(swiglu) >= 2
+    compiled = {loop.dtype.name for loop in softmax._loops.values() if loop.compiled}
+    assert "float32" in compiled
+    with pytest.raises(TypeError, match="is no activation function"):
+        warmup(len)
 
 
 def test_without_cupy_nothing_is_missed():

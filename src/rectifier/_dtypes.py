@@ -43,6 +43,15 @@ _ADVICE = {
 }
 
 
+def named(name: str) -> np.dtype[Any]:
+    """Return the dtype of a name in the table; bfloat16 is that of ml_dtypes, which is imported for it."""
+    if name == "bfloat16":
+        import ml_dtypes
+
+        name = ml_dtypes.bfloat16
+    return np.dtype(name)
+
+
 def rounded(value: float, name: str) -> float:
     """Round a number of ordinary size to a dtype of a name, which need not be there: bfloat16 is ml_dtypes'."""
     fraction, exponent = math.frexp(value)

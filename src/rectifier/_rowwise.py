@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _arguments, _dispatch, _docs, _subclasses
+from . import _arguments, _dispatch, _docs, _dtypes, _subclasses
 from ._block import RowBlock
 from .cpu import ufuncs
 from .cpu.rowwise import RowLoop
@@ -99,6 +99,12 @@ class RowFunction:
 
     def __repr__(self) -> str:
         return f"<row-wise function {self.__name__}>"
+
+    def prepare(self, dtype: np.dtype[Any]) -> int:
+        """Compile or load both directions in a dtype; return how many of them are compiled."""
+        if dtype.name not in _dtypes.FLOATS:  # what else there is becomes one of these
+            return 0
+        return sum(self.loop(backward, dtype).prepare() for backward in (False, True))
 
     def loop(self, backward: bool, dtype: Any) -> RowLoop:
         """Give the loop of a direction in a dtype."""

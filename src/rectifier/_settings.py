@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _dtypes
-from ._block import Block
+from ._block import Block, RowBlock
 from .cpu import engine, memory, store, ufuncs
 from .memory import set_bound
 
@@ -137,7 +137,7 @@ def warmup(*functions: Any, dtypes: Any = ("float32",)) -> int:
     Parameters
     ----------
     *functions : activation functions
-        By default the whole catalogue.
+        By default all: elementwise, of two arrays, and along an axis.
     dtypes : dtype-like or iterable of dtype-like
         Of the arrays.
 
@@ -157,17 +157,20 @@ def warmup(*functions: Any, dtypes: Any = ("float32",)) -> int:
     >>> warmup(relu, dtypes=["float32", "float64"])
     12
     """
-    from .catalogue import CATALOGUE
+    from .catalogue import ALL
 
     ready = 0
     names = (dtypes,) if isinstance(dtypes, str | type | np.dtype) else tuple(dtypes)
-    for function in functions or CATALOGUE.values():
+    for function in functions or ALL.values():
         block = getattr(function, "block", None)
-        if not isinstance(block, Block):
+        if not isinstance(block, Block | RowBlock):
             raise TypeError(f"warmup: {function!r} is no activation function")
         for name in names:
             dtype = np.dtype(name)
             _dtypes.require_real(dtype, "an array", "warmup")
+            if isinstance(block, RowBlock):
+                ready += function.prepare(dtype)
+                continue
             for method in ufuncs.methods(block):
                 ready += method.prepare(dtype)
     return ready

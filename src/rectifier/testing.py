@@ -13,24 +13,17 @@ from typing import Any
 import mpmath
 import numpy as np
 
+from . import _dtypes
 from ._activation import Activation
 from ._block import Block
 from .words import exact as exact_words
 from .words import rebind
 
+dtype_of = _dtypes.named
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 # bits of the significand, exponent of the smallest subnormal
 _FORMATS = {"float16": (11, -24), "bfloat16": (8, -133), "float32": (24, -149), "float64": (53, -1074)}
 _DIGITS = 60
-
-
-def dtype_of(name: str) -> np.dtype[Any]:
-    """Give the dtype of a name in the table; bfloat16 is that of ml_dtypes."""
-    if name == "bfloat16":
-        import ml_dtypes
-
-        name = ml_dtypes.bfloat16
-    return np.dtype(name)
 
 
 def special_values(dtype: Any) -> np.ndarray[Any, Any]:

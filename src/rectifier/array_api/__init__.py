@@ -22,7 +22,6 @@ from .._block import BACKWARD, BACKWARD_TO_BOTH, DERIVATIVE, VALUE, VALUE_AND_DE
 from .._mask import Mask
 from .._rowwise import Axis, RowFunction, as_rows, floating, from_rows, require_axes
 from ..cpu.rowwise import exp_of_difference, sum_by_halves
-from ..testing import dtype_of
 from ..words import arrays as array_words
 from ..words import duals as dual_words
 from ..words import read, rebind
@@ -290,7 +289,7 @@ def _stand_in(function: str, library: Library, name: str, value: Any) -> Any:
         return value
     text = str(value.dtype).rpartition(".")[2]
     try:
-        dtype = dtype_of(text)
+        dtype = _dtypes.named(text)
         _dtypes.require_real(dtype, name, function)
     except ImportError:
         raise TypeError(f"{function}: {name} is bfloat16, which needs ml_dtypes: pip install ml_dtypes") from None
@@ -365,7 +364,7 @@ def _at_work(library: Library, block: Block, dtype: str, given: tuple[Any, ...])
         if library.is_own(value):
             numbers.append(library.astype(library.astype(value, dtype), working))
         else:
-            number = _arguments.cast(np.asarray(value), dtype_of(dtype)).item()
+            number = _arguments.cast(np.asarray(value), _dtypes.named(dtype)).item()
             numbers.append(library.number(number, working, like))
     return _words(library, working, like, dtype), numbers
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.autograd import forward_ad
 
-from ..testing import dtype_of
+from .. import _dtypes
 from . import Library, RowRule, Rule, summed
 
 _SAME = ("abs", "broadcast_to", "copysign", "exp", "expm1", "log1p", "reshape", "sqrt", "where")
@@ -41,7 +41,7 @@ class _Torch(Library):
     def to_numpy(self, array: Any) -> Any:
         array = array.detach()
         if array.dtype == torch.bfloat16:
-            return array.view(torch.int16).numpy().view(dtype_of("bfloat16"))
+            return array.view(torch.int16).numpy().view(_dtypes.named("bfloat16"))
         return array.numpy()
 
     def from_numpy(self, array: Any) -> Any:
