@@ -23,6 +23,11 @@ def full_name(kind: type) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
+def shape_of(array: Any) -> tuple[Any, ...]:
+    """Return the shape of an array-like. ``np.shape`` asks the array's library, which may have no such function."""
+    return array.shape if isinstance(getattr(array, "shape", None), tuple) else np.shape(array)
+
+
 def is_python_number(value: Any) -> bool:
     """Say whether a Python number adapts to the dtype of the arrays; larger integers are objects to NumPy."""
     return type(value) is float or (type(value) is int and -(2**63) <= value < 2**64)

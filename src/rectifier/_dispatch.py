@@ -20,6 +20,7 @@ SERVED_BY: dict[str, str] = {
     "astropy.units": ".quantities",
     "cupy": ".gpu.calls",
     "dask.array": ".dask",
+    "dask_array": ".dask",
     "jax": ".array_api",
     "jaxlib": ".array_api",
     "pandas": ".labelled",
@@ -86,11 +87,19 @@ def backend(*arrays: Any) -> Backend | None:
 _known: dict[type, Backend | None] = {}
 
 
-def _serving(kind: type) -> Backend | None:
+def library_of(kind: type) -> str | None:
+    """Return the library of the table that a type or one of its ancestors comes from."""
     for ancestor in kind.__mro__:
-        for library, module in SERVED_BY.items():
+        for library in SERVED_BY:
             if f"{ancestor.__module__}.".startswith(f"{library}."):
-                return cast(Backend, import_module(module, __package__))
+                return library
+    return None
+
+
+def _serving(kind: type) -> Backend | None:
+    library = library_of(kind)
+    if library is not None:
+        return cast(Backend, import_module(SERVED_BY[library], __package__))
     standard = hasattr(kind, "__array_namespace__") and not hasattr(kind, "__array_ufunc__")
     if standard and not issubclass(kind, np.generic):
         return cast(Backend, import_module(STANDARD, __package__))

@@ -148,7 +148,7 @@ def require_axes(name: str, array: Any, axis: Any) -> tuple[int, ...]:
 
     None stands for all of them. An array without dimensions is one row, and takes 0 and -1 as NumPy's reductions do.
     """
-    dimensions: int = np.ndim(array)
+    dimensions = len(_arguments.shape_of(array))
     if axis is None:
         return tuple(range(dimensions))
     try:

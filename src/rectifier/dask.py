@@ -2,6 +2,10 @@
 
 Nothing is computed here. The graph grows by one task a block, and where two results come back by two more, which only
 pick one of them. The chunks may be NumPy's or CuPy's.
+
+There are three kinds of Dask arrays: those of ``dask.array``, those of the same module where the setting
+``array.query-planning`` is on, and those of the package ``dask_array``. The last two are expressions, which Dask rewrites
+before it makes a graph of them. All three have what is used here: few of the functions and attributes of the first kind.
 """
 
 from __future__ import annotations
@@ -11,12 +15,13 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from importlib import import_module
+from types import MappingProxyType
 from typing import Any
 
 import dask
-import dask.array as da
 import numpy as np
-from dask.array.utils import meta_from_array
 from dask.base import tokenize
 from dask.core import flatten
 from dask.sizeof import sizeof
@@ -52,8 +57,15 @@ class Call:
             sizes = {self.names[k]: chunks[k].shape[axis] for k in places}
             self._require_one_size(axis + max(map(np.ndim, chunks)), sizes)
         call = getattr(self.function, self.method) if self.method else self.function
+        if self._is_summed_later:
+            chunks = _spread(chunks)
         with engine.one_thread():  # the scheduler has tasks for the other processors
             return call(**dict(zip(self.names, chunks, strict=True)), **self.settings)
+
+    @property
+    def _is_summed_later(self) -> bool:
+        """Whether a gradient is summed by Dask, over all chunks; of smaller chunks than its own a call would sum it."""
+        return self.method == "backward" and getattr(self.function.block, "gated", False)
 
     def _require_one_size(self, axis: int, sizes: dict[str, int]) -> None:
         """Refuse chunks of different sizes: NumPy would broadcast one of size 1, as it would not do with the whole."""
@@ -75,6 +87,48 @@ class Call:
         block = self.function.block
         content = self.function.__module__, block.name, content_of(block)
         return *content, self.method, self.names, self.settings, self.unknown
+
+
+def _spread(chunks: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Broadcast chunks to one shape; of a masked one ``np.broadcast_to`` would drop the mask."""
+    shape = np.broadcast_shapes(*(chunk.shape for chunk in chunks))
+    return tuple(
+        chunk
+        if chunk.shape == shape
+        else np.ma.MaskedArray(np.broadcast_to(chunk.data, shape), np.broadcast_to(np.ma.getmaskarray(chunk), shape))
+        if _subclasses.is_masked(chunk)
+        else np.broadcast_to(chunk, shape)
+        for chunk in chunks
+    )
+
+
+@cache
+def _module_of(kind: type) -> Any:
+    """Return the module whose functions make arrays of a type of Dask's; None for another type."""
+    library = _dispatch.library_of(kind)
+    return import_module(library) if library in ("dask.array", "dask_array") else None
+
+
+def _is_lazy(value: Any) -> bool:
+    return _module_of(type(value)) is not None
+
+
+def _module(function: str, given: Mapping[str, Any]) -> Any:
+    """Return the module of the Dask arrays of a call, which must be of one kind.
+
+    Raises
+    ------
+    TypeError
+        If some are of ``dask.array`` and some of ``dask_array``: neither computes with arrays of the other.
+    """
+    found: dict[Any, str] = {}
+    for name, value in given.items():
+        if _is_lazy(value):
+            found.setdefault(_module_of(type(value)), name)
+    if len(found) > 1:
+        kinds = " and ".join(f"{name} is an array of {module.__name__}" for module, name in found.items())
+        raise TypeError(f"{function}: {kinds}; a call takes arrays of one of the two: make all of them with that")
+    return next(iter(found))
 
 
 _made: dict[bytes, RowFunction] = {}
@@ -106,17 +160,17 @@ def call(
     """Compute a direction without a mask."""
     function = block.named(direction)
     arrays, values, names = block.regrouped(arrays, values, names)
-    operands, (taken, numbers), dtype = _checked(function, block, names, arrays, values, out)
+    da, operands, (taken, numbers), dtype = _checked(function, block, names, arrays, values, out)
     method = "" if direction is VALUE else direction.name
     summed = block.gated and direction is not VALUE
-    if summed:  # a task would sum the gradient of what is smaller than its result
-        alone = [name for name in names[-2:] if name in numbers]
-        operands += [_whole(_arguments.cast(np.asarray(numbers.pop(name)), dtype)) for name in alone]
-        taken = (*taken, *alone)
-        operands = _spread(function, operands, _shape(function, taken, operands))
-    results = _layer(_of_block(block, method, taken, numbers), function, operands, dtype, len(direction.outputs))
     if summed:
-        shapes = (np.shape(array) for array in arrays[-2:])
+        operands += [_whole(da, _arguments.cast(np.asarray(number), dtype)) for number in numbers.values()]
+        taken, numbers = (*taken, *numbers), {}
+        _require_known_sums(function, operands, _shape(function, taken, operands))
+    call = _of_block(block, method, taken, numbers)
+    results = _layer(da, call, function, operands, dtype, len(direction.outputs))
+    if summed:
+        shapes = (_arguments.shape_of(array) for array in arrays[-2:])
         return tuple(_summed(gradient, shape) for gradient, shape in zip(results, shapes, strict=True))
     return results if len(results) > 1 else results[0]
 
@@ -124,8 +178,8 @@ def call(
 def with_mask(block: Block, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:
     """Compute the value and the mask."""
     function = f"{block.name}.with_mask"
-    operands, settings, dtype = _checked(function, block, ("x",), (x,), values, out)
-    y, masks = _layer(_of_block(block, "with_mask", *settings), function, operands, dtype, 2)
+    da, operands, settings, dtype = _checked(function, block, ("x",), (x,), values, out)
+    y, masks = _layer(da, _of_block(block, "with_mask", *settings), function, operands, dtype, 2)
     return y, ChunkedMask.made(masks, y.shape, block.full_name, _arguments.recorded(block, values))
 
 
@@ -134,12 +188,13 @@ def backward_from_mask(block: Block, dy: Any, out: Any, mask: Mask, values: tupl
     function = f"{block.name}.backward"
     if not isinstance(mask, ChunkedMask):
         raise TypeError(f"{function}: the mask is of a NumPy array, and dy of Dask; take the mask of the Dask array")
-    operands, (names, settings), dtype = _checked(function, block, ("dy",), (dy,), values, out)
-    names, operands = (*names, "mask"), [*operands, mask._bits]
+    bits = {"mask": mask._bits}
+    da, operands, (names, settings), dtype = _checked(function, block, ("dy",), (dy,), values, out, bits)
+    names, operands = (*names, *bits), [*operands, mask._bits]
     if not _may_be_equal(_shape(function, names, operands), mask.shape):
-        raise ValueError(f"{function}: dy has shape {np.shape(dy)}, the mask {mask.shape}")
+        raise ValueError(f"{function}: dy has shape {_arguments.shape_of(dy)}, the mask {mask.shape}")
     call = _of_block(block, "backward", names, settings)
-    (dx,) = _layer(call, function, operands, dtype, 1, whole=("mask",), cut=False)  # its bits are packed by chunks
+    (dx,) = _layer(da, call, function, operands, dtype, 1, whole=("mask",), cut=False)  # its bits are packed by chunks
     return dx
 
 
@@ -150,22 +205,24 @@ def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out:
     """
     name = f"{function.__name__}.backward" if backward else function.__name__
     names = ("dy", "y") if backward else ("x",)
-    operands = [_operand(name, what, array) for what, array in zip(names, arrays, strict=True)]
+    given = dict(zip(names, arrays, strict=True))
+    da = _module(name, given)
+    operands = [_operand(name, da, what, array) for what, array in given.items()]
     _arguments.refuse_out(name, out, operands)
-    *_, last = operands = [array if isinstance(array, da.Array) else _whole(array) for array in operands]
+    *_, last = operands = [array if _is_lazy(array) else _whole(da, array) for array in operands]
     axes = require_axes(name, last, axis)
     if not _may_be_equal(operands[0].shape, last.shape):
         raise ValueError(f"{name}: dy has shape {operands[0].shape}, y {last.shape}")
     operands[-1] = _in_one_chunk(name, names[-1], last, axes)
     call = Call(function, "backward" if backward else "", names, {"axis": axes})
     dtype = floating(*(array.dtype for array in operands))
-    (result,) = _layer(call, name, operands, dtype, 1, whole=names, cut=False)
+    (result,) = _layer(da, call, name, operands, dtype, 1, whole=names, cut=False)
     return result
 
 
 def kept(value: Any) -> Any:
-    """Give a parameter as it is now: an array of Dask can be assigned to."""
-    return value.copy()
+    """Return a parameter as it is now: an array of Dask can be assigned to, except with query planning."""
+    return value.copy() if hasattr(value, "copy") else value
 
 
 def may_share_memory(a: Any, b: Any) -> bool:
@@ -191,7 +248,7 @@ class ChunkedMask(Mask):
     """
 
     __slots__ = ()
-    _bits: da.Array  # whose chunks are masks
+    _bits: Any  # an array of Dask whose chunks are masks
 
     def _set(self, bits: Any, shape: tuple[int, ...], function: str, parameters: dict[str, Any]) -> None:
         self._bits, self._shape, self._function, self._parameters = bits, shape, function, parameters
@@ -209,20 +266,20 @@ class ChunkedMask(Mask):
 
     def to_array(self) -> Any:
         """Unpack into a Dask array of bool."""
-        return self._map_blocks(operator.methodcaller("to_array"))
+        return self._each(operator.methodcaller("to_array"))
 
-    def _map_blocks(self, unpack: Callable[[Mask], Any]) -> Any:
-        return self._bits.map_blocks(unpack, dtype=np.bool_, meta=meta_from_array(self._bits, dtype=np.bool_))
+    def _each(self, unpack: Callable[[Mask], Any]) -> Any:
+        return _each(_module_of(type(self._bits)), unpack, self._bits, "mask", self._bits._meta.astype(np.bool_))
 
     def count(self, axis: int | tuple[int, ...] | None = None) -> Any:
         """Count the elements that are on, along these axes or all, as a Dask array."""
-        return self._map_blocks(Mask.to_array).sum(axis=axis, dtype=np.intp)  # of what is hidden the bits are 0
+        return self._each(Mask.to_array).sum(axis=axis, dtype=np.intp)  # of what is hidden the bits are 0
 
     def agrees(self, function: str, parameters: Mapping[str, Any]) -> bool:
         """Say whether `function` with `parameters` made this mask, by what is known before anything is computed."""
         return self._function == function and all(
             tokenize(self._parameters[name]) == tokenize(value)
-            if isinstance(value, da.Array) or isinstance(self._parameters[name], da.Array)
+            if _is_lazy(value) or _is_lazy(self._parameters[name])
             else equal(self._parameters[name], value)
             for name, value in parameters.items()
         )
@@ -236,7 +293,7 @@ class ChunkedMask(Mask):
         return ChunkedMask.made, (self._bits, self._shape, self._function, self._parameters)
 
     def __repr__(self) -> str:
-        chunks = self._bits.npartitions
+        chunks = math.prod(self._bits.numblocks)
         return f"<Mask of {self._function}, shape {self._shape}, in {chunks} chunk{'s' * (chunks > 1)} of Dask>"
 
     def compute(self, **keywords: Any) -> Mask:
@@ -251,8 +308,13 @@ class ChunkedMask(Mask):
 
     # Dask's protocol of a collection, https://docs.dask.org/en/stable/custom-collections.html
 
-    __dask_optimize__ = staticmethod(da.Array.__dask_optimize__)
-    __dask_scheduler__ = staticmethod(da.Array.__dask_scheduler__)
+    @property
+    def __dask_optimize__(self) -> Any:
+        return type(self._bits).__dask_optimize__
+
+    @property
+    def __dask_scheduler__(self) -> Any:
+        return type(self._bits).__dask_scheduler__
 
     def __dask_graph__(self) -> Any:
         return self._bits.__dask_graph__()
@@ -265,6 +327,15 @@ class ChunkedMask(Mask):
 
     def __dask_tokenize__(self) -> Any:
         return self._bits.name
+
+    # The same for what Dask rewrites before it makes a graph of it; where there is none, the methods above serve.
+
+    def __dask_exprs__(self) -> Any:
+        return [self._bits.expr] if hasattr(self._bits, "expr") else None
+
+    def __dask_rebuild_from_exprs__(self, expressions: Any) -> ChunkedMask:
+        (expression,) = expressions
+        return ChunkedMask.made(type(self._bits)(expression), self._shape, self._function, self._parameters)
 
     def __dask_postcompute__(self) -> Any:
         return _joined, (self._bits.ndim, self._function, self._parameters)
@@ -281,14 +352,24 @@ def _bytes_of(mask: Mask) -> int:
 
 
 def _joined(masks: Any, ndim: int, function: str, parameters: dict[str, Any]) -> Mask:
-    """Make one mask of those of the chunks, in nested lists."""
-    masks = masks if ndim else masks[0]
+    """Make one mask of those of the chunks, in lists that are nested at least as deep as there are axes."""
+    masks = _of_depth(masks, ndim)
     flags = np.block(_unpacked(masks, np.asarray))
     numbers = dask.compute(parameters)[0]
     mask = Mask(np.packbits(flags, bitorder="little"), flags.shape, function, numbers)
     if any(isinstance(chunk, PartialMask) for chunk in flatten([masks])):
         return PartialMask.of(mask, np.block(_unpacked(masks, np.ma.getmaskarray)))
     return mask
+
+
+def _of_depth(nested: Any, depth: int) -> Any:
+    """Leave out outer lists of one element: a graph has one around what has no axis, an expression one around all."""
+    found, inner = 0, nested
+    while isinstance(inner, list):
+        found, inner = found + 1, inner[0]
+    for _ in range(found - depth):
+        (nested,) = nested
+    return nested
 
 
 def _unpacked(masks: Any, part: Callable[[Any], Any]) -> Any:
@@ -301,44 +382,54 @@ def _persisted(graph: Any, rebuild: Any, arguments: Any, *what: Any, rename: Any
     return ChunkedMask.made(bits, *what)
 
 
-def _operand(function: str, name: str, value: Any) -> Any:
+def _operand(function: str, da: Any, name: str, value: Any) -> Any:
     """Give a Dask array, an array to be cut, or a number that every task gets."""
-    if not isinstance(value, da.Array) and _dispatch.backend(value) is not None:
+    if not _is_lazy(value) and _dispatch.backend(value) is not None:
         raise TypeError(
             f"{function}: {name} is a {_arguments.full_name(type(value))}, and the call has Dask arrays; "
-            f"make one of it by dask.array.from_array({name})"
+            f"make one of it by {da.__name__}.from_array({name})"
         )
     operand = _arguments.operand(function, name, value)
     return operand[()] if type(operand) is np.ndarray and operand.ndim == 0 else operand
 
 
-def _whole(array: Any) -> Any:
+def _whole(da: Any, array: Any) -> Any:
     """Make a Dask array that is cut as the others are."""
     return da.from_array(np.asanyarray(array), chunks=-1)
 
 
 def _checked(
-    function: str, block: Block, names: tuple[str, ...], arrays: tuple[Any, ...], values: tuple[Any, ...], out: Any
-) -> tuple[list[Any], tuple[tuple[str, ...], dict[str, Any]], np.dtype[Any]]:
-    """Give the Dask arrays of a call, their names and what else each task gets, and the dtype of the result."""
+    function: str,
+    block: Block,
+    names: tuple[str, ...],
+    arrays: tuple[Any, ...],
+    values: tuple[Any, ...],
+    out: Any,
+    beside: Mapping[str, Any] = MappingProxyType({}),
+) -> tuple[Any, list[Any], tuple[tuple[str, ...], dict[str, Any]], np.dtype[Any]]:
+    """Give the module and the Dask arrays of a call, their names and what else each task gets, and the result's dtype.
+
+    What is `beside` them must be of the same kind.
+    """
     parameters = dict(zip(block.parameters, values, strict=False))  # a gated block's stand among the arrays
     given = {**dict(zip(names, arrays, strict=True)), **parameters}
-    given = {name: _operand(function, name, value) for name, value in given.items()}
+    da = _module(function, {**given, **beside})
+    given = {name: _operand(function, da, name, value) for name, value in given.items()}
     _arguments.refuse_out(function, out, given.values())
     own = _arguments.resolve(block, [given[name] for name in names])
     dtype = _arguments.holding(own, tuple(given[name] for name in parameters))
     for name in parameters:
-        if not isinstance(given[name], da.Array):
+        if not _is_lazy(given[name]):
             _arguments.fitting(function, name, given[name], dtype)
     operands = {
-        name: value if isinstance(value, da.Array) else _whole(value)
+        name: value if _is_lazy(value) else _whole(da, value)
         for name, value in given.items()
-        if np.ndim(value) or isinstance(value, da.Array) or _subclasses.is_masked(value)
+        if _is_lazy(value) or np.ndim(value) or _subclasses.is_masked(value)
     }
     if own.kind in "iu" and dtype != own:  # a task would look at the numbers of a parameter, which may fit
         operands = {name: array.astype(dtype) if name in names else array for name, array in operands.items()}
     _shape(function, tuple(operands), operands.values())
-    return [*operands.values()], (tuple(operands), {k: v for k, v in given.items() if k not in operands}), dtype
+    return da, [*operands.values()], (tuple(operands), {k: v for k, v in given.items() if k not in operands}), dtype
 
 
 def _shape(function: str, names: Iterable[str], operands: Iterable[Any]) -> tuple[Any, ...]:
@@ -354,16 +445,13 @@ def _shape(function: str, names: Iterable[str], operands: Iterable[Any]) -> tupl
     return tuple(result[::-1])
 
 
-def _spread(function: str, operands: list[Any], shape: tuple[Any, ...]) -> list[Any]:
-    """Broadcast arrays to a shape, unless they have it."""
-    if all(_may_be_equal(array.shape, shape) for array in operands):
-        return operands
+def _require_known_sums(function: str, operands: list[Any], shape: tuple[Any, ...]) -> None:
+    """Refuse to sum gradients over sides of which nobody knows whether they were broadcast."""
     if any(_unknown(array.shape) for array in operands):
-        raise ValueError(
-            f"{function}: a gradient cannot be summed over unknown sides; call compute_chunk_sizes() first"
-        )
-    cut = [_cut(a, {k - a.ndim: (1,) for k, side in enumerate(a.shape) if side == 1}) for a in operands]
-    return [array if array.shape == shape else da.broadcast_to(array, shape) for array in cut]
+        if not all(_may_be_equal(array.shape, shape) for array in operands):
+            raise ValueError(
+                f"{function}: a gradient cannot be summed over unknown sides; call compute_chunk_sizes() first"
+            )
 
 
 def _unknown(sides: Iterable[Any]) -> bool:
@@ -376,6 +464,7 @@ def _may_be_equal(shape: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
 
 
 def _layer(
+    da: Any,
     call: Call,
     function: str,
     operands: list[Any],
@@ -390,17 +479,28 @@ def _layer(
     The operands that `whole` names are not broadcast. Unless `cut`, the last keeps its chunks.
     """
     operands, chunks, call.unknown = _aligned(function, call.names, operands, whole, cut)
-    ndim = len(chunks)
     like = next((array for array in operands if type(array._meta) is not np.ndarray), operands[0])
-    meta = meta_from_array(like._meta, ndim=ndim, dtype=dtype)
-    index = tuple(range(ndim))[::-1]
-    pairs = ((array, tuple(range(array.ndim))[::-1]) for array in operands)
-    how = {"token": function, "dtype": dtype, "meta": meta, "align_arrays": False}
-    sizes = dict(zip(index, chunks, strict=True))
-    result = da.blockwise(call, index, *itertools.chain(*pairs), adjust_chunks=sizes, **how)
+    result = _blocks(da, call, operands, chunks, function, like._meta.astype(dtype))
     if outputs == 1:
         return (result,)
-    return tuple(da.blockwise(operator.itemgetter(k), index, result, index, **how) for k in range(outputs))
+    return tuple(_each(da, operator.itemgetter(k), result, function, result._meta) for k in range(outputs))
+
+
+def _each(da: Any, call: Callable[[Any], Any], array: Any, name: str, meta: Any) -> Any:
+    return _blocks(da, call, [array], array.chunks, name, meta)
+
+
+def _blocks(da: Any, call: Any, arrays: list[Any], chunks: tuple[Any, ...], name: str, meta: Any) -> Any:
+    """Call something on the chunks of arrays whose chunks are aligned at the last axes.
+
+    That the chunks of the result are named for all axes keeps ``dask_array`` from taking the call for elementwise: it
+    would compute a slice of the result from a slice of a row, or of a tuple of results.
+    """
+    index = tuple(range(len(chunks)))[::-1]
+    pairs = itertools.chain(*((array, index[len(index) - array.ndim :]) for array in arrays))
+    sizes = dict(zip(index, chunks, strict=True))
+    how = {"token": name, "dtype": meta.dtype, "meta": meta, "align_arrays": False}
+    return da.blockwise(call, index, *pairs, adjust_chunks=sizes, **how)
 
 
 def _aligned(
@@ -468,11 +568,12 @@ def _require_one_number(function: str, axis: int, chunks: dict[str, tuple[Any, .
 
 
 def _cut(array: Any, chunks: dict[int, tuple[int, ...]]) -> Any:
-    """Cut axes, counted from the last, into chunks of these sizes; of an axis of nothing take the first chunk."""
-    empty = [axis for axis, sizes in chunks.items() if not sum(sizes)]
-    if empty:
-        array = array.blocks[tuple(slice(1) if axis in empty else slice(None) for axis in range(-array.ndim, 0))]
-    return array.rechunk({array.ndim + axis: sizes for axis, sizes in chunks.items() if axis not in empty})
+    """Cut axes, counted from the last, into chunks of these sizes."""
+    sizes = {array.ndim + axis: sides for axis, sides in chunks.items()}
+    if any(array.shape) or not sizes:
+        return array.rechunk(sizes)
+    nothing = np.empty_like(array._meta, shape=array.shape)  # `rechunk` leaves an array all of whose sides are 0
+    return _module_of(type(array)).from_array(nothing, chunks=tuple(map(sizes.get, range(array.ndim), array.chunks)))
 
 
 def _summed(gradient: Any, shape: tuple[int, ...]) -> Any:

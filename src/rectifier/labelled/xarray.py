@@ -68,9 +68,9 @@ def _require_labels(function: str, given: dict[str, Any]) -> None:
         return
     dims = {dim for value in own.values() for dim in value.dims}
     for name, value in given.items():
-        if name not in own and np.ndim(value) > len(dims):
+        if name not in own and (number := len(_arguments.shape_of(value))) > len(dims):
             raise ValueError(
-                f"{function}: {name} has {np.ndim(value)} dimensions without names, and {' and '.join(own)} only "
+                f"{function}: {name} has {number} dimensions without names, and {' and '.join(own)} only "
                 f"{len(dims)} with; make a DataArray of {name}"
             )
 
