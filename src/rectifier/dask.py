@@ -4,8 +4,8 @@ Nothing is computed here. The graph grows by one task a block, and where two res
 pick one of them. The chunks may be NumPy's or CuPy's.
 
 There are three kinds of Dask arrays: those of ``dask.array``, those of the same module where the setting
-``array.query-planning`` is on, and those of the package ``dask_array``. The last two are expressions, which Dask rewrites
-before it makes a graph of them. All three have what is used here: few of the functions and attributes of the first kind.
+``array.query-planning`` is on, and those of the package ``dask_array``. The last two are expressions, which Dask
+rewrites before it makes a graph of them. What is used here all three have; the second lacks much of the first.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _spread(chunks: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 @cache
-def _module_of(kind: type) -> Any:
+def _module_of(kind: Any) -> Any:
     """Return the module whose functions make arrays of a type of Dask's; None for another type."""
     library = _dispatch.library_of(kind)
     return import_module(library) if library in ("dask.array", "dask_array") else None
@@ -447,11 +447,11 @@ def _shape(function: str, names: Iterable[str], operands: Iterable[Any]) -> tupl
 
 def _require_known_sums(function: str, operands: list[Any], shape: tuple[Any, ...]) -> None:
     """Refuse to sum gradients over sides of which nobody knows whether they were broadcast."""
-    if any(_unknown(array.shape) for array in operands):
-        if not all(_may_be_equal(array.shape, shape) for array in operands):
-            raise ValueError(
-                f"{function}: a gradient cannot be summed over unknown sides; call compute_chunk_sizes() first"
-            )
+    alike = all(_may_be_equal(array.shape, shape) for array in operands)
+    if not alike and any(_unknown(array.shape) for array in operands):
+        raise ValueError(
+            f"{function}: a gradient cannot be summed over unknown sides; call compute_chunk_sizes() first"
+        )
 
 
 def _unknown(sides: Iterable[Any]) -> bool:
