@@ -15,7 +15,6 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any
@@ -102,15 +101,20 @@ def _spread(chunks: tuple[Any, ...]) -> tuple[Any, ...]:
     )
 
 
-@cache
-def _module_of(kind: Any) -> Any:
-    """Return the module whose functions make arrays of a type of Dask's; None for another type."""
-    library = _dispatch.library_of(kind)
-    return import_module(library) if library in ("dask.array", "dask_array") else None
+_modules: dict[type, Any] = {}
+
+
+def _module_of(value: Any) -> Any:
+    """Return the module whose functions make Dask arrays such as this one; None for any other value."""
+    kind = type(value)
+    if kind not in _modules:
+        library = _dispatch.library_of(kind)
+        _modules[kind] = import_module(library) if library in ("dask.array", "dask_array") else None
+    return _modules[kind]
 
 
 def _is_lazy(value: Any) -> bool:
-    return _module_of(type(value)) is not None
+    return _module_of(value) is not None
 
 
 def _module(function: str, given: Mapping[str, Any]) -> Any:
@@ -124,7 +128,7 @@ def _module(function: str, given: Mapping[str, Any]) -> Any:
     found: dict[Any, str] = {}
     for name, value in given.items():
         if _is_lazy(value):
-            found.setdefault(_module_of(type(value)), name)
+            found.setdefault(_module_of(value), name)
     if len(found) > 1:
         kinds = " and ".join(f"{name} is an array of {module.__name__}" for module, name in found.items())
         raise TypeError(f"{function}: {kinds}; a call takes arrays of one of the two: make all of them with that")
@@ -269,7 +273,7 @@ class ChunkedMask(Mask):
         return self._each(operator.methodcaller("to_array"))
 
     def _each(self, unpack: Callable[[Mask], Any]) -> Any:
-        return _each(_module_of(type(self._bits)), unpack, self._bits, "mask", self._bits._meta.astype(np.bool_))
+        return _each(_module_of(self._bits), unpack, self._bits, "mask", self._bits._meta.astype(np.bool_))
 
     def count(self, axis: int | tuple[int, ...] | None = None) -> Any:
         """Count the elements that are on, along these axes or all, as a Dask array."""
@@ -573,7 +577,7 @@ def _cut(array: Any, chunks: dict[int, tuple[int, ...]]) -> Any:
     if any(array.shape) or not sizes:
         return array.rechunk(sizes)
     nothing = np.empty_like(array._meta, shape=array.shape)  # `rechunk` leaves an array all of whose sides are 0
-    return _module_of(type(array)).from_array(nothing, chunks=tuple(map(sizes.get, range(array.ndim), array.chunks)))
+    return _module_of(array).from_array(nothing, chunks=tuple(map(sizes.get, range(array.ndim), array.chunks)))
 
 
 def _summed(gradient: Any, shape: tuple[int, ...]) -> Any:
