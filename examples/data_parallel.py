@@ -3,7 +3,7 @@
     python examples/data_parallel.py                       # two processes of this machine
     python examples/data_parallel.py tcp://scheduler:8786  # a cluster
 
-Needs ``pip install 'rectifier[demo]' 'dask[array,distributed]'``.
+Needs ``pip install 'rectifier[demo,distributed]'``.
 """
 
 from __future__ import annotations

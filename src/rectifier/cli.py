@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
+from ._extras import PACKAGES, lacking
+
 if TYPE_CHECKING:
     import typer
 
@@ -27,23 +29,23 @@ if TYPE_CHECKING:
     from .tune import Tuning
     from .verify import Stage
 
-_EXTRAS = {
-    "apply": ("h5py", "rich", "typer", "zarr"),
-    "demo": ("matplotlib", "rich", "sklearn", "typer"),
-    "bench": ("matplotlib", "rich", "typer"),
-    "verify": ("ml_dtypes", "mpmath", "rich", "scipy", "typer"),
-}
+COMMANDS = ("apply", "bench", "demo", "verify")  # that have an extra of their name
 
 
 def main() -> None:
-    """Run the command line, if what it needs is installed."""
-    extra = next((name for name in sys.argv[1:2] if name in _EXTRAS), "demo")
-    if any(importlib.util.find_spec(name) is None for name in _EXTRAS[extra]):
-        print(f"rectifier: the command line needs more packages: pip install 'rectifier[{extra}]'", file=sys.stderr)
-        raise SystemExit(2)
+    """Run the command line, if what it needs is installed; a command looks itself for what else it needs."""
+    extra = next((name for name in sys.argv[1:2] if name in COMMANDS), "cli")
+    _require("rectifier", lacking("the command line", extra, PACKAGES["cli"]))
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a parent wants it ignored
         signal.signal(signal.SIGINT, _stop)
     _app()()
+
+
+def _require(command: str, lacks: str) -> None:
+    """End with 2 if a command lacks packages."""
+    if lacks:
+        _say(f"{command}: {lacks}")
+        raise SystemExit(2)
 
 
 def _stop(*_: object) -> None:
@@ -290,6 +292,7 @@ def _render_apply(outcome: "Outcome") -> list[Any]:
 def _demo(output: Path, as_json: bool, quick: bool) -> None:
     from . import demo
 
+    _require("rectifier demo", lacking("it", "demo"))
     size: dict[str, Any] = {"epochs": 1, "shapes": ((4, 4),), "seconds_per_row": 0.0} if quick else {}
     try:
         _require_writable(output)
@@ -361,6 +364,7 @@ def _bench(
             _show([change for change in changes if change.significant], render, as_json)
             slower = any(change.significant and change.factor > 1 for change in changes)
             raise SystemExit(slower and report.comparable(old, new))
+        _require("rectifier bench", lacking("to draw its pictures it", "bench"))
         _require_known("function", functions, CATALOGUE)
         _require_known("dtype", [dtype], runner.DTYPES)
         _require_known("rival", names, [rival.name for rival in RIVALS])
@@ -404,6 +408,7 @@ def _verify(
     readme: Path | None,
     as_json: bool,
 ) -> None:
+    _require("rectifier verify", lacking("it", "verify"))
     from . import verify
     from .bench.report import put_section
     from .bench.runner import write

@@ -20,20 +20,24 @@ from typing import Any
 import numpy as np
 
 from .. import _dtypes
+from .._extras import lacking
 from .hdf5 import HDF5
 from .layout import ArrayFile, FileError, Wanted, named, require_array, unsupported
 from .npy import Npy, Npz
 from .watch import Watch
 from .zarr import Zarr
 
+READ_BY = {"HDF5": "h5py", "Zarr": "zarr"}  # NumPy's own formats by nothing else
 SUFFIXES = {".npy": "npy", ".npz": "npz", ".h5": "HDF5", ".hdf5": "HDF5", ".hdf": "HDF5", ".zarr": "Zarr"}
 
 
 def format_of(path: Path) -> str:
-    """Give the format that a path asks for."""
+    """Return the format that a path asks for, if what reads and writes it is installed."""
     found = SUFFIXES.get(path.suffix.lower())
     if found is None:
         raise FileError(f"no format is known by the suffix {path.suffix!r}: there are {', '.join(SUFFIXES)}")
+    if found in READ_BY and (lacks := lacking(found, "apply", [READ_BY[found]])):
+        raise FileError(lacks)
     return found
 
 

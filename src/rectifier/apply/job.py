@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import _dtypes
+from .._extras import lacking
 from .._rowwise import RowFunction
 from . import attributes, files
 from .layout import ArrayFile, Box, FileError, Layout, SeveralError, Wanted, named, places
@@ -146,6 +147,8 @@ def run(job: Job, start: Start, watch: Watch | None = None) -> Outcome:
     """
     from ..catalogue import ALL
 
+    if job.scheduler is not None and (lacks := lacking("--scheduler", "distributed")):
+        raise FileError(lacks)
     function, watch = ALL[job.function], watch or Watch()
     call = _call(function, job)
     view = None if job.dtype is None else _given_dtype(job.dtype)
@@ -523,6 +526,8 @@ def _on_cluster(
 ) -> Outcome:
     """Have the workers of a Dask cluster read, compute and write chunks, which lie where all of them reach them."""
     import dask
+
+    dask.config.set({"array.query-planning": False})  # with it Dask can neither read nor write Zarr
     import dask.array as da
     from distributed import Client
 
