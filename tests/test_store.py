@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -145,11 +146,40 @@ def test_what_changes_the_code_changes_the_key(directory, monkeypatch):
     keys.add(store._key("sample", CONTENT))
     monkeypatch.setattr("llvmlite.__version__", "0")
     keys.add(store._key("sample", CONTENT))
+    monkeypatch.setattr("llvmlite.binding.llvm_version_info", (0, 0, 0))
+    keys.add(store._key("sample", CONTENT))
     monkeypatch.setenv("NUMBA_OPT", "0")
     keys.add(store._key("sample", CONTENT))
     monkeypatch.setattr(store, "FORMAT", 0)
     keys.add(store._key("sample", CONTENT))
-    assert len(keys) == 5
+    assert len(keys) == 6
+
+
+def test_another_release_of_numba_is_another_key(directory, monkeypatch, tmp_path):
+    """Two releases of Numba may take one of llvmlite: 0.62.0 and 0.62.1 both take 0.45."""
+    keys = {store._key("sample", CONTENT)}
+    assert version("numba").encode() in store._release_of_numba()
+    try:
+        for release in ("0.1.0", "0.1.1"):
+            package = tmp_path / release / "numba"
+            package.mkdir(parents=True)
+            (package / "__init__.py").write_text("raise SystemExit('it is not to be imported')")
+            (package / "_version.py").write_text(f'"version": "{release}"')
+            monkeypatch.syspath_prepend(package.parent)
+            store._release_of_numba.cache_clear()
+            keys.add(store._key("sample", CONTENT))
+        monkeypatch.setattr(sys, "path", [])
+        store._release_of_numba.cache_clear()
+        keys.add(store._key("sample", CONTENT))
+        assert store._release_of_numba() == b""
+    finally:
+        store._release_of_numba.cache_clear()
+    assert len(keys) == 4
+
+
+def test_the_key_is_the_same_where_numba_is_not_to_be_imported(directory):
+    code = "sys.modules['numba'] = None\nprint(store._key('sample', test_store.CONTENT))"
+    assert run_python(code).strip() == store._key("sample", CONTENT)
 
 
 def test_an_object_under_the_name_of_another_is_not_loaded(kept):
