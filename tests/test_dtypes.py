@@ -233,6 +233,23 @@ print(relu.ufunc(x).dtype, relu.ufunc is ufunc, pickle.loads(pickle.dumps(ufunc)
 """
 
 
+@pytest.mark.parametrize("engine", ["numba", "numpy"])
+def test_a_bare_ufunc_keeps_bfloat16_that_comes_after_its_first_use(engine):
+    code = """
+import numpy as np
+from rectifier import gelu, glu, leaky_relu, relu
+ufuncs = relu.ufunc, gelu.ufunc, relu.backward.ufunc, leaky_relu.ufunc, glu.ufunc
+for ufunc in ufuncs:
+    assert ufunc(*[np.ones(2, "f4")] * ufunc.nin).dtype == "f4"
+import ml_dtypes
+x = np.array([-1, 2], ml_dtypes.bfloat16)
+print({str(ufunc(*[x] * ufunc.nin).dtype) for ufunc in ufuncs})
+print(relu.ufunc(x).tolist(), relu(x).dtype, gelu(x).dtype, relu.value_and_derivative.ufunc(x)[1].dtype)
+"""
+    run = run_python(code, RECTIFIER_ENGINE=engine)
+    assert run.stdout.splitlines() == ["{'bfloat16'}", "[0.0, 2.0] bfloat16 bfloat16 bfloat16"], run.stderr
+
+
 def test_bfloat16_is_kept_when_ml_dtypes_comes_after_the_first_call():
     run = run_python(BFLOAT16_COMES_LATER)
     assert run.stdout.splitlines() == ["{'bfloat16'}", "{'bfloat16'}", "bfloat16 True True"], run.stderr

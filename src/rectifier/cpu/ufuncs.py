@@ -375,6 +375,7 @@ class Method:
         _immortal.append((self.table, plans, arguments))
         ufunc: np.ufunc = _from_func_and_data(*arguments)
         _refuse_bool(ufunc)
+        _add_promoter(ufunc, (*[np.dtype] * ufunc.nin, *[None] * ufunc.nout), _promoter_of_any())
         if hasattr(ufunc, "__dict__"):  # from NumPy 2.4 on; before, pickle searches all modules for the name
             ufunc.__module__ = self.block.module
         return ufunc
@@ -485,9 +486,33 @@ def _promoter_to_bool(inputs: int, outputs: int) -> Any:
             ctypes.cast(chosen, ctypes.POINTER(ctypes.c_void_p))[k] = id(dtype)
         return 0
 
+    return _promoter(promote)
+
+
+def _promoter(promote: Any) -> Any:
+    """Make the object that NumPy takes a promoter in."""
     _immortal.append(promote)
     new_capsule = _NEW_CAPSULE(("PyCapsule_New", ctypes.pythonapi))
     return new_capsule(ctypes.cast(promote, ctypes.c_void_p).value, b"numpy._ufunc_promoter", None)
+
+
+@cache
+def _promoter_of_any() -> Any:
+    """Make the function that NumPy asks where a ufunc has no loop of just these dtypes: whether there is one now.
+
+    It never chooses, so NumPy searches as if nobody had been asked. But NumPy remembers what it finds: a ufunc that met
+    bfloat16 before it had the loop made float32 of it for good.
+    """
+
+    @ctypes.PYFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 4)  # type: ignore[untyped-decorator]
+    def promote(ufunc: int, given: int, signature: int, chosen: int) -> int:
+        try:
+            register_bfloat16()
+        except BaseException as error:
+            _keep(error)
+        return -1
+
+    return _promoter(promote)
 
 
 def _refuse_bool(ufunc: np.ufunc) -> None:
