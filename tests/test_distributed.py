@@ -6,6 +6,7 @@ import ctypes
 import os
 import runpy
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -90,6 +91,24 @@ def test_a_worker_that_is_killed_costs_no_result(client):
     assert_same(future.result(), relu.backward(x, x))
     client.wait_for_workers(2, timeout=60)
     assert set(client.run(os.getpid).values()) != before
+
+
+def test_files_go_through_a_cluster_whether_dask_plans_or_not(client, tmp_path):
+    """With ``array.query-planning`` Dask has neither ``from_zarr`` nor ``to_zarr``."""
+    zarr = pytest.importorskip("zarr")
+    x = numbers(80, np.dtype("f4")).reshape(8, 10)
+    zarr.save_array(tmp_path / "x.zarr", x)
+    command = [sys.executable, "-m", "rectifier", "apply", "relu", "x.zarr", "y.zarr", "--scheduler"]
+    run = subprocess.run(
+        [*command, client.scheduler.address],
+        env={**os.environ, "DASK_ARRAY__QUERY_PLANNING": "True"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    assert_same(zarr.open(tmp_path / "y.zarr")[:], relu(x))
 
 
 def test_masks_stay_where_they_were_made(client):

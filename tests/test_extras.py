@@ -200,6 +200,16 @@ def test_an_extra_of_dask_brings_what_the_guide_uses(extra, tmp_path):
     assert run.stdout.strip() == "3", run.stderr
 
 
+def test_the_readme_lists_every_extra_and_what_it_brings():
+    rows = re.findall(r"^\| `\[(\w+)\]` \|.*\| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert [name for name, _ in rows] == ["cli", "apply", "demo", "bench", "verify", "dask", "distributed"]
+    assert {name for name, _ in rows} == {*EXTRAS}
+    for extra, said in rows:
+        names = [Requirement(line).name for line in EXTRAS[extra]]
+        for name in names:
+            assert name == "rectifier" or name.replace("-", "").lower() in said.replace("-", "").lower(), (extra, name)
+
+
 def test_python_m_rectifier_is_the_command():
     command = [sys.executable, "-m", "rectifier", "--version"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -527,10 +528,13 @@ def _on_cluster(
     """Have the workers of a Dask cluster read, compute and write chunks, which lie where all of them reach them."""
     import dask
 
-    dask.config.set({"array.query-planning": False})  # with it Dask can neither read nor write Zarr
+    if "dask.array" not in sys.modules:  # while that is imported Dask looks whether to plan, and then it has no Zarr
+        dask.config.set({"array.query-planning": False})
     import dask.array as da
     from distributed import Client
 
+    if hasattr(da.Array, "expr"):
+        raise FileError("--scheduler needs Dask without the setting array.query-planning, which has no Zarr yet")
     to_zarr = job.target is not None and files.format_of(job.target) == "Zarr"
     if job.target is None or not to_zarr or not all(isinstance(array, Zarr) for array in sources):
         raise FileError("--scheduler takes Zarr in and out, which workers read and write side by side")
