@@ -32,6 +32,7 @@ COMMANDS = [
     (["--version"], {}, "cli"),
     (["--help"], {}, "cli"),
     (["info", "--json"], {}, "cli"),
+    (["tune", "--help"], {}, "cli"),
     *(([command, "--help"], {}, command) for command in ("apply", "bench", "demo", "verify")),
     (["apply", "relu", "x.npy", "y.npy"], {}, "apply"),
     (["apply", "relu", "x.npz", "y.npz"], {}, "apply"),
