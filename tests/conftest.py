@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -63,6 +64,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(fixture, cases)
     if "dtype" in metafunc.fixturenames:
         metafunc.parametrize("dtype", [pytest.param(dtype_of(name), id=name) for name in FLOATS])
+
+
+def optional(name: str) -> ModuleType | None:
+    """Import a library; None where it is not installed."""
+    return importlib.import_module(name) if importlib.util.find_spec(name) else None
+
+
+def needs(*names: str) -> pytest.MarkDecorator:
+    """Mark a test, or one case of it, to be skipped where one of these libraries is not installed."""
+    missing = [name for name in names if not importlib.util.find_spec(name)]
+    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} is not installed")
 
 
 def require_gpu_tier(what: str) -> ModuleType | None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
 
 from conftest import BACKENDS, FLOATS, INTEGERS, STAND_INS, assert_same, numbers, run_python, settings_of
-from rectifier import _block, relu
+from rectifier import _block, elementwise, relu
 from rectifier.catalogue import CATALOGUE, GATES
-from rectifier.cpu import ufuncs
+from rectifier.cpu import abi, ufuncs
 from rectifier.testing import dtype_of, special_values
+from rectifier.words import T, where
 
 EXACT = [name for name, activation in CATALOGUE.items() if activation.block.ulp.float32 == 0]
 
@@ -92,6 +95,101 @@ def test_the_engines_are_what_they_are_called():
         "print(engine(), 'numba' in sys.modules)"
     )
     assert run_python(code, RECTIFIER_ENGINE="numpy").stdout.strip() == "('numpy', 'RECTIFIER_ENGINE=numpy') False"
+
+
+def python_run_by(ufunc, *arguments, **keywords):
+    """Call a ufunc, and list the Python functions that run meanwhile."""
+    names: list[str] = []
+    sys.setprofile(lambda frame, event, _: names.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        ufunc(*arguments, **keywords)
+    finally:
+        sys.setprofile(None)
+    return names
+
+
+UFUNCS = {
+    "value": lambda package: package.relu.ufunc,
+    "derivative": lambda package: package.relu.derivative.ufunc,
+    "backward": lambda package: package.leaky_relu.backward.ufunc,
+    "both": lambda package: package.leaky_relu.value_and_derivative.ufunc,
+}
+
+
+@pytest.mark.parametrize("name", [*FLOATS, "int8", "int64", "longlong"])
+@pytest.mark.parametrize("direction", UFUNCS)
+def test_no_python_runs_in_a_second_call_of_a_ufunc(direction, name):
+    """Whatever NumPy keeps of a loop, the compiled one has taken the place of the callback that compiled it."""
+    ufunc, interpreted = (UFUNCS[direction](package) for package in BACKENDS.values())
+    dtype = dtype_of(name) if name != "longlong" else np.dtype("q")
+    x = np.arange(-50, 50).astype(dtype)
+    operands = [x] * ufunc.nin
+    first = ufunc(*operands)
+    out = tuple(np.empty_like(y) for y in (first if ufunc.nout > 1 else (first,)))
+    assert python_run_by(ufunc, *operands) == []
+    assert python_run_by(ufunc, *operands, where=x > 0, out=out) == []
+    assert_same(ufunc(*operands), first)
+    assert "_first_call" in python_run_by(interpreted, *operands)
+
+
+def positive_or(x, rest=0.0):
+    return where(x > T(0), x, rest)
+
+
+def positive_or_derivative(x, rest):
+    return where(x > T(0), T(1), T(0))
+
+
+@pytest.mark.parametrize("first", ["at", "accumulate", "where", "outer"])
+def test_no_python_runs_after_a_first_call_of_any_kind(first, monkeypatch):
+    """Also where NumPy does not read its table of loops again, as from 2.6 on: here it was given a copy of ours."""
+    make = abi.from_func_and_data
+
+    def with_a_copy(table, plans, types, loops, *rest):
+        kind = ctypes.c_void_p * loops
+        ufuncs._immortal.append(kind.from_buffer_copy(kind.from_address(table)))
+        return make(ctypes.addressof(ufuncs._immortal[-1]), plans, types, loops, *rest)
+
+    monkeypatch.setattr(abi, "from_func_and_data", with_a_copy)
+    made = elementwise(exact=lambda m, x, rest: m.where(x > 0, x, rest), special=(), ulp=0)(positive_or)
+    made.derivative(positive_or_derivative)
+    ufunc, x = made.ufunc, np.arange(-3.0, 4.0)
+    calls = {
+        "at": (ufunc.at, x.copy(), [0, 1], 5.0),
+        "accumulate": (ufunc.accumulate, x),
+        "where": (partial(ufunc, where=x < 2, out=np.empty(7)), x, 5.0),
+        "outer": (ufunc.outer, x, x),
+    }
+
+    assert "_first_call" in python_run_by(*calls[first])
+    assert {way: python_run_by(*call) for way, call in calls.items()} == {way: [] for way in calls}
+    assert ufunc(x, 5.0).tolist() == [5, 5, 5, 5, 1, 2, 3]
+
+
+FIRST_CALLS_OF_UFUNCS = """
+import threading, numpy as np
+from rectifier import leaky_relu
+from rectifier.cpu import ufuncs
+x = np.linspace(-1, 1, 3001)
+some = np.arange(x.size) % 3 > 0
+wrong, go = [], threading.Barrier(8)
+def work(k):
+    ufunc = (leaky_relu, leaky_relu.derivative)[k % 2].ufunc
+    right = np.where(x > 0, 1 if k % 2 else x, 0.5 if k % 2 else x * 0.5)
+    go.wait()
+    for _ in range(30):
+        y = ufunc(x, 0.5, where=some, out=np.full(x.size, 7.0))
+        if not np.array_equal(y, np.where(some, right, 7)) or not np.array_equal(ufunc(x, 0.5), right):
+            wrong.append(k)
+threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
+[t.start() for t in threads]; [t.join() for t in threads]
+print(wrong, sum(bool(loop.compiled) for loop in ufuncs._loops.values()))
+"""
+
+
+def test_first_calls_of_ufuncs_from_many_threads():
+    result = run_python(FIRST_CALLS_OF_UFUNCS)
+    assert result.stdout.strip() == "[] 2", result.stderr
 
 
 def test_an_unknown_engine_is_refused():

@@ -17,8 +17,8 @@ import pytest
 
 from conftest import run_python
 from rectifier import memory
+from rectifier.cpu import abi, store, translate
 from rectifier.cpu import memory as pool
-from rectifier.cpu import store, translate
 from rectifier.cpu.raw import call2, call3, load
 from rectifier.cpu.raw import store as store_word
 
@@ -40,11 +40,11 @@ def _roomy_and_empty():
 
 @contextmanager
 def pooled():
-    before = pool.set_handler(pool.handler())
+    before = abi.set_handler(pool.handler())
     try:
         yield
     finally:
-        pool.set_handler(before)
+        abi.set_handler(before)
 
 
 def empty(nbytes: int) -> np.ndarray:
@@ -576,9 +576,9 @@ def test_memory_that_the_system_refuses_is_a_memory_error_and_nothing_leaks():
         from pathlib import Path
         import numpy as np
         from rectifier import memory
-        from rectifier.cpu import memory as pool
+        from rectifier.cpu import abi, memory as pool
         MIB = 2**20
-        pool.set_handler(pool.handler())
+        abi.set_handler(pool.handler())
         memory.set_bound(2**40)
         dead = [np.empty(64 * MIB, np.uint8) for _ in range(8)]
         del dead
@@ -623,7 +623,7 @@ def test_arrays_that_are_alive_at_exit_die_in_peace():
         import atexit, builtins, sys, threading
         import numpy as np
         from rectifier import memory
-        from rectifier.cpu import memory as pool
+        from rectifier.cpu import abi, memory as pool
         def make():
             x = pool.empty_like(np.empty(2**22, np.uint8))
             x[:] = 1
@@ -635,7 +635,7 @@ def test_arrays_that_are_alive_at_exit_die_in_peace():
         local = threading.local(); local.x = make()
         atexit.register(lambda x=make(): x.sum())
         threading.Thread(target=lambda: make().sum()).start()
-        pool.set_handler(pool.handler())
+        abi.set_handler(pool.handler())
         rest = [np.ones(n, np.float32) for n in (1, 10, 10**6)]
         print("end")
     """

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 import rectifier
+from conftest import needs, optional
 from rectifier.catalogue import CATALOGUE, GATES, ROWWISE
 from rectifier.words.exact import MPMATH, Dual
 
-jax = pytest.importorskip("jax")
-torch = pytest.importorskip("torch")
-jnp = jax.numpy
+jax, torch = optional("jax"), optional("torch")
+jnp = optional("jax.numpy") if jax else None
+needs_jax, needs_torch = needs("jax"), needs("torch")
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # forward mode's
 
@@ -64,17 +65,21 @@ def by_torch(f, x):
 
 
 WAYS = {"jax": by_jax, "torch": by_torch}
+BOTH = [pytest.param("jax", marks=needs_jax), pytest.param("torch", marks=needs_torch)]
+INSTALLED = [WAYS[name] for name, library in (("jax", jax), ("torch", torch)) if library]
+needs_either = pytest.mark.skipif(not INSTALLED, reason="neither jax nor torch is installed")
 
 
 @pytest.mark.parametrize(("precision", "digits"), [("float32", 1e-6), pytest.param("float64", 1e-11, marks=SLOW)])
 @pytest.mark.parametrize("name", CATALOGUE)
+@needs_either
 def test_second_derivatives_are_those_of_the_textbook_form(name, precision, digits):
     """At infinities they are finite, and NaN of NaN."""
     f, x = getattr(rectifier, name), points(precision)
     smooth = ~np.isin(x, [*(kink for kink, _ in f.block.kinks), *BENDS.get(name, ())])
     truth = np.array([true_second(name, v, precision) for v in x.tolist()])
     given = np.concatenate([x, np.array([-np.inf, np.inf, np.nan], precision)])  # one array: a shape costs JAX a second
-    for way in WAYS.values():
+    for way in INSTALLED:
         second = way(f, given)
         assert second.dtype == precision
         assert np.isfinite(second[:-1]).all(), x[~np.isfinite(second[: x.size])]
@@ -85,7 +90,7 @@ def test_second_derivatives_are_those_of_the_textbook_form(name, precision, digi
     assert smooth.sum() >= 22
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", BOTH)
 def test_tails_keep_their_digits_on_the_left(way):
     """There the second derivative is as small as the first: e^x for elu, (x + 2) e^x for silu."""
     x = np.array([-50.0, -300.0, -600.0])
@@ -93,7 +98,7 @@ def test_tails_keep_their_digits_on_the_left(way):
     np.testing.assert_allclose(WAYS[way](rectifier.silu, x), (x + 2) * np.exp(x), rtol=1e-13)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", BOTH)
 def test_a_first_derivative_of_0_does_not_stop_the_second(way):
     assert WAYS[way](rectifier.hard_swish, np.array([-1.5], "f4")) == np.float32(1 / 3)
 
@@ -110,6 +115,7 @@ def mixed(name, x, gate):
 
 
 @pytest.mark.parametrize("name", in_part(GATES, ("glu", "prelu")))
+@needs_either
 def test_hessians_of_two_arrays(name):
     """Also where the first derivative by one is 0, as the other is: there the mixed ones are not."""
     f = getattr(rectifier, name)
@@ -117,19 +123,25 @@ def test_hessians_of_two_arrays(name):
     if name == "prelu":
         x, gate = np.array([-1.5, 0.7, -0.2, -3.0]), np.array([0.3, 1.2, -2.0, 0.0])
     expected = [mixed(name, *pair) for pair in zip(x.tolist(), gate.tolist(), strict=True)]
-    found = torch.func.hessian(lambda a, b: f(a, b).sum(), argnums=(0, 1))(torch.tensor(x), torch.tensor(gate))
-    with jax.enable_x64(True):
-        jaxs = jax.jit(jax.hessian(lambda a, b: f(a, b).sum(), argnums=(0, 1)))(jnp.asarray(x), jnp.asarray(gate))
-    for (xx, xg), (gx, gg) in (found, jaxs):
+    found = []
+    if torch:
+        hessian = torch.func.hessian(lambda a, b: f(a, b).sum(), argnums=(0, 1))
+        found.append(hessian(torch.tensor(x), torch.tensor(gate)))
+    if jax:
+        with jax.enable_x64(True):
+            hessian = jax.jit(jax.hessian(lambda a, b: f(a, b).sum(), argnums=(0, 1)))
+            found.append(hessian(jnp.asarray(x), jnp.asarray(gate)))
+    for (xx, xg), (gx, gg) in found:
         np.testing.assert_allclose(np.diag(np.asarray(xg)), expected, rtol=1e-12, atol=1e-15)
         np.testing.assert_allclose(np.asarray(gx), np.asarray(xg).T, rtol=1e-12, atol=1e-15)
         assert not np.asarray(xx).any()  # all are linear in x, or in pieces
         assert np.isfinite(np.asarray(gg)).all()
-    np.testing.assert_allclose(np.asarray(found[1][1]), np.asarray(jaxs[1][1]), rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(np.asarray(gg), np.asarray(found[0][1][1]), rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize("way", BOTH)
 @pytest.mark.parametrize("name", in_part(ROWWISE, ("softmax",)))
-def test_hessians_of_rows(name):
+def test_hessians_of_rows(name, way):
     f, rng = getattr(rectifier, name), np.random.default_rng(0)
     x, w = rng.standard_normal((2, 5))
     # By hand, of sum(w softmax(x)) and sum(w log_softmax(x)).
@@ -139,16 +151,18 @@ def test_hessians_of_rows(name):
         "softmax": np.diag(y * (w - s)) - np.outer(y, y) * (w[:, None] + w - 2 * s),
         "log_softmax": w.sum() * (np.outer(y, y) - np.diag(y)),
     }[name]
-    tensor = torch.tensor(w)
-    np.testing.assert_allclose(
-        torch.func.hessian(lambda v: (f(v) * tensor).sum())(torch.tensor(x)), expected, atol=1e-15
-    )
+    if way == "torch":
+        tensor = torch.tensor(w)
+        found = torch.func.hessian(lambda v: (f(v) * tensor).sum())(torch.tensor(x))
+        np.testing.assert_allclose(found, expected, atol=1e-15)
+        return
     with jax.enable_x64(True):
         for hessian in (jax.hessian, lambda g: jax.jacrev(jax.jacrev(g))):
             np.testing.assert_allclose(hessian(lambda v: (f(v) * w).sum())(jnp.asarray(x)), expected, atol=1e-15)
 
 
 @pytest.mark.parametrize("name", in_part((*CATALOGUE, *GATES, *ROWWISE), ("elu", "gelu", "glu", "softmax")))
+@needs_torch
 def test_pytorch_checks_both_derivatives(name):
     f = getattr(rectifier, name)
     x = torch.tensor([[-2.3, -0.7, 0.2, 0.8, 1.7]], dtype=torch.float64, requires_grad=True)  # at no bend
@@ -163,6 +177,7 @@ def test_pytorch_checks_both_derivatives(name):
         )
 
 
+@needs_torch
 def test_forward_mode_of_pytorch_keeps_the_tangent():
     x = torch.tensor([-1.0, 0.5, 1000.0])
     for f in (rectifier.gelu, rectifier.elu, rectifier.relu):
@@ -175,6 +190,7 @@ def test_forward_mode_of_pytorch_keeps_the_tangent():
         torch.func.jvp(lambda alpha: rectifier.elu(x, alpha=alpha), (torch.tensor(2.0),), (torch.tensor(1.0),))
 
 
+@needs_jax
 def test_a_third_derivative_and_a_value_beside_a_derivative():
     third = jax.grad(jax.grad(jax.grad(rectifier.tanh)))(0.0)  # of which the second is 0
     np.testing.assert_allclose(third, -2, rtol=1e-6)
@@ -182,6 +198,7 @@ def test_a_third_derivative_and_a_value_beside_a_derivative():
     assert both == 1
 
 
+@needs_torch
 def test_empty_rows_of_pytorch_have_a_gradient():
     x = torch.empty((3, 0), dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(rectifier.softmax(x).sum(), x)

@@ -17,11 +17,10 @@ from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
-from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
 from .._block import Block, Direction
 from ..words import with_all_called
-from . import calibration, limits, memory, plan, store
+from . import abi, calibration, limits, memory, plan, store
 from .target import Target
 
 MADV_WIPEONFORK = 18  # Linux 4.14
@@ -63,9 +62,9 @@ def build(target: Target | None = None) -> store.Optimised:
 def code() -> dict[str, int]:
     """Give the addresses of the compiled functions that every kernel shares."""
     content = source(
-        "plan.py", "raw.py", "translate.py", "driver.py", "streaming.py", "threads.py", "entry.py", "memory.py"
+        "plan.py", "raw.py", "translate.py", "driver.py", "streaming.py", "threads.py", "entry.py", "memory.py", "abi.py"
     )
-    return store.machine_code("engine", content + bytes([object.__basicsize__]), build)
+    return store.machine_code("engine", content + bytes([abi.HEAD]), build)
 
 
 def kernel(block: Block, direction: Direction, dtype: str, before_compiling: Callable[[], None]) -> int:
@@ -91,12 +90,6 @@ def kernel(block: Block, direction: Direction, dtype: str, before_compiling: Cal
 
 def _address(function: Any) -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0
-
-
-def _numpy_api() -> Any:
-    pointer = ctypes.pythonapi.PyCapsule_GetPointer
-    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    return ctypes.cast(pointer(_multiarray_umath._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))
 
 
 def _ticks_per_microsecond(clock: int) -> float:
@@ -298,10 +291,11 @@ def words() -> Any:
 def _make() -> Any:
     if sys.byteorder != "little" or sys.maxsize < 1 << 32 or os.uname().machine not in ("x86_64", "aarch64", "arm64"):
         raise NotImplementedError("the compiled engine is for x86-64 and AArch64")
+    abi.require()
     compiled = code()
     engine = (ctypes.c_int64 * plan.ENGINE_WORDS)()
     _immortal.append(engine)
-    python, array_api = ctypes.pythonapi, _numpy_api()
+    python = ctypes.pythonapi
     objects = {
         plan.ARRAY_TYPE: np.ndarray, plan.FLOAT_TYPE: float, plan.NONE: None, plan.NOT_IMPLEMENTED: NotImplemented,
         plan.UINT8: np.dtype(np.uint8),
@@ -316,7 +310,7 @@ def _make() -> Any:
         engine[word] = id(thing)
     for word, function in functions.items():
         engine[word] = _address(function)
-    engine[plan.NEW_ARRAY] = array_api[94]  # PyArray_NewFromDescr, by its number in __multiarray_api.h
+    engine[plan.NEW_ARRAY] = abi.new_from_descriptor()
     engine[plan.WALK], engine[plan.HELPER] = compiled["walk"], compiled["helper"]
     engine[plan.CONTROL] = _control()
     rate = _State.ticks_per_microsecond = _ticks_per_microsecond(compiled["clock"])
@@ -358,23 +352,6 @@ def measure(loop: int) -> int:
     """Give the ticks of 1,024 elements in the first-level cache, for the plan at an address."""
     ticks: int = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(code()["measure"])(loop)
     return ticks
-
-
-class _Definition(ctypes.Structure):
-    """PyMethodDef."""
-
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("function", ctypes.c_void_p),
-        ("flags", ctypes.c_int),
-        ("doc", ctypes.c_char_p),
-    )
-
-
-METH_FASTCALL = 0x80
-_new_function = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.py_object)(
-    ("PyCFunction_NewEx", ctypes.pythonapi)
-)
 
 
 class Casts:
@@ -445,8 +422,7 @@ class Call:
         self.words = np.zeros(plan.METHOD_WORDS, np.int64)
         address = casts.words.ctypes.data if casts else 0
         self.words[: plan.METHOD_TABLE] = (ctypes.addressof(words()), 0, count, first, last, mask, address)
-        definition = _Definition(name.encode(), code()["call"], METH_FASTCALL, None)
-        self.function = _new_function(ctypes.addressof(definition), self.words, None)
+        self.function, definition = abi.builtin_function(name, code()["call"], self.words)
         _immortal.append((definition, self.words, self.function))
 
     def add(self, dtype: np.dtype[Any], loop: int) -> None:

@@ -2,24 +2,34 @@
 
 `loop` serves NumPy: one axis, pieces as NumPy cuts them. `call` serves the public functions: a builtin function of
 Python (``METH_FASTCALL``) that takes the inputs, parameters and outputs of a direction, ndarrays of any layout and
-of one dtype, with None for an output to be made. It reads shape and strides out of the arrays' own structures (NumPy's
-public ABI), so that nothing but this one call is paid for in Python. Whatever it does not take it answers with
-NotImplemented, before anything is written.
+of one dtype, with None for an output to be made. It reads shape and strides out of the arrays' own structures, which
+`abi` describes and has compared, so that nothing but this one call is paid for in Python. Whatever it does not take it
+answers with NotImplemented, before anything is written.
 """
 
 from __future__ import annotations
 
+from .abi import (
+    ALIGNED,
+    AXES,
+    C_CONTIGUOUS,
+    DATA,
+    DESCRIPTOR,
+    F_CONTIGUOUS,
+    FLAGS,
+    HEAD,
+    MEMORY_HANDLER,
+    OWNDATA,
+    SHAPE,
+    STEPS,
+    WRITEABLE,
+)
 from .driver import prepare
 from .memory import BOUND, MINIMUM
 from .plan import *
 from .raw import *
 from .streaming import choose, learn
 from .threads import expected, run
-
-HEAD = object.__basicsize__  # bytes before what a type adds to an object; the pointer to the type ends them
-# The fields of PyArrayObject, in words after the head (numpy/ndarraytypes.h)
-DATA, AXES, SHAPE, STEPS, DESCRIPTOR, FLAGS, MEMORY_HANDLER = 0, 1, 2, 3, 5, 6, 9
-C_CONTIGUOUS, F_CONTIGUOUS, OWNDATA, ALIGNED, WRITEABLE = 0x1, 0x2, 0x4, 0x100, 0x400
 
 
 def _lies_apart(job: int, k: int, o: int, plan: int, axes: int) -> int:

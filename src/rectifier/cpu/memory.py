@@ -21,9 +21,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
-from . import limits, store
+from . import abi, limits, store
 from .target import EmissionError, Target
 
 SLOTS = 64  # blocks held at most; looking through them all takes 25 ns
@@ -61,25 +60,6 @@ _LARGEST_DEFAULT = 1 << 30  # two results of 1e8 float32; more helps only who al
 _SHARE = 8
 _VARIABLE = "RECTIFIER_POOL_BYTES"
 _WIPE_ON_FORK = 18  # Linux 4.14; the mmap module does not name it
-_NAME = b"mem_handler"  # what NumPy wants a handler's capsule to be called
-
-
-class Allocator(ctypes.Structure):
-    """PyDataMemAllocator of `numpy/ndarraytypes.h`."""
-
-    _fields_ = (
-        ("ctx", ctypes.c_void_p),
-        ("malloc", ctypes.c_void_p),
-        ("calloc", ctypes.c_void_p),
-        ("realloc", ctypes.c_void_p),
-        ("free", ctypes.c_void_p),
-    )
-
-
-class Handler(ctypes.Structure):
-    """PyDataMemHandler of `numpy/ndarraytypes.h`."""
-
-    _fields_ = (("name", ctypes.c_char * 127), ("version", ctypes.c_uint8), ("allocator", Allocator))
 
 
 class _Pool(NamedTuple):
@@ -118,8 +98,8 @@ def handler() -> object | None:
     Returns
     -------
     capsule or None
-        None where the pool cannot be made, for want of the system's functions or of a compiler: outputs then come from
-        NumPy.
+        None where the pool cannot be made, for want of the system's functions or of a compiler, or because NumPy has a
+        layout that `abi` does not know: outputs then come from NumPy.
 
     Raises
     ------
@@ -203,7 +183,7 @@ def _made() -> _Pool | None:
             limit = bound()  # may raise, before anything is made
             functions = _c_functions()
             code = None
-            if functions is not None:
+            if functions is not None and not abi.different():
                 with suppress(EmissionError, ImportError):  # the engine, which needs as much, says so
                     code = _code()
             if functions is None or code is None:
@@ -254,15 +234,12 @@ def _assemble(functions: Mapping[int, int], code: Mapping[str, int], limit: int)
         own[HUGE_FROM] = LARGEST
     for word, address in functions.items():
         own[word] = address
-    structure = Handler.from_address(pages + page // 2)
+    structure = abi.Handler.from_address(pages + page // 2)
     structure.name, structure.version = b"rectifier", 1
-    structure.allocator = Allocator(pages, code["malloc"], code["calloc"], code["realloc"], code["free"])
+    structure.allocator = abi.Allocator(pages, code["malloc"], code["calloc"], code["realloc"], code["free"])
     name = pages + page // 4
-    ctypes.memmove(name, _NAME, len(_NAME) + 1)
-    make = ctypes.pythonapi.PyCapsule_New
-    capsule = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(
-        ctypes.cast(make, ctypes.c_void_p).value or 0
-    )(ctypes.addressof(structure), name, None)
+    ctypes.memmove(name, abi.HANDLER_NAME, len(abi.HANDLER_NAME) + 1)
+    capsule = abi.capsule(ctypes.addressof(structure), name)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(capsule))
     integer = ctypes.c_int64
     return _Pool(
@@ -297,28 +274,13 @@ def build(target: Target | None = None) -> store.Optimised:
     return translate.optimised(functions, target)
 
 
-@cache
-def _numpy_function(entry: int, result: Any, *arguments: Any) -> Any:
-    """Take a function from NumPy's table; `__multiarray_api.h` numbers the entries, which is part of its ABI."""
-    pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
-        ctypes.cast(ctypes.pythonapi.PyCapsule_GetPointer, ctypes.c_void_p).value or 0
-    )
-    table = ctypes.cast(pointer(_multiarray_umath._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))
-    return ctypes.PYFUNCTYPE(result, *arguments)(table[entry])
-
-
-def set_handler(capsule: object) -> object:
-    """Have NumPy use another handler in this thread; give the one before. Compiled code calls the C function itself."""
-    return _numpy_function(304, ctypes.py_object, ctypes.py_object)(capsule)
-
-
 def empty_like(x: np.ndarray[Any, Any], dtype: Any = None, shape: Any = None) -> np.ndarray[Any, Any]:
     """Make an array as `numpy.empty_like` does, from the pool."""
     ours = handler()
     if ours is None:
         return np.empty_like(x, dtype, shape=shape)
-    before = set_handler(ours)
+    before = abi.set_handler(ours)
     try:
         return np.empty_like(x, dtype, shape=shape)
     finally:
-        set_handler(before)
+        abi.set_handler(before)

@@ -1,14 +1,10 @@
 """True NumPy ufuncs around the kernels, made by NumPy's own constructor.
 
 It exists from import on and has a loop for every dtype, but its loops start as `_first_call`, a Python callback that
-compiles the kernel and writes the address of the compiled loop where NumPy reads it at each call; where nothing can
-be compiled, the callback stays and interprets. A direction with a mask has no ufunc, since a mask has no element of
-its own.
+compiles the kernel and has NumPy put the compiled loop in its own place; where nothing can be compiled, the callback
+stays and interprets. A direction with a mask has no ufunc, since a mask has no element of its own.
 
 Beside it, `compiled` takes whole arrays of the dtypes whose kernels are there, and no Python runs inside a call of it.
-
-This module holds every use of what NumPy does not document: the numbers of four entries in its table of C functions,
-and that a ufunc reads its table of loops at each call (NumPy 2.0 to 2.5).
 """
 
 from __future__ import annotations
@@ -23,11 +19,10 @@ from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
 from .. import _dtypes
 from .._block import Block, Direction
-from . import plan
+from . import abi, plan
 from .interpreter import LOOP, interpret
 from .target import EmissionError
 
@@ -36,23 +31,6 @@ ENGINES = ("numba", "numpy")
 # The order decides which loop takes operands of two dtypes: the first that holds both. Two C types can be one dtype, as
 # long and long long are on Linux.
 _C_TYPES = [(np.dtype(char).name, np.dtype(char)) for char in "bBhHiIlLqQefd"]
-
-
-def _api(entry: int, result: Any, *arguments: Any) -> Any:
-    """Take a function from NumPy's table; `__ufunc_api.h` numbers the entries, which is part of its ABI."""
-    pointer = ctypes.pythonapi.PyCapsule_GetPointer
-    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    table = ctypes.cast(pointer(_multiarray_umath._UFUNC_API, None), ctypes.POINTER(ctypes.c_void_p))
-    return ctypes.PYFUNCTYPE(result, *arguments)(table[entry])
-
-
-_TABLES = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p, *[ctypes.c_int] * 4, ctypes.c_char_p, ctypes.c_char_p)
-_from_func_and_data = _api(1, ctypes.py_object, *_TABLES, ctypes.c_int)
-_register_loop_for_type = _api(
-    2, ctypes.c_int, ctypes.py_object, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p
-)
-_add_loop = _api(43, ctypes.c_int, ctypes.py_object, ctypes.c_void_p)
-_add_promoter = _api(44, ctypes.c_int, ctypes.py_object, ctypes.py_object, ctypes.py_object)
 
 
 def requested_engine() -> str:
@@ -144,7 +122,9 @@ class Compilation:
         what = f"{self.what} in {self.dtype}"
         if isinstance(error, ImportError):
             _Engine.name, _Engine.reason, what = "numpy", f"Numba cannot be imported: {error}", "every function"
-        if isinstance(error, EmissionError) and not _engine_is_made():  # no other loop would fare better
+        if (
+            isinstance(error, EmissionError | abi.LayoutError) and not _engine_is_made()
+        ):  # no other loop would fare better
             _Engine.name, _Engine.reason, what = "numpy", str(error), "every function"
         warnings.warn(
             f"rectifier computes {what} with NumPy, slower than compiled ({type(error).__name__}: {error}); "
@@ -341,14 +321,13 @@ class Method:
     ) -> None:
         self.block, self.direction, self.name, self.publish = block, direction, name, publish
         self.loops: dict[str, _Loop] = {}
-        self.rows: dict[str, list[int]] = {}
+        self.numbers: dict[str, list[int]] = {}  # NumPy's, of the C types that are one dtype
         self.compiled: Any = takes_nothing
         self.casting: dict[str, Any] = {}
         kinds = [(name, dtype) for name, dtype in _C_TYPES if name in dtypes]
-        for row, (name, dtype) in enumerate(kinds):
+        for name, dtype in kinds:
             self._add(name, dtype)
-            self.rows.setdefault(name, []).append(row)
-        self.table = (ctypes.c_void_p * len(kinds))(*[_first_call_address] * len(kinds))
+            self.numbers.setdefault(name, []).append(dtype.num)
         self.ufunc: Any = None
         if "mask" not in (*direction.inputs, *direction.outputs):
             self.ufunc = self._make_ufunc(kinds)
@@ -363,19 +342,20 @@ class Method:
 
     def _make_ufunc(self, kinds: list[tuple[str, np.dtype[Any]]]) -> np.ufunc:
         loops = [self.loops[name] for name, _ in kinds]
+        table = (ctypes.c_void_p * len(loops))(*[_first_call_address] * len(loops))
         plans = (ctypes.c_void_p * len(loops))(*[loop.address for loop in loops])
         numbers = [number for (_, dtype), loop in zip(kinds, loops, strict=True) for number in loop.types(dtype.num)]
         types = ctypes.create_string_buffer(bytes(numbers))
         inputs, outputs = len(self.direction.inputs) + len(self.block.parameters), len(self.direction.outputs)
         doc = f"The ufunc behind ``{self.block.name}``: {self.direction.name.replace('_', ' ')}."
         arguments: tuple[Any, ...] = (
-            ctypes.addressof(self.table), ctypes.addressof(plans), types, len(loops), inputs, outputs, -1,
+            ctypes.addressof(table), ctypes.addressof(plans), types, len(loops), inputs, outputs, -1,
             self.name.encode(), doc.encode(), 0,
         )  # fmt: skip
-        _immortal.append((self.table, plans, arguments))
-        ufunc: np.ufunc = _from_func_and_data(*arguments)
+        _immortal.append((table, plans, arguments))
+        ufunc: np.ufunc = abi.from_func_and_data(*arguments)
         _refuse_bool(ufunc)
-        _add_promoter(ufunc, (*[np.dtype] * ufunc.nin, *[None] * ufunc.nout), _promoter_of_any())
+        abi.add_promoter(ufunc, (*[np.dtype] * ufunc.nin, *[None] * ufunc.nout), _promoter_of_any())
         if hasattr(ufunc, "__dict__"):  # from NumPy 2.4 on; before, pickle searches all modules for the name
             ufunc.__module__ = self.block.module
         return ufunc
@@ -409,9 +389,9 @@ class Method:
         if self.ufunc is None:
             return
         address = ctypes.cast(loop.compiled, ctypes.c_void_p).value or 0
-        for row in self.rows.get(loop.dtype.name, []):
-            self.table[row] = address
-        if loop.dtype.name not in self.rows:
+        for number in self.numbers.get(loop.dtype.name, []):
+            _replace(self.ufunc, loop, number, address)
+        if loop.dtype.name not in self.numbers:
             _register(self.ufunc, loop, address)
 
     def call_with_casts(self, dtype: np.dtype[Any], arrays: list[Any], others: tuple[Any, ...]) -> Any:
@@ -443,30 +423,7 @@ class Method:
             _register(self.ufunc, self.loops["bfloat16"], _first_call_address)
 
 
-class _Slot(ctypes.Structure):
-    """PyType_Slot."""
-
-    _fields_ = (("slot", ctypes.c_int), ("function", ctypes.c_void_p))
-
-
-class _Specification(ctypes.Structure):
-    """PyArrayMethod_Spec."""
-
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("inputs", ctypes.c_int),
-        ("outputs", ctypes.c_int),
-        ("casting", ctypes.c_int),
-        ("flags", ctypes.c_int),
-        ("dtypes", ctypes.c_void_p),
-        ("slots", ctypes.c_void_p),
-    )
-
-
-_UNSAFE, _NEEDS_PYTHON, _STRIDED_LOOP = 4, 1, 5  # of numpy/dtype_api.h
 _BOOL, _OBJECT = type(np.dtype(bool)), type(np.dtype(object))
-_NEW_CAPSULE = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
-
 
 # The loop for bool, where NumPy asks for no cast to be allowed, as in ``at`` and with ``casting="unsafe"``. Python code
 # could not raise out of a loop, and results were there before the error was. This function is given a loop's context,
@@ -491,9 +448,9 @@ def _promoter_to_bool(inputs: int, outputs: int) -> Any:
 
 def _promoter(promote: Any) -> Any:
     """Make the object that NumPy takes a promoter in."""
-    _immortal.append(promote)
-    new_capsule = _NEW_CAPSULE(("PyCapsule_New", ctypes.pythonapi))
-    return new_capsule(ctypes.cast(promote, ctypes.c_void_p).value, b"numpy._ufunc_promoter", None)
+    name = ctypes.create_string_buffer(abi.PROMOTER_NAME)
+    _immortal.append((promote, name))
+    return abi.capsule(ctypes.cast(promote, ctypes.c_void_p).value or 0, ctypes.addressof(name))
 
 
 @cache
@@ -522,20 +479,36 @@ def _refuse_bool(ufunc: np.ufunc) -> None:
     casting. An operand of another dtype beside a bool does not help.
     """
     dtypes = (ctypes.c_void_p * ufunc.nargs)(*[id(_BOOL)] * ufunc.nin, *[id(_OBJECT)] * ufunc.nout)
-    slots = (_Slot * 2)(_Slot(_STRIDED_LOOP, _bool_loop), _Slot(0, None))
-    specification = _Specification(
-        b"bool", ufunc.nin, ufunc.nout, _UNSAFE, _NEEDS_PYTHON, ctypes.addressof(dtypes), ctypes.addressof(slots)
-    )
-    _add_loop(ufunc, ctypes.addressof(specification))
+    slots = (abi.Slot * 2)(abi.Slot(abi.STRIDED_LOOP, _bool_loop), abi.Slot(0, None))
+    specification = abi.MethodSpecification(
+        b"bool", ufunc.nin, ufunc.nout, abi.UNSAFE_CASTING, abi.REQUIRES_PYAPI, ctypes.addressof(dtypes),
+        ctypes.addressof(slots),
+    )  # fmt: skip
+    abi.add_loop_from_spec(ufunc, ctypes.addressof(specification))
     for k in range(ufunc.nin if ufunc.nin > 1 else 0):
         kinds = [_BOOL if k == other else np.dtype for other in range(ufunc.nin)]
-        _add_promoter(ufunc, (*kinds, *[None] * ufunc.nout), _promoter_to_bool(ufunc.nin, ufunc.nout))
+        abi.add_promoter(ufunc, (*kinds, *[None] * ufunc.nout), _promoter_to_bool(ufunc.nin, ufunc.nout))
+
+
+# NumPy 2.6 keeps the address of a loop where only its own functions write it; until then it looked into the table that
+# the ufunc was made with. It asks that neither function below be called while the ufunc runs, since a loop and its data
+# are two words. Ours may be called then, by `_first_call` from within the ufunc and while other threads are in it: the
+# data, the address of the plan, stay what they were. One aligned word changes, between the addresses of two functions
+# that compute the same from the same plan and are never freed, so it does not matter which one another thread reads.
+
+
+def _replace(ufunc: np.ufunc, loop: _Loop, number: int, address: int) -> None:
+    """Put another function in the place of a loop of one of NumPy's own dtypes."""
+    types = loop.types(number)
+    if abi.replace_loop_by_signature(ufunc, address, (ctypes.c_int * len(types))(*types), None):
+        raise TypeError(f"NumPy does not know the {loop.dtype} loop of {ufunc.__name__}")
 
 
 def _register(ufunc: np.ufunc, loop: _Loop, address: int) -> None:
     """Register a loop of a dtype that is not NumPy's own; doing it again replaces the address."""
-    numbers = loop.types(loop.dtype.num)
-    if _register_loop_for_type(ufunc, loop.dtype.num, address, (ctypes.c_int * len(numbers))(*numbers), loop.address):
+    number = loop.dtype.num
+    types = loop.types(number)
+    if abi.register_loop_for_type(ufunc, number, address, (ctypes.c_int * len(types))(*types), loop.address):
         raise TypeError(f"NumPy refused a {loop.dtype} loop for {ufunc.__name__}")
 
 
