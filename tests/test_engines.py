@@ -16,7 +16,7 @@ import pytest
 from conftest import BACKENDS, FLOATS, INTEGERS, STAND_INS, assert_same, numbers, run_python, settings_of
 from rectifier import _block, elementwise, relu
 from rectifier.catalogue import CATALOGUE, GATES
-from rectifier.cpu import abi, ufuncs
+from rectifier.cpu import abi, engine, ufuncs
 from rectifier.testing import dtype_of, special_values
 from rectifier.words import T, where
 
@@ -164,6 +164,25 @@ def test_no_python_runs_after_a_first_call_of_any_kind(first, monkeypatch):
     assert "_first_call" in python_run_by(*calls[first])
     assert {way: python_run_by(*call) for way, call in calls.items()} == {way: [] for way in calls}
     assert ufunc(x, 5.0).tolist() == [5, 5, 5, 5, 1, 2, 3]
+
+
+def test_threads_that_first_cast_at_once_share_the_casts(monkeypatch):
+    """A compiled call keeps the address of those that it was made with; others would never be of use to it."""
+    both = threading.Barrier(2, timeout=60)
+
+    class Casts(engine.Casts):
+        def __init__(self, target):
+            super().__init__(target)
+            both.wait()
+
+    monkeypatch.setattr(engine, "Casts", Casts)
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(engine.casts_to(np.dtype("g")))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[0] is found[1] is engine.casts_to(np.dtype("g"))
 
 
 FIRST_CALLS_OF_UFUNCS = """

@@ -60,7 +60,7 @@ def allocator():
     """Give the functions of the handler, and what to call them with."""
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    return pool.Handler.from_address(pointer(pool.handler(), b"mem_handler")).allocator
+    return abi.Handler.from_address(pointer(pool.handler(), b"mem_handler")).allocator
 
 
 # What an output is
@@ -464,7 +464,7 @@ from contextlib import contextmanager
 warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12, on threads and forks
 import numpy as np
 from rectifier import memory
-from rectifier.cpu import memory as pool
+from rectifier.cpu import abi, memory as pool
 {functions}
 stop = threading.Event()
 failed = []

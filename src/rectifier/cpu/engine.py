@@ -402,10 +402,12 @@ def _key_of(dtype: np.dtype[Any]) -> str:
     return dtype.name + dtype.byteorder
 
 
-@cache
+_casts: dict[np.dtype[Any], Casts] = {}
+
+
 def casts_to(target: np.dtype[Any]) -> Casts:
-    """Give the casts to a dtype."""
-    return Casts(target)
+    """Give the casts to a dtype, the same to every thread: a compiled call keeps their address."""
+    return _casts.get(target) or _casts.setdefault(target, Casts(target))
 
 
 class Call:
