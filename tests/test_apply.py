@@ -138,7 +138,8 @@ def test_shapes(run, tmp_path, suffix, shape):
             file["x"] = np.zeros(shape, "f4")
     else:
         elements = np.arange(120, dtype="f4")[: int(np.prod(shape))].reshape(shape) - 3
-        save(tmp_path / f"x{suffix}", elements, tuple(max(side, 1) for side in shape) or None)  # no chunk has no elements
+        chunks = tuple(max(side, 1) for side in shape) or None  # no chunk has no elements
+        save(tmp_path / f"x{suffix}", elements, chunks)
     code, _, err = run("relu", f"x{suffix}", f"y{suffix}")
     assert code == 0, err
     x = load(tmp_path / f"x{suffix}")

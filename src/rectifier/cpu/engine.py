@@ -61,9 +61,8 @@ def build(target: Target | None = None) -> store.Optimised:
 @cache
 def code() -> dict[str, int]:
     """Give the addresses of the compiled functions that every kernel shares."""
-    content = source(
-        "plan.py", "raw.py", "translate.py", "driver.py", "streaming.py", "threads.py", "entry.py", "memory.py", "abi.py"
-    )
+    names = "abi", "driver", "entry", "memory", "plan", "raw", "streaming", "threads", "translate"
+    content = source(*[f"{name}.py" for name in names])
     return store.machine_code("engine", content + bytes([abi.HEAD]), build)
 
 
