@@ -322,6 +322,23 @@ def test_what_a_callback_raises_reaches_the_caller():
     assert result.stdout.splitlines() == ["no room"] * 3 + ["soon after"], result.stderr
 
 
+SLOWLY_RAISING_CALLBACK = """
+keep = ufuncs._keep
+def keep_slowly(error):
+    keep(error)
+    time.sleep(0.3)
+ufuncs._keep = keep_slowly
+"""
+
+
+def test_what_a_callback_raises_is_raised_by_the_call_however_long_that_takes():
+    """Raised sooner, in the middle of something else, it could be lost, as in the callback of a weak reference."""
+    code = RAISING_CALLBACK.replace("for call in", SLOWLY_RAISING_CALLBACK + "for call in").partition("\ntry:")[0]
+    result = run_python(code, RECTIFIER_ENGINE="numpy")
+    assert result.stdout.splitlines() == ["no room"] * 3, result.stderr
+    assert not result.stderr
+
+
 FORK_WHILE_COMPILING = """
 import os, threading, time, numpy as np, rectifier
 from rectifier.cpu import kernels

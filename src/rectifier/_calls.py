@@ -15,7 +15,7 @@ from . import _arguments, _dispatch, _subclasses
 from ._block import BACKWARD, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, Block, Direction
 from ._mask import Mask, PartialMask
 from .cpu.interpreter import sweep
-from .cpu.ufuncs import Method, raise_kept, register_bfloat16
+from .cpu.ufuncs import Method, raising, register_bfloat16
 from .words import arrays as array_words
 from .words import rebind
 from .words.text import describe
@@ -60,9 +60,8 @@ def call(
         result = method.call_with_casts(dtype, simple, (*others[0], *others[1]))
     if result is NotImplemented:
         inputs = _subclasses.as_given((*operands, *parameters), (*arrays, *values))
-        with np.errstate(all="ignore"):  # NumPy casts operands before the loop, and warns of a signalling NaN
+        with raising(), np.errstate(all="ignore"):  # NumPy casts operands before the loop, and warns of signalling NaNs
             result = method.ufunc(*inputs, **({} if out is None else {"out": out}))
-        raise_kept()
         result = _subclasses.with_masks_of_their_own(result)
     elif out is not None:  # not a view of it
         made = result if isinstance(result, tuple) else (result,)
@@ -91,11 +90,10 @@ def _call_foreign(
         if values:
             dtype = _arguments.holding(_arguments.resolve(block, operands), values)
             parameters = _arguments.parameters(function, block, values, dtype)
-        with np.errstate(all="ignore"):
+        with raising(), np.errstate(all="ignore"):
             result = ufunc(*operands, *parameters)
     except TypeError as error:
         raise TypeError(f"{function}: {kind} refuses it ({error}); convert to NumPy first") from error
-    raise_kept()
     return result
 
 

@@ -238,7 +238,7 @@ atexit.register(lambda: _compiling.acquire(timeout=10))
 
 @LOOP  # type: ignore[untyped-decorator]
 def _first_call(arrays: Any, dims: Any, steps: Any, data: int) -> None:
-    """Be a loop until there is compiled code; no exception can leave it, so it is kept for `raise_kept`."""
+    """Be a loop until there is compiled code; no exception can leave it, so it is kept for `raising`."""
     loop = _loops[data]
     try:
         _owners[data].prepare(loop.dtype)
@@ -255,16 +255,18 @@ def _first_call(arrays: Any, dims: Any, steps: Any, data: int) -> None:
 
 _first_call_address: int = ctypes.cast(_first_call, ctypes.c_void_p).value or 0
 
-_kept: dict[int, BaseException] = {}
+_kept: dict[int, BaseException] = {}  # by thread
+_raising: set[int] = set()
 
 
 def _keep(error: BaseException) -> None:
-    """Keep an exception for `raise_kept`; where nobody calls that, in a bare ufunc call, raise it soon after."""
+    """Keep an exception for `raising`; in a call of a bare ufunc, which is not within that, raise it soon after."""
     import threading
 
     thread = threading.get_ident()
-    _kept[thread] = error
-    threading.Timer(0.05, _raise_in, (thread,)).start()
+    _kept.setdefault(thread, error)
+    if thread not in _raising:
+        threading.Timer(0.05, _raise_in, (thread,)).start()
 
 
 def _raise_in(thread: int) -> None:
@@ -278,12 +280,21 @@ def _raise_in(thread: int) -> None:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(type(error)))
 
 
-def raise_kept() -> None:
-    """Raise what a callback of this thread could not."""
-    if _kept:
-        error = _kept.pop(_thread.get_ident(), None)
-        if error is not None:
-            raise error
+class raising:  # noqa: N801
+    """Raise, when the block of a ``with`` statement ends, what a callback of this thread could not."""
+
+    def __enter__(self) -> None:
+        thread = _thread.get_ident()
+        self.within = thread in _raising  # the block of another
+        _raising.add(thread)
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        thread = _thread.get_ident()
+        if not self.within:
+            _raising.discard(thread)
+        kept = _kept.pop(thread, None)
+        if kept is not None and kind is None:
+            raise kept
 
 
 def takes_nothing(*operands: Any) -> Any:
