@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import threading
 from functools import partial
 
@@ -381,6 +382,41 @@ def test_first_calls_from_many_threads():
     )
     result = run_python(code, RECTIFIER_STORE="off")
     assert result.stdout.strip() == "[] 1", result.stderr
+
+
+FIRST_CALLS_OF_MANY_FUNCTIONS = """
+import sys, threading, numpy as np
+from rectifier import leaky_relu, relu, softmax
+x = np.random.default_rng(0).standard_normal((37, 301)).astype("f4")
+large = np.tile(x, (4, 4))
+calls = {
+    "value": (lambda: relu(x), np.maximum(x, np.float32(0))),
+    "transposed": (lambda: relu(large.T), np.maximum(large.T, np.float32(0))),
+    "mask": (lambda: relu.backward(x, mask=relu.with_mask(x)[1]), np.where(x > 0, x, np.float32(0))),
+    "other byte order": (lambda: relu(x.astype(">f4")), np.maximum(x, np.float32(0))),
+    "two dtypes": (lambda: relu.backward(x.astype("f8"), x), np.where(x > 0, x.astype("f8"), 0)),
+    "ufunc": (lambda: leaky_relu.ufunc(x, np.float32(0.5)), np.where(x > 0, x, x / 2)),
+    "rows": (lambda: softmax(0 * large), np.full_like(large, 1 / large.shape[1])),
+}
+wrong, go = [], threading.Barrier(2 * len(calls))
+def work(name):
+    call, expected = calls[name]
+    go.wait()
+    for _ in range(5):
+        y = call()
+        if not np.allclose(y, expected, rtol=1e-7, atol=0):
+            wrong.append(name)
+threads = [threading.Thread(target=work, args=(name,)) for name in [*calls, *calls]]
+[t.start() for t in threads]; [t.join() for t in threads]
+print(wrong, getattr(sys, "_is_gil_enabled", lambda: True)())
+"""
+
+
+def test_first_calls_of_many_functions_at_once():
+    """Also on free-threaded Python, whose lock none of this switches on."""
+    result = run_python(FIRST_CALLS_OF_MANY_FUNCTIONS)
+    locked = not sysconfig.get_config_var("Py_GIL_DISABLED")
+    assert (result.stdout.strip(), result.stderr) == (f"[] {locked}", "")
 
 
 def test_many_threads_call_at_once():
