@@ -163,6 +163,7 @@ def test_no_python_runs_after_a_first_call_of_any_kind(first, monkeypatch):
     }
 
     assert "_first_call" in python_run_by(*calls[first])
+    assert not any("_first_call" in python_run_by(*call) for call in calls.values())  # NumPy may ask for a promotion
     assert {way: python_run_by(*call) for way, call in calls.items()} == {way: [] for way in calls}
     assert ufunc(x, 5.0).tolist() == [5, 5, 5, 5, 1, 2, 3]
 
