@@ -60,6 +60,31 @@ def test_the_kernels_files_are_read(tmp_path):
     assert here.cache_bytes == {"L1d": 32 * 2**10, "L2": 2**20, "L3": 32 * 2**20}
 
 
+def arm_cpuinfo(*cores: tuple[str, str]) -> str:
+    """Write what Linux on 64-bit Arm has in /proc/cpuinfo."""
+    return "\n".join(
+        f"processor\t: {k}\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd evtstrm aes pmull\nCPU implementer\t: {maker}\n"
+        f"CPU architecture: 8\nCPU variant\t: 0x3\nCPU part\t: {part}\nCPU revision\t: 1\n"
+        for k, (maker, part) in enumerate(cores)
+    )
+
+
+@pytest.mark.parametrize(
+    ("cores", "board", "name"),
+    [
+        ([("0x41", "0xd0c")] * 4, "", "Neoverse N1"),
+        ([("0x41", "0xd05")] * 2 + [("0x41", "0xd0b")] * 2, "Some Phone\0", "Cortex-A55, Cortex-A76"),
+        ([("0x46", "0x001")], "", "Fujitsu A64FX"),
+        ([("0x77", "0xd0c")], "Raspberry Pi 9 Model B\0", "Raspberry Pi 9 Model B"),
+        ([("0x77", "0xd0c")], "", "neoverse-n9"),
+    ],
+)
+def test_a_processor_of_arm_is_named_by_its_cores_or_its_board_or_by_llvm(tmp_path, monkeypatch, cores, board, name):
+    monkeypatch.setattr(llvmlite.binding, "get_host_cpu_name", lambda: "neoverse-n9")
+    root = write(tmp_path, {"proc/cpuinfo": arm_cpuinfo(*cores), "proc/device-tree/model": board})
+    assert describe(root).processor == name
+
+
 def test_where_the_kernel_says_nothing_nothing_is_claimed(tmp_path):
     here = describe(tmp_path)
     assert (here.memory_bytes, here.transparent_huge_pages, here.cache_bytes) == (None, None, {})

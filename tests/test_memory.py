@@ -555,8 +555,8 @@ def test_where_the_system_cannot_wipe_the_page_python_does():
     code = """if True:
         import mmap, os
         from rectifier import memory
-        from rectifier.cpu import memory as pool
-        pool._WIPE_ON_FORK = 12345
+        from rectifier.cpu import fork, memory as pool
+        fork._WIPE_ON_FORK = 12345
         import numpy as np
         for _ in range(3):
             pool.empty_like(np.empty(2**22, np.uint8))

@@ -15,8 +15,8 @@ import numpy as np
 
 from . import __version__, relu
 from ._settings import settings
+from .cpu import arm, limits, plan
 from .cpu import engine as compiled
-from .cpu import limits, plan
 from .cpu.ufuncs import engine
 
 LARGE = 1 << 22  # elements; some milliseconds
@@ -197,9 +197,16 @@ def _read(path: Path) -> str:
 
 
 def _processor(root: Path) -> str:
-    fields = (line.partition(":") for line in _read(root / "proc/cpuinfo").splitlines())
+    """Name the processor; Linux on Arm knows no name, but numbers of its cores and mostly the board's name."""
+    text = _read(root / "proc/cpuinfo")
+    fields = (line.partition(":") for line in text.splitlines())
     names = [value.strip() for name, _, value in fields if name.strip() == "model name"]
-    return names[0] if names else platform.processor() or "unknown"
+    if names:
+        return names[0]
+    board = _read(root / "proc/device-tree/model").rstrip("\0")
+    microarchitecture = _instruction_set()[0]
+    told = "" if microarchitecture in ("unknown", "generic") else microarchitecture
+    return ", ".join(arm.cores(text)) or board or told or platform.processor() or "unknown"
 
 
 def _instruction_set() -> tuple[str, str]:

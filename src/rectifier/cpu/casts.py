@@ -75,4 +75,4 @@ def exists(source: str, target: str) -> bool:
     """Say whether there is a cast: to the same dtype or one that holds it."""
     if source == target:
         return target != "bfloat16"
-    return np.can_cast("float32" if source == "bfloat16" else source, target) and target not in ("float16", "bfloat16")
+    return target not in ("float16", "bfloat16") and np.can_cast("float32" if source == "bfloat16" else source, target)

@@ -21,9 +21,9 @@ import numpy as np
 from .._block import Block, Direction
 from ..words import with_all_called
 from . import abi, calibration, limits, memory, plan, store
-from .target import Target
+from .fork import at_fork, wipe_on_fork
+from .target import Target, obstacle
 
-MADV_WIPEONFORK = 18  # Linux 4.14
 LONGEST_SPIN, MOST_SPIN = 100.0, 1e6  # microseconds: by default, and at all
 NEVER = 1 << 62  # bytes that no result has
 UNTIL_MEASURED = "default, until a helper has been woken"
@@ -117,11 +117,9 @@ def _control() -> int:
     block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     words = (ctypes.c_char * size).from_buffer(block)
     _immortal.append(words)
-    try:
-        block.madvise(MADV_WIPEONFORK)
-    except (AttributeError, OSError):
-        os.register_at_fork(after_in_child=lambda: ctypes.memset(words, 0, size))
-    return ctypes.addressof(words)
+    address = ctypes.addressof(words)
+    wipe_on_fork(address, size)
+    return address
 
 
 class _State:
@@ -270,7 +268,7 @@ def _renew_lock() -> None:
         _set_spin(_State.words)
 
 
-os.register_at_fork(after_in_child=_renew_lock)
+at_fork(after_in_child=_renew_lock)
 
 
 def is_made() -> bool:
@@ -288,8 +286,8 @@ def words() -> Any:
 
 
 def _make() -> Any:
-    if sys.byteorder != "little" or sys.maxsize < 1 << 32 or os.uname().machine not in ("x86_64", "aarch64", "arm64"):
-        raise NotImplementedError("the compiled engine is for x86-64 and AArch64")
+    if obstacle():
+        raise NotImplementedError(obstacle())
     abi.require()
     compiled = code()
     engine = (ctypes.c_int64 * plan.ENGINE_WORDS)()
@@ -320,7 +318,7 @@ def _make() -> Any:
     _set_spin(engine)
     sizes = limits.caches()
     engine[plan.NEAR_CACHE] = sizes.get("L1d", 32 << 10)
-    engine[plan.BYTE_COST] = int(1024 * rate * _microseconds_a_byte())
+    engine[plan.BYTE_COST] = cost(1e3 * _microseconds_a_byte())
     tuned = calibration.tuning()
     engine[plan.AHEAD] = calibration.FETCH if tuned is None else tuned["fetch"]
     if tuned is not None and tuned["threads"] == _threads_now():  # else this process compares when helpers start
@@ -348,9 +346,14 @@ def ticks_per_microsecond() -> float:
 
 
 def measure(loop: int) -> int:
-    """Give the ticks of 1,024 elements in the first-level cache, for the plan at an address."""
+    """Give what the plan at an address shall have as COST."""
     ticks: int = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(code()["measure"])(loop)
     return ticks
+
+
+def cost(nanoseconds: float) -> int:
+    """Write a time as COST and BYTE_COST have it; the clock's rate has been measured."""
+    return max(1, round(nanoseconds * 1e-3 * _State.ticks_per_microsecond * (1 << plan.FRACTION)))
 
 
 class Casts:
@@ -438,11 +441,12 @@ class Call:
 def _copy() -> Call:
     copy = Call("stream_copy", 2, 1, 1, -1)
     for dtype in map(np.dtype, "efd"):
-        # No kernel, and a cost that lets helpers take part from where a kernel of few instructions does.
+        # No kernel, and a cost that lets helpers take part from where a kernel of few instructions does: as one that
+        # moves 64 bytes a nanosecond.
         words_ = (ctypes.c_int64 * plan.PLAN_WORDS)(
             ctypes.addressof(words()),
             0,
-            64 * dtype.itemsize,
+            cost(dtype.itemsize / 64),
             2,
             1,
             1,

@@ -132,8 +132,9 @@ class _DistinctMetadata(ir.MDValue):
 
 
 def declare_iterations_independent(
-    module: ir.Module, accesses: list[ir.Instruction], back_edge: ir.Instruction, *, wide: bool, line: bool = False
-) -> None:
+    module: ir.Module, accesses: list[ir.Instruction], back_edge: ir.Instruction, *,
+    wide: bool, line: bool = False, width: int = 0,
+) -> None:  # fmt: skip
     """Tell LLVM that no iteration reads what another wrote.
 
     In place, x and y are one array; LLVM's run-time overlap check then picks the scalar loop, which took
@@ -144,10 +145,17 @@ def declare_iterations_independent(
         access.set_metadata("llvm.access.group", group)
     parallel = module.add_metadata([ir.MetaDataString(module, "llvm.loop.parallel_accesses"), group])
     itself = _DistinctMetadata(module, [], name=str(len(module.metadata)))
-    # A line of 16 elements would be unrolled before it could be made a vector.
-    whole = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
-    beside = module.add_metadata([ir.MetaDataString(module, "llvm.loop.interleave.count"), _I32(INTERLEAVE)])
-    how = (whole,) if line else (beside,) if wide else ()
+
+    def option(name: str, *value: ir.Value) -> ir.MDValue:
+        return module.add_metadata([ir.MetaDataString(module, f"llvm.loop.{name}"), *value])
+
+    how = []
+    if line:  # of 16 elements it would be unrolled before it could be made a vector
+        how.append(option("unroll.disable"))
+    elif wide:
+        how.append(option("interleave.count", _I32(INTERLEAVE)))
+    if width:
+        how.append(option("vectorize.width", _I32(width)))
     itself.operands = (itself, parallel, *how)
     back_edge.set_metadata("llvm.loop", itself)
 
@@ -199,20 +207,20 @@ def compile_kernel(block: Block, direction: Direction, dtype: str, target: Targe
     NotImplementedError
         If the processor lacks the instructions; the NumPy reading takes over.
     """
-    has = (target or host()).has
-    # A processor without bfloat16 of its own selects by widening again (10,000 of relu: 7.6 us, 1.6 by rounding), or
+    machine = target or host()
+    # An x86-64 without bfloat16 of its own selects by widening again (10,000 of relu: 7.6 us, 1.6 by rounding), or
     # calls a library for it.
-    if dtype == "bfloat16" and block.selects and has("avx512bf16"):
-        kernel = _compile(block, direction, dtype, selected=True)
+    if dtype == "bfloat16" and block.selects and machine.selects_bfloats:
+        kernel = _compile(block, direction, dtype, machine, selected=True)
         # LLVM sees that narrowing undoes widening and selects the 16 bits themselves, 2.5 times as fast.
         # Where it does not, as behind a product, the result must be rounded.
         if "fptrunc" not in str(kernel.module):
             return kernel
-    if dtype == "float16" and not has("f16c"):
+    if dtype == "float16" and not machine.converts_halves:
         raise NotImplementedError("float16 needs the F16C instructions")
-    if not has("fma") and any("fma" in _words_of(getattr(block, part)) for part in direction.parts):
+    if not machine.fuses and any("fma" in _words_of(getattr(block, part)) for part in direction.parts):
         raise NotImplementedError("a formula needs the FMA instructions")
-    return _compile(block, direction, dtype, selected=False)
+    return _compile(block, direction, dtype, machine, selected=False)
 
 
 def _words_of(formula: Any) -> set[str]:
@@ -221,7 +229,7 @@ def _words_of(formula: Any) -> set[str]:
     return used | {"fma"} if used & {"exp", "exp_parts", "expm1", "log1p", "erfcx"} else used
 
 
-def _compile(block: Block, direction: Direction, dtype: str, selected: bool) -> Optimised:
+def _compile(block: Block, direction: Direction, dtype: str, machine: Target, selected: bool) -> Optimised:
     jit = numba.njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, forceinline=True)
     working = block.working(dtype)
     scalar = jit(read(block, direction, cpu.words(working, narrow=dtype != "float64", dtype=dtype), as_word=jit))
@@ -318,7 +326,14 @@ def _compile(block: Block, direction: Direction, dtype: str, selected: bool) -> 
                     ]
                     accesses: list[ir.Instruction] = []
                     back_edge = loop(builder, _I64(elements), body)
-                    declare_iterations_independent(builder.module, accesses, back_edge, wide=block.wide, line=True)
+                    # Of NEON's registers a line takes four. In a loop over them it would go to the stack and be read
+                    # back: 37 instructions, where one vector of them all takes 16 (AVX2 is as fast either way; and
+                    # where vectors scale, LLVM remarks on a width, on the user's stderr).
+                    neon = machine.architecture == "aarch64" and not machine.scales
+                    width = elements if neon and not block.wide else 0
+                    declare_iterations_independent(
+                        builder.module, accesses, back_edge, wide=block.wide, line=True, width=width
+                    )
                     for array, buffer in zip(arrays[last:], buffers, strict=True):
                         if buffer is not None:
                             _store_past_the_caches(builder, builder.gep(array, [start], inbounds=True), buffer)
@@ -361,7 +376,7 @@ def _compile(block: Block, direction: Direction, dtype: str, selected: bool) -> 
     def kernel(operands, n, how):
         sweep(operands, n, how)
 
-    return optimise({"kernel": (SIGNATURE, kernel)})
+    return optimise({"kernel": (SIGNATURE, kernel)}, machine)
 
 
 def _kinds(result: Any) -> tuple[Any, ...]:

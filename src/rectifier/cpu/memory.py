@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import abi, limits, store
+from .fork import at_fork, wipe_on_fork
 from .target import EmissionError, Target
 
 SLOTS = 64  # blocks held at most; looking through them all takes 25 ns
@@ -59,7 +60,6 @@ DEFAULT_MINIMUM = 1 << 17
 _LARGEST_DEFAULT = 1 << 30  # two results of 1e8 float32; more helps only who alternates between larger ones
 _SHARE = 8
 _VARIABLE = "RECTIFIER_POOL_BYTES"
-_WIPE_ON_FORK = 18  # Linux 4.14; the mmap module does not name it
 
 
 class _Pool(NamedTuple):
@@ -89,7 +89,7 @@ def _renew_lock() -> None:
     _making = _thread.RLock()
 
 
-os.register_at_fork(after_in_child=_renew_lock)
+at_fork(after_in_child=_renew_lock)
 
 
 def handler() -> object | None:
@@ -192,7 +192,7 @@ def _made() -> _Pool | None:
                 _State.pool = _assemble(functions, code, limit)
                 # Held pages would be shared with the child, and copied when either writes to them: that costs more than
                 # fresh ones. So a fork finds an empty pool.
-                os.register_at_fork(before=_empty)
+                at_fork(before=_empty)
         return _State.pool
 
 
@@ -225,7 +225,7 @@ def _assemble(functions: Mapping[int, int], code: Mapping[str, int], limit: int)
     pages = kind(functions[MMAP])(None, 2 * page, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
     if pages in (None, ctypes.c_void_p(-1).value):
         raise MemoryError("rectifier: no memory for the pool's own two pages")
-    _wipe_on_fork(functions[MADVISE], pages + page, page)
+    wipe_on_fork(pages + page, page)
     own = (ctypes.c_int64 * SETTINGS_WORDS).from_address(pages)
     own[POOL], own[BOUND], own[MINIMUM], own[PAGE] = pages + page, limit, DEFAULT_MINIMUM, page
     own[PROTECTION], own[FLAGS] = mmap.PROT_READ | mmap.PROT_WRITE, flags
@@ -248,12 +248,6 @@ def _assemble(functions: Mapping[int, int], code: Mapping[str, int], limit: int)
         ctypes.CFUNCTYPE(integer, integer, integer)(code["trim"]),
         ctypes.CFUNCTYPE(None, integer, ctypes.c_void_p)(code["snapshot"]),
     )
-
-
-def _wipe_on_fork(madvise: int, address: int, length: int) -> None:
-    call = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)(madvise)
-    if not hasattr(mmap, "MADV_DONTFORK") or call(address, length, _WIPE_ON_FORK):  # the number is Linux's
-        os.register_at_fork(after_in_child=lambda: ctypes.memset(address, 0, length) and None)
 
 
 @cache

@@ -316,8 +316,8 @@ def compile_kernel(block: RowBlock, backward: bool, dtype: str, target: Target |
     NotImplementedError
         If the processor lacks the instructions; the NumPy reading takes over.
     """
-    has = (target or host()).has
-    if not has("fma") or (dtype == "float16" and not has("f16c")):
+    machine = target or host()
+    if not machine.fuses or (dtype == "float16" and not machine.converts_halves):
         raise NotImplementedError("row-wise functions need the FMA and F16C instructions")
     jit = numba.njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, forceinline=True)
     words = cpu.words(np.float64, narrow=dtype != "float64")
@@ -372,7 +372,7 @@ def compile_kernel(block: RowBlock, backward: bool, dtype: str, target: Target |
     def kernel(operands, n, how):
         rows(operands, n)
 
-    return optimise({"kernel": (SIGNATURE, kernel)})
+    return optimise({"kernel": (SIGNATURE, kernel)}, machine)
 
 
 def _value_of(x, e, peak, rest):  # arrays come first

@@ -28,7 +28,7 @@ BEYOND = 1 << 46  # where nothing lies: an address for an output that is none
 # The longest row whose exponentials wait for their sum, in 8 MiB a thread; a longer one's are computed twice, half as
 # slow again (200,000 float32, one thread: 0.42 and 0.64 ns a number).
 LONGEST = 1 << 20
-TICKS = 3000  # of 1,024 elements; some 0.7 ns each
+NANOSECONDS = 0.7  # of an element, about
 
 
 def exp_of_difference(x: Any, peak: Any) -> Any:
@@ -109,7 +109,7 @@ class RowLoop(Compilation):
         self.pooled_from = 0
         self.waits = not backward and uses_exponentials(block)
         self.plan = (ctypes.c_int64 * plan.PLAN_WORDS)(
-            0, 0, TICKS, 3, 1, 2, -1, plan.TILE, 0, (2 + backward) * dtype.itemsize, 1, 8, 1
+            0, 0, 0, 3, 1, 2, -1, plan.TILE, 0, (2 + backward) * dtype.itemsize, 1, 8, 1
         )
 
     def build(self, before_compiling: Callable[[], None]) -> Any:
@@ -136,6 +136,7 @@ class RowLoop(Compilation):
             ]
         )
         self.plan[plan.ENGINE] = ctypes.addressof(engine.words())
+        self.plan[plan.COST] = engine.cost(NANOSECONDS)
         self.plan[plan.KERNEL] = store.machine_code(f"{block.name}.{self.backward}.{dtype}", content, compile_)[
             "kernel"
         ]

@@ -19,6 +19,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from copy import copy
 from functools import cache
 from importlib.machinery import PathFinder
 from types import CodeType, FunctionType
@@ -60,7 +61,7 @@ class Optimised(NamedTuple):
     names: tuple[str, ...]
 
 
-def optimise(functions: Functions) -> Optimised:
+def optimise(functions: Functions, target: Target | None = None) -> Optimised:
     """Compile functions as ``numba.cfunc`` does, but together, and no further than to optimised LLVM code.
 
     Optimised together, what they share is there once, and LLVM sees all callers of each: that none fails, for one,
@@ -71,6 +72,8 @@ def optimise(functions: Functions) -> Optimised:
     functions : mapping
         From names to a signature of Numba's and a Python function of that signature, which may call
         `numba.njit` functions and intrinsics.
+    target : Target, optional
+        By default this machine. For another, LLVM makes what it would make there.
 
     Returns
     -------
@@ -93,7 +96,11 @@ def optimise(functions: Functions) -> Optimised:
         for signature, function in functions.values():
             callback: Any = CFunc(function, (signature.args, signature.return_type), {}, {"error_model": "numpy"})
             parts.append(callback._compile_uncached())
-        whole = cpu_target.target_context.codegen().create_library("rectifier")
+        codegen, other = cpu_target.target_context.codegen(), None if target == host() else target
+        if other is not None:
+            codegen = copy(codegen)
+            codegen._tm = other.machine()
+        whole = codegen.create_library("rectifier")
         for name, part in zip(functions, parts, strict=True):
             module = part.library._final_module.clone()
             module.get_function(part.fndesc.llvm_cfunc_wrapper_name).name = PREFIX + name
@@ -108,6 +115,9 @@ def optimise(functions: Functions) -> Optimised:
                 raise RuntimeError(f"the code of {', '.join(functions)} holds an address of this process")
             for thing in _inner(whole._final_module):
                 thing.linkage = "internal"
+            if other is not None:
+                whole._final_module.triple = other.triple
+                whole._final_module.data_layout = str(codegen._tm.target_data)
             optimise_module()
 
         whole._optimize_final_module = keep_apart_and_optimise

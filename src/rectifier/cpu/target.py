@@ -1,7 +1,7 @@
 """What machine code is made for, and its emission by LLVM: here, or in a process of its own.
 
 Where LLVM cannot emit something it ends the process, and nothing can catch that: "Inline asm not supported by this
-streamer" was the end of every process on 64-bit Arm. So in this process it emits only where the tests run, and
+streamer" was the end of every process on 64-bit Arm. So in this process it emits only what the tests emit, and
 elsewhere in another, which costs 0.1 s an object. That other process runs this file, so it imports nothing of the
 package.
 """
@@ -13,13 +13,22 @@ import sys
 from functools import cache
 from typing import Any, NamedTuple
 
-# Where the tests run, and the newest LLVM they have run with: llvmlite 0.50's.
-TESTED, NEWEST_LLVM = ("linux", "x86_64"), 22
+# Where the tests run or, for 64-bit Arm, what they emit for; and the newest LLVM they have run with: llvmlite 0.50's.
+TESTED, NEWEST_LLVM = (("linux", "x86_64"), ("linux", "aarch64")), 22
 PATIENCE = 120  # seconds for an object, which takes 0.1 to 0.3: a process that hangs must not take the caller with it
 
 
 class EmissionError(RuntimeError):
     """The end, or the want, of the process in which LLVM was to emit machine code."""
+
+
+def obstacle() -> str:
+    """Say why there is no compiled engine for this system; nothing where there is one."""
+    if os.name != "posix":
+        return "the compiled engine is for Linux and macOS"
+    if sys.byteorder != "little" or sys.maxsize < 1 << 32 or os.uname().machine not in ("x86_64", "aarch64", "arm64"):
+        return "the compiled engine is for x86-64 and 64-bit Arm"
+    return ""
 
 
 class Target(NamedTuple):
@@ -44,9 +53,30 @@ class Target(NamedTuple):
         name = self.triple.partition("-")[0]
         return "aarch64" if name == "arm64" else name
 
-    def has(self, feature: str) -> bool:
-        """Check whether the processor has a feature, or leaves that open."""
-        return f"-{feature}" not in self.features.split(",")
+    @property
+    def fuses(self) -> bool:
+        """Check for instructions that multiply and add, rounding once."""
+        return self._has(x86_64="fma", aarch64=True)
+
+    @property
+    def converts_halves(self) -> bool:
+        """Check for instructions that convert vectors between float16 and float32."""
+        return self._has(x86_64="f16c", aarch64=True)
+
+    @property
+    def selects_bfloats(self) -> bool:
+        """Check whether LLVM selects among numbers of its bfloat type as they lie, without a detour or a library."""
+        return self._has(x86_64="avx512bf16", aarch64=True)
+
+    @property
+    def scales(self) -> bool:
+        """Check for vectors whose length each processor chooses: SVE."""
+        return self._has(x86_64=False, aarch64="sve")
+
+    def _has(self, *, x86_64: str | bool, aarch64: str | bool) -> bool:
+        """Answer for the architecture: by LLVM's name of a feature, or for all processors alike."""
+        answer = {"x86_64": x86_64, "aarch64": aarch64}.get(self.architecture, False)
+        return f"+{answer}" in self.features.split(",") if isinstance(answer, str) else answer
 
     def machine(self) -> Any:
         """Make LLVM's model of the processor, with the options that Numba compiles with.
@@ -79,8 +109,11 @@ def host() -> Target:
 def _processor() -> tuple[str, str]:
     import llvmlite.binding as llvm
 
-    # As Numba has it: where LLVM knows the processor wrongly, or an emulator knows less, people set these.
+    # As Numba has it: where LLVM knows the processor wrongly, or an emulator knows less, people set these. A generic
+    # processor then has no features but those that are set.
     name, features = (os.environ.get(f"NUMBA_{setting}") for setting in ("CPU_NAME", "CPU_FEATURES"))
+    if features is None and name is not None and name.lower() == "generic":
+        features = ""
     return (
         llvm.get_host_cpu_name() if name is None else name,
         llvm.get_host_cpu_features().flatten() if features is None else features,
@@ -102,7 +135,7 @@ def emit(module: Any, target: Target) -> bytes:
     """
     import llvmlite.binding as llvm
 
-    tested = (sys.platform, target.architecture) == TESTED and llvm.llvm_version_info[0] <= NEWEST_LLVM
+    tested = (sys.platform, target.architecture) in TESTED and llvm.llvm_version_info[0] <= NEWEST_LLVM
     # The executable may be an application that Python is embedded in, and does what it likes with arguments.
     python = os.path.basename(sys.executable or "").startswith("python") and not getattr(sys, "frozen", False)
     return _emit_here(module, target) if tested or not python else emit_apart(module, target)

@@ -33,6 +33,7 @@ ASLEEP, OPEN, NUMBER, INSIDE = 1 << 31, 1 << 30, 1 << 12, (1 << 12) - 1
 NUMBERS, ALL = OPEN - NUMBER, (1 << 32) - 1
 GRAIN = 1024  # elements: ranges and chunks begin at whole pages of 4-byte elements, and at whole words of a mask
 SMALLEST_CHUNK, LARGEST_CHUNK = 4096, 65536
+MOST_EXPECTED = 1 << 34  # elements: what more of them take is no question, and its product fits 64 bits
 HOT = 4  # small jobs in quick succession, before sleeping helpers are woken for them
 # Of what all threads do together, 1024 being what one does: two cores do 2,000 (Zen 3), two hyperthreads of one core
 # 1,000 to 1,400. So much of each thread shows that they are cores, or that the moment was busy, which time will tell.
@@ -300,10 +301,11 @@ def _parts(engine: int, control: int, estimate: int) -> int:
 
 def expected(plan: int, engine: int, n: int) -> int:
     """Say how many ticks n elements may take on one thread."""
+    n = min(n, MOST_EXPECTED)
     moved, cost = n * load(plan, BYTES), n * load(plan, COST)
     if moved > load(engine, NEAR_CACHE):
         cost += moved * load(engine, BYTE_COST)
-    return cost >> 10
+    return cost >> FRACTION
 
 
 def run(job: int, engine: int) -> None:

@@ -23,8 +23,9 @@ import numpy as np
 from .. import _dtypes
 from .._block import Block, Direction
 from . import abi, plan
+from .fork import at_fork
 from .interpreter import LOOP, interpret
-from .target import EmissionError
+from .target import EmissionError, obstacle
 
 ENGINES = ("numba", "numpy")
 
@@ -52,6 +53,8 @@ class _Engine:
 
     name = requested_engine()
     reason = f"RECTIFIER_ENGINE={name}" if os.environ.get("RECTIFIER_ENGINE") else "default"
+    if name == "numba" and obstacle():
+        name, reason = "numpy", obstacle()
 
 
 def engine() -> tuple[str, str]:
@@ -217,7 +220,7 @@ class _Fork:
 
     @classmethod
     def register(cls) -> None:
-        os.register_at_fork(before=cls.before, after_in_parent=cls.in_parent, after_in_child=cls.in_child)
+        at_fork(before=cls.before, after_in_parent=cls.in_parent, after_in_child=cls.in_child)
 
     @classmethod
     def register_late(cls) -> None:
@@ -275,7 +278,10 @@ def _raise_in(thread: int) -> None:
 
     error = _kept.pop(thread, None)
     if isinstance(error, KeyboardInterrupt) and thread == threading.main_thread().ident:
-        signal.pthread_kill(thread, signal.SIGINT)  # wakes it, should it sleep
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(thread, signal.SIGINT)  # wakes it, should it sleep
+        else:  # Windows
+            _thread.interrupt_main()
     elif error is not None:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(type(error)))
 

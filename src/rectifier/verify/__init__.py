@@ -29,6 +29,7 @@ import numpy as np
 from .. import testing
 from .._activation import Activation
 from .._block import Block, RowBlock
+from ..cpu import limits
 from ..words.exact import Dual, Mathematics
 from ..words.text import describe
 from . import several
@@ -221,7 +222,7 @@ def verify(
     >>> stage.holds, stage.row("value").tally.worst_ulp
     (True, 0.0)
     """
-    processes = processes or len(os.sched_getaffinity(0))
+    processes = processes or limits.processors().allowed
     known = {stage.key: stage for stage in kept}
     # All digests before any work: whoever edits a file meanwhile does not change what is running.
     plan = [(activation, _blank(activation, dtype, exhaustive)) for activation in activations for dtype in dtypes]
