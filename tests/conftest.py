@@ -43,6 +43,7 @@ def _copy_of_package(engine: str) -> ModuleType:
 
 
 BACKENDS = {"numba": rectifier, "numpy": _copy_of_package("numpy")}
+PATIENCE = float(os.environ.get("RECTIFIER_TEST_PATIENCE", "1"))  # an emulated processor takes longer over everything
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 
@@ -105,7 +106,7 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=120 * PATIENCE,
     )
 
 

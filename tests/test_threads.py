@@ -11,7 +11,7 @@ import threading
 import numpy as np
 import pytest
 
-from conftest import assert_same, numbers, run_python
+from conftest import PATIENCE, assert_same, numbers, run_python
 from rectifier import leaky_relu, relu, settings
 from rectifier.cpu import engine, plan
 
@@ -78,7 +78,7 @@ def check(code: str, timeout: float = 60, **environment: str) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=timeout * PATIENCE,
     )
     assert (run.returncode, run.stderr) == (0, ""), run.stderr[-2000:]
     return run.stdout.strip()
@@ -246,7 +246,7 @@ print(control[plan.HELPERS])
 """
     said = check(
         code.replace("LAYER", repr(layer)),
-        timeout=120,
+        timeout=120 * PATIENCE,
         NUMBA_THREADING_LAYER=layer,
         NUMBA_DISABLE_PERFORMANCE_WARNINGS="1",
     )
@@ -270,7 +270,7 @@ def test_inside_dask(scheduler):
             "    y = relu(da.from_array(x, chunks=250_000)).compute(scheduler='processes', num_workers=2)\n"
             "    print(np.array_equal(y, np.maximum(x, 0)))\n"
         )
-        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100 * PATIENCE)
         assert run.stdout.strip() == "True", run.stderr
 
 
