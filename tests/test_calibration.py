@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import sys
 from collections.abc import Callable
@@ -101,6 +102,16 @@ def test_a_call_beside_the_last_of_a_trial_goes_by_what_was_known_and_teaches_no
         assert loop.load(JOB + (k << 16), plan.TRIAL) == 0
 
 
+def test_a_trial_that_nobody_ends_is_begun_anew():
+    """The thread in its last call may be another process's: a child has what the parent had learned."""
+    loop = Loop()
+    loop.calls(streaming.FIRST + TRIAL - 1, 4 * MIB, 500, 1000)
+    loop.begin(4 * MIB)  # and no end
+    loop.calls(streaming.LOST, 4 * MIB, 1000, 500)
+    loop.calls(streaming.SELDOM + TRIAL, 4 * MIB, 1000, 500)
+    assert loop.calls(4, 4 * MIB, 1000, 500) == [1] * 4
+
+
 def test_a_way_that_is_hardly_faster_changes_nothing():
     loop = Loop()
     for _ in range(3000):
@@ -181,7 +192,8 @@ def test_compiled_calls_learn():
     words = engine.words()
     loop = next(m for m in ufuncs.methods(relu.block) if m.direction.name == "value").loops["float32"]
     at = plan.WAYS + plan.WAY_WORDS * streaming._class(x.nbytes)
-    before = [words[word] for word in (plan.LEARN_FROM, plan.LEARN_TO, plan.STREAM_FROM)]
+    names = (plan.LEARN_FROM, plan.LEARN_TO, plan.STREAM_FROM, plan.PARALLEL_FROM)
+    before = [words[word] for word in names]
     words[plan.LEARN_FROM], words[plan.LEARN_TO], words[plan.STREAM_FROM] = MIB, 64 * MIB, 8 * MIB
     try:
         loop.plan[at : at + plan.WAY_WORDS] = [0] * plan.WAY_WORDS
@@ -189,6 +201,18 @@ def test_compiled_calls_learn():
         assert loop.plan[at + plan.USES] == 0
         for _ in range(streaming.FIRST + TRIAL):
             relu(x, out=out)
+        mask = relu.with_mask(x)[1]
+        from_mask = next(m for m in ufuncs.methods(relu.block) if m.direction.name == "backward_from_mask")
+        for least in (words[plan.PARALLEL_FROM], 1 << 40):  # shared, and by one thread
+            words[plan.PARALLEL_FROM] = least
+            for called, run in (
+                (loop, lambda: relu(x, out=out)),
+                (from_mask.loops["float32"], lambda: relu.backward(x, mask=mask, out=out)),
+            ):
+                called.plan[at : at + plan.WAY_WORDS] = [0] * plan.WAY_WORDS
+                for _ in range(streaming.FIRST + TRIAL):
+                    run()
+                assert called.plan[at + plan.LEFT] == called.plan[at + plan.USES] > 0
         kept, other, uses, left = (loop.plan[at + k] for k in (plan.KEPT, plan.OTHER, plan.USES, plan.LEFT))
         assert kept > 0
         assert other > 0
@@ -196,14 +220,17 @@ def test_compiled_calls_learn():
         assert uses in (streaming.SELDOM, 2 * streaming.SELDOM)
         assert loop.plan[at + plan.WAY] == (streaming.WORSE * other < streaming.BETTER * kept)
     finally:
-        words[plan.LEARN_FROM], words[plan.LEARN_TO], words[plan.STREAM_FROM] = before
+        for word, value in zip(names, before, strict=True):
+            words[word] = value
 
 
-def machine(root: Path, own: str, last: str, processors: str, flags: str) -> str:
-    """Write what Linux says of a machine's caches."""
+def machine(root: Path, own: str, last: str, processors: str, flags: str, *, online: str = "", cores: str = "0") -> str:
+    """Write what Linux says of a machine's caches: which processors share the last, and which the second."""
     files = {"proc/cpuinfo": f"processor\t: 0\nflags\t\t: fpu sse2 {flags}\n"}
-    for k, cache in enumerate((("Data", "1", "32K"), ("Unified", "2", own), ("Unified", "3", last))):
-        for name, text in zip(("type", "level", "size", "shared_cpu_list"), (*cache, processors), strict=True):
+    files["sys/devices/system/cpu/online"] = online or processors
+    caches = (("Data", "1", "32K", cores), ("Unified", "2", own, cores), ("Unified", "3", last, processors))
+    for k, cache in enumerate(caches):
+        for name, text in zip(("type", "level", "size", "shared_cpu_list"), cache, strict=True):
             files[f"sys/devices/system/cpu/cpu0/cache/index{k}/{name}"] = text
     return str(write(root, files))
 
@@ -221,13 +248,37 @@ def test_a_cache_shared_with_strangers_is_not_counted_on(tmp_path):
 def test_of_a_cache_whose_sharers_are_known_a_fair_share_is(tmp_path, count, share):
     root = machine(tmp_path, "512K", "32768K", "0-3,8-11", "ht")
     found = calibration.streaming(count, root)
-    assert found.from_bytes == max(share, count) * MIB
-    assert f"the share of {count} of 8 processors" in found.reason
+    assert found.from_bytes == share * MIB
+    assert f"the share of {min(count, 8)} processors in caches of 32 MiB, each of 8" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("own", "last", "sharers", "online", "count", "share", "most"),
+    [
+        ("2048K", "107520K", "0-111", "0-111", 26, 107520 * 26 // 112 / 1024, 210),  # one cache of 105 MiB
+        ("2048K", "107520K", "0-111", "0-111", 112, 105, 210),
+        ("1024K", "32768K", "0-15", "0-127", 128, 256, 512),  # eight of 32
+        ("1024K", "32768K", "0-15", "0-127", 16, 32, 512),
+    ],
+)
+def test_many_processors_learn_as_well(tmp_path, own, last, sharers, online, count, share, most):
+    root = machine(tmp_path, own, last, sharers, "ht", online=online, cores="0,1")
+    found = calibration.streaming(count, root)
+    assert abs(found.from_bytes - share * MIB) < 1024
+    assert found.most == most * MIB
+    assert found.least <= found.from_bytes < found.most
+    assert found.least <= 2 * count * int(own[:-1]) * 512  # two processors share a second level
+
+
+def test_more_threads_than_processors_have_no_larger_caches(tmp_path):
+    root = machine(tmp_path, "512K", "32768K", "0-1", "hypervisor")
+    assert calibration.streaming(64, root) == calibration.streaming(2, root)
 
 
 def test_where_nothing_is_said_a_common_machine_is_expected(tmp_path):
     found = calibration.streaming(2, str(tmp_path))
-    assert (found.least, found.from_bytes, found.most) == (2 * MIB, 8 * MIB, 64 * MIB)
+    users = min(2, os.cpu_count() or 1)
+    assert (found.least, found.from_bytes, found.most) == (users * MIB, 4 * users * MIB, 64 * MIB)
 
 
 def test_a_machine_is_known_by_what_does_not_change(tmp_path):
@@ -309,7 +360,7 @@ assert {point.threads for point in found.points} == {1, settings.threads} == set
 assert {point.operation for point in found.points} == {"value", "backward"}
 assert all(point.through > 0 and point.past > 0 for point in found.points)
 assert found.fetch_lines in found.fetch_seconds
-assert found.kept
+assert found.not_kept == ""
 assert engine.streaming().reason.startswith("rectifier tune, 20")
 print(json.dumps([engine.streaming().from_bytes, found.fetch_lines, engine.words()[plan.AHEAD]]))
 """
@@ -333,13 +384,58 @@ def test_what_tune_finds_is_where_later_processes_begin(tmp_path):
     assert json.loads(after[0]) == [start, lines, 1 << 30]  # and nothing is compared again
     assert after[1].startswith("rectifier tune, 20")
     elsewhere = run_python(
-        "from rectifier.cpu import limits\nlimits.sharing = lambda root='/': 3\n" + AFTER, RECTIFIER_STORE=str(tmp_path)
+        "from rectifier.cpu import limits\nlimits.online = lambda root='/': 3\n" + AFTER, RECTIFIER_STORE=str(tmp_path)
     )
     assert "tune" not in elsewhere.stdout.splitlines()[1]  # another machine with the same home directory
     (note,) = tmp_path.glob("*.note")
     note.write_bytes(note.read_bytes()[:-1] + b" ")
     damaged = run_python(AFTER, RECTIFIER_STORE=str(tmp_path))
     assert "tune" not in damaged.stdout.splitlines()[1]
+
+
+def test_what_tune_finds_counts_for_its_process_where_nothing_is_kept():
+    run = run_python(TUNE.replace('== ""', "== 'switched off by RECTIFIER_STORE'"), RECTIFIER_STORE="")
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"{}", b'{"stream_from": {"1": "many"}}', b"[1]", b"null"])
+def test_a_note_of_another_content_is_as_good_as_none(tmp_path, content):
+    from rectifier.cpu import store
+
+    before = store.location()[0]
+    try:
+        settings.store = tmp_path
+        assert store.write_note(calibration.NAME, calibration.identity(), content)
+        calibration.forget()
+        assert calibration.tuning() is None
+        assert "tune" not in engine.streaming().reason
+    finally:
+        settings.store = before
+
+
+def test_a_store_that_is_set_later_is_asked(tmp_path):
+    from rectifier.cpu import store
+
+    found = {
+        "when": "2026-01-02",
+        "threads": 99,
+        "stream_from": {str(settings.threads): 3 * MIB},
+        "fetch": 16,
+        "gain": 9,
+    }
+    before = store.location()[0]
+    words = engine.words()
+    try:
+        settings.store = tmp_path
+        store.write_note(calibration.NAME, calibration.identity(), json.dumps(found).encode())
+        settings.store = None
+        assert "tune" not in engine.streaming().reason
+        settings.store = tmp_path
+        assert engine.streaming().reason == "rectifier tune, 2026-01-02"
+        assert words[plan.STREAM_FROM] == 3 * MIB
+    finally:
+        settings.store = before
+    assert "2026-01-02" not in engine.streaming().reason
 
 
 @pytest.mark.parametrize(
@@ -361,6 +457,8 @@ def test_a_limit_that_is_set_rules_and_nothing_is_learned():
         assert words[plan.STREAM_FROM] == 5 * MIB
         assert words[plan.LEARN_FROM] == engine.NEVER
         assert settings.reasons()["stream_bytes"] == (5 * MIB, "set in code")
+        with engine.one_thread():
+            assert words[plan.STREAM_FROM] == 5 * MIB
         for wrong, error in ((-1, ValueError), ("1MiB", TypeError), (True, TypeError), (1.5, TypeError)):
             with pytest.raises(error, match="stream_bytes"):
                 settings.stream_bytes = wrong
@@ -374,5 +472,7 @@ def test_a_limit_that_is_set_rules_and_nothing_is_learned():
 def test_the_environment_sets_the_limit_or_is_refused():
     code = "from rectifier import settings; print(settings.stream_bytes, settings.reasons()['stream_bytes'].reason)"
     assert run_python(code, RECTIFIER_STREAM_BYTES="3MiB").stdout.split() == [str(3 * MIB), "RECTIFIER_STREAM_BYTES"]
+    unset = "from rectifier import settings; settings.stream_bytes = None; print(settings.stream_bytes)"
+    assert run_python(unset, RECTIFIER_STREAM_BYTES="3MiB").stdout.strip() == "None"
     refused = run_python(code, RECTIFIER_STREAM_BYTES="many")
     assert "ValueError: RECTIFIER_STREAM_BYTES is 'many'; it takes a number of bytes" in refused.stderr

@@ -363,6 +363,16 @@ def test_what_is_replaced_or_not_whole_goes_through_the_caches(words, pieces):
     assert any(piece.how & plan.PAST for piece in both)
 
 
+def test_what_one_thread_does_goes_past_the_caches_as_well(words, pieces):
+    x, out = numbers(4096, np.dtype("f4")), room(4096, np.dtype("f4"))
+    relu(x)
+    heard = pieces(relu, "value", "float32")
+    words[plan.STREAM_FROM], words[plan.PARALLEL_FROM] = EVERYWHERE, 1 << 40
+    relu(x, out=out)
+    assert all(piece.how & plan.PAST for piece in heard)
+    assert heard
+
+
 def test_a_result_below_the_limit_goes_through_the_caches_and_one_at_it_past_them(words, pieces):
     x, out = numbers(4096, np.dtype("f4")), room(4096, np.dtype("f4"))
     relu(x)

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import _dtypes
 from ._block import Block, RowBlock
+from ._rowwise import floating
 from .cpu import engine, memory, store, ufuncs
 from .memory import set_bound
 
@@ -88,8 +89,7 @@ class Settings:
     @property
     def stream_bytes(self) -> int | None:
         """From how many bytes on a result is written past the caches."""
-        streaming = engine.streaming()
-        return None if streaming.learns else streaming.from_bytes
+        return engine.stream_bytes()[0]
 
     @stream_bytes.setter
     def stream_bytes(self, number: int | None) -> None:
@@ -103,6 +103,7 @@ class Settings:
     @store.setter
     def store(self, directory: str | os.PathLike[str] | None) -> None:
         store.set_directory(directory)
+        engine.expect_anew()
 
     def reasons(self) -> dict[str, Setting]:
         """Give each setting's value, and why it has it."""
@@ -110,7 +111,7 @@ class Settings:
             "threads": Setting(*engine.threads()),
             "spin_microseconds": Setting(*engine.spin_microseconds()),
             "pool_bytes": Setting(memory.bound(), memory.reason()),
-            "stream_bytes": Setting(self.stream_bytes, engine.streaming().reason),
+            "stream_bytes": Setting(*engine.stream_bytes()),
             "store": Setting(*store.location()),
         }
 
@@ -169,8 +170,8 @@ def warmup(*functions: Any, dtypes: Any = ("float32",)) -> int:
             dtype = np.dtype(name)
             _dtypes.require_real(dtype, "an array", "warmup")
             if isinstance(block, RowBlock):
-                ready += function.prepare(dtype)
+                ready += function.prepare(floating(dtype))
                 continue
             for method in ufuncs.methods(block):
-                ready += method.prepare(dtype)
+                ready += method.prepare(dtype if dtype.name in method.loops else floating(dtype))
     return ready

@@ -493,7 +493,12 @@ def _render_verify(stages: "list[Stage]") -> list[Any]:
 def _info(as_json: bool) -> None:
     from .machine import describe
 
-    _show(describe(), _render_info, as_json)
+    try:
+        machine = describe()
+    except ValueError as error:  # an environment variable with a value that it does not take
+        _say(f"rectifier info: {error}")
+        raise SystemExit(2) from None
+    _show(machine, _render_info, as_json)
 
 
 def _tune(as_json: bool) -> None:
@@ -506,8 +511,8 @@ def _tune(as_json: bool) -> None:
         task = bar.add_task("measuring", total=1.0)
         try:
             found = tune(lambda done: bar.update(task, completed=done))
-        except RuntimeError as error:
-            _say(f"rectifier: {error}")
+        except (RuntimeError, ValueError) as error:
+            _say(f"rectifier tune: {str(error).removeprefix('tune: ')}")
             raise SystemExit(2) from None
     _show(found, _render_tune, as_json)
 
@@ -627,14 +632,19 @@ def _render_tune(found: "Tuning") -> list[Any]:
     for point in found.points:
         times = (f"{1e6 * point.through:,.0f}", f"{1e6 * point.past:,.0f}", f"{point.ratio:.2f}")
         table.add_row(str(point.threads), _binary(point.nbytes), point.operation, *times)
-    starts = ", ".join(f"{_binary(size)} with {threads}" for threads, size in found.stream_from.items())
+    largest = max(point.nbytes for point in found.points)
+    starts = ", ".join(
+        f"{_binary(size) if size <= largest else 'beyond ' + _binary(largest)} with {threads}"
+        for threads, size in found.stream_from.items()
+    )
+    together = [f"All threads do {found.gain:.2f} times what one does."] if found.gain else []
     return [
         table,
         "",
         f"Past the caches from: {starts} threads; calls go on learning from there.",
         f"Inputs are fetched {found.fetch_lines} lines ahead.",
-        f"All threads do {found.gain:.2f} times what one does.",
-        "Kept in the store." if found.kept else "The store did not take it: rectifier info says why.",
+        *together,
+        f"Not kept, and so lost: {found.not_kept}." if found.not_kept else "Kept in the store.",
         f"{found.seconds:.0f} s in all.",
     ]
 
@@ -676,8 +686,12 @@ def _gain(machine: "Machine") -> str:
 def _streaming(machine: "Machine") -> str | None:
     calibration = machine.calibration
     if calibration is None:
-        return None
+        return "nothing: no compiled engine"
     text = f"results from {_binary(calibration.stream_from_bytes)} ({calibration.reason}"
+    if calibration.stream_from_bytes == 0:
+        text = f"all large results ({calibration.reason}"
+    elif calibration.stream_from_bytes >= sys.maxsize // 2:
+        text = f"nothing ({calibration.reason}"
     least, most = calibration.learned_from_bytes, calibration.learned_to_bytes
     learned = f"; learned from the calls between {_binary(least)} and {_binary(most)}" if least < most else ""
     return f"{text}{learned}; inputs are fetched {calibration.fetch_lines} lines ahead)"

@@ -157,6 +157,7 @@ def describe(root: Path = Path("/")) -> Machine:
     -------
     Machine
     """
+    settings.reasons()  # raises what is wrong with an environment variable, where a call would do without the engine
     x = np.zeros(LARGE, np.float32)
     for _ in range(4):  # the first starts helpers, the second may find them there, and then they are measured
         relu(x, out=x)
@@ -234,11 +235,18 @@ def _calibration() -> Calibration | None:
     if not compiled.is_made():
         return None
     words, streaming, rate = compiled.words(), compiled.streaming(), compiled.ticks_per_microsecond()
+    gain, reached, woken, least = (words[k] for k in (plan.GAIN, plan.REACHED, plan.MEASURED, plan.PARALLEL_FROM))
     return Calibration(
-        streaming.from_bytes, streaming.least, streaming.most, streaming.reason, words[plan.AHEAD],
-        words[plan.GAIN] / 1024 or None, words[plan.REACHED] / rate or None, words[plan.MEASURED] / rate or None,
-        words[plan.PARALLEL_FROM] / rate,
-    )  # fmt: skip
+        stream_from_bytes=streaming.from_bytes,
+        learned_from_bytes=streaming.least,
+        learned_to_bytes=streaming.most,
+        reason=streaming.reason,
+        fetch_lines=words[plan.AHEAD],
+        gain=gain / 1024 if gain and settings.threads > 1 else None,
+        reach_microseconds=reached / rate or None,
+        wake_microseconds=woken / rate or None,
+        share_from_microseconds=least / rate,
+    )
 
 
 def _gpu() -> Gpu:

@@ -17,12 +17,12 @@ import numpy as np
 
 from . import relu
 from ._settings import settings
-from .cpu import calibration, engine, plan
+from .cpu import calibration, engine, limits, plan
 
 FETCHES = (4, 8, 16, 32, 64)  # lines
 ROUNDS = 15
 CLEARLY = 1.05  # what another distance must be better by, not to be taken for one that is so by chance
-LARGEST = 1 << 28  # bytes of a result, of which there are three
+LARGEST, SHARE = 1 << 28, 16  # bytes of a result, of which there are three; and the part of the memory that one may be
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class Tuning:
         How far ahead inputs are fetched, in lines of 64 bytes.
     fetch_seconds : dict
         From each distance that was tried to its median time.
-    gain : float
-        What all threads do together, in units of what one does.
-    kept : bool
-        Whether the store took it.
+    gain : float or None
+        What all threads do together, in units of what one does; None with one thread.
+    not_kept : str
+        Why the store did not take it; empty if it did.
     seconds : float
         That all this took.
     """
@@ -74,8 +74,8 @@ class Tuning:
     stream_from: dict[int, int]
     fetch_lines: int
     fetch_seconds: dict[int, float]
-    gain: float
-    kept: bool
+    gain: float | None
+    not_kept: str
     seconds: float
 
 
@@ -97,6 +97,7 @@ def tune(progress: Callable[[float], None] = lambda done: None) -> Tuning:
         If nothing is compiled here, or another setting rules: there is nothing to choose then.
     """
     began = time.perf_counter()
+    settings.reasons()  # raises what is wrong with an environment variable, where a call would do without the engine
     relu(np.zeros(1, np.float32))
     if not engine.is_made():
         raise RuntimeError("tune: the compiled engine is not in use (rectifier info says why): nothing can be chosen")
@@ -104,19 +105,19 @@ def tune(progress: Callable[[float], None] = lambda done: None) -> Tuning:
         raise RuntimeError(f"tune: stream_bytes is fixed ({engine.streaming().reason}): unset it first")
     words, threads = engine.words(), settings.threads
     counts = sorted({1, threads})
-    expected = calibration.streaming(threads)
-    sizes = [size for size in _octaves(calibration.streaming(1).least, 2 * expected.most) if size <= LARGEST]
+    least, most = calibration.streaming(1).least, 2 * calibration.streaming(threads).most
+    most = min(most, LARGEST, min(limits.memory(), default=LARGEST) // SHARE)
+    sizes = _octaves(least, most)
     steps, done = len(counts) * len(sizes) + 1, 0
     points = []
     with _as_told(words):
         for count in counts:
-            settings.threads = count
+            words[plan.THREADS] = count
             for size in sizes:
                 points += _compare(words, count, size)
                 done += 1
                 progress(done / steps)
-        fetch_seconds = _distances(words, min(2 * expected.most, LARGEST))
-        gain = words[plan.GAIN] / 1024
+        fetch_seconds = _distances(words, sizes[-1])
     least = min(fetch_seconds, key=fetch_seconds.__getitem__)
     default = calibration.FETCH
     fetch = least if fetch_seconds[default] > CLEARLY * fetch_seconds[least] else default
@@ -130,15 +131,17 @@ def tune(progress: Callable[[float], None] = lambda done: None) -> Tuning:
             "gain": words[plan.GAIN],
         }
     )
-    engine.set_stream_bytes(None)  # reads what is kept
+    engine.expect_anew()
     words[plan.AHEAD] = fetch
     progress(1)
-    return Tuning(tuple(points), found, fetch, fetch_seconds, gain, kept, time.perf_counter() - began)
+    gain = words[plan.GAIN] / 1024 if threads > 1 else None
+    why = "" if kept else settings.reasons()["store"].reason
+    return Tuning(tuple(points), found, fetch, fetch_seconds, gain, why, time.perf_counter() - began)
 
 
 def _octaves(least: int, most: int) -> list[int]:
     sizes = [least]
-    while sizes[-1] < most:
+    while 2 * sizes[-1] <= most:
         sizes.append(2 * sizes[-1])
     return sizes
 
@@ -146,12 +149,14 @@ def _octaves(least: int, most: int) -> list[int]:
 @contextmanager
 def _as_told(words: Any) -> Iterator[None]:
     """Have no call learn, and put back what rules afterwards."""
-    threads, ahead = settings.threads, words[plan.AHEAD]
+    names = (plan.THREADS, plan.AHEAD, plan.STREAM_FROM, plan.LEARN_FROM, plan.LEARN_TO)
+    before = [words[name] for name in names]
+    words[plan.LEARN_FROM] = words[plan.LEARN_TO] = engine.NEVER
     try:
         yield
     finally:
-        words[plan.AHEAD] = ahead
-        settings.threads = threads  # which sets as well from where results go past the caches
+        for name, value in zip(names, before, strict=True):
+            words[name] = value
 
 
 def _arrays(nbytes: int) -> tuple[Any, Any, Any]:
@@ -166,7 +171,6 @@ def _compare(words: Any, threads: int, nbytes: int) -> list[Point]:
         "value": lambda: relu(x, out=out),
         "backward": lambda: relu.backward(dy, x, out=out),
     }
-    words[plan.LEARN_FROM] = words[plan.LEARN_TO] = engine.NEVER
     points = []
     for name, call in calls.items():
         times: dict[int, list[float]] = {engine.NEVER: [], 1: []}
@@ -189,7 +193,7 @@ def _time(call: Callable[[], Any]) -> float:
 
 def _distances(words: Any, nbytes: int) -> dict[int, float]:
     x, dy, out = _arrays(nbytes)
-    words[plan.STREAM_FROM], words[plan.LEARN_FROM] = 1, engine.NEVER
+    words[plan.STREAM_FROM] = 1
     relu.backward(dy, x, out=out)
     times: dict[int, list[float]] = {lines: [] for lines in FETCHES}
     for _ in range(ROUNDS):
@@ -200,7 +204,10 @@ def _distances(words: Any, nbytes: int) -> dict[int, float]:
 
 
 def _crossing(points: list[Point]) -> int:
-    """Return the size from which on both operations were faster past the caches, at it and at all above."""
+    """Return the size from which on the operations together were faster past the caches, at it and at all above.
+
+    Twice the largest if that was not.
+    """
     sizes = sorted({point.nbytes for point in points})
     crossing = 2 * sizes[-1]
     for size in reversed(sizes):

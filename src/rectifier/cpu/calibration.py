@@ -11,7 +11,6 @@ twice all that the machine claims to have, the calls themselves teach (`streamin
 from __future__ import annotations
 
 import json
-import os
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -48,6 +47,7 @@ class Streaming(NamedTuple):
     reason: str
 
 
+@cache
 def streaming(threads: int, root: str = "/") -> Streaming:
     """Return what is expected of results that large calls of so many threads make.
 
@@ -57,24 +57,23 @@ def streaming(threads: int, root: str = "/") -> Streaming:
     root : str
         Where the ``proc`` and ``sys`` directories of Linux are.
     """
-    own, last, sharing = _caches(root)
-    least, most = LEAST * own * threads, BEYOND * last
+    sizes, shared, processors = limits.caches(root), limits.sharing(root), limits.online(root)
+    last_name = max(sizes, key=sizes.__getitem__, default="")
+    own, last = sizes.get("L2", UNKNOWN[0]) // shared.get("L2", 1), sizes.get(last_name, UNKNOWN[1])
+    users = min(threads, processors)
+    everything = last * -(-processors // shared.get(last_name, processors))
     tuned = tuning() if root == "/" else None
     if tuned is not None and str(threads) in tuned["stream_from"]:
         start, reason = tuned["stream_from"][str(threads)], f"rectifier tune, {tuned['when']}"
-    elif sharing is not None:
-        start = last * min(threads, sharing) // sharing
-        reason = f"of a cache of {_mib(last)} the share of {threads} of {sharing} processors"
+    elif last_name and not limits.is_virtual(root):
+        sharers = shared.get(last_name, 1)
+        start = last * users // sharers
+        reason = f"the share of {users} processors in caches of {_mib(last)}, each of {sharers} processors"
     else:
-        start = min(SHARE * own * threads, last)
+        start = min(SHARE * own * users, everything)
         reason = f"{SHARE} times the second-level cache of each thread: who shares the {_mib(last)} is not known"
-    return Streaming(max(start, least), least, max(most, least), True, reason)
-
-
-@cache
-def _caches(root: str) -> tuple[int, int, int | None]:
-    sizes = limits.caches(root)
-    return sizes.get("L2", UNKNOWN[0]), max(sizes.values(), default=UNKNOWN[1]), limits.sharing(root)
+    least = min(LEAST * own * users, start)
+    return Streaming(start, least, max(BEYOND * everything, start), True, reason)
 
 
 def _mib(size: int) -> str:
@@ -84,18 +83,35 @@ def _mib(size: int) -> str:
 @cache
 def identity() -> bytes:
     """Return what tells this machine from others, as far as its measurements depend on it."""
-    return json.dumps([limits.model(), os.cpu_count(), limits.caches(), limits.sharing()]).encode()
+    return json.dumps([limits.model(), limits.online(), limits.caches(), limits.sharing()]).encode()
+
+
+_found: dict[str, Any] = {}
 
 
 @cache
 def tuning() -> dict[str, Any] | None:
-    """Return what `rectifier tune` found on this machine, if it was run and the store has it."""
-    kept = store.read_note(NAME, identity())
-    return None if kept is None else dict(json.loads(kept))
+    """Return what `rectifier tune` found on this machine: in this process, or else what the store has of it."""
+    if _found:
+        return _found
+    try:
+        kept = json.loads(store.read_note(NAME, identity()) or b"null")
+        counts = {str(int(count)): int(size) for count, size in kept["stream_from"].items()}
+        numbers = {name: int(kept[name]) for name in ("threads", "fetch", "gain")}
+        return {"when": str(kept["when"]), "stream_from": counts, **numbers}
+    except (ValueError, TypeError, KeyError, AttributeError):  # there is none, or another version wrote it
+        return None
 
 
 def keep(found: dict[str, Any]) -> bool:
-    """Keep what was found, for this process and those that come after; return whether the store took it."""
-    kept = store.write_note(NAME, identity(), json.dumps(found).encode())
+    """Have this process go by what was found, and those that come after; return whether the store took it."""
+    before = tuning() or {"stream_from": {}}
+    _found.update(found, stream_from={**before["stream_from"], **found["stream_from"]})
+    forget()
+    return store.write_note(NAME, identity(), json.dumps(_found).encode())
+
+
+def forget() -> None:
+    """Forget what was read from the store, which may be another one now."""
     tuning.cache_clear()
-    return kept
+    streaming.cache_clear()

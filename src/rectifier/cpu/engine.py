@@ -126,7 +126,7 @@ class _State:
     words: Any = None
     threads: tuple[int, str] | None = None
     spin_microseconds: tuple[float, str] | None = None
-    stream_bytes: tuple[int, str] | None = None
+    stream_bytes: tuple[int | None, str] | None = None  # None until the environment was asked
     ticks_per_microsecond = 1.0
     alone = 0  # how many calls are within `one_thread`
 
@@ -185,8 +185,9 @@ def one_thread() -> Iterator[None]:
     """Have large calls use one thread while the block runs, in all threads of the process."""
     with _counting:
         _State.alone += 1
-        _write_threads()
     try:
+        with _counting:
+            _write_threads()
         yield
     finally:
         with _counting:
@@ -233,18 +234,33 @@ def streaming() -> calibration.Streaming:
     """
     if _State.stream_bytes is None:
         text = os.environ.get("RECTIFIER_STREAM_BYTES", "").strip()
-        if not text:
-            return calibration.streaming(_threads_now())
-        _State.stream_bytes = limits.bytes_of("RECTIFIER_STREAM_BYTES", text), "RECTIFIER_STREAM_BYTES"
+        number = limits.bytes_of("RECTIFIER_STREAM_BYTES", text) if text else None
+        _State.stream_bytes = number, "RECTIFIER_STREAM_BYTES" if text else "default"
     number, reason = _State.stream_bytes
+    if number is None:
+        return calibration.streaming(_threads_now())
     return calibration.Streaming(number, NEVER, NEVER, False, reason)
+
+
+def stream_bytes() -> tuple[int | None, str]:
+    """Say from how many bytes on results go past the caches if that is fixed, and why it is or is not."""
+    learns = streaming().learns
+    number, reason = _State.stream_bytes or (None, "default")
+    return number, f"{reason}: learned from the calls" if learns else reason
 
 
 def set_stream_bytes(number: int | None) -> None:
     """Set from how many bytes on results go past the caches; None has that learned."""
     if number is not None and number < 0:
         raise ValueError(f"stream_bytes is {number}; it takes a number of bytes, or None")
-    _State.stream_bytes = None if number is None else (number, "set in code")
+    _State.stream_bytes = number, "set in code"
+    if _State.words is not None:
+        _set_streaming(_State.words)
+
+
+def expect_anew() -> None:
+    """Begin with what the store, or a measurement, now says of this machine."""
+    calibration.forget()
     if _State.words is not None:
         _set_streaming(_State.words)
 

@@ -255,7 +255,9 @@ def _compute(job: int, plan: int, engine: int, simple: int) -> None:
     """Compute a job; in a `simple` one all arrays are single runs, and the parameters single numbers."""
     total = load(job, TOTAL)
     small = expected(plan, engine, total) < load(engine, PARALLEL_FROM)
-    if simple and small and load(plan, MASK) < 0 and load(plan, KERNEL):
+    size = total * load(plan, SIZE + load(plan, LAST))
+    near = size < load(engine, STREAM_FROM) and size < load(engine, LEARN_FROM)
+    if simple and small and near and load(plan, MASK) < 0 and load(plan, KERNEL):
         call3(load(plan, KERNEL), job + 8 * POINTERS, total, 1)
         return
     if simple:
@@ -268,6 +270,7 @@ def _compute(job: int, plan: int, engine: int, simple: int) -> None:
     choose(job, plan, engine)
     if small:
         run(job, engine)
+        learn(job)
     else:
         state = call0(load(engine, SAVE_THREAD))
         run(job, engine)

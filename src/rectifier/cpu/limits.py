@@ -95,13 +95,7 @@ def bytes_of(name: str, text: str) -> int:
 
 def caches(root: str = "/") -> dict[str, int]:
     """Give the sizes of the first processor's data caches, such as ``{"L1d": 32768}``, the smallest first."""
-    directory = os.path.join(root, "sys/devices/system/cpu/cpu0/cache")
-    sizes = {}
-    for name in sorted(os.listdir(directory) if os.path.isdir(directory) else ()):
-        kind, level, size = (_read(directory, name, what) for what in ("type", "level", "size"))
-        if kind in ("Data", "Unified") and size.endswith("K"):
-            sizes[f"L{level}{'d' if kind == 'Data' else ''}"] = int(size[:-1]) * 1024
-    return sizes
+    return {name: int(size[:-1]) * 1024 for name, size in _of_caches(root, "size") if size.endswith("K")}
 
 
 def model(root: str = "/") -> dict[str, str]:
@@ -115,20 +109,30 @@ def _of_first_processor(root: str) -> list[str]:
     return _read(root, "proc/cpuinfo", size=8192).partition("\n\n")[0].splitlines()
 
 
-def sharing(root: str = "/") -> int | None:
-    """Return how many processors share the first one's last cache; None where a virtual machine hides that.
-
-    A virtual machine sees its own processors alone, and not those of others that use the same cache.
-    """
+def is_virtual(root: str = "/") -> bool:
+    """Check whether this may be a virtual machine, whose caches others may use: only x86 denies it."""
     flags = next((line for line in _of_first_processor(root) if line.startswith("flags")), "")
-    if not flags or "hypervisor" in flags.split():  # only x86 says so
-        return None
+    return not flags or "hypervisor" in flags.split()
+
+
+def online(root: str = "/") -> int:
+    """Return how many processors the machine has."""
+    return _processors_in(_read(root, "sys/devices/system/cpu/online")) or os.cpu_count() or 1
+
+
+def sharing(root: str = "/") -> dict[str, int]:
+    """Return how many of this machine's processors share each of the first one's data caches, by `caches`' names."""
+    counts = ((name, _processors_in(text)) for name, text in _of_caches(root, "shared_cpu_list"))
+    return {name: count for name, count in counts if count}
+
+
+def _of_caches(root: str, what: str) -> Iterator[tuple[str, str]]:
+    """Read something of each of the first processor's data caches, the smallest first."""
     directory = os.path.join(root, "sys/devices/system/cpu/cpu0/cache")
-    found = {}
     for name in sorted(os.listdir(directory) if os.path.isdir(directory) else ()):
-        if _read(directory, name, "type") in ("Data", "Unified"):
-            found[_read(directory, name, "level")] = _processors_in(_read(directory, name, "shared_cpu_list"))
-    return found[max(found)] or None if found else None
+        kind, level = (_read(directory, name, field) for field in ("type", "level"))
+        if kind in ("Data", "Unified"):
+            yield f"L{level}{'d' if kind == 'Data' else ''}", _read(directory, name, what)
 
 
 def _processors_in(text: str) -> int:

@@ -16,6 +16,7 @@ SMALLEST = 1 << 18  # bytes: results of the first class are smaller than twice t
 FIRST = 8  # calls by the way that is expected to be faster, before the other is tried
 CALLS = 4  # each way in a trial; the first finds the caches as the other way left them, and does not count
 SELDOM, MOST_SELDOM = 16, 1024  # calls between trials
+LOST = 256  # calls during a trial's last one that show that it will not end: it was another process's, before a fork
 BETTER, WORSE = 19, 20  # the other way is taken from then on if it takes less than 0.95 of the time
 
 
@@ -37,7 +38,7 @@ def _goes_past(job: int, plan: int, engine: int, size: int) -> int:
         store(way, USES, SELDOM)
         store(way, LEFT, FIRST)
     left = load(way, LEFT)
-    store(way, LEFT, left - 1)
+    store(way, LEFT, SELDOM if -left >= LOST else left - 1)
     if left > 0 or -left >= 2 * CALLS:  # the latter while another thread is in the last call of a trial
         return load(way, WAY)
     store(job, TRIAL, way)
