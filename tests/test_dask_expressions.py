@@ -49,6 +49,9 @@ def masked(x):
 CALLS = {
     "value": lambda x, dy: relu(x),
     "parameter": lambda x, dy: leaky_relu(x, negative_slope=np.linspace(0, 1, 10)),
+    "parameter of a row": lambda x, dy: leaky_relu.value_and_derivative(x, negative_slope=np.linspace(0, 1, 10)[None]),
+    "parameter of a column": lambda x, dy: leaky_relu.backward(dy, x, negative_slope=np.linspace(0, 1, 6)[:, None]),
+    "mask and a parameter": lambda x, dy: leaky_relu.with_mask(x, negative_slope=np.linspace(0, 1, 10)[None])[0],
     "parameter of dask": lambda x, dy: leaky_relu(x, negative_slope=dy),
     "derivative": lambda x, dy: gelu.derivative(x),
     "backward": lambda x, dy: relu.backward(dy, x),
@@ -70,6 +73,14 @@ PARTS = {
     "rows": lambda y: y[..., 1:5],
     "steps": lambda y: y[::2],
 }
+BROADCASTS = {
+    "row dy": (X, DY[:1]),
+    "column dy": (X, DY[:, :1]),
+    "number dy": (X, DY[:1, :1]),
+    "row x": (X[:1], DY),
+    "column x": (X[:, :1], DY),
+    "row x, column dy": (X[:1], DY[:, :1]),
+}
 
 
 def results(found):
@@ -86,6 +97,52 @@ def test_a_call_and_any_part_of_it_gives_the_bits_of_numpy(da, call):
             one, expected = part(array), np.asarray(part(np.asarray(whole)))
             assert (one.dtype, one.shape) == (expected.dtype, expected.shape)
             assert_same(one.compute(scheduler="synchronous"), expected)
+
+
+@pytest.fixture(params=["expressions", "graphs"])
+def any_da(request):
+    """Arrays of each kind that a process has."""
+    if request.param == "expressions":
+        return request.getfixturevalue("da")
+    return pytest.skip("one process has one dask.array") if PLANNED else import_module("dask.array")
+
+
+@pytest.mark.parametrize("arrays", BROADCASTS)
+@pytest.mark.parametrize("call", CALLS)
+def test_a_part_of_what_was_broadcast_gives_the_bits_of_numpy(any_da, call, arrays):
+    """A slice of a result takes blocks of each operand: of one with a side of 1 always the same, whatever the slice."""
+    try:
+        expected = results(CALLS[call](*BROADCASTS[arrays]))
+    except ValueError as error:
+        with pytest.raises(type(error), match="shape"):
+            CALLS[call](*map(any_da.from_array, BROADCASTS[arrays]))
+        return
+    chunks = {1: 1, 6: (2, 3, 1), 10: (3, 3, 4)}
+    lazy = results(CALLS[call](*(any_da.from_array(a, tuple(map(chunks.get, a.shape))) for a in BROADCASTS[arrays])))
+    for array, whole in zip(lazy, map(np.asarray, expected), strict=True):
+        rows = [np.s_[2:4], np.s_[3:], np.s_[-1]] if whole.shape[:1] == (6,) else []
+        columns = [np.s_[..., 7:9], np.s_[..., 4], np.s_[..., 1::3]] if whole.shape[-1:] == (10,) else []
+        for part in (*rows, *columns):
+            found = array[part].compute(scheduler="synchronous")
+            assert found.dtype == whole.dtype
+            if whole.shape == SHAPE or "gated" not in call:
+                assert_same(found, whole[part])
+            else:  # a gradient that was summed by chunks
+                np.testing.assert_allclose(found, whole[part], rtol=1e-5, atol=1e-6)
+
+
+def test_the_rows_of_what_was_broadcast(any_da):
+    x, gate, slope = any_da.from_array(X, chunks=(2, 5)), any_da.from_array(X[:1], chunks=(1, 4)), X[:, :1]
+    for lazy, whole in (
+        (swiglu(x, gate), swiglu(X, X[:1])),
+        (leaky_relu(x, negative_slope=slope), leaky_relu(X, negative_slope=slope)),
+        (relu(swiglu(relu(x), gate)), relu(swiglu(relu(X), X[:1]))),  # tasks that are fused
+    ):
+        assert_same(np.array([row.compute(scheduler="synchronous") for row in lazy]), whole)
+        assert_same(lazy.T[4:].compute(scheduler="synchronous"), whole.T[4:])
+        assert_same(lazy.rechunk((6, 5))[:, 5:].compute(scheduler="synchronous"), whole[:, 5:])
+        total = lazy[3:].sum(axis=0)
+        np.testing.assert_allclose(total.compute(scheduler="synchronous"), whole[3:].sum(axis=0), rtol=1e-5)
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -178,6 +235,13 @@ def test_what_a_masked_chunk_hides_stays_hidden_in_a_broadcast_operand(da):
         computed = array.compute()
         assert np.ma.getmaskarray(computed).tolist() == np.ma.getmaskarray(expected).tolist()
         np.testing.assert_allclose(computed.filled(0), expected.filled(0))
+
+
+def test_a_part_hides_what_a_broadcast_operand_hides(any_da):
+    x, gate = np.arange(12.0).reshape(3, 4) - 5, np.ma.masked_array([[0.1, 0.2, 0.3, 0.4]], [[0, 1, 0, 0]])
+    expected, found = prelu(x, gate)[1:], prelu(any_da.from_array(x, chunks=2), gate)[1:].compute()
+    assert np.ma.getmaskarray(found).tolist() == np.ma.getmaskarray(expected).tolist()
+    assert_same(found.filled(0), expected.filled(0))
 
 
 def test_a_parameter_is_kept_as_it_is_at_the_call(da):

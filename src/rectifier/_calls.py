@@ -147,9 +147,11 @@ def gated_backward(
 
 
 def _all_hidden(hides: Any, shape: tuple[int, ...]) -> Any:
-    """Return which sums are of nothing but hidden elements: those ``numpy.ma`` hides."""
+    """Return which sums are of hidden elements alone, as ``numpy.ma`` hides them; one of no elements is a visible 0."""
     if hides is None:
         return None
+    if not hides.size:
+        return np.zeros(shape, np.bool_)
     return hides.all(axis=_arguments.broadcast_axes(hides.shape, shape), keepdims=True).reshape(shape)
 
 

@@ -51,7 +51,8 @@ class Call:
         self.function, self.method, self.names, self.settings, self.unknown = function, method, names, settings, unknown
 
     def __call__(self, *chunks: Any) -> Any:
-        """Compute one block of the result."""
+        """Compute one block of the result; a chunk may come in lists of one element."""
+        chunks = tuple(_of_depth(chunk, 0) for chunk in chunks)
         for axis, places in self.unknown:
             sizes = {self.names[k]: chunks[k].shape[axis] for k in places}
             self._require_one_size(axis + max(map(np.ndim, chunks)), sizes)
@@ -498,11 +499,20 @@ def _blocks(da: Any, call: Any, arrays: list[Any], chunks: tuple[Any, ...], name
     """Call something on the chunks of arrays whose chunks are aligned at the last axes.
 
     That the chunks of the result are named for all axes keeps ``dask_array`` from taking the call for elementwise: it
-    would compute a slice of the result from a slice of a row, or of a tuple of results.
+    would compute a slice of the result from a slice of a row, or of a tuple of results. It then takes the blocks of the
+    result that a slice is in from each array, by their numbers, also where an array has one block for all of them. So
+    there the array gets an index that the result has not, and a task gets its block as it is or in a list.
     """
     index = tuple(range(len(chunks)))[::-1]
-    pairs = itertools.chain(*((array, index[len(index) - array.ndim :]) for array in arrays))
     sizes = dict(zip(index, chunks, strict=True))
+    own = [
+        tuple(
+            k if number == len(sizes[k]) or da.__name__ != "dask_array" else ~k
+            for k, number in zip(axes, array.numblocks, strict=True)
+        )
+        for array, axes in ((array, index[len(index) - array.ndim :]) for array in arrays)
+    ]
+    pairs = itertools.chain(*zip(arrays, own, strict=True))
     how = {"token": name, "dtype": meta.dtype, "meta": meta, "align_arrays": False}
     return da.blockwise(call, index, *pairs, adjust_chunks=sizes, **how)
 

@@ -275,6 +275,26 @@ def test_a_sum_is_that_of_the_fractions():
         assert Fraction(float(gate[k])) == sum(a * b for a, b in shown)
 
 
+@pytest.mark.parametrize(
+    ("shape", "gate"), [((0, 5), (5,)), ((0, 5), (1, 5)), ((5, 0), (5, 1)), ((0, 5), ()), ((0,), (1,))]
+)
+def test_a_sum_of_no_elements_is_a_visible_zero(shape, gate):
+    """So is ``numpy.ma.sum`` of an array without a mask, and the sum of Dask; nothing is hidden where nothing is."""
+    x, gate = np.ones(shape, "f4"), np.full(gate, 2, "f4")
+    for package in BACKENDS.values():
+        for arrays in itertools.product((x, np.ma.array(x)), (x, np.ma.array(x)), (gate, np.ma.array(gate))):
+            dx, total = package.prelu.backward(*arrays)
+            assert dx.shape == shape
+            assert (np.shape(total), total.dtype) == (gate.shape, gate.dtype)
+            assert not np.ma.getmaskarray(total).any()
+            assert_same(np.ma.getdata(total), np.zeros_like(gate))
+            lazy = rectifier.prelu.backward(*(da.from_array(array, chunks=-1) for array in arrays))[1].compute()
+            assert np.ma.getmaskarray(lazy).tolist() == np.ma.getmaskarray(total).tolist()
+        out = np.ma.array(x), np.ma.masked_all(gate.shape, "f4")
+        assert not np.ma.getmaskarray(package.prelu.backward(np.ma.array(x), x, gate, out=out)[1]).any()
+        assert_same(out[1].data, np.zeros_like(gate))
+
+
 # Masks for backward
 
 
