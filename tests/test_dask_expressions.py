@@ -75,9 +75,7 @@ PARTS = {
 }
 BROADCASTS = {
     "row dy": (X, DY[:1]),
-    "column dy": (X, DY[:, :1]),
     "number dy": (X, DY[:1, :1]),
-    "row x": (X[:1], DY),
     "column x": (X[:, :1], DY),
     "row x, column dy": (X[:1], DY[:, :1]),
 }
@@ -120,8 +118,8 @@ def test_a_part_of_what_was_broadcast_gives_the_bits_of_numpy(any_da, call, arra
     chunks = {1: 1, 6: (2, 3, 1), 10: (3, 3, 4)}
     lazy = results(CALLS[call](*(any_da.from_array(a, tuple(map(chunks.get, a.shape))) for a in BROADCASTS[arrays])))
     for array, whole in zip(lazy, map(np.asarray, expected), strict=True):
-        rows = [np.s_[2:4], np.s_[3:], np.s_[-1]] if whole.shape[:1] == (6,) else []
-        columns = [np.s_[..., 7:9], np.s_[..., 4], np.s_[..., 1::3]] if whole.shape[-1:] == (10,) else []
+        rows = [np.s_[2:4], np.s_[-1]] if whole.shape[:1] == (6,) else []
+        columns = [np.s_[..., 7:9], np.s_[..., 1::3]] if whole.shape[-1:] == (10,) else []
         for part in (*rows, *columns):
             found = array[part].compute(scheduler="synchronous")
             assert found.dtype == whole.dtype

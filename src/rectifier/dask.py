@@ -499,20 +499,18 @@ def _blocks(da: Any, call: Any, arrays: list[Any], chunks: tuple[Any, ...], name
     """Call something on the chunks of arrays whose chunks are aligned at the last axes.
 
     That the chunks of the result are named for all axes keeps ``dask_array`` from taking the call for elementwise: it
-    would compute a slice of the result from a slice of a row, or of a tuple of results. It then takes the blocks of the
-    result that a slice is in from each array, by their numbers, also where an array has one block for all of them. So
-    there the array gets an index that the result has not, and a task gets its block as it is or in a list.
+    would compute a slice of the result from a slice of a row, or of a tuple of results. As it is, it takes from each
+    array the blocks that have the numbers of those of the slice. An array with one block where the result has several
+    has no such blocks: its axis gets an index of its own, and a task gets the block as it is, or in a list.
     """
     index = tuple(range(len(chunks)))[::-1]
     sizes = dict(zip(index, chunks, strict=True))
-    own = [
-        tuple(
-            k if number == len(sizes[k]) or da.__name__ != "dask_array" else ~k
-            for k, number in zip(axes, array.numblocks, strict=True)
-        )
-        for array, axes in ((array, index[len(index) - array.ndim :]) for array in arrays)
-    ]
-    pairs = itertools.chain(*zip(arrays, own, strict=True))
+    pairs: list[Any] = []
+    for array in arrays:
+        axes = index[len(index) - array.ndim :]
+        if da.__name__ == "dask_array":
+            axes = tuple(k if number == len(sizes[k]) else ~k for k, number in zip(axes, array.numblocks, strict=True))
+        pairs += [array, axes]
     how = {"token": name, "dtype": meta.dtype, "meta": meta, "align_arrays": False}
     return da.blockwise(call, index, *pairs, adjust_chunks=sizes, **how)
 
