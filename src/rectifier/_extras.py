@@ -1,4 +1,4 @@
-"""What the commands need beyond what the library needs, and which extra brings it."""
+"""Packages that the commands need beyond the library's own, and the extra that brings each."""
 
 from __future__ import annotations
 

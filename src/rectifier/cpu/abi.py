@@ -133,7 +133,7 @@ add_promoter = _ufunc_function(ADD_PROMOTER, _Int, *[_Object] * 3)
 
 
 def new_from_descriptor() -> int:
-    """Give the address of PyArray_NewFromDescr."""
+    """Return the address of PyArray_NewFromDescr."""
     address: int = _array_table[NEW_FROM_DESCRIPTOR]
     return address
 
@@ -149,7 +149,7 @@ def set_handler(capsule: object) -> object:
 
 
 def get_handler() -> object:
-    """Give the handler from which NumPy's arrays come in this thread."""
+    """Return the handler from which NumPy's arrays come in this thread."""
     return _handler_function(GET_HANDLER)()
 
 

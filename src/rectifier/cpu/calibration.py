@@ -1,4 +1,4 @@
-"""What the engine expects of this machine before it has seen its own calls: how much of the caches is ours.
+"""Expectations of this machine before the engine has seen its own calls: how much of the caches is ours.
 
 A third-level cache is shared, on a rented machine with strangers whom nobody counts. So of it only a fair share is
 expected: its size by the processors that share it, or where that is not known a multiple of what is a thread's own, its

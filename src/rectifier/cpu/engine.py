@@ -225,7 +225,7 @@ def set_spin_microseconds(microseconds: float) -> None:
 
 
 def streaming() -> calibration.Streaming:
-    """Say from how many bytes on results go past the caches, and why.
+    """Return from how many bytes on results go past the caches, and why.
 
     Raises
     ------
@@ -243,7 +243,7 @@ def streaming() -> calibration.Streaming:
 
 
 def stream_bytes() -> tuple[int | None, str]:
-    """Say from how many bytes on results go past the caches if that is fixed, and why it is or is not."""
+    """Return from how many bytes on results go past the caches if that is fixed, and why it is or is not."""
     learns = streaming().learns
     number, reason = _State.stream_bytes or (None, "default")
     return number, f"{reason}: learned from the calls" if learns else reason

@@ -77,7 +77,7 @@ def learn(job: int) -> None:
     way, step = load(job, TRIAL), load(job, STEP)
     if way == 0:
         return
-    took = ((ticks() - load(job, BEGAN)) << 16) // load(job, TOTAL)
+    took = ((ticks() - load(job, BEGAN)) << FRACTION) // load(job, TOTAL)
     best = KEPT if step < CALLS else OTHER
     if step % CALLS == 1:
         store(way, best, took)
