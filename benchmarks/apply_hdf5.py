@@ -20,7 +20,7 @@ import hdf5plugin
 import numpy as np
 
 import rectifier
-from rectifier.machine import describe
+from rectifier.tools.machine import describe
 
 ROUNDS, COLUMNS, LEVEL = 3, 4096, 3
 CHUNK = (64, COLUMNS)  # 1 MiB

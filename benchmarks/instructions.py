@@ -15,10 +15,11 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from rectifier import _block, leaky_relu, relu
-from rectifier.cpu import kernels, translate
-from rectifier.cpu.raw import pack64, unpack64
-from rectifier.cpu.target import Target
+from rectifier import leaky_relu, relu
+from rectifier.engine.compiler import kernels, subset
+from rectifier.engine.compiler.instructions import pack64, unpack64
+from rectifier.engine.compiler.target import Target
+from rectifier.functions.specification import BACKWARD, BACKWARD_FROM_MASK, VALUE
 
 AVX2 = Target("x86_64-unknown-linux-gnu", "haswell", "+avx2,+fma,+f16c,-avx512f,-avx512bf16")
 NEON = Target("aarch64-unknown-linux-gnu", "neoverse-n1", "+neon,+lse")
@@ -85,21 +86,21 @@ def main() -> None:
     print(f"{'':50}{'AVX2':>12}{'NEON':>14}{'ratio, an':>14}{'ratio, a':>12}")
     print(f"{'':50}{'an element':>12}{'an element':>14}{'element':>14}{'register':>12}")
     operations = (
-        (relu, _block.VALUE), (leaky_relu, _block.VALUE), (relu, _block.BACKWARD), (relu, _block.BACKWARD_FROM_MASK),
-        (leaky_relu, _block.BACKWARD_FROM_MASK),
+        (relu, VALUE), (leaky_relu, VALUE), (relu, BACKWARD), (relu, BACKWARD_FROM_MASK),
+        (leaky_relu, BACKWARD_FROM_MASK),
     )  # fmt: skip
-    for function, direction in operations:
+    for function, operation in operations:
         for dtype in ("float32", "float64"):
             counts = []
             for target in (AVX2, NEON):
-                module = kernels.compile_kernel(function.block, direction, dtype, target).module
+                module = kernels.compile_kernel(function.block, operation, dtype, target).module
                 instructions, stored = leanest(target.machine().emit_assembly(module), function is leaky_relu)
                 counts.append(instructions * int(dtype[-2:]) / 8 / stored)
-            show(f"{function.block.name}, {direction.name}, {dtype}", counts)
+            show(f"{function.block.name}, {operation.name}, {dtype}", counts)
     for function, elements in ((pack, 8), (unpack, 1)):
         counts = []
         for target in (AVX2, NEON):
-            assembly = target.machine().emit_assembly(translate.optimised([function], target).module)
+            assembly = target.machine().emit_assembly(subset.optimised([function], target).module)
             instructions, stored = leanest(assembly)
             counts.append(instructions / stored / elements)
         show(f"{function.__name__} a mask", counts)

@@ -16,7 +16,7 @@ import sys
 import time
 
 RIVALS = ("torch", "tensorflow", "onnxruntime")
-DIRECTIONS = {
+OPERATIONS = {
     "value": ("default", "out", "in_place"),
     "derivative": ("default", "out", "in_place"),
     "backward": ("default", "out", "in_place"),
@@ -30,42 +30,42 @@ def work(candidate: str) -> None:
     """Answer each line of a point and a number of elements with the seconds of a call, and of a copy if it is ours."""
     import numpy as np
 
-    from rectifier.bench.rivals import RIVALS as KNOWN
-    from rectifier.bench.rivals import Case, ours
+    from rectifier.tools.bench.rivals import RIVALS as KNOWN
+    from rectifier.tools.bench.rivals import Case, ours
 
     rivals = {rival.name: rival for rival in KNOWN}
     known: dict[tuple[str, str, int], list] = {}
 
-    def calls(direction: str, form: str, n: int):
+    def calls(operation: str, form: str, n: int):
         shape = (n // 1000, 1000)
         generator = np.random.default_rng(0)
         x, dy = (generator.standard_normal(shape, dtype=np.float32) for _ in range(2))
-        gradient = direction.startswith("backward")
+        gradient = operation.startswith("backward")
         out = {"default": None, "out": np.zeros_like(x), "in_place": dy if gradient else x}[form]
-        case = Case("relu", direction, form, dy, x, out, np.float32(0.01))
+        case = Case("relu", operation, form, dy, x, out, np.float32(0.01))
         if candidate in ("new", "old"):
             return [(x, np.zeros_like(x)), ours(case)]
         return [None, *rivals[candidate].calls(case)]
 
     for line in sys.stdin:
-        direction, form, n = json.loads(line)
-        if (direction, form, n) not in known:
+        operation, form, n = json.loads(line)
+        if (operation, form, n) not in known:
             known.clear()  # one point's arrays at a time
-            copied, *made = calls(direction, form, n)
+            copied, *made = calls(operation, form, n)
             functions = []
             for call in made:
                 text, names = call.statement()
                 functions.append(eval(f"lambda: {text}", names))
-            known[direction, form, n] = [copied, functions]
+            known[operation, form, n] = [copied, functions]
             for function in functions:
                 for _ in range(
                     2 if candidate in RIVALS else 12
                 ):  # what a call of ours learns from its first is learned
                     function()
-        copied, functions = known[direction, form, n]
+        copied, functions = known[operation, form, n]
         copying = None
         if copied is not None:
-            from rectifier.cpu.engine import stream_copy
+            from rectifier.engine.process import stream_copy
 
             stream_copy(copied[1], copied[0])
             began = time.perf_counter()
@@ -92,9 +92,9 @@ def start(candidate: str, sources: str | None) -> subprocess.Popen:
     )  # fmt: skip
 
 
-def moved(direction: str, form: str) -> float:
+def moved(operation: str, form: str) -> float:
     """Say how many bytes an element moves, if what replaces an input is read once."""
-    return {"value": 8, "derivative": 8, "backward": 12, "backward_from_mask": 8 + 1 / 8}[direction]
+    return {"value": 8, "derivative": 8, "backward": 12, "backward_from_mask": 8 + 1 / 8}[operation]
 
 
 def main() -> None:
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--busy", action="store_true")
     parser.add_argument("--old")
     parser.add_argument("--ours", action="store_true", help="no rivals")
-    parser.add_argument("--only", choices=DIRECTIONS, help="this call alone")
+    parser.add_argument("--only", choices=OPERATIONS, help="this call alone")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -122,27 +122,27 @@ def main() -> None:
         print("|---" * (3 + len(candidates)) + "|")
         for millions in options.millions:
             n = int(millions * 1e6) // 1000 * 1000
-            for direction in [options.only] if options.only else DIRECTIONS:
-                for form in DIRECTIONS[direction]:
+            for operation in [options.only] if options.only else OPERATIONS:
+                for form in OPERATIONS[operation]:
                     rounds: dict[str, list[float]] = {candidate: [] for candidate in candidates}
                     copies = []
                     for round_ in range(options.rounds):
                         for k in range(len(candidates)):
                             candidate = candidates[(k + round_) % len(candidates)]
                             worker = workers[candidate]
-                            worker.stdin.write(json.dumps([direction, form, n]) + "\n")
+                            worker.stdin.write(json.dumps([operation, form, n]) + "\n")
                             worker.stdin.flush()
                             seconds, copying = json.loads(worker.stdout.readline())
                             rounds[candidate].append(seconds)
                             if candidate == "new":
-                                copies.append(copying * moved(direction, form) / 8 / seconds)
+                                copies.append(copying * moved(operation, form) / 8 / seconds)
                     cells = []
                     for candidate in candidates[1:]:
                         pairs = zip(rounds[candidate], rounds["new"], strict=True)
                         ratios = [theirs / own for theirs, own in pairs if theirs is not None]
                         cells.append(f"{statistics.median(ratios):.2f} |" if ratios else "- |")
                     own, copy = 1e3 * statistics.median(rounds["new"]), statistics.median(copies)
-                    print(f"| {millions:g} | {direction} {form} | {own:.2f} | {copy:.2f} |", *cells, flush=True)
+                    print(f"| {millions:g} | {operation} {form} | {own:.2f} | {copy:.2f} |", *cells, flush=True)
     finally:
         for process in [*workers.values(), *([neighbour] if neighbour else [])]:
             process.kill()

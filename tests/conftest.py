@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 import rectifier
-from rectifier import cli
 from rectifier.catalogue import CATALOGUE
 from rectifier.testing import dtype_of
+from rectifier.tools import cli
 
 # What one test compiles the others find, and no test finds what was there before.
 if "RECTIFIER_TEST_STORE" not in os.environ:

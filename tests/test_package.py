@@ -87,7 +87,8 @@ assert rectifier.relu.backward(np.ones(2), mask=mask).tolist() == [0, 1]
 assert rectifier.leaky_relu.vjp(np.ones(2), negative_slope=np.ones(2))[1](np.ones(2)).tolist() == [1, 1]
 assert rectifier.glu(np.ones(2), 0.0).tolist() == [0.5, 0.5] and rectifier.softmax([1.0]).tolist() == [1.0]
 assert rectifier.crysx.ReLU_cupy(np.ones(2)).tolist() == [1, 1] and mask.get() is mask and mask.count() == 1
-print(any(name.partition(".")[0] in ("cupy", "cupyx") or name == "rectifier.gpu.calls" for name in sys.modules))
+found = {name for name in sys.modules if name.partition(".")[0] in ("cupy", "cupyx")}
+print(bool(found) or "rectifier.backends.cupy.calls" in sys.modules)
 """
     run = run_python(code, RECTIFIER_ENGINE="numpy")
     assert run.stdout.strip() == "False", run.stderr
@@ -126,10 +127,10 @@ def test_version_is_that_of_the_distribution():
 
 
 NEEDS = {
-    "rectifier.array_api.jax": "jax",
-    "rectifier.array_api.torch": "torch",
-    "rectifier.dask": "dask",
-    "rectifier.gpu.calls": "cupy",
+    "rectifier.backends.array_api.jax": "jax",
+    "rectifier.backends.array_api.torch": "torch",
+    "rectifier.backends.dask": "dask",
+    "rectifier.backends.cupy.calls": "cupy",
 }  # what a module imports that nothing else does
 
 

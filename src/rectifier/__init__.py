@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from ._activation import Activation, Gated, elementwise, gated
-from ._mask import Mask
-from ._rowwise import rowwise
 from .catalogue import ALL
+from .functions.define import Activation, Gated, elementwise, gated
+from .functions.mask import Mask
+from .functions.rowwise import rowwise
 
 if TYPE_CHECKING:
     from .catalogue.exponentials import *  # noqa: F403
@@ -31,7 +31,7 @@ def __getattr__(name: str) -> object:
     elif name == "memory":
         value = import_module(".memory", __name__)
     elif name in ("settings", "warmup"):
-        value = getattr(import_module("._settings", __name__), name)
+        value = getattr(import_module(".engine.settings", __name__), name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

@@ -1,6 +1,6 @@
 """The command ``rectifier``, as ``python -m rectifier``."""
 
-from rectifier.cli import main
+from rectifier.tools.cli import main
 
 if __name__ == "__main__":
     main()

@@ -23,7 +23,7 @@ from __future__ import annotations
 import operator
 from typing import NamedTuple, SupportsIndex
 
-from .cpu import memory as _pool
+from .engine import memory as _pool
 
 __all__ = ["Statistics", "bound", "clear", "set_bound", "statistics"]
 
@@ -96,7 +96,7 @@ def set_bound(nbytes: SupportsIndex) -> None:
     number = operator.index(nbytes)
     if number < 0:
         raise ValueError(f"the bound is a number of bytes, 0 or more; {number} is negative")
-    _pool.set_bound(min(number, _pool.LARGEST))
+    _pool.set_bound(number)
 
 
 def clear() -> int:

@@ -13,13 +13,13 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from . import _dtypes
-from ._activation import Activation
-from ._block import Block
-from .words import exact as exact_words
-from .words import rebind
+from .formulas import bind
+from .formulas import mpmath as exact_primitives
+from .functions import dtypes
+from .functions.define import Activation
+from .functions.specification import Block
 
-dtype_of = _dtypes.named
+dtype_of = dtypes.named
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 # bits of the significand, exponent of the smallest subnormal
 _FORMATS = {"float16": (11, -24), "bfloat16": (8, -133), "float32": (24, -149), "float64": (53, -1074)}
@@ -108,8 +108,8 @@ def exact(block: Block, x: Any, parameters: Iterable[Any]) -> tuple[Any, Any]:
     """Evaluate the textbook form and its derivative at one finite number, with mpmath."""
     with mpmath.workdps(_DIGITS):
         numbers = [mpmath.mpf(float(p)) for p in parameters]
-        result = exact_words.Dual.of(
-            block.exact(exact_words.MPMATH, exact_words.Dual(mpmath.mpf(float(x)), 1), *numbers)
+        result = exact_primitives.Dual.of(
+            block.exact(exact_primitives.MPMATH, exact_primitives.Dual(mpmath.mpf(float(x)), 1), *numbers)
         )
         return +mpmath.mpf(result.number), +mpmath.mpf(result.slope)
 
@@ -119,8 +119,8 @@ def exact_arrays(block: Block, x: Any, parameters: Iterable[Any]) -> tuple[Any, 
     with np.errstate(all="ignore"):
         long = x.astype(np.longdouble)
         numbers = [np.longdouble(float(p)) for p in parameters]
-        dual = exact_words.Dual(long, np.ones_like(long))
-        result = exact_words.Dual.of(block.exact(exact_words.arrays(), dual, *numbers))
+        dual = exact_primitives.Dual(long, np.ones_like(long))
+        result = exact_primitives.Dual.of(block.exact(exact_primitives.arrays(), dual, *numbers))
         value, slope = (np.broadcast_to(part, x.shape) for part in (result.number, result.slope))
         return value.astype(np.longdouble), slope.astype(np.longdouble)
 
@@ -277,8 +277,8 @@ def check(activation: Activation, dtypes: Iterable[str] = ("float32", "float64")
 def check_algebra(activation: Activation) -> None:
     """Check the formulas against `exact` on mpmath numbers, where nothing is rounded."""
     block = activation.block
-    words = exact_words.words()
-    value, derivative = rebind(block.value, words), rebind(block.derivative, words)
+    primitives = exact_primitives.primitives()
+    value, derivative = bind(block.value, primitives), bind(block.derivative, primitives)
     with mpmath.workdps(_DIGITS):
         # A constant of a formula is a float64.
         tolerance = mpmath.mpf(10) ** -50 if block.ulp.float32 == 0 else mpmath.mpf(10) ** -13

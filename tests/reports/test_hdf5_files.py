@@ -20,7 +20,7 @@ import pytest
 
 import rectifier
 from conftest import assert_same
-from rectifier.apply import files, job
+from rectifier.tools.apply import files, job
 
 xr = pytest.importorskip("xarray")
 pytest.importorskip("h5netcdf")

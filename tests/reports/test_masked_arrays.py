@@ -19,8 +19,8 @@ import pytest
 import rectifier
 from conftest import BACKENDS, STAND_INS, assert_same
 from rectifier import Mask, crysx, glu, leaky_relu, log_softmax, prelu, relu, softmax, swiglu
-from rectifier._mask import PartialMask
 from rectifier.catalogue import CATALOGUE, GATES, ROWWISE
+from rectifier.functions.mask import PartialMask
 
 GARBAGE = (np.nan, 1e30, -np.inf)  # what may lie beneath a mask
 SHAPE = (4, 6)

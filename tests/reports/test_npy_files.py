@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 import rectifier
-from rectifier import apply
-from rectifier.apply import job
+from rectifier.tools import apply
+from rectifier.tools.apply import job
 
 X = np.arange(-6, 6, dtype="f4").reshape(3, 4)
 

@@ -12,22 +12,10 @@ import numpy as np
 import pytest
 
 import rectifier
-from rectifier import (
-    celu,
-    elu,
-    glu,
-    hard_tanh,
-    leaky_relu,
-    prelu,
-    relu,
-    sigmoid,
-    softmax,
-    softplus,
-    thresholded_relu,
-)
-from rectifier._block import Block
-from rectifier.quantities import is_homogeneous
-from rectifier.words.exact import MPMATH, Dual
+from rectifier import celu, elu, glu, hard_tanh, leaky_relu, prelu, relu, sigmoid, softmax, softplus, thresholded_relu
+from rectifier.backends.quantities import is_homogeneous
+from rectifier.formulas.mpmath import MPMATH, Dual
+from rectifier.functions.specification import Block
 
 X = np.array([-1.0, 2.0], "f4")
 

@@ -13,7 +13,7 @@ import pytest
 import rectifier
 from conftest import needs, optional
 from rectifier.catalogue import CATALOGUE, GATES, ROWWISE
-from rectifier.words.exact import MPMATH, Dual
+from rectifier.formulas.mpmath import MPMATH, Dual
 
 jax, torch = optional("jax"), optional("torch")
 jnp = optional("jax.numpy") if jax else None

@@ -15,17 +15,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from rectifier import (
-    elu,
-    glu,
-    hard_tanh,
-    leaky_relu,
-    log_softmax,
-    prelu,
-    relu,
-    sigmoid,
-    softmax,
-)
+from rectifier import elu, glu, hard_tanh, leaky_relu, log_softmax, prelu, relu, sigmoid, softmax
 
 NAN = math.nan
 V = [-1.0, 2.0, None, 0.5]

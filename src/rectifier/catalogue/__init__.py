@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .._activation import complete
+from ..functions.define import complete
 from . import exponentials, gates, piecewise, rowwise, sigmoids
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .._activation import INF, NAN, elementwise
-from ..words import T, exp, exp_parts, expm1, fma, log1p, quotient, sqrt, where, whole
-from ..words import abs as abs
+from ..formulas import T, exp, exp_parts, expm1, fma, log1p, quotient, sqrt, where, whole
+from ..formulas import abs as abs
+from ..functions.define import INF, NAN, elementwise
 from .sigmoids import _finite, _logistic, _square, _sum
 
 __all__ = ["celu", "elu", "selu", "softplus", "squareplus"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .._activation import gated
-from ..words import T, where
+from ..formulas import T, where
+from ..functions.define import gated
 from .sigmoids import _logistic, _weighted, gelu, gelu_derivative, sigmoid_derivative, silu_derivative
 
 __all__ = ["geglu", "glu", "prelu", "reglu", "swiglu"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .._activation import INF, NAN, elementwise
-from ..words import T, abs, fma, stored, where
+from ..formulas import T, abs, fma, stored, where
+from ..functions.define import INF, NAN, elementwise
 
 __all__ = [
     "hard_shrink",

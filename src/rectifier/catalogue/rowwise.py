@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .._rowwise import rowwise
-from ..words import T, exp, log1p
+from ..formulas import T, exp, log1p
+from ..functions.rowwise import rowwise
 
 __all__ = ["log_softmax", "softmax"]
 

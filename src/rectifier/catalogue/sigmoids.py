@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .._activation import INF, NAN, elementwise
-from ..words import T, copysign, erfcx, exp, exp_parts, expm1, fma, log1p, quotient, where, whole
-from ..words import abs as abs
+from ..formulas import T, copysign, erfcx, exp, exp_parts, expm1, fma, log1p, quotient, where, whole
+from ..formulas import abs as abs
+from ..functions.define import INF, NAN, elementwise
 
 __all__ = [
     "gelu",

@@ -1,0 +1,1 @@
+"""Every array library that a call may meet, each behind one interface."""

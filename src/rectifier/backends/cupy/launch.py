@@ -1,0 +1,155 @@
+"""Kernels of CuPy: which one computes a call, made once, and launched once on the current stream.
+
+Arrays are CuPy's, already of the right dtype, shape and device; parameters are numbers of that dtype (NumPy's, rounded)
+or arrays. Nothing here copies from or to the host, or waits for the device.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ...functions.specification import BACKWARD_FROM_MASK, WITH_MASK, Block, Operation, RowBlock
+from . import source
+
+OPTIONS = ("-fmad=false",)
+# Blocks for each multiprocessor: some waves of the 4 to 8 blocks that one holds at a time. None was measured.
+BLOCKS = 32
+
+_kernels: dict[tuple[Any, ...], tuple[Any, Any]] = {}  # with the block, so that no other one gets its id
+_one_at_a_time = threading.Lock()
+
+
+def _made(block: Any, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    """Make a kernel the first time; CuPy then compiles it once a device."""
+    key = (id(block), *key)
+    if key not in _kernels:
+        import cupy
+
+        if cupy.cuda.runtime.is_hip:
+            raise NotImplementedError("the kernels are written for CUDA, and this CuPy is for ROCm: use NumPy arrays")
+        with _one_at_a_time:
+            if key not in _kernels:
+                _kernels[key] = make(), block
+    return _kernels[key][0]
+
+
+@cache
+def _multiprocessors(device: int) -> int:
+    import cupy
+
+    return int(cupy.cuda.Device(device).attributes["MultiProcessorCount"])
+
+
+def launch(kernel: Any, threads: int, wanted: int, arguments: tuple[Any, ...]) -> None:
+    """Launch a kernel of so many threads a block, and of `wanted` threads in all if the device has use for them."""
+    import cupy
+
+    most = BLOCKS * _multiprocessors(cupy.cuda.runtime.getDevice())
+    kernel((max(1, min(most, -(-wanted // threads))),), (threads,), arguments)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is np.ndarray or isinstance(value, np.generic)
+
+
+def _stored(value: Any) -> Any:
+    """See what a kernel takes by value or as an array as it is stored: floats of 16 bits as integers."""
+    if value.dtype.name in ("float16", "bfloat16"):
+        value = value.view(np.uint16)
+    return value[()] if _is_number(value) else value
+
+
+def run(
+    block: Block,
+    operation: Operation,
+    dtype: Any,
+    arrays: tuple[Any, ...],
+    numbers: tuple[Any, ...],
+    outs: tuple[Any, ...],
+) -> None:
+    """Compute a operation without a mask; the shape of the outputs is that to which all the others broadcast."""
+    name, out = np.dtype(dtype).name, outs[0]
+    if not out.size:
+        return
+    spread = tuple(not _is_number(number) for number in numbers)
+    among = [*arrays, *(number for number, k in zip(numbers, spread, strict=True) if k), *outs]
+    if all(array.shape == out.shape for array in among) and (
+        all(array.flags.c_contiguous for array in among) or all(array.flags.f_contiguous for array in among)
+    ):
+        _run_contiguous(block, operation, name, spread, (*arrays, *numbers, *outs), out.size)
+    else:
+        kernel = _made(block, (operation.name, name), lambda: _elementwise(block, operation, name))
+        kernel(*map(_stored, (*arrays, *numbers, *outs)))
+
+
+def _run_contiguous(
+    block: Block, operation: Operation, dtype: str, spread: tuple[bool, ...], operands: tuple[Any, ...], size: int
+) -> None:
+    import cupy
+
+    def make() -> Any:
+        parts = source.contiguous(block, operation, dtype, spread)
+        return cupy.RawKernel(source.program(*parts), parts[-1].name, OPTIONS)
+
+    kernel = _made(block, (operation.name, dtype, spread), make)
+    at_once = 4 if operation is WITH_MASK else 16 // np.dtype(dtype).itemsize  # elements of a thread
+    arguments = (*(_stored(o) if _is_number(o) else o for o in operands), np.int64(size))
+    launch(kernel, source.BLOCK, -(-size // at_once), arguments)
+
+
+def _elementwise(block: Block, operation: Operation, dtype: str) -> Any:
+    import cupy
+
+    preamble, statement, inputs, outputs = source.elementwise(block, operation, dtype)
+    name = f"rectifier_{block.name}_{operation.name}_{dtype}"
+    return cupy.ElementwiseKernel(inputs, outputs, statement, name, preamble=preamble, options=OPTIONS)
+
+
+def run_with_mask(block: Block, dtype: Any, x: Any, numbers: tuple[Any, ...], y: Any, bits: Any) -> None:
+    """Compute the value and the mask, of arrays in C order; `bits` has room for whole words of 4 bytes."""
+    if x.size:
+        numbers = _spread(numbers, x.shape)
+        spread = tuple(not _is_number(number) for number in numbers)
+        _run_contiguous(block, WITH_MASK, np.dtype(dtype).name, spread, (x, *numbers, y, bits), x.size)
+
+
+def run_from_mask(block: Block, dtype: Any, dy: Any, bits: Any, numbers: tuple[Any, ...], dx: Any) -> None:
+    """Compute backward from a mask, of arrays in C order."""
+    if dy.size:
+        numbers = _spread(numbers, dy.shape)
+        spread = tuple(not _is_number(number) for number in numbers)
+        _run_contiguous(block, BACKWARD_FROM_MASK, np.dtype(dtype).name, spread, (dy, bits, *numbers, dx), dy.size)
+
+
+def _spread(numbers: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """Copy parameters that are arrays to the shape of the others, which a kernel with a mask needs."""
+    if all(map(_is_number, numbers)):
+        return numbers
+    import cupy
+
+    return tuple(n if _is_number(n) else cupy.ascontiguousarray(cupy.broadcast_to(n, shape)) for n in numbers)
+
+
+def run_rows(block: RowBlock, backward: bool, dtype: Any, arrays: tuple[Any, ...], result: Any) -> None:
+    """Compute rows along the last axis, of arrays in C order."""
+    import cupy
+
+    if not result.size:
+        return
+    name, length = np.dtype(dtype).name, result.shape[-1]
+    kind, threads, at_once = (
+        ("warp", source.BLOCK, 32) if length <= source.WARP_ROWS else ("block", source.ROW_BLOCK, source.ROW_BLOCK)
+    )
+
+    def make() -> Any:
+        part = source.rows(block, backward, name)
+        return cupy.RawKernel(source.program(part), f"{part.name}_{kind}", OPTIONS)
+
+    kernel = _made(block, (backward, name, kind), make)
+    count = result.size // length
+    launch(kernel, threads, count * at_once, (*arrays, result, np.int64(count), np.int64(length)))

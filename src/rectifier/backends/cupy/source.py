@@ -1,0 +1,277 @@
+"""CUDA C++ of the kernels: a block, a operation and a dtype in, the whole text out.
+
+Each kernel has two parts: a function of one element (or of one row), in which the formula is, and the loop over arrays
+around it. CuPy's `ElementwiseKernel` takes the function alone, where arrays are strided or broadcast.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...formulas import bind, cuda
+from ...formulas.rows import exp_of_difference
+from ...functions import dtypes as _dtypes
+from ...functions import specification
+from ...functions.specification import Block, Operation, RowBlock, read
+
+BLOCK = 256  # threads
+WARP_ROWS = 1024  # numbers; a longer row takes a block of threads
+ROW_BLOCK = 512  # threads
+
+# What lies in memory. Floats of 16 bits are seen as integers, which every CuPy has.
+STORED = {
+    "int8": "signed char", "uint8": "unsigned char", "int16": "short", "uint16": "unsigned short",
+    "int32": "int", "uint32": "unsigned int", "int64": "long long", "uint64": "unsigned long long",
+    "float16": "unsigned short", "bfloat16": "unsigned short", "float32": "float", "float64": "double",
+}  # fmt: skip
+OPERATIONS = (
+    specification.VALUE, specification.DERIVATIVE, specification.BACKWARD, specification.VALUE_AND_DERIVATIVE,
+    specification.WITH_MASK,
+    specification.BACKWARD_FROM_MASK,
+)  # fmt: skip
+
+
+class Operand(NamedTuple):
+    """An argument of a kernel; a parameter's is marked, as its name may be any."""
+
+    name: str
+    stored: str  # type in C++
+    spread: bool  # whether it is an array of as many elements as the result, and not one number
+
+
+class Part(NamedTuple):
+    """A text, and the name of what it defines."""
+
+    name: str
+    text: str
+
+
+def operations(block: Block | RowBlock) -> dict[str, Operation]:
+    """List the operations that a block has, by their names."""
+    if isinstance(block, RowBlock):
+        return {"value": specification.VALUE, "backward": specification.BACKWARD}
+    if block.gated:
+        return {"value": specification.VALUE, "backward": specification.BACKWARD_TO_BOTH}
+    return {d.name: d for d in OPERATIONS if "mask" in block.backward_from or "mask" not in (*d.inputs, *d.outputs)}
+
+
+def dtypes(block: Block | RowBlock) -> tuple[str, ...]:
+    """List the dtypes that a block is computed in."""
+    return tuple(_dtypes.WORKING) if isinstance(block, Block) and block.selects else _dtypes.FLOATS
+
+
+def write(block: Block | RowBlock, dtype: Any, operation: str) -> str:
+    """Write all of what runs for contiguous arrays, or rows; `rectifier.backends.cupy.source_of` documents it."""
+    name: str = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    if name not in dtypes(block):
+        raise TypeError(f"{block.name}.cuda_source: {dtype} is none of its dtypes: {', '.join(dtypes(block))}")
+    found = operations(block)
+    if operation not in found:
+        raise ValueError(f"{block.name}.cuda_source: direction {operation!r} is none of {', '.join(found)}")
+    if isinstance(block, RowBlock):
+        return program(rows(block, operation == "backward", name))
+    return program(*contiguous(block, found[operation], name, (block.gated,) * len(block.parameters)))
+
+
+@cache
+def _file(name: str) -> str:
+    return (Path(__file__).parent / name).read_text()
+
+
+def program(*parts: Part) -> str:
+    """Join functions and kernels, each once, with what they are made of."""
+    files = ["primitives.cuh", "arrays.cuh", *(["rows.cuh"] if any("_of_row<" in part.text for part in parts) else [])]
+    # In the namespace, its words hide CUDA's own functions of the same names.
+    return "\n".join(
+        [
+            *map(_file, files),
+            "namespace rectifier {\n",
+            *dict.fromkeys(part.text for part in parts),
+            "} // namespace rectifier\n",
+        ]
+    )
+
+
+def operands(
+    block: Block, operation: Operation, dtype: str, spread: tuple[bool, ...]
+) -> tuple[list[Operand], list[Operand]]:
+    """List the inputs of a operation and its outputs; `spread` says which of the parameters are arrays."""
+    arrays = [Operand(name, "bool" if name == "mask" else STORED[dtype], True) for name in operation.inputs]
+    numbers = [Operand(f"p_{name}", STORED[dtype], k) for name, k in zip(block.parameters, spread, strict=True)]
+    outputs = [Operand(name, "bool" if name == "mask" else STORED[dtype], True) for name in operation.outputs]
+    return [*arrays, *numbers], outputs
+
+
+def element(block: Block, operation: Operation, dtype: str) -> Part:
+    """Write the function of one element: numbers as they lie in memory in, results out by reference."""
+    working = np.dtype(block.working(dtype)).name
+    trace = cuda.Trace(working, narrow=dtype != "float64", dtype=dtype)
+    inputs, outputs = operands(block, operation, dtype, (False,) * len(block.parameters))
+    formula = read(block, operation, trace.primitives())
+    nodes = [trace.input(o.name, "bool" if o.stored == "bool" else "") for o in inputs]
+    results = formula(*nodes)
+    results = results if isinstance(results, tuple) else (results,)
+    lines = trace.lines((f"{o.name}_ = {_converted(o, dtype)};", r) for o, r in zip(outputs, results, strict=True))
+    used = set(re.findall(r"\w+", " ".join(lines)))
+    lines = [_load(o.name, dtype, working) for o in inputs if o.stored != "bool" and o.name in used] + lines
+    arguments = [
+        *(f"const {o.stored} {o.name}{'' if o.stored == 'bool' else '_'}" for o in inputs),
+        *(f"{o.stored} &{o.name}_" for o in outputs),
+    ]
+    return _function(f"{block.name}_{operation.name}_{dtype}_element", "void", arguments, lines)
+
+
+def _load(name: str, dtype: str, working: str) -> str:
+    if "int" in dtype:
+        return f"const {cuda.NUMBERS[working]} {name} = {name}_;"
+    number = f"from_{dtype}({name}_)"
+    widened = f"widen({number})" if working == "float64" != dtype else number
+    return f"const {cuda.NUMBERS[working]} {name} = {widened};"
+
+
+def _converted(output: Operand, dtype: str) -> str:
+    if output.stored == "bool":
+        return "{}"
+    return f"({output.stored}){{}}" if "int" in dtype else f"to_{dtype}({{}})"
+
+
+def _function(name: str, result: str, arguments: Iterable[str], lines: Iterable[str]) -> Part:
+    body = "\n".join(f"    {line}" for line in lines)
+    head = f"static __device__ __forceinline__ {result} {name}({', '.join(arguments)})"
+    return Part(name, f"{head} {{\n{body}\n}}\n")
+
+
+def contiguous(block: Block, operation: Operation, dtype: str, spread: tuple[bool, ...]) -> tuple[Part, Part]:
+    """Write the kernel for arrays without gaps, all of one shape, behind its function of one element."""
+    function = element(block, operation, dtype)
+    inputs, outputs = operands(block, operation, dtype, spread)
+    name = f"{block.name}_{operation.name}_{dtype}{'_of_arrays' * any(spread)}"
+    arguments = [
+        *(f"const {'unsigned char' if o.stored == 'bool' else o.stored} {'*' * o.spread}{o.name}" for o in inputs),
+        *(f"{'unsigned' if o.stored == 'bool' else o.stored} *{o.name}" for o in outputs),
+        "const long long n",
+    ]
+    write_loop = _with_mask if operation is specification.WITH_MASK else _vectors
+    body = write_loop(function.name, STORED[dtype], inputs, outputs)
+    head = f'extern "C" __global__ void {name}({", ".join(arguments)}) {{\n'
+    return function, Part(name, f"{head}{body}}}\n")
+
+
+def elementwise(block: Block, operation: Operation, dtype: str) -> tuple[str, str, str, str]:
+    """Give preamble, operation, inputs and outputs of CuPy's kernel for arrays of any strides."""
+    function = element(block, operation, dtype)
+    inputs, outputs = operands(block, operation, dtype, (False,) * len(block.parameters))
+    kind = "uint16" if dtype in ("float16", "bfloat16") else dtype
+    statement = f"{function.name}({', '.join(o.name for o in (*inputs, *outputs))});"
+    preamble = f"{_file('primitives.cuh')}\nnamespace rectifier {{\n{function.text}}}"
+    listed = (", ".join(f"{kind} {o.name}" for o in arguments) for arguments in (inputs, outputs))
+    return preamble, f"rectifier::{statement}", next(listed), next(listed)
+
+
+def _vectors(function: str, stored: str, inputs: list[Operand], outputs: list[Operand]) -> str:
+    arrays = [o.name for o in inputs if o.spread and o.stored != "bool"]
+    results = [o.name for o in outputs]
+    from_mask = any(o.stored == "bool" for o in inputs)
+
+    def call(at: str, vector: bool) -> str:
+        def read(o: Operand) -> str:
+            if o.stored == "bool":
+                return "bits >> k & 1" if vector else f"bits_from(mask, {at}, 1) & 1"
+            return (f"{o.name}_v.at[k]" if vector else f"{o.name}[{at}]") if o.spread else o.name
+
+        written = [f"{name}_v.at[k]" if vector else f"{name}[{at}]" for name in results]
+        return f"{function}({', '.join([*map(read, inputs), *written])});"
+
+    return "\n".join([
+        "    const long long thread = thread_of_grid(), threads = threads_of_grid();",
+        f"    const int length = 16 / sizeof({stored});",
+        f"    const long long before = head(n, {', '.join([*arrays, *results])}), vectors = (n - before) / length;",
+        "#pragma unroll 1",
+        "    for (long long v = thread; v < vectors; v += threads) {",
+        "        const long long i = before + v * length;",
+        *(f"        const Vector<{stored}> {name}_v = load({name} + i);" for name in arrays),
+        *(["        const unsigned bits = bits_from(mask, i, length);"] if from_mask else []),
+        f"        Vector<{stored}> {', '.join(f'{name}_v' for name in results)};",
+        "#pragma unroll",
+        "        for (int k = 0; k < length; k++)",
+        f"            {call('', True)}",
+        *(f"        store({name} + i, {name}_v);" for name in results),
+        "    }",
+        "#pragma unroll 1",
+        "    for (long long left = thread; left < n - vectors * length; left += threads) {",
+        "        const long long i = left < before ? left : left + vectors * length;",
+        f"        {call('i', False)}",
+        "    }",
+        "",
+    ])  # fmt: skip
+
+
+def _with_mask(function: str, stored: str, inputs: list[Operand], outputs: list[Operand]) -> str:
+    numbers = "".join(f", {o.name}[i < n ? i : 0]" if o.spread else f", {o.name}" for o in inputs[1:])
+    return f"""\
+    const int lane = threadIdx.x % 32, at_once = 4; // words of a warp, to have so many loads under way
+    const long long warps = threads_of_grid() / 32, words = (n + 31) / 32;
+#pragma unroll 1
+    for (long long w = at_once * (thread_of_grid() / 32); w < words; w += at_once * warps) {{
+        {stored} x_v[at_once];
+#pragma unroll
+        for (int k = 0; k < at_once; k++) {{
+            const long long i = 32 * (w + k) + lane;
+            x_v[k] = x[i < n ? i : 0];
+        }}
+#pragma unroll
+        for (int k = 0; k < at_once; k++) {{
+            const long long i = 32 * (w + k) + lane;
+            {stored} y_v;
+            bool on;
+            {function}(x_v[k]{numbers}, y_v, on);
+            if (i < n)
+                y[i] = y_v;
+            const unsigned word = __ballot_sync(0xffffffffu, on && i < n);
+            if (lane == 0 && w + k < words)
+                mask[w + k] = word;
+        }}
+    }}
+"""
+
+
+def rows(block: RowBlock, backward: bool, dtype: str) -> Part:
+    """Write the kernels of a row-wise function: `..._warp` for short rows, `..._block` for long ones."""
+    stored = STORED[dtype]
+    name = f"{block.name}_{'backward' if backward else 'value'}_{dtype}"
+
+    def traced(function: str, formula: Any, names: tuple[str, ...], result: str = "double", to: str = "{}") -> str:
+        trace = cuda.Trace("float64", narrow=dtype != "float64")
+        node = bind(formula, trace.primitives())(*map(trace.input, names))
+        lines = trace.lines([(f"return {to};", node)])
+        return _function(function, result, [f"const double {n}" for n in names], lines).text
+
+    load = [_load("x", dtype, "float64"), "return x;"]
+    functions = [_function("number", "double", [f"const {stored} x_"], load).text]
+    if backward:
+        functions.append(traced("weight", block.weight, ("dy", "y")))
+        functions.append(traced("result", block.backward, ("dy", "y", "sum"), stored, f"to_{dtype}({{}})"))
+        arrays = ["dy", "y", "dx"]
+    else:
+        functions.append(traced("exponential", exp_of_difference, ("x", "peak")))
+        functions.append(traced("result", block.value, ("x", "peak", "e", "rest"), stored, f"to_{dtype}({{}})"))
+        arrays = ["x", "y"]
+    arguments = [f"{'const ' * (array != arrays[-1])}{stored} *{array}" for array in arrays]
+    call = "gradient_of_row" if backward else "value_of_row"
+    kernels = []
+    for kind, threads in (("warp", 32), ("block", ROW_BLOCK)):
+        each = ", ".join(f"{array} + row * length" for array in arrays)
+        kernels.append(f"""\
+extern "C" __global__ void {name}_{kind}({", ".join(arguments)}, const long long count, const long long length) {{
+    for (long long row = thread_of_grid() / {threads}; row < count; row += threads_of_grid() / {threads})
+        {call}<{name}_formulas, {threads}>({each}, length);
+}}
+""")
+    formulas = f"struct {name}_formulas {{\n" + "\n".join(functions) + "};\n"
+    return Part(name, "\n".join([formulas, *kernels]))

@@ -1,0 +1,141 @@
+"""xarray: data arrays, variables and datasets, whatever arrays they hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ...functions import arguments, dtypes
+from ...functions.define import method_of
+from ...functions.rowwise import RowFunction
+from ...functions.specification import Block, Operation
+from .. import registry
+
+
+def _prepared(function: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Check the arrays of a call by their names; another library's are judged by the call on what xarray holds."""
+    made = {}
+    for name, value in given.items():
+        if isinstance(value, xr.Dataset):
+            for label, variable in value.data_vars.items():
+                if isinstance(variable.dtype, np.dtype):
+                    dtypes.require_real(variable.dtype, f"{name}[{label!r}]", function)
+        elif not _is_own(value) and registry.backend(value) is None:
+            value = arguments.operand(function, name, value)
+        made[name] = value
+    return made
+
+
+def _is_own(value: Any) -> bool:
+    return any(ancestor.__module__.partition(".")[0] == "xarray" for ancestor in type(value).__mro__)
+
+
+def _raw(array: Any) -> Any:
+    """Return an extension array of pandas, which xarray wraps in a class of its own."""
+    return getattr(array, "array", array) if _is_own(array) else array
+
+
+def call(function: str, block: Block, operation: Operation, given: dict[str, Any]) -> Any:
+    """Compute an elementwise operation as xarray's ufuncs do: by dimensions, joined by coordinates, lazily on Dask."""
+    given = _prepared(function, given)
+    method = method_of(block, operation)
+    if block.gated and len(operation.outputs) > 1:
+        return _gradients(function, method, given)
+    _require_labels(function, given)
+    options = xr.get_options()
+
+    def compute(*arrays: Any) -> Any:
+        return method(**dict(zip(given, map(_raw, arrays), strict=True)))
+
+    return xr.apply_ufunc(
+        compute,
+        *given.values(),
+        input_core_dims=((),) * len(given),
+        output_core_dims=((),) * len(operation.outputs),
+        join=options["arithmetic_join"],
+        dataset_join=options["arithmetic_join"],
+        dataset_fill_value=np.nan,
+        dask="allowed",
+        keep_attrs=True if options["keep_attrs"] == "default" else options["keep_attrs"],
+    )
+
+
+def _require_labels(function: str, given: dict[str, Any]) -> None:
+    """Refuse a bare array with more dimensions than the labels name; apply_ufunc would compute, and then fail."""
+    own = {name: value for name, value in given.items() if _is_own(value)}
+    if any(not isinstance(value, (xr.DataArray, xr.Variable)) for value in own.values()):
+        return
+    dims = {dim for value in own.values() for dim in value.dims}
+    for name, value in given.items():
+        if name not in own and (number := len(arguments.shape_of(value))) > len(dims):
+            raise ValueError(
+                f"{function}: {name} has {number} dimensions without names, and {' and '.join(own)} only "
+                f"{len(dims)} with; make a DataArray of {name}"
+            )
+
+
+def _require_arrays(function: str, given: dict[str, Any]) -> None:
+    for name, value in given.items():
+        if _is_own(value) and not isinstance(value, (xr.DataArray, xr.Variable)):
+            advice = f": use {name}.map({function})" if isinstance(value, xr.Dataset) and len(given) == 1 else ""
+            raise TypeError(
+                f"{function}: {name} is a {arguments.full_name(type(value))}; "
+                f"of xarray it takes data arrays and variables{advice}"
+            )
+
+
+def _same_coordinates(function: str, given: dict[str, Any]) -> None:
+    """Refuse data arrays of which a join would drop elements: those would be lacking in a sum."""
+    arrays = [value for value in given.values() if isinstance(value, xr.DataArray)]
+    try:
+        xr.align(*arrays, join="exact", copy=False)
+    except ValueError as error:
+        raise ValueError(f"{function}: {error}; align them first, by xarray.align") from error
+
+
+def _gradients(function: str, method: Any, given: dict[str, Any]) -> tuple[Any, ...]:
+    """Compute both gradients, each summed over the dimensions that its array lacks."""
+    _require_arrays(function, given)
+    _same_coordinates(function, given)
+    own = {name: value for name, value in given.items() if _is_own(value)}
+    dims = [*dict.fromkeys(dim for value in own.values() for dim in value.dims)]
+    numbers = {name: _spread(own[name], dims) if name in own else value for name, value in given.items()}
+    gradients = method(**numbers)
+    names = [*given][-2:]
+    return tuple(
+        _gathered(own[name], dims, gradient) if name in own else gradient
+        for name, gradient in zip(names, gradients, strict=True)
+    )
+
+
+def _spread(array: Any, dims: list[Any]) -> Any:
+    """Return the data with an axis for each dimension, of one element where the array has none."""
+    ordered = array.transpose(*[dim for dim in dims if dim in array.dims])
+    return _raw(ordered.data)[tuple(slice(None) if dim in array.dims else None for dim in dims)]
+
+
+def _gathered(array: Any, dims: list[Any], data: Any) -> Any:
+    """Do the opposite of `_spread`, with the labels of the array."""
+    data = data[tuple(slice(None) if dim in array.dims else 0 for dim in dims)]
+    variable = xr.Variable([dim for dim in dims if dim in array.dims], data).transpose(*array.dims)
+    return array.copy(data=variable.data)
+
+
+def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: Any) -> Any:
+    """Compute the value of x, or the gradient of dy and y, which need the same coordinates, along an axis."""
+    given = _prepared(name, given)
+    _require_arrays(name, given)
+    if not backward:
+        (x,) = given.values()
+        return x.copy(data=function(_raw(x.data), axis=axis))
+    _same_coordinates(name, given)
+    dy, y = given["dy"], given["y"]
+    if _is_own(dy) and _is_own(y):
+        if set(dy.dims) != set(y.dims):
+            raise ValueError(f"{name}: dy has dimensions {dy.dims}, y {y.dims}")
+        dy = dy.transpose(*y.dims)
+    data = [_raw(array.data) if _is_own(array) else array for array in (dy, y)]
+    like = y if _is_own(y) else dy
+    return like.copy(data=function.backward(data[0], y=data[1], axis=axis))

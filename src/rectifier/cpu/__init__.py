@@ -1,1 +1,0 @@
-"""The CPU engine: a kernel for each function, direction and dtype, a driver that brings data to it, ufuncs around."""

@@ -1,0 +1,77 @@
+"""What decides the bytes of machine code: the formulas, and the source of what makes code of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+from ..formulas import with_all_called
+from ..functions.specification import Block, RowBlock
+
+_PACKAGE = Path(__file__).parent.parent
+_FOLDERS = "formulas", "engine/compiler", "engine/runtime"
+_FILES = "engine/capi.py", "functions/specification.py", "functions/dtypes.py"
+
+
+def files() -> list[Path]:
+    """List the modules that make machine code."""
+    modules = [_PACKAGE / name for name in _FILES]
+    for folder in _FOLDERS:
+        modules += sorted((_PACKAGE / folder).glob("*.py"))
+    return modules
+
+
+@cache
+def sources() -> bytes:
+    """Return the text of all modules that make machine code; a change in any of them is a change of every key.
+
+    Reading them takes half a millisecond, once per process.
+    """
+    return b"\0".join(path.name.encode() + b"\0" + path.read_bytes() for path in files())
+
+
+def code_of(function: Callable[..., Any]) -> bytes:
+    """Give what a Python function computes, by its own code: not where it stands, nor what its globals are.
+
+    Raises
+    ------
+    TypeError
+        If it has constants or defaults that have no content of their own, or is a closure.
+    """
+    if not isinstance(function, FunctionType) or function.__closure__:
+        raise TypeError(f"{function!r} is not a plain function")
+    defaults = (function.__defaults__, tuple(sorted((function.__kwdefaults__ or {}).items())))
+    return _content((function.__code__, defaults)).encode()
+
+
+def content_of(block: Block | RowBlock) -> bytes:
+    """Give what decides the results of a block, whatever process it is in."""
+    if isinstance(block, RowBlock):
+        return b"\0".join(map(_code, (block.value, block.weight, block.backward)))
+    return b"\0".join(map(_code, (block.value, block.derivative, block.mask)))
+
+
+@cache
+def _code(formula: Any) -> bytes:
+    return b"\0".join(map(code_of, with_all_called(formula)))
+
+
+def _content(thing: Any) -> str:
+    if isinstance(thing, CodeType):
+        return "code" + _content(
+            (
+                thing.co_code, thing.co_consts, thing.co_names, thing.co_varnames, thing.co_cellvars, thing.co_freevars,
+                thing.co_argcount, thing.co_posonlyargcount, thing.co_kwonlyargcount, thing.co_flags,
+                getattr(thing, "co_exceptiontable", b""),
+            )
+        )  # fmt: skip
+    if type(thing) is tuple:
+        return f"({''.join(_content(part) + ',' for part in thing)})"
+    if type(thing) is frozenset:  # in an order that hashes, which are random, do not decide
+        return f"{{{''.join(part + ',' for part in sorted(map(_content, thing)))}}}"
+    if type(thing) in (bool, int, float, complex, str, bytes, type(None), type(...)):
+        return repr(thing)
+    raise TypeError(f"{thing!r} has no content that could be written down")

@@ -1,0 +1,274 @@
+"""The pool of outputs, as Python sees it: the words it shares with compiled code, and the handler that NumPy calls.
+
+NumPy asks an allocation handler (NEP 49) for the memory of an array, and gives the memory back when the last view of it
+has died. The functions of ours are compiled (`runtime.pool`) and work on two pages:
+
+Settings, a page that a forked child keeps: the bound, addresses of the C library's functions, what is in use.
+Pool, a page that a forked child finds zeroed: the lock, and the blocks that are held for reuse.
+
+Nothing here is ever freed or taken apart: arrays die after modules do, in the finalisation of the interpreter.
+"""
+
+from __future__ import annotations
+
+import _thread
+import ctypes
+import mmap
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import capi, limits, store
+from .compiler.optimise import Optimised
+from .compiler.target import EmissionError, Target
+from .fork import at_fork, wipe_on_fork
+from .runtime.pool_layout import (
+    BOUND,
+    CALLOC,
+    COUNTERS,
+    FLAGS,
+    FREE,
+    HUGE_ADVICE,
+    HUGE_FROM,
+    HUGE_PAGE,
+    LARGEST,
+    MADVISE,
+    MALLOC,
+    MEMCPY,
+    MEMSET,
+    MINIMUM,
+    MMAP,
+    MUNMAP,
+    PAGE,
+    POOL,
+    PROTECTION,
+    SCHED_YIELD,
+    SETTINGS_WORDS,
+)
+
+# From here on the C library maps and unmaps, or trims its heap whenever several outputs die together: of six that were
+# made, written and dropped in turn, each of 256 KiB cost 100 us instead of 3, each of 1 MiB 500 instead of 11.
+DEFAULT_MINIMUM = 1 << 17
+_LARGEST_DEFAULT = 1 << 30  # two results of 1e8 float32; more helps only who alternates between larger ones
+_SHARE = 8
+_VARIABLE = "RECTIFIER_POOL_BYTES"
+
+
+class _Pool(NamedTuple):
+    """What is made at the first use of the pool and stays to the end of the process."""
+
+    settings: Any  # ctypes array over the page
+    handler: object
+    trim: Callable[[int, int], int]
+    snapshot: Callable[[int, Any], None]
+
+
+class _State:
+    """Settings made before there is a pool, and the pool."""
+
+    bound: int | None = None
+    by_code = False
+    pool: _Pool | None = None
+    refused = False
+
+
+_making = _thread.RLock()
+
+
+def _renew_lock() -> None:
+    """Forget, in a forked child, that another thread of its parent was making the pool."""
+    global _making
+    _making = _thread.RLock()
+
+
+at_fork(after_in_child=_renew_lock)
+
+
+def handler() -> object | None:
+    """Give the allocation handler, as the capsule that ``PyDataMem_SetHandler`` takes; it is the same at each call.
+
+    Returns
+    -------
+    capsule or None
+        None where the pool cannot be made, for want of the system's functions or of a compiler, or because NumPy has a
+        layout that `abi` does not know: outputs then come from NumPy.
+
+    Raises
+    ------
+    ValueError
+        If ``RECTIFIER_POOL_BYTES`` is no number of bytes.
+    """
+    pool = _State.pool or _made()
+    return pool.handler if pool else None
+
+
+def functions() -> dict[str, int]:
+    """Give the addresses of the pool's functions, by name."""
+    return _code()
+
+
+def settings() -> int:
+    """Give the address of the settings' words; 0 without a pool. `BOUND` is 0 while the pool is switched off."""
+    pool = _State.pool or _made()
+    return ctypes.addressof(pool.settings) if pool else 0
+
+
+def bound() -> int:
+    """Say how many bytes the pool may hold."""
+    if _State.bound is None:
+        _State.bound = requested_bound()
+    return _State.bound
+
+
+def reason() -> str:
+    """Say why the bound is what it is."""
+    if _State.by_code:
+        return "set in code"
+    if os.environ.get(_VARIABLE, "").strip():
+        return _VARIABLE
+    return "the largest default" if bound() == _LARGEST_DEFAULT else "an eighth of the memory"
+
+
+def set_bound(nbytes: int) -> None:
+    """Set how many bytes the pool may hold, and give what is above it back to the system."""
+    with _making:
+        nbytes = min(nbytes, LARGEST)
+        _State.bound, _State.by_code = nbytes, True
+        if _State.pool:
+            _State.pool.settings[BOUND] = nbytes  # first: what is freed from now on keeps to it
+            trim(nbytes)
+
+
+def trim(nbytes: int) -> int:
+    """Give held blocks back to the system, the oldest first, until at most `nbytes` are held; count the bytes."""
+    pool = _State.pool
+    return pool.trim(ctypes.addressof(pool.settings), nbytes) if pool else 0
+
+
+def snapshot() -> tuple[int, ...]:
+    """Read the counters at one instant, in the order of `COUNTERS`."""
+    pool = _State.pool
+    counters = (ctypes.c_int64 * len(COUNTERS))()
+    if pool:
+        pool.snapshot(ctypes.addressof(pool.settings), counters)
+    return tuple(counters)
+
+
+def requested_bound() -> int:
+    """Read the bound that the environment asks for, or choose one.
+
+    Raises
+    ------
+    ValueError
+        If ``RECTIFIER_POOL_BYTES`` is no number of bytes.
+    """
+    text = os.environ.get(_VARIABLE, "").strip()
+    if not text:
+        # An eighth leaves the rest to arrays that are in use; who has little memory gets a small pool.
+        return min([_LARGEST_DEFAULT, *(limit // _SHARE for limit in limits.memory())])
+    return min(limits.bytes_of(_VARIABLE, text), LARGEST)
+
+
+def _made() -> _Pool | None:
+    """Make the pool, once a process."""
+    with _making:
+        if _State.pool is None and not _State.refused:
+            limit = bound()  # may raise, before anything is made
+            functions = _c_functions()
+            code = None
+            if functions is not None and not capi.different():
+                with suppress(EmissionError, ImportError):  # the engine, which needs as much, says so
+                    code = _code()
+            if functions is None or code is None:
+                _State.refused = True
+            else:
+                _State.pool = _assemble(functions, code, limit)
+                # Held pages would be shared with the child, and copied when either writes to them: that costs more than
+                # fresh ones. So a fork finds an empty pool.
+                at_fork(before=_empty)
+        return _State.pool
+
+
+def _empty() -> None:
+    trim(0)
+
+
+def _c_functions() -> dict[int, int] | None:
+    """Find what the compiled code calls; None where the system lacks some of it."""
+    names = {
+        MALLOC: "malloc", CALLOC: "calloc", FREE: "free", MEMCPY: "memcpy", MEMSET: "memset",
+        MMAP: "mmap", MUNMAP: "munmap", MADVISE: "madvise", SCHED_YIELD: "sched_yield",
+    }  # fmt: skip
+    if os.name != "posix" or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return None
+    library = ctypes.CDLL(None)
+    try:
+        return {word: ctypes.cast(library[name], ctypes.c_void_p).value or 0 for word, name in names.items()}
+    except AttributeError:
+        return None
+
+
+def _assemble(functions: Mapping[int, int], code: Mapping[str, int], limit: int) -> _Pool:
+    page = mmap.PAGESIZE
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    # The system's own function, since a `mmap.mmap` dies with the interpreter and unmaps its memory.
+    kind = ctypes.CFUNCTYPE(
+        ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_ssize_t, use_errno=True
+    )
+    pages = kind(functions[MMAP])(None, 2 * page, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
+    if pages in (None, ctypes.c_void_p(-1).value):
+        raise MemoryError("rectifier: no memory for the pool's own two pages")
+    wipe_on_fork(pages + page, page)
+    own = (ctypes.c_int64 * SETTINGS_WORDS).from_address(pages)
+    own[POOL], own[BOUND], own[MINIMUM], own[PAGE] = pages + page, limit, DEFAULT_MINIMUM, page
+    own[PROTECTION], own[FLAGS] = mmap.PROT_READ | mmap.PROT_WRITE, flags
+    own[HUGE_FROM], own[HUGE_ADVICE] = HUGE_PAGE, getattr(mmap, "MADV_HUGEPAGE", -1)
+    if own[HUGE_ADVICE] == -1:
+        own[HUGE_FROM] = LARGEST
+    for word, address in functions.items():
+        own[word] = address
+    structure = capi.Handler.from_address(pages + page // 2)
+    structure.name, structure.version = b"rectifier", 1
+    structure.allocator = capi.Allocator(pages, code["malloc"], code["calloc"], code["realloc"], code["free"])
+    name = pages + page // 4
+    ctypes.memmove(name, capi.HANDLER_NAME, len(capi.HANDLER_NAME) + 1)
+    capsule = capi.capsule(ctypes.addressof(structure), name)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(capsule))
+    integer = ctypes.c_int64
+    return _Pool(
+        own,
+        capsule,
+        ctypes.CFUNCTYPE(integer, integer, integer)(code["trim"]),
+        ctypes.CFUNCTYPE(None, integer, ctypes.c_void_p)(code["snapshot"]),
+    )
+
+
+@cache
+def _code() -> dict[str, int]:
+    """Get the compiled functions, by name."""
+    return store.machine_code("pool", b"", build)
+
+
+def build(target: Target | None = None) -> Optimised:
+    """Compile the pool's functions."""
+    from .compiler import subset
+    from .runtime import pool
+
+    functions: list[Any] = [pool.malloc, pool.calloc, pool.realloc, pool.free, pool.trim, pool.snapshot]
+    return subset.optimised(functions, target)
+
+
+def empty_like(x: np.ndarray[Any, Any], dtype: Any = None, shape: Any = None) -> np.ndarray[Any, Any]:
+    """Make an array as `numpy.empty_like` does, from the pool."""
+    ours = handler()
+    if ours is None:
+        return np.empty_like(x, dtype, shape=shape)
+    before = capi.set_handler(ours)
+    try:
+        return np.empty_like(x, dtype, shape=shape)
+    finally:
+        capi.set_handler(before)

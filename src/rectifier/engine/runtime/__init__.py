@@ -1,0 +1,1 @@
+"""Compiled to machine code by `engine.compiler.subset`; never runs as Python."""

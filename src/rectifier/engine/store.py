@@ -1,0 +1,343 @@
+"""The store: machine code kept on disk, so that only the first process on a machine compiles.
+
+An object is found by a key: the hash of all that decided its bytes. So nothing in the store is ever wrong or
+out of date, it is only not found; and what is not found, or is not what its own hash says, is compiled anew.
+
+Code in a file is code that runs, and a hash is no signature. So the directory must belong to this user and nobody else
+may write there, the same holds for each file, and what cannot be trusted or used is done without: then each process
+compiles.
+
+What is in the store is loaded by llvmlite alone; only compiling imports Numba.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.machinery import PathFinder
+from typing import Any
+
+from .compiler.optimise import NUMBA_SETTINGS, PREFIX, Optimised, object_of
+from .compiler.target import host
+from .elf import is_elf, symbols
+from .fingerprint import sources
+
+FORMAT = 1
+MAGIC = b"rectifier code\n\0"
+HASH = 32
+SUFFIX, NOTE = ".code", ".note"
+LIMIT = 64 << 20  # bytes in the directory; some thousand objects
+DAY = 86400.0
+
+# What the code may call: LLVM itself puts these in. Any other name would be bound to whatever the process has, or to 0.
+MAY_CALL = frozenset({"memcpy", "memmove", "memset"})
+
+
+def machine_code(name: str, content: bytes, build: Callable[[], Optimised]) -> dict[str, int]:
+    """Give the addresses of compiled functions, from the store, or compiled by `build` and put there.
+
+    The code stays in this process until its very end.
+
+    Parameters
+    ----------
+    name : str
+        What the functions are.
+    content : bytes
+        All that decides what they do, such as `code_of` the formula, and the dtype. The source of the compiler and the
+        runtime, the versions of Python, Numba, llvmlite and LLVM, and the processor need not be in it.
+    build : callable
+        Returns the optimised functions. Called only where the store has no good object.
+
+    Returns
+    -------
+    dict
+        From names to addresses.
+
+    Raises
+    ------
+    RuntimeError
+        If the code needs what is not in it.
+    EmissionError
+        If LLVM ended the process in which it was to make the code.
+    OSError
+        If this process may not have executable memory.
+    """
+    key = _key(name, content)
+    code = _read(key)
+    if code is not None:
+        return _load(code, symbols(code)[0])
+    module, names = build()
+    code = object_of(module, host())
+    if is_elf(code):  # elsewhere nothing is kept, and the same code was checked where it is
+        undefined = symbols(code)[1] - MAY_CALL
+        if undefined:
+            raise RuntimeError(f"the code of {name} calls what is not in it: {', '.join(sorted(undefined))}")
+        _write(key, code)
+    return _load(code, {PREFIX + short for short in names})
+
+
+def _key(name: str, content: bytes) -> str:
+    import llvmlite
+    import llvmlite.binding as llvm
+
+    parts = [
+        name,
+        content,
+        sources(),
+        sys.implementation.cache_tag,  # the code object of a formula is another for each version of Python
+        llvmlite.__version__,
+        llvm.llvm_version_info,  # a distribution's llvmlite may be built with another LLVM than that of the index
+        _release_of_numba(),
+        *host(),
+        *[os.environ.get(f"NUMBA_{setting}", "") for setting in NUMBA_SETTINGS],
+        str(FORMAT),
+    ]
+    encoded = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
+    return _hash(b"".join(len(part).to_bytes(8, "big") + part for part in encoded)).hex()
+
+
+@cache
+def _release_of_numba() -> bytes:
+    """Return what Numba says of its version; nothing where there is no Numba.
+
+    Read from its file in 0.3 ms: to import Numba takes a second, and the metadata of packages 80 ms. It is found where
+    packages lie, so the key is the same where somebody forbids the import.
+    """
+    spec: Any = PathFinder.find_spec("numba")
+    if spec is None or spec.origin is None:
+        return b""
+    with suppress(OSError):
+        version: bytes = spec.loader.get_data(os.path.join(os.path.dirname(spec.origin), "_version.py"))
+        return version
+    return b""
+
+
+def _hash(data: bytes) -> bytes:
+    """Give the SHA-256, without OpenSSL, whose loading by `hashlib` takes 8 ms: more than all else here."""
+    for module in ("_sha2", "_sha256", "hashlib"):  # as `random` does it: from Python 3.12 on, before, and in any case
+        with suppress(ImportError):
+            digest: bytes = importlib.import_module(module).sha256(data).digest()
+            return digest
+    raise ImportError("hashlib")
+
+
+def _load(code: bytes, names: set[str]) -> dict[str, int]:
+    import llvmlite.binding as llvm
+
+    llvm.check_jit_execution()
+    module = llvm.parse_assembly("")
+    engine = llvm.create_mcjit_compiler(module, host().machine())
+    engine.remove_module(module)  # an engine begins with one, and to compile it takes twice as long as all else
+    # Never freed, not even when the interpreter ends: a thread may be in the code then.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return {name.removeprefix(PREFIX): engine.get_function_address(name) for name in sorted(names)}
+
+
+class _Settings:
+    """Where the store is."""
+
+    directory: str | None = None
+    by_code = False
+    failure = ""  # of the last attempt to write
+
+
+def set_directory(path: str | os.PathLike[str] | None) -> None:
+    """Keep machine code in another directory from now on, or none at all.
+
+    Parameters
+    ----------
+    path : path-like or None
+        Created when the first object is written. It must belong to this user, and nobody else may write there; None
+        keeps nothing.
+    """
+    _Settings.directory = os.path.abspath(os.path.expanduser(os.fsdecode(path))) if path else None
+    _Settings.by_code, _Settings.failure = True, ""
+
+
+def location() -> tuple[str | None, str]:
+    """Say in which directory machine code is kept, and why there; or None, and why nowhere."""
+    path, reason = _chosen()
+    if path is None:
+        return None, reason
+    try:
+        with _directory(path):
+            pass
+    except FileNotFoundError:
+        if _Settings.failure:
+            return None, f"{reason}: {_Settings.failure}"
+    except OSError as error:
+        return None, f"{reason}: {_why(error)}"
+    return path, f"{reason}, but it takes nothing: {_Settings.failure}" if _Settings.failure else reason
+
+
+def _chosen() -> tuple[str | None, str]:
+    if not hasattr(os, "geteuid") or sys.platform == "darwin":
+        return None, "not on this system"
+    if _Settings.by_code:
+        return _Settings.directory, "set in code"
+    asked = os.environ.get("RECTIFIER_STORE")
+    if asked is not None and asked.lower() in ("", "off"):
+        return None, "switched off by RECTIFIER_STORE"
+    try:
+        if asked is not None:
+            return os.path.abspath(os.path.expanduser(asked)), "RECTIFIER_STORE"
+    except OSError as error:  # the working directory is gone
+        return None, f"RECTIFIER_STORE: {_why(error)}"
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(cache):
+        return os.path.join(cache, "rectifier"), "XDG_CACHE_HOME"
+    home = os.path.expanduser("~")
+    if not os.path.isabs(home):
+        return None, "there is no home directory"
+    return os.path.join(home, ".cache", "rectifier"), "default"
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+@contextmanager
+def _directory(path: str, create: bool = False) -> Iterator[int]:
+    """Open the directory, if it can be trusted; all that is done in it is done through the descriptor."""
+    if "\0" in path:
+        raise OSError("no path has a zero byte")
+    if create:
+        os.makedirs(path, 0o700, exist_ok=True)
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _check_owner(directory)
+        yield directory
+    finally:
+        os.close(directory)
+
+
+def _check_owner(descriptor: int) -> os.stat_result:
+    status = os.fstat(descriptor)
+    if status.st_uid != os.geteuid():
+        raise PermissionError("it belongs to another user")
+    if status.st_mode & 0o022:
+        raise PermissionError("others may write there")
+    return status
+
+
+def _seal(key: str, code: bytes) -> bytes:
+    """Hash an object under its key, so that under the name of another it is not valid."""
+    return _hash(key.encode() + code)
+
+
+def _read(key: str) -> bytes | None:
+    """Give the object of a key if it is there, ours, and whole."""
+    code = _read_sealed(key, SUFFIX)
+    if code is None:
+        return None
+    try:
+        defined, undefined = symbols(code)
+    except ValueError:
+        return None
+    return code if undefined <= MAY_CALL and all(name.startswith(PREFIX) for name in defined) else None
+
+
+def _key_of_note(name: str, about: bytes) -> str:
+    return _hash(f"{name} {FORMAT}\0".encode() + about).hex()
+
+
+def read_note(name: str, about: bytes) -> bytes | None:
+    """Return what was noted under a name about a thing, if it is there, ours, and whole."""
+    return _read_sealed(_key_of_note(name, about), NOTE)
+
+
+def write_note(name: str, about: bytes, content: bytes) -> bool:
+    """Keep a note beside the machine code; return whether that was possible."""
+    _write(_key_of_note(name, about), content, NOTE)
+    return location()[0] is not None and not _Settings.failure
+
+
+def _read_sealed(key: str, suffix: str) -> bytes | None:
+    path, _ = _chosen()
+    if path is None:
+        return None
+    try:
+        # Not blocking, should it be a pipe.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with _directory(path) as directory, open(os.open(key + suffix, flags, dir_fd=directory), "rb") as file:
+            status = _check_owner(file.fileno())
+            if status.st_mode & 0o170000 != 0o100000 or status.st_size > LIMIT:  # a regular file
+                return None
+            data = file.read(LIMIT)
+            now = _now()
+            if now - status.st_mtime > DAY:  # the time of a file is that of its last use, to a day
+                with suppress(OSError):
+                    os.utime(file.fileno())
+    except OSError:
+        return None
+    start = len(MAGIC) + HASH
+    code = data[start:]
+    return code if data[: len(MAGIC)] == MAGIC and data[len(MAGIC) : start] == _seal(key, code) else None
+
+
+def _write(key: str, code: bytes, suffix: str = SUFFIX) -> None:
+    """Keep an object, or a note; where that is not possible, do without."""
+    path, _ = _chosen()
+    if path is None:
+        return
+    try:
+        with _directory(path, create=True) as directory:
+            # Another process sees the whole file or none. What a crash of the system leaves, the hash tells.
+            temporary = f"{key}.{os.urandom(8).hex()}"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(temporary, flags, 0o600, dir_fd=directory)
+            try:
+                try:
+                    _write_all(descriptor, MAGIC + _seal(key, code) + code)
+                finally:
+                    os.close(descriptor)
+                os.replace(temporary, key + suffix, src_dir_fd=directory, dst_dir_fd=directory)
+            except BaseException:
+                os.unlink(temporary, dir_fd=directory)
+                raise
+            _Settings.failure = ""
+            _trim(directory)
+    except OSError as error:
+        _Settings.failure = _why(error)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _now() -> float:
+    import time
+
+    return time.time()
+
+
+def _trim(directory: int) -> None:
+    """Delete what processes left half written, and beyond the limit what was not used for longest."""
+    kept = []
+    for name in os.listdir(directory):
+        key, dot, rest = name.partition(".")
+        if len(key) != 2 * HASH or not dot:  # not ours
+            continue
+        with suppress(OSError):  # another process deletes, too
+            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            if dot + rest in (SUFFIX, NOTE):
+                kept.append((status.st_mtime, status.st_size, name))
+            elif _now() - status.st_mtime > DAY:
+                os.unlink(name, dir_fd=directory)
+    total = sum(size for _, size, _ in kept)
+    if total <= LIMIT:
+        return
+    for _, size, name in sorted(kept):
+        if total <= LIMIT // 2:
+            break
+        with suppress(OSError):
+            os.unlink(name, dir_fd=directory)
+            total -= size

@@ -1,0 +1,96 @@
+"""Arrays of any library: NumPy, as the readable reference and the engine where nothing can be compiled, and others.
+
+The other libraries' own are those of the Python array API standard, https://data-apis.org/array-api/2024.12/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..functions.dtypes import rounded
+from . import polynomials
+
+
+def fma_of(bits: int, xp: Any) -> Callable[[Any, Any, Any], Any]:
+    """Make an fma for arithmetic with so many bits: it rounds nearly once, and twice where numbers are too large.
+
+    T. J. Dekker, "A floating-point technique for extending the available precision", Numer. Math. 18 (1971).
+    """
+    factor = float(2 ** -(-bits // 2) + 1)
+
+    def split(x: Any) -> tuple[Any, Any]:
+        high = x * factor - (x * factor - x)
+        return high, x - high
+
+    def fma(x: Any, y: Any, z: Any) -> Any:
+        p = x * y
+        (a, b), (c, d) = split(x), split(y)
+        rest = b * d - (((p - a * c) - b * c) - a * d)
+        s = p + z
+        t = s - p
+        once = s + (((p - (s - t)) + (z - t)) + rest)
+        return xp.where(once == once, once, s)
+
+    return fma
+
+
+_fma_of_doubles = fma_of(53, np)
+
+
+def _fma(x: Any, y: Any, z: Any) -> Any:
+    """Round once, or nearly so: the product of two float32 is a float64."""
+    T = np.result_type(x, y, z)
+    if np.float64 == T:
+        return _fma_of_doubles(x, y, z)
+    return (np.multiply(x, y, dtype=np.float64) + z).astype(T)
+
+
+def primitives(
+    T: Any, xp: Any = np, fma: Callable[[Any, Any, Any], Any] = _fma, dtype: str = "float64"
+) -> dict[str, Any]:
+    """Return the primitives for arrays of a namespace, of the working type that `T` gives a number.
+
+    `dtype` is that of x, to which parameters were rounded.
+    """
+
+    def small(tail: Any) -> Any:
+        return xp.where(xp.abs(tail) < 1, tail, T(0))  # that of an infinite x is none
+
+    def exp(x: Any, tail: Any = None) -> Any:
+        return xp.exp(x) if tail is None else xp.exp(x) * (1 + small(tail))
+
+    def expm1(x: Any, tail: Any = None) -> Any:
+        y = xp.expm1(x)
+        return y if tail is None else xp.where(small(tail) == 0, y, y + small(tail) * (1 + y))  # -0.0 stays
+
+    def exp_parts(x: Any, tail: Any) -> tuple[Any, Any]:
+        half = xp.exp(x / 2)
+        return half * (1 + small(tail)), half
+
+    def erfcx(x: Any, tail: Any) -> tuple[Any, Any]:
+        # The polynomial that the compiled primitive takes for float64.
+        t = (x - 4) / (x + 4)
+        *others, y = map(T, polynomials.ERFCX)
+        for coefficient in reversed(others):
+            y = coefficient + y * t
+        return y / (1 + 2 * x), x * 0
+
+    return {
+        "T": T,
+        "stored": lambda literal: T(rounded(literal, dtype)),
+        "where": xp.where,
+        "abs": xp.abs,
+        "copysign": xp.copysign,
+        "sqrt": xp.sqrt,
+        "fma": fma,
+        "exp": exp,
+        "expm1": expm1,
+        "log1p": xp.log1p,
+        "whole": lambda x, tail: x,
+        "quotient": lambda x, x_tail, y, y_tail: x / y,
+        "exp_parts": exp_parts,
+        "erfcx": erfcx,
+    }

@@ -1,0 +1,140 @@
+"""Text: what a formula says, and whether it is one.
+
+Running a formula on expressions instead of numbers shows every operation it performs, and refuses what a
+compiled reading could not keep: a branch, a loop, a bare number (in float32 it would drag the arithmetic
+to float64), a name that is not a primitive.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn, cast
+
+from . import PRIMITIVES, bind
+
+
+class FormulaError(TypeError):
+    """A function that is not a formula."""
+
+
+class Expression:
+    """A piece of a formula; `strength` is how tightly its outermost operator binds."""
+
+    __slots__ = ("condition", "strength", "text")
+
+    def __init__(self, text: str, strength: int = 9, condition: bool = False) -> None:
+        self.text = text
+        self.strength = strength
+        self.condition = condition
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __bool__(self) -> NoReturn:
+        raise FormulaError(
+            "a formula has no `if`, `and`, `or`, `not` or chained comparison: use where(condition, x, y), "
+            "and & and | of conditions"
+        )
+
+    def __iter__(self) -> NoReturn:
+        raise FormulaError("a formula has no loops")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _operand(value: Any, condition: bool = False) -> Expression:
+    if isinstance(value, Expression) and value.condition == condition:
+        return value
+    if isinstance(value, Expression):
+        wanted = "a condition, such as x > T(0)" if condition else "a number"
+        raise FormulaError(f"{value} stands where a formula needs {wanted}")
+    raise FormulaError(f"bare {value!r}: write T({value!r}), so that the number has the type of x")
+
+
+def _binary(symbol: str, strength: int) -> tuple[Any, Any]:
+    def write(left: Any, right: Any) -> Expression:
+        left, right = _operand(left), _operand(right)
+        first = left.text if left.strength >= strength else f"({left})"
+        second = right.text if right.strength > strength else f"({right})"
+        return Expression(f"{first} {symbol} {second}", strength, condition=strength == 1)
+
+    return write, lambda right, left: write(left, right)
+
+
+for _name, _symbol, _strength in (
+    ("add", "+", 2), ("sub", "-", 2), ("mul", "*", 3), ("truediv", "/", 3),
+):  # fmt: skip
+    _write, _reflected = _binary(_symbol, _strength)
+    setattr(Expression, f"__{_name}__", _write)
+    setattr(Expression, f"__r{_name}__", _reflected)
+for _name, _symbol in (("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">="), ("eq", "=="), ("ne", "!=")):
+    setattr(Expression, f"__{_name}__", _binary(_symbol, 1)[0])
+for _name, _symbol in (("and", "&"), ("or", "|")):
+    setattr(
+        Expression,
+        f"__{_name}__",
+        lambda left, right, symbol=_symbol: Expression(
+            f"({_operand(left, True)}) {symbol} ({_operand(right, True)})", 1, condition=True
+        ),
+    )
+setattr(Expression, "__neg__", lambda x: Expression(f"-{_operand(x).text if x.strength >= 4 else f'({x})'}", 4))
+
+
+def _literal(number: Any) -> Expression:
+    if type(number) not in (int, float):
+        raise FormulaError(f"T({number}): T takes a literal number")
+    return Expression(repr(number), 9 if number >= 0 else 4)
+
+
+def _where(condition: Any, x: Any, y: Any) -> Expression:
+    return Expression(f"where({_operand(condition, True)}, {_operand(x)}, {_operand(y)})")
+
+
+def _function(name: str, least: int, most: int) -> Any:
+    def write(*operands: Any) -> Expression:
+        if not least <= len(operands) <= most:
+            raise FormulaError(f"{name} takes {least} operands, not {len(operands)}")
+        if name == "quotient":
+            quotient: Any = _operand(operands[0])
+            return cast(Expression, quotient / _operand(operands[2]))
+        return Expression(f"{name}({', '.join(_operand(operand).text for operand in operands[:least])})")
+
+    return write
+
+
+_MEANINGS = {
+    "T": _literal,
+    "stored": _literal,
+    "where": _where,
+    "exp_parts": lambda x, tail: (Expression(f"exp({_operand(x)})"), Expression("1")),
+    "whole": lambda x, tail: _operand(x),
+    "erfcx": lambda x, tail: (Expression(f"erfcx({_operand(x)})"), Expression("0")),
+}
+for _name, _least, _most in (
+    ("abs", 1, 1), ("copysign", 2, 2), ("sqrt", 1, 1), ("fma", 3, 3), ("exp", 1, 2), ("expm1", 1, 2), ("log1p", 1, 1),
+    ("quotient", 4, 4),
+):  # fmt: skip
+    _MEANINGS[_name] = _function(_name, _least, _most)
+
+
+def describe(formula: Any) -> str:
+    """Write out what `formula` computes.
+
+    Raises
+    ------
+    FormulaError
+        If `formula` is not straight-line code over the primitives.
+    """
+    where = f"{formula.__qualname__} in {formula.__code__.co_filename}, line {formula.__code__.co_firstlineno}"
+    if formula.__closure__:
+        names = ", ".join(formula.__code__.co_freevars)
+        raise FormulaError(f"{where}: a formula takes what it needs as parameters, and this one closes over {names}")
+    meaning = bind(formula, {**_MEANINGS, "__builtins__": {}})
+    arguments = formula.__code__.co_varnames[: formula.__code__.co_argcount]
+    try:
+        result = meaning(*map(Expression, arguments))
+        parts = result if isinstance(result, tuple) else (result,)
+        return ", ".join(str(_operand(part, getattr(part, "condition", False))) for part in parts)
+    except FormulaError as error:
+        raise FormulaError(f"{where}: {error}") from None
+    except NameError as error:
+        raise FormulaError(f"{where}: {error}; the primitives of a formula are {', '.join(PRIMITIVES)}") from None

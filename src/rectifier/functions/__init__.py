@@ -1,0 +1,1 @@
+"""What a block of the catalogue becomes: a public function, and its calls."""

@@ -1,0 +1,1 @@
+"""Commands, and what needs more than the library itself."""

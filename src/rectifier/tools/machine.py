@@ -1,0 +1,265 @@
+"""The machine that a figure was measured on, as far as it decides how fast an activation function is."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__, relu
+from ..engine import limits
+from ..engine import process as compiled
+from ..engine.compiler import arm
+from ..engine.runtime import layout
+from ..engine.settings import settings
+from ..engine.ufuncs import engine
+
+LARGE = 1 << 22  # elements; some milliseconds
+_PACKAGES = ("numpy", "numba", "llvmlite", "ml_dtypes")
+# By LLVM's names, which Numba compiles for; the first that the processor has is the level.
+_SIMD = {
+    "avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX", "sse4.2": "SSE4.2", "sse2": "SSE2",
+    "sve2": "SVE2", "sve": "SVE", "neon": "NEON",
+    "vsx": "VSX", "vector": "VX", "v": "RVV",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Threads:
+    """How many threads a process may run at once, and how many this library uses.
+
+    Attributes
+    ----------
+    logical_processors : int
+        What the machine has.
+    affinity_processors : int or None
+        On how many of them this process may run; None where the system does not say.
+    quota_processors : float or None
+        The processor time that the control groups allow, in processors; None without a quota.
+    allowed : int
+        The smallest of these.
+    reason : str
+        Which of them it was.
+    used : int
+        What a call of this library uses.
+    """
+
+    logical_processors: int
+    affinity_processors: int | None
+    quota_processors: float | None
+    allowed: int
+    reason: str
+    used: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What large calls begin with here; they go on learning from their own times.
+
+    Attributes
+    ----------
+    stream_from_bytes : int
+        A result so large is written past the caches at first.
+    learned_from_bytes, learned_to_bytes : int
+        Between these each function learns from its calls what is faster; both are the same where it does not.
+    reason : str
+        Why it begins there.
+    fetch_lines : int
+        How many lines of 64 bytes ahead inputs are fetched, where results go past the caches.
+    gain : float or None
+        What all threads do together, in units of what one does: 2 for two cores, little more than 1 for two
+        hyperthreads of one; None with one thread, or before it was measured.
+    reach_microseconds, wake_microseconds : float or None
+        What it takes to reach a helper thread that waits, and one that sleeps.
+    share_from_microseconds : float
+        A call that would take one thread less is not shared.
+    """
+
+    stream_from_bytes: int
+    learned_from_bytes: int
+    learned_to_bytes: int
+    reason: str
+    fetch_lines: int
+    gain: float | None
+    reach_microseconds: float | None
+    wake_microseconds: float | None
+    share_from_microseconds: float
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """The GPUs that CuPy reaches, or why there is none."""
+
+    devices: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What decides the speed of a call here; ``dataclasses.asdict`` makes JSON of it.
+
+    Attributes
+    ----------
+    versions : dict
+        Of this library, Python and what it computes with; None for what is not installed.
+    system, processor, microarchitecture, simd : str
+        Names; the last is the widest vector instruction set, by LLVM's reading of the processor.
+    cache_bytes : dict
+        Data caches that the first processor sees, such as ``{"L1d": 32768}``; empty where the system does not say.
+    memory_bytes : int or None
+        What this process may use: physical memory, or less by its control groups.
+    transparent_huge_pages : str or None
+        The kernel's setting: always, madvise or never.
+    threads : Threads
+        How many a call may use and uses.
+    settings : dict
+        Each setting of `rectifier.settings`: its value, and the reason.
+    calibration : Calibration or None
+        What large calls begin with; None where nothing is compiled.
+    engine, engine_reason : str
+        Who makes the inner loops, "numba" or "numpy" (slower), and why.
+    gpu : Gpu
+        For the arrays of CuPy.
+    """
+
+    versions: dict[str, str | None]
+    system: str
+    processor: str
+    microarchitecture: str
+    simd: str
+    cache_bytes: dict[str, int]
+    memory_bytes: int | None
+    transparent_huge_pages: str | None
+    threads: Threads
+    settings: dict[str, dict[str, Any]]
+    calibration: Calibration | None
+    engine: str
+    engine_reason: str
+    gpu: Gpu
+
+
+def describe(root: Path = Path("/")) -> Machine:
+    """Describe this machine and this installation.
+
+    Computes a little first, because the engine and what it measures are known only once it has run.
+
+    Parameters
+    ----------
+    root : Path
+        Where the ``proc`` and ``sys`` directories of Linux are.
+
+    Returns
+    -------
+    Machine
+    """
+    settings.reasons()  # raises what is wrong with an environment variable, where a call would do without the engine
+    x = np.zeros(LARGE, np.float32)
+    for _ in range(4):  # the first starts helpers, the second may find them there, and then they are measured
+        relu(x, out=x)
+    engine_name, engine_reason = engine()
+    microarchitecture, simd = _instruction_set()
+    return Machine(
+        versions={"rectifier": __version__, "python": platform.python_version(), **dict(_versions())},
+        system=f"{platform.system()} {platform.machine()}",
+        processor=_processor(root),
+        microarchitecture=microarchitecture,
+        simd=simd,
+        cache_bytes=limits.caches(str(root)),
+        memory_bytes=min(limits.memory(str(root)), default=None),
+        transparent_huge_pages=_transparent_huge_pages(root),
+        threads=_threads(root),
+        settings={name: setting._asdict() for name, setting in settings.reasons().items()},
+        calibration=_calibration(),
+        engine=engine_name,
+        engine_reason=engine_reason,
+        gpu=_gpu(),
+    )
+
+
+def _versions() -> Iterator[tuple[str, str | None]]:
+    for package in _PACKAGES:
+        try:
+            yield package, metadata.version(package)
+        except metadata.PackageNotFoundError:
+            yield package, None
+
+
+def _read(path: Path) -> str:
+    """Read a file of the kernel's; nothing, where this kernel has no such file or keeps it to itself."""
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _processor(root: Path) -> str:
+    """Name the processor; Linux on Arm knows no name, but numbers of its cores and mostly the board's name."""
+    text = _read(root / "proc/cpuinfo")
+    fields = (line.partition(":") for line in text.splitlines())
+    names = [value.strip() for name, _, value in fields if name.strip() == "model name"]
+    if names:
+        return names[0]
+    board = _read(root / "proc/device-tree/model").rstrip("\0")
+    microarchitecture = _instruction_set()[0]
+    told = "" if microarchitecture in ("unknown", "generic") else microarchitecture
+    return ", ".join(arm.cores(text)) or board or told or platform.processor() or "unknown"
+
+
+def _instruction_set() -> tuple[str, str]:
+    try:
+        from llvmlite import binding
+
+        has = binding.get_host_cpu_features()
+        levels = (level for name, level in _SIMD.items() if has.get(name))
+        return binding.get_host_cpu_name(), next(levels, "none known")
+    except (ImportError, OSError, RuntimeError):  # no llvmlite, no library in it, a processor that LLVM cannot read
+        return "unknown", "unknown"
+
+
+def _transparent_huge_pages(root: Path) -> str | None:
+    setting = _read(root / "sys/kernel/mm/transparent_hugepage/enabled")  # "always [madvise] never"
+    return setting.partition("[")[2].partition("]")[0] or None
+
+
+def _threads(root: Path) -> Threads:
+    processors = limits.processors(str(root))
+    return Threads(*processors, used=settings.threads)
+
+
+def _calibration() -> Calibration | None:
+    if not compiled.is_made():
+        return None
+    words, streaming, rate = compiled.words(), compiled.streaming(), compiled.ticks_per_microsecond()
+    gain, reached, woken, least = (
+        words[k] for k in (layout.GAIN, layout.REACHED, layout.MEASURED, layout.PARALLEL_FROM)
+    )
+    return Calibration(
+        stream_from_bytes=streaming.from_bytes,
+        learned_from_bytes=streaming.least,
+        learned_to_bytes=streaming.most,
+        reason=streaming.reason,
+        fetch_lines=words[layout.AHEAD],
+        gain=gain / 1024 if gain and settings.threads > 1 else None,
+        reach_microseconds=reached / rate or None,
+        wake_microseconds=woken / rate or None,
+        share_from_microseconds=least / rate,
+    )
+
+
+def _gpu() -> Gpu:
+    if importlib.util.find_spec("cupy") is None:
+        return Gpu((), "CuPy is not installed")
+    try:
+        cupy = importlib.import_module("cupy")
+        runtime = cupy.cuda.runtime
+        names = (runtime.getDeviceProperties(k)["name"].decode() for k in range(runtime.getDeviceCount()))
+        return Gpu(tuple(names), f"CuPy {cupy.__version__}")
+    except Exception as error:  # a broken CuPy or driver must not keep anybody from reading the rest
+        return Gpu((), f"CuPy finds none: {' '.join(str(error).split())}")

@@ -1,0 +1,633 @@
+"""The calls on CuPy arrays: on stand-ins for them everywhere, and the same bodies on a device where there is one."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+from conftest import BACKENDS, FLOATS, INTEGERS, assert_same, numbers, require_gpu_tier
+from rectifier import Mask, crysx, glu, leaky_relu, relu, sigmoid, softmax, squared_relu, testing
+from rectifier.catalogue import CATALOGUE, GATES, ROWWISE
+from rectifier.testing import dtype_of
+from rectifier.tools.bench import runner
+from rectifier.tools.bench.rivals import RIVALS
+
+require_gpu_tier("CuPy")
+import cupy_stand_in  # noqa: E402, it needs CuPy
+
+REFERENCE = BACKENDS["numpy"]  # whose formulas the stand-ins compute
+
+
+class On:
+    """Where a test's arrays lie: what takes them there and back, and what was launched, where that is known."""
+
+    def __init__(self, cupy, launches=None, waits=None) -> None:
+        self.cupy, self.launches, self.waits = cupy, launches, waits
+
+    def arrays(self, *arrays):
+        """Take arrays to the device, each in the order in which it lies."""
+        return [self.cupy.asarray(array) for array in arrays]
+
+    def host(self, array):
+        assert isinstance(array, self.cupy.ndarray)
+        return self.cupy.asnumpy(array)
+
+    def forget(self):
+        for kept in (self.launches, self.waits):
+            if kept is not None:
+                kept.clear()
+
+    def assert_launched(self, count):
+        """Assert so many launches since `forget`, and that nobody waited for the device."""
+        if self.launches is not None:
+            assert len(self.launches) == count, [launch.kernel.name for launch in self.launches]
+            assert self.waits == []
+
+
+@pytest.fixture(params=["stand-in", pytest.param("gpu", marks=pytest.mark.gpu)])
+def on(request, monkeypatch):
+    if request.param == "stand-in":
+        module = cupy_stand_in.install(monkeypatch, REFERENCE)
+        return On(module, cupy_stand_in.launches, cupy_stand_in.waits)
+    return On(require_gpu_tier("gpu"))
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    module = cupy_stand_in.install(monkeypatch, REFERENCE)
+    return On(module, cupy_stand_in.launches, cupy_stand_in.waits)
+
+
+def assert_agrees(on, actual, expected, bound=0.0):
+    """Assert what the NumPy reading gives: bit for bit on stand-ins and where a block is exact, else within bounds."""
+    actual = on.host(actual)
+    if on.launches is not None or not bound or expected.dtype.kind in "iu":
+        assert_same(actual, expected)
+        return
+    assert (actual.dtype, actual.shape) == (expected.dtype, expected.shape)
+    # The NumPy reading has a bound of its own; and near a zero of a derivative the bound is one of the absolute error.
+    distances = testing.ulps(actual, expected.astype(np.longdouble), actual.dtype)
+    with np.errstate(all="ignore"):
+        near = np.abs(actual.astype("f8") - expected.astype("f8")) <= 2.0**-50
+    assert ((distances <= 2 * bound + 8) | near).all()
+
+
+def bounds(block, dtype):
+    return [testing.bound(block, dtype, derivative=d) or 0.0 for d in (False, True)]
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_direction_is_that_of_the_cpu(on, name, dtype):
+    ours, reference = CATALOGUE[name], getattr(REFERENCE, name)
+    value, slope = bounds(ours.block, dtype)
+    x, dy = (numbers(211, dtype, seed) for seed in (1, 2))
+    for lay in (lambda a: a, lambda a: a[:210].reshape(14, 15).T, lambda a: a[::3], lambda a: a[5:6].reshape(())):
+        x_there, dy_there = on.arrays(lay(x), lay(dy))
+        with_x, with_dy = np.array(lay(x)), np.array(lay(dy))
+        assert_agrees(on, ours(x_there), np.asarray(reference(with_x)), value)
+        assert_agrees(on, ours.derivative(x_there), np.asarray(reference.derivative(with_x)), slope)
+        assert_agrees(on, ours.backward(dy_there, x_there), np.asarray(reference.backward(with_dy, with_x)), slope)
+        both = ours.value_and_derivative(x_there), reference.value_and_derivative(with_x)
+        for actual, expected, bound in zip(*both, (value, slope), strict=True):
+            assert_agrees(on, actual, np.asarray(expected), bound)
+        if "y" in ours.block.backward_from:
+            y, dx = reference(with_x), ours.backward(dy_there, y=ours(x_there))
+            assert_agrees(on, dx, np.asarray(reference.backward(with_dy, y=y)), slope)
+        if "mask" in ours.block.backward_from:
+            (y, mask), (expected, expected_mask) = ours.with_mask(x_there), reference.with_mask(with_x)
+            assert_agrees(on, y, np.asarray(expected), value)
+            assert_same(on.host(mask.bits), expected_mask.bits)
+            dx = reference.backward(with_dy, mask=expected_mask)
+            assert_agrees(on, ours.backward(dy_there, mask=mask), np.asarray(dx), slope)
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_functions_of_two_arrays_are_those_of_the_cpu(on, name, dtype):
+    ours, reference = GATES[name], getattr(REFERENCE, name)
+    value, slope = bounds(ours.block, dtype)
+    x, gate, dy = (numbers(210, dtype, seed).reshape(14, 15) for seed in (1, 2, 3))
+    there = on.arrays(dy, x, gate)
+    on.forget()
+    assert_agrees(on, ours(*there[1:]), reference(x, gate), value)
+    on.assert_launched(1)
+    for actual, expected in zip(ours.backward(*there), reference.backward(dy, x, gate), strict=True):
+        assert_agrees(on, actual, expected, slope)
+    _, pullback = ours.vjp(*there[1:])
+    for actual, expected in zip(pullback(there[0]), reference.backward(dy, x, gate), strict=True):
+        assert_agrees(on, actual, expected, slope)
+
+
+def test_gradients_are_summed_to_the_shapes_of_their_arrays(on):
+    x, gate, dy = np.arange(12.0, dtype="f4").reshape(3, 4), np.arange(4.0), np.ones((3, 4), "f4")
+    there = on.arrays(dy, x, gate)
+    expected = REFERENCE.glu.backward(dy, x, gate)
+    for actual, wanted in zip(glu.backward(*there), expected, strict=True):
+        assert actual.shape == wanted.shape
+        assert actual.dtype == wanted.dtype
+        np.testing.assert_allclose(on.host(actual), wanted, rtol=1e-14)
+    out = on.cupy.empty((3, 4), np.float64), on.cupy.empty((4,), np.float64)
+    assert all(a is b for a, b in zip(glu.backward(*there, out), out, strict=True))
+    np.testing.assert_allclose(on.host(out[1]), expected[1], rtol=1e-14)
+    with pytest.raises(ValueError, match=r"out has shape \(3, 4\); the result has \(4,\)"):
+        glu.backward(*there, (out[0], out[0]))
+
+
+@pytest.mark.parametrize("name", ROWWISE)
+def test_rows_are_those_of_the_cpu(on, name, dtype):
+    ours, reference = ROWWISE[name], getattr(REFERENCE, name)
+    x, dy = ((np.random.default_rng(k).standard_normal((6, 5, 7)) * 3).astype(dtype) for k in (1, 2))
+    bound = {"float32": ours.block.ulp[0], "float64": ours.block.ulp[1]}.get(dtype.name, 0.5001)
+    for axis in (-1, 0, 1, None, (0, 2), (1, 0), ()):
+        x_there, dy_there = on.arrays(x, dy)
+        y, dx = reference(x, axis=axis), reference.backward(dy, x, axis=axis)
+        assert_agrees(on, ours(x_there, axis=axis), y, bound)
+        assert_agrees(on, ours.backward(dy_there, x_there, axis=axis), dx, 64 * bound)
+        assert_agrees(on, ours.vjp(x_there, axis=axis)[1](dy_there), dx, 64 * bound)
+        out = on.cupy.empty((6, 5, 7), dtype)
+        assert ours(x_there, out, axis=axis) is out
+        assert_agrees(on, out, y, bound)
+        memory = on.cupy.empty((213,), dtype)
+        inside, behind = memory[:210].reshape(6, 5, 7), memory[3:].reshape(6, 5, 7)
+        inside[...] = x_there
+        assert_agrees(on, ours(inside, behind, axis=axis), y, bound)
+        assert ours(x_there, x_there, axis=axis) is x_there
+        assert_agrees(on, x_there, y, bound)
+
+
+@pytest.mark.parametrize("name", ROWWISE)
+def test_what_has_no_dimension_is_a_row_of_one(on, name):
+    ours, one = ROWWISE[name], np.float32(name == "softmax")
+    for number, y in ((3.0, one), (np.nan, np.float32(np.nan)), (np.inf, np.float32(np.nan))):
+        (there,) = on.arrays(np.array(number, "f4"))
+        for axis in (-1, 0, None, ()):
+            assert_same(on.host(ours(there, axis=axis)), np.array(y))
+    (there,) = on.arrays(np.array(3.0, "f4"))
+    assert_same(on.host(ours.backward(2.0, there)), np.zeros((), "f4"))
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integers_stay_in_functions_that_select_and_become_floats_in_others(on, name):
+    x = numbers(100, np.dtype(name))
+    (there,) = on.arrays(x)
+    for function in (relu, CATALOGUE["relu6"], CATALOGUE["hard_tanh"]):
+        assert_agrees(on, function(there), getattr(REFERENCE, function.__name__)(x))
+        assert_agrees(on, function.backward(there, there), getattr(REFERENCE, function.__name__).backward(x, x))
+    assert_agrees(on, squared_relu(there), REFERENCE.squared_relu(x), 1)
+    assert_agrees(on, CATALOGUE["thresholded_relu"](there, threshold=0.5), REFERENCE.thresholded_relu(x, threshold=0.5))
+    assert softmax(there).dtype == REFERENCE.softmax(x).dtype
+
+
+@pytest.mark.parametrize("first", [*INTEGERS, *FLOATS])
+def test_dtypes_promote_as_on_the_cpu(on, first):
+    for second in (*INTEGERS, *FLOATS):
+        a, b = np.ones(3, dtype_of(first)), np.ones(3, dtype_of(second))
+        there = on.arrays(a, b)
+        for name in ("relu", "sigmoid"):
+            ours, reference = CATALOGUE[name], getattr(REFERENCE, name)
+            assert ours.backward(*there).dtype == reference.backward(a, b).dtype
+        for number in (2, 2.5, np.float32(2)):
+            assert relu.backward(number, there[1]).dtype == REFERENCE.relu.backward(number, b).dtype
+
+
+SLOPES = {
+    "integer": 2,
+    "float": 0.3,
+    "NumPy scalar": np.float64(0.3),
+    "no dimension": np.array(0.3),
+    "zero": 0.0,
+    "negative": -0.5,
+}
+
+
+@pytest.mark.parametrize("kind", [*SLOPES, "array", "column", "wider array"])
+def test_parameters(on, kind, dtype):
+    x, dy = (numbers(210, dtype, k).reshape(14, 15) for k in (1, 2))
+    slopes = {
+        "array": np.linspace(-1, 1, 210).reshape(14, 15).astype(dtype),
+        "column": np.linspace(0, 1, 14).reshape(14, 1).astype(dtype),
+        "wider array": np.linspace(0, 1, 15),
+    }
+    slope = SLOPES.get(kind, slopes.get(kind))
+    there, dy_there = on.arrays(x, dy)
+    slope_there = on.arrays(slope)[0] if kind in slopes else slope
+    ours, reference = leaky_relu, REFERENCE.leaky_relu
+    on.forget()
+    assert_agrees(on, ours(there, negative_slope=slope_there), reference(x, negative_slope=slope))
+    on.assert_launched(1)
+    dx = reference.backward(dy, x, negative_slope=slope)
+    assert_agrees(on, ours.backward(dy_there, there, negative_slope=slope_there), dx)
+    y, mask = ours.with_mask(there, negative_slope=slope_there)
+    assert_agrees(on, y, reference(x, negative_slope=slope))
+    expected = reference.backward(dy, mask=reference.with_mask(x, negative_slope=slope)[1], negative_slope=slope)
+    assert_agrees(on, ours.backward(dy_there, mask=mask, negative_slope=slope_there), expected)
+    _, pullback = ours.vjp(there, negative_slope=slope_there)
+    if kind in slopes:
+        slope_there[...] = 7
+    on.forget()
+    assert_agrees(on, pullback(dy_there), expected)
+    on.assert_launched(1)
+
+
+def test_the_result_lies_as_the_array_does(on):
+    x, turned = on.arrays(numbers(12, np.dtype("f4")).reshape(3, 4), np.asfortranarray(np.ones((3, 4), "f4")))
+    assert relu(x).flags.c_contiguous
+    assert relu(turned).flags.f_contiguous
+    assert relu.backward(x[:1], turned).flags.f_contiguous
+    assert relu.with_mask(turned)[0].flags.f_contiguous
+    assert relu(x[:, ::2]).flags.c_contiguous
+
+
+def calls_into(x, dy, mask):
+    return {
+        "value": lambda out: relu(x, out=out),
+        "derivative": lambda out: relu.derivative(x, out=out),
+        "backward": lambda out: relu.backward(dy, x, out=out),
+        "backward from y": lambda out: relu.backward(dy, y=x, out=out),
+        "backward from a mask": lambda out: relu.backward(dy, mask=mask, out=out),
+        "with_mask": lambda out: relu.with_mask(x, out=out)[0],
+        "vjp": lambda out: relu.vjp(x, out=out)[0],
+        "prelu": lambda out: leaky_relu(x, out=out, negative_slope=dy),
+        "prelu with_mask": lambda out: leaky_relu.with_mask(x, out=out, negative_slope=dy)[0],
+    }
+
+
+CALLS = tuple(calls_into(None, None, None))
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_out(on, call):
+    x, dy = (numbers(10_000, np.dtype("f4"), k).reshape(50, 200) for k in (1, 2))
+    expected = calls_into(x, dy, relu.with_mask(x)[1])[call](None)
+    there = on.arrays(x, dy)
+    into = calls_into(*there, relu.with_mask(there[0])[1])[call]
+    room = on.cupy.empty((50, 400), np.float32)
+    for out in (on.cupy.empty((50, 200), np.float32), room[:, ::2], on.cupy.empty((200, 50), np.float32).T):
+        on.forget()
+        assert into(out) is out
+        assert_agrees(on, out, np.asarray(expected))
+        on.assert_launched(1)
+    out = on.cupy.empty((50, 200), np.float32)
+    assert into((out,)) is out
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_in_place_and_where_memory_overlaps_the_result_is_that_of_a_copy(on, call):
+    x, dy = (numbers(10_000, np.dtype("f4"), k) for k in (1, 2))
+    expected = calls_into(x, dy, relu.with_mask(x)[1])[call](None)
+    for shift in (-3, 0, 3, "turned"):
+        for which in (0, 1):
+            memory = on.cupy.empty((10_006,), np.float32)
+            pair = on.arrays(x, dy)
+            mask = relu.with_mask(pair[0])[1]
+            inside = memory[3:10_003]
+            inside[...] = pair[which]
+            pair[which] = inside
+            out = inside[::-1] if shift == "turned" else memory[3 + shift : 10_003 + shift]
+            calls_into(*pair, mask)[call](out)
+            assert_agrees(on, out, np.asarray(expected))
+
+
+def test_two_results(on):
+    x = numbers(1000, np.dtype("f4"))
+    (there,) = on.arrays(x)
+    expected = REFERENCE.relu.value_and_derivative(x)
+    out = on.cupy.empty((1000,), np.float32), on.cupy.empty((1000,), np.float32)
+    on.forget()
+    assert all(a is b for a, b in zip(relu.value_and_derivative(there, out=out), out, strict=True))
+    on.assert_launched(1)
+    for actual, wanted in zip(out, expected, strict=True):
+        assert_agrees(on, actual, wanted)
+    y, d = relu.value_and_derivative(there, out=(None, out[0]))
+    assert d is out[0]
+    assert_agrees(on, y, expected[0])
+    y, d = relu.value_and_derivative(there, out=(there, None))
+    assert y is there
+    assert_agrees(on, d, expected[1])
+    assert_agrees(on, y, expected[0])
+    with pytest.raises(ValueError, match="share memory"):
+        relu.value_and_derivative(there, out=(out[0], out[0]))
+    with pytest.raises(TypeError, match="it takes a tuple of arrays"):
+        relu.value_and_derivative(there, out=out[0])
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0, 2)])
+def test_empty_arrays_launch_nothing(on, shape):
+    (x,) = on.arrays(np.empty(shape, "f4"))
+    slopes = on.arrays(np.ones(shape[-1:], "f4"))[0]
+    on.forget()
+    y, mask = relu.with_mask(x)
+    _, pullback = leaky_relu.vjp(x, negative_slope=slopes)
+    results = [y, relu(x), relu.backward(x, x), relu.backward(x, mask=mask), *relu.value_and_derivative(x), pullback(x)]
+    for result in [*results, softmax(x), softmax.backward(x, x), glu(x, x), *glu.backward(x, x, x)]:
+        assert isinstance(result, on.cupy.ndarray)
+        assert (result.shape, result.dtype) == (shape, np.float32)
+    assert mask.bits.shape == (0,)
+    on.assert_launched(0)
+    assert mask.count() == 0
+
+
+def test_arrays_of_no_dimension_stay_arrays(on):
+    (x,) = on.arrays(np.array(-3.0, "f4"))
+    for result in (
+        relu(x),
+        relu.backward(2.0, x),
+        relu.with_mask(x)[0],
+        leaky_relu(1.0, negative_slope=x),
+        glu(x, 1.0),
+    ):
+        assert isinstance(result, on.cupy.ndarray)
+        assert result.shape == ()
+    assert relu.with_mask(x)[1].to_array().shape == ()
+
+
+@pytest.mark.parametrize("number", [0.1, 3, np.float64(0.1), np.array(0.1)], ids=["float", "int", "scalar", "array"])
+def test_numbers_among_the_operands_adapt_as_on_the_cpu(on, number, dtype):
+    x = np.array([-1.0, 0.5, 2.0]).astype(dtype)
+    (there,) = on.arrays(x)
+    assert_agrees(on, relu.backward(number, there), REFERENCE.relu.backward(number, x))
+    assert_agrees(on, GATES["reglu"](number, there), REFERENCE.reglu(number, x))
+    mask = relu.with_mask(there)[1]
+    assert_agrees(
+        on, relu.backward(number, mask=mask), REFERENCE.relu.backward(number, mask=REFERENCE.relu.with_mask(x)[1])
+    )
+
+
+WRONG = {
+    "NumPy dy": (
+        lambda x, h: relu.backward(h, x),
+        TypeError,
+        r"relu.backward: dy is a numpy.ndarray.*cupy.asarray\(dy\)",
+    ),
+    "NumPy x": (lambda x, h: relu.backward(x, h), TypeError, "relu.backward: x is a numpy.ndarray"),
+    "NumPy y": (lambda x, h: relu.backward(x, y=h), TypeError, "relu.backward: y is a numpy.ndarray"),
+    "NumPy slope": (lambda x, h: leaky_relu(x, negative_slope=h), TypeError, "negative_slope is a numpy.ndarray"),
+    "NumPy slope of a mask": (lambda x, h: leaky_relu.vjp(x, negative_slope=h), TypeError, "negative_slope is a numpy"),
+    "NumPy gate": (lambda x, h: glu(x, h), TypeError, "glu: gate is a numpy.ndarray"),
+    "NumPy x of a gate": (lambda x, h: glu.backward(x, h, x), TypeError, "glu.backward: x is a numpy.ndarray"),
+    "NumPy rows": (lambda x, h: softmax.backward(x, y=h), TypeError, "softmax.backward: y is a numpy.ndarray"),
+    "list": (lambda x, h: relu.backward([1.0, 2.0, 3.0], x), TypeError, "relu.backward: dy is a list"),
+    "NumPy out": (
+        lambda x, h: relu(x, out=h),
+        TypeError,
+        r"out is a numpy.ndarray; it takes a cupy.ndarray of shape \(3,\)",
+    ),
+    "NumPy out of rows": (lambda x, h: softmax(x, h), TypeError, "out is a numpy.ndarray; it takes a cupy.ndarray"),
+    "NumPy out of a gate": (lambda x, h: glu.backward(x, x, x, (h, x)), TypeError, "it takes a cupy.ndarray"),
+    "NumPy out of a mask": (lambda x, h: relu.with_mask(x, h), TypeError, "it takes a cupy.ndarray"),
+    "CuPy out of NumPy x": (
+        lambda x, h: relu(h, out=x),
+        TypeError,
+        r"out is a cupy.ndarray; it takes a numpy.ndarray of",
+    ),
+    "CuPy out of NumPy rows": (
+        lambda x, h: softmax(h, x),
+        TypeError,
+        r"out is a cupy.ndarray; it takes a numpy.ndarray",
+    ),
+    "CuPy out of vjp": (lambda x, h: sigmoid.vjp(h, x), TypeError, r"out is a cupy.ndarray"),
+    "shape": (lambda x, h: relu(x[:2], out=x), ValueError, r"out has shape \(3,\); the result has \(2,\)"),
+    "dtype": (lambda x, h: relu(x, out=x.astype("f8")), TypeError, "out has dtype float64; the result has float32"),
+    "complex": (lambda x, h: relu(x.astype("c8")), TypeError, r"x has dtype complex64.*x.real"),
+    "bool": (lambda x, h: relu(x.astype("?")), TypeError, r"x has dtype bool.*astype\(np.uint8\)"),
+    "bool slope": (
+        lambda x, h: leaky_relu(x, negative_slope=x.astype("?")),
+        TypeError,
+        "negative_slope has dtype bool",
+    ),
+    "complex rows": (lambda x, h: softmax(x.astype("c8")), TypeError, "softmax: x has dtype complex64"),
+    "shapes": (lambda x, h: relu.backward(x, x[:2]), ValueError, r"do not broadcast: dy \(3,\), x \(2,\)"),
+    "shape of a slope": (lambda x, h: leaky_relu(x, negative_slope=x[:2]), ValueError, r"negative_slope \(2,\)"),
+    "shapes of rows": (lambda x, h: softmax.backward(x, y=x[:2]), ValueError, r"dy has shape \(3,\), y \(2,\)"),
+    "axis": (lambda x, h: softmax(x, axis=1), ValueError, "axis 1 is out of bounds"),
+    "two axes": (lambda x, h: softmax(x, axis=(0, -1)), ValueError, "names an axis twice"),
+    "number of rows": (lambda x, h: softmax.backward(1.0, y=x), ValueError, r"dy has shape \(\), y \(3,\)"),
+    "mask on the host": (
+        lambda x, h: relu.backward(x, mask=relu.with_mask(h)[1]),
+        TypeError,
+        r"mask lies in the memory of the host.*Mask\(cupy",
+    ),
+    "mask on the device": (
+        lambda x, h: relu.backward(h, mask=relu.with_mask(x)[1]),
+        TypeError,
+        "dy is a numpy.ndarray",
+    ),
+    "shape of a mask": (
+        lambda x, h: relu.backward(x[:2], mask=relu.with_mask(x)[1]),
+        ValueError,
+        r"dy has shape \(2,\), the mask \(3,\)",
+    ),
+    "larger than a mask": (
+        lambda x, h: relu.backward(x.reshape(3, 1), mask=relu.with_mask(x)[1]),
+        ValueError,
+        r"dy has shape \(3, 1\)",
+    ),
+    "setting of a mask": (
+        lambda x, h: leaky_relu.backward(x, mask=leaky_relu.with_mask(x, negative_slope=x)[1]),
+        ValueError,
+        "the mask was made by",
+    ),
+    "y": (
+        lambda x, h: leaky_relu.backward(x, y=x, negative_slope=x),
+        TypeError,
+        "which is not looked up in arrays on a device",
+    ),
+    "negative slope": (lambda x, h: leaky_relu.backward(x, y=x, negative_slope=-1), ValueError, "pass x= or mask="),
+    "out of vjp": (lambda x, h: sigmoid.vjp(x, x), ValueError, "out would overwrite x"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_wrong_is_refused_before_anything_is_launched(on, wrong):
+    call, error, message = WRONG[wrong]
+    host = np.array([-1.0, 2.0, 3.0], "f4")
+    (x,) = on.arrays(host)
+    on.forget()
+    with pytest.raises(error, match=message):
+        call(x, host)
+    assert_same(on.host(x), np.array([-1.0, 2.0, 3.0], "f4"))
+    assert host.tolist() == [-1, 2, 3]
+    if "mask" not in wrong:
+        on.assert_launched(0)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, other: relu.backward(other, x),
+        lambda x, other: relu(x, out=other),
+        lambda x, other: leaky_relu(x, negative_slope=other),
+        lambda x, other: glu(x, other),
+        lambda x, other: glu.backward(x, x, x, (x, other)),
+        lambda x, other: softmax.backward(x, y=other),
+        lambda x, other: softmax(x, other),
+        lambda x, other: relu.with_mask(x, other),
+        lambda x, other: relu.backward(other, mask=relu.with_mask(x)[1]),
+    ],
+)
+def test_arrays_of_two_devices_are_refused(stand_in, call):
+    x, other = (cupy_stand_in.ndarray(np.ones(3, "f4"), cupy_stand_in.Device(k)) for k in (2, 3))
+    with pytest.raises(ValueError, match=r"lies on device \d and \w+ on device \d"):
+        call(x, other)
+
+
+def test_a_call_runs_where_its_arrays_lie(stand_in):
+    x, wide = (cupy_stand_in.ndarray(np.ones((2, 3), kind), cupy_stand_in.Device(3)) for kind in ("f4", "f8"))
+    (y, mask), (_, pullback) = relu.with_mask(x), CATALOGUE["elu"].vjp(x, alpha=wide)
+    _, prelu = leaky_relu.vjp(x, negative_slope=wide)
+    results = [
+        relu(x), y, mask.bits, relu.backward(1.0, x), relu.backward(x, mask=mask), leaky_relu(x, negative_slope=wide),
+        glu(x, x), softmax(x), relu(x.reshape(3, 2), out=stand_in_empty(3)), crysx.ReLU_cupy(x), pullback(x),
+        prelu(x), *glu.backward(x, x, x[:1]), softmax.backward(wide, x), relu(x[::-1], out=x), relu(x.T, out=x.T[::-1]),
+    ]  # fmt: skip
+    assert [result.device.id for result in results] == [3] * len(results)
+    assert {launch.device for launch in stand_in.launches} == {3}
+    assert cupy_stand_in.Device.current == [0]
+
+
+def stand_in_empty(device):
+    return cupy_stand_in.ndarray(np.empty((2, 3), "f4").T, cupy_stand_in.Device(device))
+
+
+def test_contiguous_arrays_take_a_kernel_of_vectors_and_others_cupys(stand_in):
+    (x,) = stand_in.arrays(np.ones((60, 100), "f4"))
+    for array in (x, x.reshape(6000), x[5:], x.T):
+        stand_in.forget()
+        relu(array)
+        (launch,) = stand_in.launches
+        assert launch.kernel.name == "relu_value_float32"
+        elements, threads = array.size, launch.block[0]
+        assert launch.grid == (min(-(-elements // 4 // threads), 32 * cupy_stand_in.MULTIPROCESSORS),)
+        assert [a.dtype for a in launch.arguments] == [np.float32, np.float32, np.int64]
+        assert launch.arguments[-1] == elements
+    for arrays in ((x[:, ::2], x[:, ::2]), (x[:1], x), (x, x.T.reshape(60, 100)[:, ::-1])):
+        stand_in.forget()
+        relu.backward(*arrays)
+        (launch,) = stand_in.launches
+        assert launch.kernel.name == "rectifier_relu_backward_float32"
+        assert launch.grid is None
+
+
+def test_a_kernel_is_made_once(stand_in):
+    (x,) = stand_in.arrays(np.ones(5, "f4"))
+    for _ in range(2):
+        relu(x), relu(x[::2]), leaky_relu(x, negative_slope=0.1), leaky_relu(x, negative_slope=0.2), softmax(x)
+    kernels = [launch.kernel for launch in stand_in.launches]
+    assert len(kernels) == 10
+    assert len({id(kernel) for kernel in kernels}) == 4
+
+
+def test_numbers_reach_a_kernel_in_the_dtype_of_the_arrays(stand_in, dtype):
+    (x,) = stand_in.arrays(np.ones(5, dtype))
+    leaky_relu(x, negative_slope=0.1)
+    _, slope, _, _ = stand_in.launches[-1].arguments
+    assert slope.nbytes == dtype.itemsize
+    assert slope.tobytes() == np.array(0.1).astype(dtype).tobytes()
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (9,), (31,), (33,), (3, 5), (70_001,), (257, 33)])
+def test_a_mask_lies_on_the_device(on, shape):
+    x = numbers(int(np.prod(shape)), np.dtype("f4")).reshape(shape)
+    (there,) = on.arrays(x)
+    on.forget()
+    _, mask = relu.with_mask(there)
+    on.assert_launched(int(x.size > 0))
+    expected = relu.with_mask(x)[1]
+    assert isinstance(mask.bits, on.cupy.ndarray)
+    assert (mask.shape, mask.size, mask.nbytes) == (expected.shape, expected.size, expected.nbytes)
+    assert_same(on.host(mask.bits), expected.bits)
+    assert_same(on.host(mask.to_array()), expected.to_array())
+    assert mask.count() == expected.count()
+    assert type(mask.count()) is int
+    assert repr(mask) == repr(expected)
+    for axis in range(len(shape)):
+        assert_same(on.host(mask.count(axis=axis)), np.asarray(expected.count(axis=axis)))
+    assert mask.get() == expected
+    assert expected.get() is expected
+    assert type(mask.get().bits) is np.ndarray
+    assert mask == relu.with_mask(there)[1]
+    assert x.size == 0 or mask != relu.with_mask(-there)[1]
+    assert mask != expected
+    for again in (pickle.loads(pickle.dumps(mask)), copy.deepcopy(mask)):
+        assert again == mask
+        assert_same(on.host(relu.backward(there, mask=again)), on.host(relu.backward(there, mask=mask)))
+
+
+def test_a_mask_moves_between_host_and_device(on):
+    x = numbers(1001, np.dtype("f4"))
+    there, slopes = on.arrays(x, np.full(1001, 0.3, "f4"))
+    _, mask = leaky_relu.with_mask(there, negative_slope=slopes)
+    home = mask.get()
+    assert type(home.parameters["negative_slope"]) is np.ndarray
+    host_slopes = np.full(1001, 0.3, "f4")
+    expected = leaky_relu.backward(x, mask=home, negative_slope=host_slopes)
+    bits = on.cupy.asarray(home.bits)
+    back = Mask(bits, home.shape, home.function, mask.parameters)
+    bits[...] = 0
+    assert back == mask
+    assert_same(on.host(leaky_relu.backward(there, mask=back, negative_slope=slopes)), expected)
+    with pytest.raises(ValueError, match="bits after the last element are set"):
+        Mask(on.cupy.asarray(np.array([255], "u1")), (3,), "relu", {})
+
+
+def test_a_mask_records_the_slopes_that_its_value_overwrites(on):
+    x, slopes = on.arrays(np.array([-1.0, 2.0]), np.array([0.5, 0.25]))
+    y, mask = leaky_relu.with_mask(x, out=slopes, negative_slope=slopes)
+    assert y is slopes
+    assert on.host(mask.parameters["negative_slope"]).tolist() == [0.5, 0.25]
+    assert on.host(y).tolist() == [-0.5, 2]
+
+
+def test_a_mask_s_words_are_whole(stand_in):
+    (x,) = stand_in.arrays(np.ones(33, "f4"))
+    _, mask = relu.with_mask(x)
+    assert mask.bits.host.base.nbytes == 8
+
+
+def test_backward_from_a_mask_waits_only_to_compare_an_array(on):
+    (x,) = on.arrays(numbers(100, np.dtype("f4")))
+    _, mask = leaky_relu.with_mask(x, negative_slope=x)
+    on.forget()
+    leaky_relu.backward(x, mask=mask, **mask.parameters)
+    on.assert_launched(1)
+
+
+CRYSX = [name for name in crysx.__all__ if name.endswith("_cupy")]
+assert len(CRYSX) == 14
+
+
+@pytest.mark.parametrize("name", CRYSX)
+def test_the_names_of_crysx_nn(on, name):
+    x = np.linspace(-4, 4, 24, dtype="f4").reshape(4, 6)
+    (there,) = on.arrays(x)
+    actual, expected = getattr(crysx, name)(there), getattr(crysx, name.removesuffix("_cupy"))(x)
+    assert actual.dtype == np.float32
+    np.testing.assert_allclose(on.host(actual), expected, rtol=3e-7, atol=1e-7)
+
+
+RIVALS_THERE = {rival.name: rival for rival in RIVALS if rival.gpu}
+assert len(RIVALS_THERE) == 4
+
+
+@pytest.mark.parametrize("name", RIVALS_THERE)
+def test_the_benchmark_measures_ours_and_a_rival_on_the_device(on, name):
+    if on.launches is not None and name in ("torch-cuda", "cupy-kernel"):
+        pytest.skip("it needs a GPU")
+    rival = RIVALS_THERE[name]
+    if on.launches is None and rival.missing():
+        pytest.skip(rival.missing())
+    _, copy, beyond = runner._limit_copy(True, 0)
+    measured = set()
+    for operation, forms in runner.FORMS.items():
+        points = [runner.Point("relu", operation, form, "hot", "float32", 40, 30) for form in forms]
+        for point in runner._points_of(rival, points):
+            if not list(rival.calls(runner._case(point))):
+                continue
+            reasons = []
+            found = runner.measure(rival, point, 0, 0, beyond, copy, reasons.append)
+            assert reasons == []
+            assert (found.fraction_of_copy is None) == (point.form == "in_place" or on.launches is None)
+            measured.add((operation, point.form))
+    assert ("value", "default") in measured

@@ -1,0 +1,345 @@
+"""Softmax and its logarithm: along any axis of anything, right, and with a gradient without the Jacobian."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from fractions import Fraction
+
+import mpmath
+import numpy as np
+import pytest
+
+from conftest import BACKENDS, FLOATS, assert_same
+from rectifier import settings, testing
+from rectifier.catalogue import ROWWISE
+from rectifier.tools.verify import several
+
+CASES = [
+    pytest.param(getattr(package, name), id=f"{name}-{backend}")
+    for name in ROWWISE
+    for backend, package in BACKENDS.items()
+]
+assert len(CASES) == 4
+each = pytest.mark.parametrize("function", CASES)
+
+
+def truth(function, row):
+    with mpmath.workdps(several.DIGITS):
+        return function.block.exact(several.FUNCTIONS, several.numbers(np.array(row))).tolist()
+
+
+ROWS = {
+    "one": [3.0],
+    "two": [0.0, -30.0],
+    "one stands out": [20.0, 1.0, -5.0, 0.0],
+    "equal": [7.0] * 33,
+    "huge": [1e4, 1e4 - 1, -1e4],
+    "many": list(np.random.default_rng(0).standard_normal(1000) * 4),
+    "longer than what waits on the stack": list(np.random.default_rng(1).standard_normal(5000) * 3),
+}
+
+
+@each
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("dtype_name", FLOATS)
+def test_rows_are_right(function, row, dtype_name):
+    dtype = testing.dtype_of(dtype_name)
+    x = np.array(ROWS[row]).astype(dtype)
+    bound = {"float32": function.block.ulp[0], "float64": function.block.ulp[1]}.get(dtype_name, 0.5001)
+    for actual, exact in zip(function(x).tolist(), truth(function, x.tolist()), strict=True):
+        error = testing.ulp_distance(actual, exact, dtype)
+        assert error <= bound or abs(exact) < 2.0**-1000, (actual, float(exact), error)
+
+
+@each
+@pytest.mark.parametrize("dtype_name", ["float16", "float32", "float64"])
+def test_any_axis_and_layout_gives_the_same_bits(function, dtype_name):
+    x = (np.random.default_rng(0).standard_normal((5, 6, 7)) * 3).astype(dtype_name)
+    dy = x[::-1].copy()
+    for axis in (-3, -2, -1, 0, 1, 2):
+        moved, moved_dy = (np.ascontiguousarray(np.moveaxis(a, axis, -1)) for a in (x, dy))
+        expected = np.moveaxis(function(moved), -1, axis)
+        gradient = np.moveaxis(function.backward(moved_dy, moved), -1, axis)
+        for array, array_dy in ((x, dy), (np.asfortranarray(x), dy), (np.repeat(x, 2, axis=0)[::2], dy)):
+            assert_same(function(array, axis=axis), expected)
+            assert_same(function.backward(array_dy, array, axis=axis), gradient)
+            assert_same(function.backward(array_dy, y=function(array, axis=axis), axis=axis), gradient)
+            out = np.empty_like(array)
+            assert function(array, out, axis=axis) is out
+            assert_same(out, expected)
+    single = np.stack([[function(row) for row in plane] for plane in x])
+    assert_same(function(x), single)
+
+
+@each
+@pytest.mark.parametrize("axis", [None, (0, 1), (1, 0), (-1, 0), (2, -3, 1), (), (1,)])
+def test_the_elements_of_several_axes_make_one_row(function, axis):
+    x, dy = (np.random.default_rng(0).standard_normal((2, 3, 4, 5)) * 3).astype("f4")
+    axes = (0, 1, 2) if axis is None else tuple(sorted(k % 3 for k in axis))
+    expected, gradient = np.empty_like(x), np.empty_like(x)
+    for place in np.ndindex(*(1 if k in axes else side for k, side in enumerate(x.shape))):
+        index = tuple(slice(None) if k in axes else slice(n, n + 1) for k, n in enumerate(place))
+        row, row_dy = x[index].ravel(), dy[index].ravel()
+        expected[index] = function(row).reshape(x[index].shape)
+        gradient[index] = function.backward(row_dy, row).reshape(x[index].shape)
+    for array in (x, np.asfortranarray(x), x[::-1].copy()[::-1]):
+        assert_same(function(array, axis=axis), expected)
+        assert_same(function.backward(dy, array, axis=axis), gradient)
+        assert_same(function.backward(dy, y=expected, axis=axis), gradient)
+        y, pullback = function.vjp(array, axis=axis)
+        assert_same(y, expected)
+        assert_same(pullback(dy), gradient)
+    for out in (
+        np.empty_like(x),
+        np.empty((5, 4, 3), "f4").T,
+        np.empty((3, 8, 5), "f4")[:, ::2],
+        x.copy(),
+        x.T.copy().T,
+    ):
+        given = out if np.array_equal(out, x) else x
+        assert function(given, out, axis=axis) is out
+        assert_same(out, expected)
+
+
+@each
+@pytest.mark.parametrize("axis", [-1, 0, None, ()])
+def test_what_has_no_dimension_is_a_row_of_one(function, axis):
+    one = 1.0 if function.__name__ == "softmax" else 0.0
+    for x, dtype in ((3.0, "f8"), (np.float32(-7), "f4"), (np.array(3, "f2"), "f2"), (np.int8(3), "f2")):
+        y, pullback = function.vjp(x, axis=axis)
+        assert_same(y, np.dtype(dtype).type(one))
+        assert isinstance(y, np.generic)  # as a ufunc gives
+        dx = pullback(np.dtype(dtype).type(2))
+        assert (type(dx), dx.dtype) == (type(y), dtype)
+        assert abs(float(dx)) < 1e-8  # 0 but for the rounding of an exponential
+        out = np.full((), 5, dtype)
+        assert function(x, out, axis=axis) is out
+        assert out == one
+    for x in (math.nan, math.inf, -math.inf):
+        assert math.isnan(function(x, axis=axis))
+
+
+@each
+def test_one_element_a_row_along_no_axis(function):
+    x = np.array([[1.0, math.nan], [-math.inf, math.inf]])
+    one = 1.0 if function.__name__ == "softmax" else 0.0
+    assert_same(function(x, axis=()), np.array([[one, math.nan], [math.nan, math.nan]]))
+    for shape in ((0, 3), (3, 0)):
+        for axis in (None, (0, 1), (0,), ()):
+            assert function(np.empty(shape), axis=axis).shape == shape
+
+
+@each
+def test_in_place_and_overlapping_out(function):
+    x = np.random.default_rng(0).standard_normal((40, 50)).astype("f4")
+    expected = function(x)
+    y = x.copy()
+    assert function(y, y) is y
+    assert_same(y, expected)
+    memory = np.empty(40 * 50 + 7, "f4")
+    memory[: 40 * 50] = x.ravel()
+    inside, behind = memory[: 40 * 50].reshape(40, 50), memory[7:].reshape(40, 50)
+    function(inside, behind)
+    assert_same(behind, expected)
+    turned = x.T.copy().T
+    assert_same(function(turned, turned), expected)
+
+
+@each
+@pytest.mark.parametrize("shape", [(64, 64, 10), (64, 3, 3000), (64, 2000, 33), (6, 2, 70_000)])
+def test_neither_threads_nor_chunks_matter(function, shape):
+    x = np.random.default_rng(0).standard_normal(shape).astype("f4")
+    before, results = settings.threads, []
+    try:
+        for threads in (1, 2):
+            settings.threads = threads
+            results.append((function(x), function.backward(x, y=function(x))))
+    finally:
+        settings.threads = before
+    assert_same(results[1][0], results[0][0])
+    assert_same(results[1][1], results[0][1])
+    assert_same(function(x[5, 1]), results[0][0][5, 1])
+
+
+@each
+def test_exponentials_that_wait_and_that_are_computed_twice_are_the_same(function, monkeypatch):
+    x = np.random.default_rng(0).standard_normal((9, 50_000)).astype("f4")
+    expected = function(x)
+    monkeypatch.setattr("rectifier.engine.rows.LONGEST", 2048)
+    assert_same(function(x), expected)
+    assert_same(function(x.copy(), out=x), expected)
+    monkeypatch.undo()
+    x = np.random.default_rng(0).standard_normal((9, 50_000)).astype("f4")
+    assert_same(function(x, out=x), expected)
+
+
+@each
+def test_gradients_are_those_of_the_function(function):
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, 3, 9))
+    gradient = function.backward(dy, x)
+    h = 1e-6
+    for k in range(9):
+        step = np.zeros(9)
+        step[k] = h
+        expected = (dy * (function(x + step) - function(x - step))).sum(axis=-1) / (2 * h)
+        np.testing.assert_allclose(gradient[:, k], expected, atol=1e-8)
+    y, pullback = function.vjp(x)
+    assert_same(y, function(x))
+    assert_same(pullback(dy), gradient)
+
+
+@each
+def test_rows_without_a_limit_are_nan(function):
+    rows = np.array([[math.nan, 1, 2], [math.inf, 1, 2], [-math.inf] * 3, [-math.nan, 0, 0]])
+    assert np.isnan(function(rows)).all()
+    y = function(np.array([-math.inf, 0.0]))
+    assert_same(y, np.array([0.0, 1.0] if function.__name__ == "softmax" else [-math.inf, 0.0]))
+
+
+@each
+def test_integers_lists_and_empty_arrays(function):
+    assert function([[1, 2], [3, 4]]).dtype == np.float64
+    assert function(np.ones((2, 2), "i1")).dtype == np.float16
+    assert function(np.empty((0, 3))).shape == (0, 3)
+    assert function(np.empty((3, 0))).shape == (3, 0)
+
+
+@each
+def test_what_is_wrong_is_refused(function):
+    x, out = np.ones((2, 3)), np.zeros((3, 2))
+    with pytest.raises(ValueError, match="axis 2 is out of bounds"):
+        function(x, axis=2)
+    with pytest.raises(ValueError, match="axis -3 is out of bounds"):
+        function(x, axis=(0, -3))
+    with pytest.raises(ValueError, match=r"axis \(0, -2\) names an axis twice"):
+        function(x, axis=(0, -2))
+    for axis in (1, -2, (0,)):
+        with pytest.raises(ValueError, match="out of bounds for an array of 0 dimensions"):
+            function(1.0, axis=axis)
+    for axis in (1.5, (0, 1.5), [0, 1], "0"):
+        with pytest.raises(TypeError):
+            function(x, axis=axis)
+    with pytest.raises(ValueError, match="out has shape"):
+        function(x, out)
+    with pytest.raises(TypeError, match="complex"):
+        function(x + 1j)
+    with pytest.raises(TypeError, match="one of x, y"):
+        function.backward(x)
+    with pytest.raises(ValueError, match="dy has shape"):
+        function.backward(x, out)
+    with pytest.raises(ValueError, match="out would overwrite"):
+        function.vjp(x, x)
+    assert not out.any()
+
+
+def test_functions_pickle():
+    for name in ROWWISE:
+        assert pickle.loads(pickle.dumps(ROWWISE[name])) is ROWWISE[name]
+
+
+def long_rows(length):
+    """Give rows of few distinct numbers, each many times, so that mpmath can sum them."""
+    rng = np.random.default_rng(length)
+    normal = rng.standard_normal(500)[rng.integers(0, 500, length)]
+    falling = np.repeat(np.linspace(0, -30, 1000), -(-length // 1000))[:length]
+    one_stands_out = np.concatenate([[25.0], normal[1:]])
+    alone = np.concatenate([[0.0], np.full(length - 1, -35.9)])  # its logarithm is the sum of all the others
+    others_are_alike = [np.concatenate([[0.0], np.full(length - 1, -c)]) for c in (0.1, 0.7, 1.3, 2.9)]
+    return [normal, 4 * normal, np.full(length, 7.3), falling, falling[::-1], one_stands_out, alone, *others_are_alike]
+
+
+def assert_long_row_is_right(function, call, row):
+    distinct, where, counts = np.unique(row, return_index=True, return_counts=True)
+    with mpmath.workdps(60):
+        numbers = [mpmath.mpf(x) for x in distinct.tolist()]
+        exponentials = [mpmath.exp(x) for x in numbers]
+        whole = mpmath.fsum(e * int(count) for e, count in zip(exponentials, counts, strict=True))
+        softmax = function.__name__ == "softmax"
+        exact = [e / whole if softmax else x - mpmath.log(whole) for x, e in zip(numbers, exponentials, strict=True)]
+        y = call(row)
+        for actual, true in zip(y[where].tolist(), exact, strict=True):
+            error = testing.ulp_distance(actual, true, np.dtype(np.float64))
+            assert error <= function.block.ulp[1], (actual, float(true), error)
+    if len(distinct) == 1 and softmax:
+        assert testing.ulp_distance(y[0], mpmath.mpf(1) / len(row), np.dtype(np.float64)) <= 4
+
+
+@each
+@pytest.mark.parametrize("length", [63, 100, 257, 1024, 300_000, pytest.param(3_000_000, marks=pytest.mark.slow)])
+def test_the_bound_holds_in_rows_of_any_length(function, length):
+    for row in long_rows(length):
+        assert_long_row_is_right(function, function, row)
+
+
+@pytest.mark.parametrize("name", ROWWISE)
+def test_the_bound_holds_where_another_library_would_sum(name):
+    from rectifier.backends.array_api import Library, _row_value
+    from rectifier.engine.rows import sum_by_halves
+
+    class Careless(Library):
+        """NumPy, with a sum of one number after the other, as XLA's is."""
+
+        def __init__(self):
+            super().__init__(np, np.ndarray)
+
+        def astype(self, array, dtype):
+            return array.astype(dtype)
+
+        def number(self, value, dtype, like):
+            return np.array(value, dtype)
+
+    careless = Careless()
+    careless.xp = type("xp", (), {**{word: staticmethod(getattr(np, word)) for word in (
+        "where", "abs", "copysign", "sqrt", "exp", "expm1", "log1p", "max")},
+        "sum": staticmethod(lambda x, axis, keepdims: np.cumsum(x, axis=axis)[..., -1:])})  # fmt: skip
+    function = ROWWISE[name]
+    for length in (1000, 300_001):
+        e = np.exp(np.linspace(0, -30, length))
+        assert abs(sum_by_halves(careless.xp, e, 0)[0] - math.fsum(e)) < np.spacing(math.fsum(e))
+        e[length // 3] = math.inf
+        with np.errstate(invalid="ignore"):
+            assert sum_by_halves(careless.xp, e, 0)[0] == math.inf
+    for length in (9, 257, 300_000):
+        for row in long_rows(length)[:4]:
+            assert_long_row_is_right(function, lambda x: _row_value(careless, function.block, "float64", 0, x), row)
+
+
+def of_gradient(function, dy, y):
+    """Compute the gradient exactly, and the unit of its bound."""
+    softmax = function.__name__ == "softmax"
+    terms = [Fraction(a) * Fraction(b) if softmax else Fraction(a) for a, b in zip(dy, y, strict=True)]
+    whole = sum(terms)
+    with mpmath.workdps(60):
+        total = mpmath.mpf(whole.numerator) / whole.denominator
+        numbers = [(mpmath.mpf(a), mpmath.mpf(b)) for a, b in zip(dy[:50], y[:50], strict=True)]
+        exact = [b * (a - total) if softmax else a - mpmath.exp(b) * total for a, b in numbers]
+        unit = np.spacing(max(float(sum(map(abs, terms))), *(abs(float(x)) for x in exact)))
+        return exact, unit
+
+
+@each
+@pytest.mark.parametrize("length", [31, 255, 1000, 20_000])
+def test_the_bound_of_gradients_holds_in_rows_of_any_length(function, length):
+    rng = np.random.default_rng(length)
+    stands_out = np.full(length, -40.0)
+    stands_out[0] = 0.0  # its gradient is off by as much as the sum is
+    for dy in (rng.standard_normal(length), np.full(length, 0.1), np.full(length, 2.9), np.arange(length) ** 3.0 / 7):
+        for y in (
+            function(rng.standard_normal(length)),
+            stands_out if function.__name__ != "softmax" else np.full(length, 0.3),
+        ):
+            exact, unit = of_gradient(function, dy.tolist(), y.tolist())
+            with mpmath.workdps(60):
+                for actual, true in zip(function.backward(dy, y=y).tolist(), exact, strict=False):
+                    assert abs(actual - true) <= function.block.ulp[1] * unit, (actual, float(true), unit)
+
+
+@each
+def test_infinite_sums_of_gradients_are_what_they_were(function):
+    dy, y = np.zeros(700), np.full(700, 0.5)
+    dy[3], dy[600] = math.inf, 1.0
+    dx = function.backward(dy, y=y)
+    assert dx[0] == dx[600] == -math.inf
+    assert np.isnan(dx[3])

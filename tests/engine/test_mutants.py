@@ -1,0 +1,150 @@
+"""Deliberate mistakes in the code, each of which the other tests must catch."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FAST = [f"contract/test_{topic}.py" for topic in ("contract", "masks", "arguments", "layouts", "dtypes")]
+FAST += ["accuracy/test_exhaustive.py", "backends/test_protocols.py", "engine/test_engines.py"]
+STREAMING, THREADS = ["engine/test_streaming.py"], ["engine/test_threads.py"]
+
+# file, what stands there, what the mutant says; the test files that must catch it, if not those above
+FORMULA, OPERATION, KERNEL = "catalogue/piecewise.py", "functions/specification.py", "engine/compiler/kernels.py"
+DRIVER, ENTRY, CALLS, WAYS = (
+    "engine/runtime/driver.py",
+    "engine/runtime/entry.py",
+    "backends/numpy.py",
+    "engine/runtime/streaming.py",
+)
+TABLE, INTERPRETER = "functions/dtypes.py", "engine/interpreter.py"
+MUTANTS = {
+    "relu loses +0.0 at -0.0": (FORMULA, "return where(x <= T(0), T(0), x)", "return where(x < T(0), T(0), x)"),
+    "relu loses NaN": (FORMULA, "return where(x <= T(0), T(0), x)", "return where(x > T(0), x, T(0))"),
+    "derivative is 1 at the kink": (
+        FORMULA, "return where(x <= T(0), T(0), where(x == x", "return where(x < T(0), T(0), where(x == x",
+    ),
+    "derivative loses NaN": (FORMULA, "T(0), where(x == x, T(1), x))", "T(0), T(1))"),
+    "slope 0 makes NaN": (FORMULA, "where(negative_slope == T(0), T(0), negative_slope * x)", "negative_slope * x"),
+    "negative slopes are taken for positive": (FORMULA, "negative_slope >= T(0)", "negative_slope == negative_slope"),
+    "mask values are swapped": (FORMULA, "(x <= T(0), negative_slope, T(1))", "(x <= T(0), T(1), negative_slope)"),
+    "backward multiplies": (OPERATION, "d = derivative(x, *parameters)\n    return where(d == T(0), T(0), dy * d)",
+                            "d = derivative(x, *parameters)\n    return dy * d"),
+    "backward from a mask multiplies": (
+        OPERATION, "d = where(bit, high, low)\n    return where(d == T(0), T(0), dy * d)",
+        "d = where(bit, high, low)\n    return dy * d",
+    ),
+    "NaN is off in a mask": ("functions/define.py", "x, *parameters: (x <= T(0), T(0), T(1))", "x, *parameters: (where(x > T(0), T(0), T(1)) > T(0), T(0), T(1))"),
+    "the last element is left out": (KERNEL, 'icmp_signed("<", following, n)', 'icmp_signed("<", builder.add(following, _I64(1)), n)'),
+    "bfloat16 rounds half up": (KERNEL, "builder.add(odd, ir.Constant(_I32, 0x7FFF))", "ir.Constant(_I32, 0x8000)"),
+    "bfloat16 truncates": (KERNEL, "builder.lshr(rounded, ir", "builder.lshr(bits, ir"),
+    "bfloat16 products are narrowed by the processor": (KERNEL, 'if "fptrunc" not in', 'if "nonsense" not in'),
+    "every parameter is one number": (KERNEL, 'icmp_signed("!=", builder.and_(how, _I64(ALIKE))', 'icmp_signed(">=", builder.and_(how, _I64(ALIKE))'),
+    "an operand is taken for the one before": (KERNEL, "builder.gep(pointers, [_I64(k)])", "builder.gep(pointers, [_I64(max(k - 1, 0))])"),
+    "fast arithmetic": (KERNEL, 'jit = numba.njit(error_model="numpy", ', 'jit = numba.njit(fastmath={"nnan", "ninf", "nsz", "contract"}, error_model="numpy", '),
+    "bits after the last are left": (DRIVER, "copy8(tile + i, word)", "copy8(tile + i, tile + i)"),
+    "mask bytes overlap": (DRIVER, "_pack(at + (i >> 3)", "_pack(at + (i >> 4)"),
+    "mask bytes are read from the start": (DRIVER, "_unpack(tile, at + (i >> 3), n)", "_unpack(tile, at, n)"),
+    "a mask's last bytes are not read": (DRIVER, "_copy_run(word, 1, mask + 8 * whole, 1, (n % 64 + 7) // 8, 1)",
+                                         "_copy_run(word, 1, mask + 8 * whole, 1, n % 64 // 8, 1)"),
+    "a tile is no whole number of mask words": ("engine/ufuncs.py", "layout.TILE // max(sizes) // 64 * 64", "layout.TILE // max(sizes) - 3"),
+    "mask bits are in memory order": (DRIVER, "if mask < 0:  # the bits", "if mask < 9:  # the bits"),
+    "strides are ignored": (ENTRY, "lies = load(steps, k) == load(plan, SIZE + k)", "lies = load(steps, k) != 0"),
+    "a tile is not written back": (DRIVER, "_transfer(job, k, i, n, tile, 1)", "_transfer(job, k, i, n, tile, 0)"),
+    "a row begins where the last ended": (DRIVER, "load(row, k) - back + load", "load(row, k) + load"),
+    "axes are joined that are not one": (DRIVER, "join &= k == mask or", "join |= k == mask or"),
+    "negative strides are walked from the wrong end": (DRIVER, "(load(job, EXTENTS + d) - 1) * stride", "load(job, EXTENTS + d) * stride"),
+    "an output may overlap an input": (ENTRY, "return same or at_k + high_k", "return 1 or at_k + high_k"),
+    "an output that follows an input is shared among threads": (ENTRY, "apart &= _lies_apart", "apart |= _lies_apart", THREADS),
+    "a slope of -0.0 stays": (ENTRY, "0 if load(source, 0) << 1 == 0 else", "0 if load(source, 0) == 1 else"),
+    "a slope is rounded twice": ("engine/compiler/instructions.py", "builder.select(builder.and_(inexact, even), builder.add(bits, step), bits)", "bits"),
+    "the floating-point state is the caller's": ("engine/compiler/instructions.py", "ir.Constant(_I32, 0x1F80)", "ir.Constant(_I32, 0x9FC0)"),
+    "the caller's state is not restored": (ENTRY, "    leave_default_floating_point(saved)\n    return answer", "    return answer"),
+    "float16 is computed in float16": (TABLE, '"float16": np.float32', '"float16": np.float16'),
+    "bfloat16 is computed in float64": (TABLE, '"bfloat16": np.float32', '"bfloat16": np.float64'),
+    "int16 is computed in int8": (TABLE, '"int16": np.int16', '"int16": np.int8'),
+    "float64 is computed in float32": (TABLE, '"float64": np.float64', '"float64": np.float32'),
+    "bool is let in": (TABLE, "return dtype.name in WORKING", "return dtype.name in (*WORKING, 'bool')"),
+    "a mask is made after its parameters are overwritten": (
+        CALLS, "Mask.made(bits, shape, block.full_name, recorded)", "Mask.made(bits, shape, block.full_name, arguments.recorded(block, values))",
+    ),
+    "overlap is ignored": (CALLS, "source = source.copy()", "pass"),
+    "the NumPy reading packs big-endian": (INTERPRETER, 'np.packbits(result, bitorder="little")', 'np.packbits(result, bitorder="big")'),
+    "the NumPy reading drops a chunk": (INTERPRETER, "range(0, n, step)", "range(0, n, step + 1)"),
+    "results do not feed the next": (ENTRY, "if n > 1 and load(arrays, 0)", "if n < 0 and load(arrays, 0)"),
+    "nor in the NumPy reading": (INTERPRETER, "step = 1 if n > 1 and arrays[0] + steps[0] == arrays[last] else CHUNK", "step = CHUNK"),
+    "the NumPy reading leaves flags": (INTERPRETER, "np.add(1.0, 1.0)", "pass"),
+    "the first line begins elsewhere": (DRIVER, "divide(-(load(job, POINTERS + last) + start * size)", "divide((load(job, POINTERS + last) + start * size)", STREAMING),
+    "the first line begins an element later": (DRIVER, "& (LINE - 1), size)\n    i, n", "& (LINE - 1), size) + 1\n    i, n", STREAMING),
+    "pieces are no whole lines": (DRIVER, "return divide(n, line) * line if n >= line else n", "return n", STREAMING),
+    "the rest goes past the caches": (DRIVER, "past if edge <= 0 and n >= line else 0", "past if edge <= 0 else 0", STREAMING),
+    "nothing goes past the caches": (DRIVER, "past if edge <= 0 and n >= line else 0", "0", STREAMING),
+    "nor is it asked for": (DRIVER, "elif load(job, STREAM):", "elif 0:", STREAMING),
+    "past the caches, parameters are arrays": (DRIVER, "uniform + (past if", "0 + (past if", STREAMING),
+    "past the caches, every operand is an array": (DRIVER, "width = 0 if load(plan, FIRST) <= k < last and uniform else load(plan, SIZE + k)", "width = load(plan, SIZE + k)", STREAMING),
+    "past the caches, each piece is the first": (DRIVER, "load(job, POINTERS + k) + i * width", "load(job, POINTERS + k) + start * width", STREAMING),
+    "bits are unpacked behind": (DRIVER, "_unpack_from(job, i + n, following, ahead)", "_unpack_from(job, i, following, ahead)", STREAMING),
+    "too few bits are unpacked ahead": (DRIVER, "_unpack_from(job, i + n, following, ahead)", "_unpack_from(job, i + n, following >> 1, ahead)", STREAMING),
+    "the first bits are not unpacked": (DRIVER, "    if mask >= 0:\n        _unpack_from(job, i, n, bits)\n", "", STREAMING),
+    "bits are unpacked into those in use": (DRIVER, "        bits, ahead = ahead, bits\n", "        ahead = bits\n", STREAMING),
+    "bits begin with their word": (DRIVER, "bits + (i & 63) if k == mask", "bits if k == mask", STREAMING),
+    "bits before a piece in its word are not counted": (DRIVER, "((i - before) >> 3), n + before)", "((i - before) >> 3), n)", STREAMING),
+    "the bits of a piece are more than their room": (DRIVER, "stop - start if mask < 0 else TILE - 64", "stop - start if mask < 0 else TILE", STREAMING),
+    "a result of just the limit goes through the caches": (WAYS, "size >= load(engine, STREAM_FROM)\n", "size > load(engine, STREAM_FROM)\n", STREAMING),
+    "what is not whole goes past the caches": (WAYS, "if k != mask and load(job, MODES + k) != WHOLE:", "if 0:", STREAMING),
+    "what is replaced goes past the caches": (WAYS, "if k < last and load(job, POINTERS + k) == target:", "if 0:", STREAMING),
+    "past the caches, arrays of parameters are one number each": (WAYS, "store(job, UNIFORM, load(job, CONSTANT))", "store(job, UNIFORM, 1)", STREAMING),
+    "outputs need not lie alike in their lines": (WAYS, "- target) & (LINE - 1):", "- target) & 0:", STREAMING),
+    "a mask that is made goes past the caches": (WAYS, " or mask >= last:\n        return", ":\n        return", STREAMING),
+    "a line goes where the one before went": (KERNEL, "_store_past_the_caches(builder, builder.gep(array, [start]", "_store_past_the_caches(builder, builder.gep(array, [_I64(0)]", STREAMING),
+    "the last line is left out": (KERNEL, "builder.udiv(n, _I64(elements)), line)", "builder.udiv(builder.sub(n, _I64(1)), _I64(elements)), line)", STREAMING),
+    "a line is computed from the first elements": (KERNEL, "compute(builder.add(start, j), hoisted, targets, j)", "compute(j, hoisted, targets, j)", STREAMING),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Keep compiled code for all mutants; what a mutant compiles otherwise has another key."""
+    return tmp_path_factory.mktemp("store")
+
+
+def run_tests(package: Path, store: Path, files: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *(str(ROOT / "tests" / name) for name in files)],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(package), "RECTIFIER_STORE": str(store), "RECTIFIER_TEST_STORE": "given"}, capture_output=True, text=True, timeout=900,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_copy_without_mutation_passes(tmp_path, store):
+    shutil.copytree(ROOT / "src" / "rectifier", tmp_path / "rectifier")
+    run = run_tests(tmp_path, store, FAST + STREAMING)
+    assert run.returncode == 0, run.stdout[-2000:]
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_what_a_mutant_changes_is_there(name):
+    file, old, new, *_ = MUTANTS[name]
+    assert old in (ROOT / "src" / "rectifier" / file).read_text(), f"{file} no longer says {old!r}"
+    assert old != new
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutant_is_caught(name, tmp_path, store):
+    shutil.copytree(ROOT / "src" / "rectifier", tmp_path / "rectifier")
+    file, old, new, *files = MUTANTS[name]
+    path = tmp_path / "rectifier" / file
+    path.write_text(path.read_text().replace(old, new))
+    run = run_tests(tmp_path, store, *files or [FAST])
+    caught = re.findall(r"^(?:FAILED|ERROR) tests/(\S+)", run.stdout, re.MULTILINE)
+    assert run.returncode in (-signal.SIGSEGV, -signal.SIGABRT) or (run.returncode == 1 and caught), run.stdout[-2000:]
+    print(f"{name}: caught by {caught or 'a crash'}")

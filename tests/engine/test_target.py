@@ -1,0 +1,465 @@
+"""Machine code for other processors than this one, and what becomes of a process whose LLVM cannot make some."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rectifier
+from conftest import FLOATS, INTEGERS, run_python
+from rectifier import relu
+from rectifier.engine import elf, process, store
+from rectifier.engine.compiler import optimise, target
+from rectifier.engine.compiler.instructions import (
+    call4,
+    enter_default_floating_point,
+    leave_default_floating_point,
+    load,
+    pack64,
+    pause,
+    ticks,
+    unpack64,
+)
+from rectifier.engine.compiler.instructions import store as put
+from rectifier.engine.runtime import layout
+from rectifier.engine.runtime.threads import expected
+from rectifier.functions import specification
+
+HERE, EVERY = [str(Path(__file__).parents[k]) for k in (0, 1)], (*INTEGERS, *FLOATS)
+ARM = {
+    "linux": target.Target("aarch64-unknown-linux-gnu", "generic", ""),
+    "mac": target.Target("arm64-apple-darwin23.0.0", "apple-m1", ""),
+    "sve": target.Target("aarch64-unknown-linux-gnu", "neoverse-v2", "+neon,+lse,+sve,+sve2"),
+}
+# As on Arm before: LLVM has no parser for it.
+INLINE_ASSEMBLY = 'define void @"rectifier.f"() {\n  call void asm sideeffect "nop", ""()\n  ret void\n}\n'
+
+
+def wait():
+    pause()
+    return ticks()
+
+
+def around():
+    saved = enter_default_floating_point()
+    leave_default_floating_point(saved)
+
+
+def operations():
+    """List the operations of every function of elements: its block, and the operation."""
+    from rectifier.catalogue import CATALOGUE
+    from rectifier.engine import ufuncs
+
+    for function in CATALOGUE.values():
+        for method in ufuncs.methods(function.block):
+            yield function.block, method.operation
+
+
+def some_kernels():
+    """List kernels so that each operation, each way to compute, and each dtype is among them."""
+    every = {operation.name for _, operation in operations()}
+    chosen = {"relu": every, "leaky_relu": {"backward"}, "silu": {"value", "backward"},
+              "swiglu": {"backward"}}  # fmt: skip
+    cases = [case for case in operations() if case[1].name in chosen.get(case[0].name, ())]
+    assert {operation.name for _, operation in cases} == every
+    yield from ((*case, FLOATS[k % len(FLOATS)]) for k, case in enumerate(cases))
+    yield from ((relu.block, specification.VALUE, dtype) for dtype in ("bfloat16", "uint8"))
+
+
+def all_kernels():
+    yield from ((*case, dtype) for case in operations() for dtype in FLOATS)
+    yield from ((block, operation, dtype) for block, operation in operations() for dtype in INTEGERS if block.selects)
+
+
+def shared_modules():
+    """Compile for AArch64 what every call needs, the casts, and rows; with what each is for."""
+    from rectifier.engine import memory, process
+    from rectifier.engine.compiler import casts, rowkernels
+
+    arm, every = ARM["linux"], tuple(ARM.values())
+    yield "engine", process.build(arm), every
+    yield "pool", memory.build(arm), every
+    for k, source in enumerate(EVERY):
+        to = next(to for to in reversed(EVERY) if casts.exists(source, to))
+        yield f"cast from {source} to {to}", casts.build(source, k % 2 == 0, to, arm), every
+    for function, backward, dtype in (rectifier.softmax, False, "float16"), (rectifier.log_softmax, True, "float32"):
+        yield f"rows in {dtype}", rowkernels.compile_kernel(function.block, backward, dtype, arm), every
+
+
+def modules_of(cases):
+    """Compile kernels for AArch64, every other one with SVE."""
+    from rectifier.engine.compiler import kernels
+
+    for k, (block, operation, dtype) in enumerate(cases):
+        kinds = (ARM["sve"],) if k % 2 else tuple(ARM.values())
+        compiled = kernels.compile_kernel(block, operation, dtype, kinds[0])
+        yield f"{block.name}.{operation.name} in {dtype}", compiled, kinds
+
+
+def emit_all(modules):
+    """Emit them for each kind of AArch64: where LLVM cannot, this process ends."""
+    for name, built, kinds in modules:
+        print(name, flush=True)
+        for arm in kinds:
+            module = built.module.clone()
+            module.triple, module.data_layout = arm.triple, str(arm.machine().target_data)
+            code = optimise.object_of(module, arm)
+            assert len(code) > 300
+            if elf.is_elf(code):
+                defined, undefined = elf.symbols(code)
+                assert defined == {optimise.PREFIX + function for function in built.names}
+                assert undefined <= store.MAY_CALL, undefined
+
+
+def assemble(*functions):
+    """Give the assembly of translated functions on AArch64."""
+    from rectifier.engine.compiler import subset
+
+    return ARM["linux"].machine().emit_assembly(subset.optimised(functions, ARM["linux"]).module)
+
+
+def ours(code: str):
+    """Run code in a process of its own, which may end."""
+    return run_python(f"import sys; sys.path[:0] = {HERE!r}; import test_target\n{code}")
+
+
+def emitted(modules: str) -> list[str]:
+    run = ours("from rectifier.engine.compiler import target; target.emit = target._emit_here\n"
+               "test_target.optimise.emit = target._emit_here\n"
+               f"from test_target import *; emit_all({modules})")  # fmt: skip
+    assert run.returncode == 0, f"after {run.stdout.splitlines()[-1:]}: {run.stderr}"
+    assert not run.stderr  # LLVM remarks on what it was told and could not do
+    return run.stdout.splitlines()
+
+
+def test_llvm_makes_code_for_arm_of_whatever_a_call_needs():
+    assert len(emitted("shared_modules()")) == 4 + len(EVERY)
+
+
+def test_llvm_makes_code_for_arm_of_every_kind_of_kernel():
+    assert len(emitted("modules_of(some_kernels())")) > 10
+
+
+@pytest.mark.slow
+def test_llvm_makes_code_for_arm_of_every_kernel():
+    assert len(emitted("modules_of(all_kernels())")) > 500
+
+
+def test_on_arm_the_clock_and_the_floating_point_registers_are_those_that_programs_may_use():
+    run = ours("print(test_target.assemble(test_target.wait), test_target.assemble(test_target.around))")
+    assert re.search(r"\tyield\n\tmrs\tx0, CNTVCT_EL0\n\tret", run.stdout), run.stdout + run.stderr
+    moves = re.findall(r"\t(mrs|msr)\t(\w+), (\w+)", run.stdout)
+    read = {special: register for kind, register, special in moves if kind == "mrs" and special != "CNTVCT_EL0"}
+    written = [(special, register) for kind, special, register in moves if kind == "msr"]
+    assert set(read) == {"FPCR", "FPSR"}
+    assert written[0] == ("FPCR", "xzr")
+    # Flags and all are as they were: what was read is written back, after optimisation from the same register.
+    assert sorted(written[1:]) == sorted(read.items())
+
+
+X86, ARM64 = "x86_64-pc-linux-gnu", "aarch64-unknown-linux-gnu"
+
+
+@pytest.mark.parametrize(
+    ("triple", "features", "can"),
+    [
+        (X86, "+fma,+f16c,+avx512bf16", {"fuses", "converts_halves", "selects_bfloats"}),
+        (X86, "+fma,-f16c,-avx512bf16", {"fuses"}),
+        (X86, "-fma,+f16c", {"converts_halves"}),
+        (X86, "+fma4,+avx512f,+sve", set()),
+        (X86, "", set()),
+        (ARM64, "", {"fuses", "converts_halves", "selects_bfloats"}),
+        (ARM64, "+neon,+sve,+fullfp16", {"fuses", "converts_halves", "selects_bfloats", "scales"}),
+        ("arm64-apple-darwin23.0.0", "-fma,-f16c,-sve", {"fuses", "converts_halves", "selects_bfloats"}),
+        ("riscv64-unknown-linux-gnu", "+fma,+f16c,+sve", set()),
+    ],
+)
+def test_what_a_processor_can_do_is_known_of_each_architecture_and_never_guessed(triple, features, can):
+    questions = ("fuses", "converts_halves", "selects_bfloats", "scales")
+    assert {question for question in questions if getattr(target.Target(triple, "", features), question)} == can
+
+
+@pytest.mark.skipif(target.host().architecture != "x86_64", reason="on 64-bit Arm the generic processor has them all")
+def test_a_generic_processor_has_no_features_as_numba_has_it():
+    """What needs them is interpreted then, without a warning; a feature asked for is there."""
+    run = run_python(
+        "import numpy as np\n"
+        "from rectifier import relu, silu\n"
+        "from rectifier.engine.compiler import target; from rectifier.engine import ufuncs\n"
+        "x = np.array([-1.0, 2.0], 'f4')\n"
+        "assert relu(x).tolist() == [0, 2] and relu(x.astype('f2')).tolist() == [0, 2]\n"
+        "assert abs(silu(x) - [-0.26894143, 1.7615942]).max() < 1e-7\n"
+        "cases = (relu, 'float32'), (relu, 'float16'), (silu, 'float32')\n"
+        "loops = [ufuncs.methods(function.block)[0].loops[dtype] for function, dtype in cases]\n"
+        "print(repr(target.host().features), *[bool(loop.compiled) for loop in loops])",
+        NUMBA_CPU_NAME="generic",
+        RECTIFIER_STORE="off",
+    )
+    assert run.stdout == "'' True False False\n", run.stderr
+
+
+def native(*functions):
+    """Compile functions for this machine, and give them as Python sees them: of integers."""
+    from rectifier.engine.compiler import subset
+
+    names = {optimise.PREFIX + function.__name__ for function in functions}
+    code = store._load(optimise.object_of(subset.optimised(functions).module, target.host()), names)
+    return [
+        ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * function.__code__.co_argcount)(code[function.__name__])
+        for function in functions
+    ]
+
+
+def probe(state, loop, arrays, sizes, steps, plan):
+    saved = enter_default_floating_point()
+    leave_default_floating_point(state)
+    call4(loop, arrays, sizes, steps, plan)
+    after = enter_default_floating_point()
+    leave_default_floating_point(saved)
+    return after
+
+
+# As `enter_default_floating_point` has it: MXCSR; FPCR, and above it FPSR.
+STATES = {
+    "x86_64": {
+        "default": 0x1F80, "toward zero": 0x7F80, "subnormals are zero": 0x9FC0, "flags": 0x1FBF, "some": 0x1F95,
+        "all": 0xFFC0 | 0x15,
+    },
+    "aarch64": {
+        "default": 0, "toward zero": 3 << 22, "subnormals are zero": 1 << 24, "flags": 0x0800009F << 32,
+        "some": 0x15 << 32, "all": 0x15 << 32 | 3 << 22,
+    },
+}[target.host().architecture]  # fmt: skip
+
+
+@pytest.mark.parametrize("state", STATES.values(), ids=STATES)
+@pytest.mark.parametrize("name", ["relu", "mish"])
+def test_control_and_flags_of_floating_point_are_as_before_after_a_call(state, name):
+    from rectifier.engine import ufuncs
+
+    x = np.array([np.nan, np.inf, -np.inf, 1e-40, -3e38, 3e38, 0.1, -88, -104, -1e-45] * 5, "f4")
+    function, y = getattr(rectifier, name), np.empty_like(x)
+    expected = function(x)  # compiles
+    assert not np.isnan(expected).all()
+    assert not function.block.parameters
+    loop = ufuncs.methods(function.block)[0].loops["float32"]
+    arrays, sizes, steps = (np.array(words) for words in ([x.ctypes.data, y.ctypes.data], [x.size], [4, 4]))
+    (call,) = native(probe)
+    code = process.code()["loop"]
+    assert call(state, code, arrays.ctypes.data, sizes.ctypes.data, steps.ctypes.data, loop.address) == state
+    assert y.tobytes() == expected.tobytes()
+
+
+def pack(bits, flags):
+    pack64(bits, flags)
+
+
+def unpack(flags, bits):
+    unpack64(flags, bits)
+
+
+def test_bits_of_a_mask_are_packed_and_unpacked_in_order():
+    rng = np.random.default_rng(3)
+    packing, unpacking = native(pack, unpack)
+    words = [
+        0,
+        2**64 - 1,
+        *(1 << k for k in range(64)),
+        *map(int, rng.integers(0, 2**64, 200, np.uint64, endpoint=False)),
+    ]
+    for word in words:
+        flags = np.array([word >> k & 1 for k in range(64)], np.uint8)
+        bits, back = np.zeros(8, np.uint8), np.full(64, 77, np.uint8)
+        packing(bits.ctypes.data, flags.ctypes.data)
+        assert int.from_bytes(bits.tobytes(), "little") == word
+        unpacking(back.ctypes.data, bits.ctypes.data)
+        assert (back != 0).tolist() == flags.astype(bool).tolist()
+
+
+@pytest.mark.parametrize(("function", "most"), [(pack, 24), (unpack, 42)])
+def test_masks_take_few_instructions_of_neon(function, most):
+    """Half of them load constants, once a loop. By way of i1 it was 33 and 135."""
+    lines = [line for line in assemble(function).splitlines() if re.match(r"\t[a-z]", line)]
+    assert 10 < len(lines) <= most
+
+
+def estimate(plan, engine, n):
+    return expected(plan, engine, n)
+
+
+@pytest.mark.parametrize("megahertz", [25, 1000, 4000])
+def test_what_a_job_takes_is_expected_to_a_hundredth_on_slow_clocks_and_of_any_length(monkeypatch, megahertz):
+    (ticks_of,) = native(estimate)
+    monkeypatch.setattr(process._State, "ticks_per_microsecond", float(megahertz))
+    loop, words = np.zeros(layout.PLAN_WORDS, np.int64), np.zeros(layout.ENGINE_WORDS, np.int64)
+    loop[layout.BYTES], loop[layout.COST] = 8, process.cost(0.1)
+    words[layout.NEAR_CACHE], words[layout.BYTE_COST] = 32768, process.cost(0.05)
+    for n, nanoseconds in ((4096, 409.6), (10**6, 5e5), (10**9, 5e8)):
+        found = ticks_of(loop.ctypes.data, words.ctypes.data, n)
+        assert abs(found - nanoseconds * megahertz / 1e3) <= 0.01 * nanoseconds * megahertz / 1e3 + 1
+    loop[layout.BYTES], loop[layout.COST] = 8 * layout.MAX_OPERANDS, process.cost(100)
+    assert (
+        ticks_of(loop.ctypes.data, words.ctypes.data, 2**60) >= ticks_of(loop.ctypes.data, words.ctypes.data, 10**9) > 0
+    )
+
+
+CALLS = np.zeros(1, np.int64)
+COUNTER = CALLS.ctypes.data  # a clock for the next test: what it counts is runs of a kernel
+
+
+def counting_kernel(pieces, n, how):
+    put(COUNTER, 0, load(COUNTER, 0) + 1)
+
+
+@pytest.mark.parametrize("runs_a_tick", [1, 40, 3000])
+def test_a_kernel_is_timed_to_a_hundredth_by_a_clock_that_ticks_seldom(monkeypatch, runs_a_tick):
+    from llvmlite import ir
+
+    from rectifier.engine.compiler import instructions
+    from rectifier.engine.runtime import driver
+
+    kind = ir.IntType(64)
+    monkeypatch.setattr(
+        driver,
+        "ticks",
+        instructions.Instruction(lambda b: b.udiv(b.load(instructions.at(b, kind(COUNTER), kind)), kind(runs_a_tick))),
+    )
+    (kernel, measured), length = native(counting_kernel, driver.measure), 512
+    loop = np.zeros(layout.PLAN_WORDS, np.int64)
+    loop[layout.KERNEL], loop[layout.COUNT], loop[layout.LENGTH] = ctypes.cast(kernel, ctypes.c_void_p).value, 2, length
+    truth = 2**layout.FRACTION / (runs_a_tick * length)
+    assert abs(measured(loop.ctypes.data) - truth) <= 0.011 * truth + 1
+
+
+def test_each_architecture_has_its_own_numbers_of_system_calls():
+    from rectifier.engine.compiler import subset
+    from rectifier.engine.runtime import threads
+
+    engines = {}
+    for name, kind in (("x86_64", target.host()), ("aarch64", ARM["linux"])):
+        if kind.architecture == name:
+            engines[name] = str(subset.optimised([threads._futex], kind).module)
+    assert re.search(r"\(i64 98, ", engines["aarch64"])
+    assert "x86_64" not in engines or re.search(r"\(i64 202, ", engines["x86_64"])
+
+
+@pytest.mark.skipif(target.host().architecture != "x86_64", reason="the same code from both")
+def test_another_process_makes_the_same_code():
+    import test_store
+
+    module = test_store.sample().module.clone()
+    assert target.emit_apart(module, target.host()) == target._emit_here(module, target.host())
+
+
+@pytest.mark.parametrize("arm", ARM.values(), ids=ARM)
+def test_where_llvm_ends_that_process_this_one_gets_an_error(arm):
+    import llvmlite.binding as llvm
+
+    module = llvm.parse_assembly(f'target triple = "{arm.triple}"\n{INLINE_ASSEMBLY}')
+    with pytest.raises(target.EmissionError, match=f"made no code for {arm.triple}: .*[Aa]sm"):
+        target.emit_apart(module, arm)
+
+
+UNTESTED = """
+import sys, warnings
+import numpy as np
+from rectifier.engine.compiler import instructions, target; from rectifier.engine import ufuncs
+target.TESTED = ()
+x = np.array([-1.0, 2.0], "f4")
+"""
+
+
+def test_where_llvm_cannot_make_the_engine_numpy_serves_and_says_so_once(tmp_path):
+    run = run_python(
+        UNTESTED + "from llvmlite import ir\n"
+        "from rectifier.engine.runtime import threads\n"
+        "threads.pause = instructions.Instruction(\n"
+        "    lambda b: b.asm(ir.FunctionType(ir.VoidType(), []), 'pause', '', [], side_effect=True))\n"
+        "from rectifier import gelu, relu, softmax\n"
+        "with warnings.catch_warnings(record=True) as told:\n"
+        "    warnings.simplefilter('always')\n"
+        "    assert relu(x).tolist() == [0, 2] and relu.derivative(x).tolist() == [0, 1]\n"
+        "    assert abs(gelu(x) - [-0.158655, 1.9545]).max() < 1e-5 and abs(softmax(x).sum() - 1) < 1e-6\n"
+        "print(len(told), told[0].message, ufuncs.engine())",
+        RECTIFIER_STORE=str(tmp_path),
+    )
+    assert run.stdout.startswith(
+        "1 rectifier computes every function with NumPy, slower than compiled (EmissionError: "
+    ), run.stdout + run.stderr
+    assert "('numpy', \"LLVM " in run.stdout
+
+
+def test_where_no_test_runs_code_is_made_apart_and_a_kernel_may_fail_alone(tmp_path):
+    run = run_python(
+        UNTESTED + "made = []; apart = target.emit_apart\n"
+        "def some(module, goal):\n"
+        "    made.append(1)\n"
+        "    if 'rectifier.kernel' in str(module) and 'fmul' in str(module):\n"
+        "        raise target.EmissionError('no products')\n"
+        "    return apart(module, goal)\n"
+        "target.emit_apart = some\n"
+        "from rectifier import leaky_relu, relu\n"
+        "with warnings.catch_warnings(record=True) as told:\n"
+        "    warnings.simplefilter('always')\n"
+        "    assert leaky_relu(x, negative_slope=0.5).tolist() == [-0.5, 2] and relu(x).tolist() == [0, 2]\n"
+        "loops = [ufuncs.methods(f.block)[0].loops['float32'].compiled for f in (leaky_relu, relu)]\n"
+        "print(len(made), len(told), ufuncs.engine()[0], *map(bool, loops), told[0].message)",
+        RECTIFIER_STORE=str(tmp_path),
+    )
+    expected = "4 1 numba False True rectifier computes leaky_relu.value in float32 with NumPy"
+    assert run.stdout.startswith(expected), run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("python", ["/nowhere/python3", "python-that-says-nothing", "python-that-hangs"])
+def test_where_no_other_process_makes_code_numpy_serves_rows_and_all(tmp_path, python):
+    (tmp_path / "python-that-says-nothing").symlink_to("/bin/true")
+    (tmp_path / "python-that-hangs").write_text("#!/bin/sh\nexec sleep 100\n", encoding="ascii")
+    (tmp_path / "python-that-hangs").chmod(0o755)
+    run = run_python(
+        UNTESTED + f"sys.executable, target.PATIENCE = {str(tmp_path / python)!r}, 0.5\n"
+        "from rectifier import relu, softmax\n"
+        "with warnings.catch_warnings(record=True) as told:\n"
+        "    warnings.simplefilter('always')\n"
+        "    assert abs(softmax(x).sum() - 1) < 1e-6 and relu(x).tolist() == [0, 2]\n"
+        "    assert abs(softmax(np.zeros((2, 50000), 'f4')) - 2e-5).max() < 1e-9\n"
+        "print(len(told), ufuncs.engine()[0])",
+        RECTIFIER_STORE="off",
+    )
+    assert run.stdout == "1 numpy\n", run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(("name", "frozen"), [("python3.11", True), ("blender", False), ("", False)])
+def test_an_application_that_python_is_part_of_is_not_started(monkeypatch, name, frozen):
+    monkeypatch.setattr(target, "TESTED", ())
+    monkeypatch.setattr(sys, "executable", name)
+    monkeypatch.setattr(sys, "frozen", frozen, raising=False)
+    monkeypatch.setattr(target, "_emit_here", lambda module, goal: b"here")
+    monkeypatch.setattr(target, "emit_apart", lambda module, goal: b"apart")
+    assert target.emit(None, target.host()) == b"here"
+    monkeypatch.setattr(sys, "executable", "/usr/bin/python3.11")
+    monkeypatch.setattr(sys, "frozen", False)
+    assert target.emit(None, target.host()) == b"apart"
+
+
+@pytest.mark.parametrize(
+    ("system", "kind", "version"),
+    [("darwin", "x86_64", 22), ("darwin", "arm64", 22), ("linux", "aarch64", 23), ("linux", "x86_64", 23)],
+)
+def test_only_what_the_tests_run_on_is_trusted(monkeypatch, system, kind, version):
+    import llvmlite.binding as llvm
+
+    monkeypatch.setattr(target, "_emit_here", lambda module, goal: b"here")
+    monkeypatch.setattr(target, "emit_apart", lambda module, goal: b"apart")
+
+    def emitted(system, kind, version):
+        monkeypatch.setattr(sys, "platform", system)
+        monkeypatch.setattr(llvm, "llvm_version_info", (version, 1, 0))
+        return target.emit(None, target.Target(f"{kind}-unknown-{system}", "", ""))
+
+    assert emitted(system, kind, version) == b"apart"
+    assert emitted("linux", "x86_64", 22) == emitted("linux", "aarch64", 22) == b"here"

@@ -1,0 +1,173 @@
+"""The kernels of `rectifier.backends.cupy` on a CPU: the same text, compiled by g++ behind host_cuda.hpp."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import subprocess
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rectifier.backends.cupy import launch, source
+from rectifier.catalogue import ALL
+
+HEADER = Path(__file__).with_name("host_cuda.hpp")
+OPTIONS = ("-std=c++17", "-O1", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC", "-shared")
+WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-function", "-Wno-unused-parameter")
+SANITIZE = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wno-clobbered")
+SIGNATURE = re.compile(r'extern "C" __global__ void (\w+)\((.*?)\) \{')
+MUTANT = "RECTIFIER_GPU_MUTANT"  # what stands in a text, and what it says instead
+
+
+class Array(np.ndarray):
+    """What stands for an array on a device: no kernel takes it for a number."""
+
+
+def mutated(text: str) -> str:
+    """Make the mistake that the environment asks for."""
+    if MUTANT in os.environ:
+        old, new = json.loads(os.environ[MUTANT])
+        text = text.replace(old, new)
+    return text
+
+
+def parts(block: Any, dtype: str) -> list[source.Part]:
+    """List the kernels of a block in a dtype, and their functions."""
+    if isinstance(block, source.RowBlock):
+        return [source.rows(block, backward, dtype) for backward in (False, True)]
+    found = source.operations(block).values()
+    gated, count = block.gated, len(block.parameters)
+    spreads = {(gated,) * count} if gated or dtype != "float32" else {(False,) * count, (True,) * count}
+    return [
+        part for operation in found for spread in spreads for part in source.contiguous(block, operation, dtype, spread)
+    ]
+
+
+def wrapper(name: str, arguments: str) -> str:
+    """Write what a foreign caller calls: the launch of a kernel with the addresses of its arguments."""
+    kinds = [re.sub(r"\w+$", "", argument).strip() for argument in arguments.split(", ")]
+    values = ", ".join(f"*(std::decay_t<{kind}> *)a[{k}]" for k, kind in enumerate(kinds))
+    body = f"host::launch(grid, block, [&] {{ rectifier::{name}({values}); }});"
+    return f'extern "C" void host_{name}(unsigned grid, unsigned block, void **a) {{ {body} }}\n'
+
+
+def build(text: str, path: Path, options: tuple[str, ...] = ()) -> ctypes.CDLL:
+    """Compile a program to a library at `path`, and load it."""
+    text = mutated(text)
+    kernels = SIGNATURE.findall(text)
+    assert kernels
+    file = path.with_suffix(".cpp")
+    file.write_text(f'#include "{HEADER}"\n{text}\n{"".join(wrapper(*kernel) for kernel in kernels)}')
+    command = ["g++", *OPTIONS, *WARNINGS, *options, "-o", str(path), str(file)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert run.returncode == 0, run.stderr[:4000]
+    return ctypes.CDLL(str(path))
+
+
+class Host:
+    """What runs kernels where there is no GPU.
+
+    Parameters
+    ----------
+    directory : Path
+        For libraries.
+    groups : lists of pairs of str
+        Functions and dtypes whose kernels are compiled together, at once and in the background; others are compiled
+        when they are asked for.
+    options : tuple of str
+        Further options of g++.
+    """
+
+    def __init__(self, directory: Path, groups: Any = (), options: tuple[str, ...] = ()) -> None:
+        self.directory, self.options = directory, options
+        self._pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+        self._libraries: dict[tuple[str, str], Future[ctypes.CDLL]] = {}
+        self.launches = 0
+        for group in groups:
+            self._start(group)
+
+    def _start(self, group: list[tuple[str, str]]) -> None:
+        text = source.program(*(part for name, dtype in group for part in parts(ALL[name].block, dtype)))
+        path = self.directory / f"{'_'.join(group[0])}.so"
+        self._libraries.update(dict.fromkeys(group, self._pool.submit(build, text, path, self.options)))
+
+    def _library(self, name: str, dtype: str) -> ctypes.CDLL:
+        if (name, dtype) not in self._libraries:
+            self._start([(name, dtype)])
+        return self._libraries[name, dtype].result()
+
+    def raw_kernel(self, text: str, name: str, options: tuple[str, ...]) -> Any:
+        """Make what stands for a RawKernel."""
+        assert options == ("-fmad=false",)
+        assert f"void {name}(" in text
+        function, dtype = re.fullmatch(
+            r"(\w+?)_(?:value|derivative|backward|with_mask).*?_(b?float\d+|u?int\d+)\w*", name
+        ).groups()
+        kernel = getattr(self._library(function, dtype), f"host_{name}")
+
+        def launch(grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:
+            kept = [ctypes.c_void_p(a.ctypes.data) if isinstance(a, Array) else np.asarray(a) for a in arguments]
+            addresses = [ctypes.addressof(k) if isinstance(k, ctypes.c_void_p) else k.ctypes.data for k in kept]
+            self.launches += 1
+            kernel(grid[0], block[0], (ctypes.c_void_p * len(kept))(*addresses))
+
+        return launch
+
+    @staticmethod
+    def launch(kernel: Any, threads: int, wanted: int, arguments: tuple[Any, ...]) -> None:
+        """Launch so few threads that most of them go through more than one vector."""
+        threads = 64 if threads == source.BLOCK else threads
+        kernel((max(1, min(3, wanted // threads)),), (threads,), arguments)
+
+    def install(self, patch: Any) -> None:
+        """Let `rectifier.backends.cupy.launch` use this, until a pytest.MonkeyPatch is undone."""
+        import cupy
+
+        patch.setattr(cupy, "RawKernel", self.raw_kernel)
+        patch.setattr(cupy, "ascontiguousarray", lambda array: np.array(array).view(Array))
+        patch.setattr(cupy, "broadcast_to", np.broadcast_to)
+        patch.setattr(launch, "launch", self.launch)
+        patch.setattr(launch, "_kernels", {})
+
+    @staticmethod
+    def array(array: Any, before: int = 0) -> Array:
+        """Copy an array to the device, so many elements behind a multiple of 64 bytes."""
+        array = np.asarray(array)
+        memory = np.empty(array.nbytes + array.itemsize * before + 64, np.uint8)
+        start = -memory.ctypes.data % 64 + array.itemsize * before
+        copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        copy[...] = array
+        return copy.view(Array)
+
+    @staticmethod
+    def numpy(array: Any) -> np.ndarray:
+        """Copy an array back."""
+        return np.array(array)
+
+
+class Device:
+    """What runs kernels on a GPU."""
+
+    def install(self, patch: Any) -> None:
+        """Leave `rectifier.backends.cupy.launch` as it is."""
+
+    @staticmethod
+    def array(array: Any, before: int = 0) -> Any:
+        """Copy an array to the device, so many elements behind a multiple of 64 bytes."""
+        import cupy
+
+        array = np.asarray(array)
+        memory = cupy.empty(array.size + before, array.dtype)
+        copy = memory[before:].reshape(array.shape)
+        copy.set(array)
+        return copy
+
+    @staticmethod
+    def numpy(array: Any) -> np.ndarray:
+        """Copy an array back."""
+        return array.get()

@@ -1,0 +1,364 @@
+"""The kernels of a GPU give what the CPU gives: on a host, compiled by g++, and on a GPU where there is one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cuda_host
+import numpy as np
+import pytest
+
+import rectifier
+from conftest import BACKENDS, FLOATS, INTEGERS, assert_same, numbers, require_gpu_tier
+from rectifier import testing
+from rectifier.catalogue import ALL, CATALOGUE, GATES, ROWWISE
+
+cupy = require_gpu_tier("cupy")
+
+from rectifier.backends.cupy import launch, source  # noqa: E402
+
+EXACT = [name for name in CATALOGUE if CATALOGUE[name].block.ulp.float32 == 0]
+MASKED = [name for name in EXACT if "mask" in CATALOGUE[name].block.backward_from]
+INTEGRAL = [name for name in CATALOGUE if CATALOGUE[name].block.selects]
+assert (len(EXACT), len(MASKED), len(INTEGRAL)) == (8, 7, 5)
+SOME_INTEGERS = ("int8", "uint32", "uint64")  # each is computed in a type of its own; the others in the slow tier
+REFERENCE = BACKENDS["numpy"]  # of functions that select, or round once: the same bits as the compiled engine
+
+
+@pytest.fixture(scope="session")
+def host(tmp_path_factory):
+    require_gpu_tier("g++")
+    pairs = [(name, dtype) for name in ALL for dtype in FLOATS] + [(n, d) for n in INTEGRAL for d in SOME_INTEGERS]
+    sanitized = "RECTIFIER_GPU_SANITIZED" in os.environ
+    few = sanitized or cuda_host.MUTANT in os.environ
+    groups = [] if few else [pairs[k::8] for k in range(8)]
+    return cuda_host.Host(tmp_path_factory.mktemp("host"), groups, cuda_host.SANITIZE if sanitized else ())
+
+
+@pytest.fixture(params=["host", pytest.param("gpu", marks=pytest.mark.gpu)])
+def device(request, monkeypatch):
+    """Give what runs kernels."""
+    if request.param == "gpu":
+        require_gpu_tier("gpu")
+        return cuda_host.Device()
+    found = request.getfixturevalue("host")
+    found.install(monkeypatch)
+    return found
+
+
+def data(dtype: np.dtype, seed: int = 0) -> np.ndarray:
+    """Give all numbers of 16 bits, or special ones and as many random bits; in an order of their own."""
+    rng = np.random.default_rng(seed)
+    if dtype.itemsize == 2:
+        x = np.arange(1 << 16, dtype=np.uint16).view(dtype)
+    else:
+        bits = rng.integers(0, 1 << 8 * dtype.itemsize, 8000, dtype=f"u{dtype.itemsize}")
+        near = (rng.standard_normal(8000) * 5).astype(dtype)
+        x = np.concatenate([np.tile(testing.special_values(dtype), 40), bits.view(dtype), near])
+    return rng.permutation(x)
+
+
+def parameters(block, dtype: np.dtype, **given: float) -> tuple:
+    """Round parameters as a call does."""
+    return tuple(np.array(given.get(name, value)).astype(dtype) for name, value in block.parameters.items())
+
+
+def compute(device, name: str, operation: str, arrays, settings=(), before: int = 0, dtype=None):
+    """Run a operation without a mask, and give what it wrote."""
+    block = ALL[name].block
+    found = source.operations(block)[operation]
+    dtype = dtype or arrays[0].dtype
+    outs = tuple(device.array(np.zeros(arrays[0].shape, dtype), before) for _ in found.outputs)
+    launch.run(block, found, dtype, tuple(device.array(a, before) for a in arrays), settings, outs)
+    results = tuple(device.numpy(out) for out in outs)
+    return results if len(results) > 1 else results[0]
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("dtype_name", FLOATS)
+def test_results_are_those_of_the_cpu_bit_for_bit(device, name, dtype_name):
+    dtype = testing.dtype_of(dtype_name)
+    function = getattr(REFERENCE if name in EXACT else rectifier, name)
+    x, dy = data(dtype), data(dtype, 1)
+    settings = parameters(function.block, dtype)
+    y, d = function(x), function.derivative(x)
+    assert_same(compute(device, name, "value", (x,), settings), y)
+    assert_same(compute(device, name, "derivative", (x,), settings), d)
+    assert_same(compute(device, name, "backward", (dy, x), settings), function.backward(dy, x))
+    for actual, expected in zip(compute(device, name, "value_and_derivative", (x,), settings), (y, d), strict=True):
+        assert_same(actual, expected)
+
+
+@pytest.mark.parametrize("name", GATES)
+@pytest.mark.parametrize("dtype_name", FLOATS)
+def test_gated_results_are_those_of_the_cpu_bit_for_bit(device, name, dtype_name):
+    dtype = testing.dtype_of(dtype_name)
+    function = getattr(rectifier if ALL[name].block.wide else REFERENCE, name)
+    dy, x, gate = (device.array(data(dtype, seed)) for seed in range(3))
+    found = source.operations(function.block)
+    y, dx, dgate = (device.array(np.zeros(x.shape, dtype)) for _ in range(3))
+    launch.run(function.block, found["value"], dtype, (x,), (gate,), (y,))
+    launch.run(function.block, found["backward"], dtype, (dy, x), (gate,), (dx, dgate))
+    dy, x, gate = map(device.numpy, (dy, x, gate))
+    assert_same(device.numpy(y), function(x, gate))
+    for actual, expected in zip((dx, dgate), function.backward(dy, x, gate), strict=True):
+        assert_same(device.numpy(actual), expected)
+
+
+# Values of parameters that every integer dtype holds.
+WHOLE = {"threshold": 2, "min_value": 1, "max_value": 100}
+
+
+@pytest.mark.parametrize("name", INTEGRAL)
+@pytest.mark.parametrize(
+    "dtype_name", [name if name in SOME_INTEGERS else pytest.param(name, marks=pytest.mark.slow) for name in INTEGERS]
+)
+def test_integers_keep_their_dtype_and_wrap_as_on_the_cpu(device, name, dtype_name):
+    dtype = np.dtype(dtype_name)
+    function = getattr(rectifier, name)
+    given = {p: WHOLE[p] for p in function.block.parameters}
+    x, dy = numbers(1000, dtype), numbers(1000, dtype, 1)
+    settings = parameters(function.block, dtype, **given)
+    for operation, arrays in (("value", (x,)), ("derivative", (x,)), ("backward", (dy, x))):
+        call = function if operation == "value" else getattr(function, operation)
+        assert_same(compute(device, name, operation, arrays, settings), call(*arrays, **given))
+
+
+@pytest.mark.parametrize("dtype_name", ["int8", "float16", "float32", "float64"])
+def test_any_length_and_alignment_gives_the_same_and_writes_nothing_else(device, dtype_name):
+    dtype = np.dtype(dtype_name)
+    vector = 16 // dtype.itemsize
+    block, operation = rectifier.relu.block, source.operations(rectifier.relu.block)["backward"]
+    x, dy = numbers(400, dtype), numbers(400, dtype, 1)
+    expected = REFERENCE.relu.backward(dy, x)
+    places = [(k, k, k) for k in range(vector)] + [(0, 1, 0), (1, 0, 0), (0, 0, 1), (1, 1, 2)]
+    cases = 0
+    for n in [*range(2 * vector + 3), *range(60, 71), 400]:
+        for at_dy, at_x, at_dx in places if n <= 2 * vector + 2 else places[:2]:
+            memory = device.array(np.full(n + 2 * vector, 77, dtype))
+            dx = memory[at_dx : at_dx + n]
+            launch.run(block, operation, dtype, (device.array(dy[:n], at_dy), device.array(x[:n], at_x)), (), (dx,))
+            result = device.numpy(memory)
+            assert_same(result[at_dx : at_dx + n], expected[:n])
+            assert (np.delete(result, slice(at_dx, at_dx + n)) == 77).all()
+            cases += 1
+    assert cases > 60
+
+
+@pytest.mark.parametrize("dtype_name", FLOATS)
+def test_in_place(device, dtype_name):
+    dtype = testing.dtype_of(dtype_name)
+    x, dy = data(dtype)[:1001], data(dtype, 1)[:1001]
+    found = source.operations(rectifier.relu.block)
+    y, dx = device.array(x), device.array(dy)
+    launch.run(rectifier.relu.block, found["backward"], dtype, (dx, y), (), (dx,))
+    launch.run(rectifier.relu.block, found["value"], dtype, (y,), (), (y,))
+    assert_same(device.numpy(dx), REFERENCE.relu.backward(dy, x))
+    assert_same(device.numpy(y), REFERENCE.relu(x))
+
+
+def test_arrays_in_fortran_order_are_run_as_they_lie(device):
+    x = numbers(60, np.dtype("f4")).reshape(6, 10)
+    turned, y = device.array(x).T, device.array(np.zeros_like(x)).T
+    launch.run(rectifier.relu.block, source.OPERATIONS[0], x.dtype, (turned,), (), (y,))
+    assert_same(device.numpy(y), REFERENCE.relu(x.T))
+
+
+@pytest.mark.parametrize("name", MASKED)
+@pytest.mark.parametrize("dtype_name", FLOATS)
+def test_masks_are_those_of_the_cpu(device, name, dtype_name):
+    dtype = testing.dtype_of(dtype_name)
+    function, block = getattr(REFERENCE, name), ALL[name].block
+    settings = parameters(block, dtype)
+    for n in (*range(70), 127, 128, 129, 1001) if name == "relu" else (1001,):
+        x, dy = data(dtype)[:n], data(dtype, 1)[:n]
+        y, mask = function.with_mask(x)
+        room = device.array(np.full((n + 31) // 32 * 4 + 4, 0xAA, np.uint8))
+        bits, out = room[: (n + 7) // 8], device.array(np.full(n + 1, 77).astype(dtype))
+        launch.run_with_mask(block, dtype, device.array(x), settings, out[:n], bits)
+        assert_same(device.numpy(out)[:n], y)
+        assert device.numpy(out)[n] == 77
+        assert_same(device.numpy(bits), mask.bits)
+        written = device.numpy(room)
+        assert (written[(n + 31) // 32 * 4 :] == 0xAA).all()
+        assert not written[(n + 7) // 8 : (n + 31) // 32 * 4].any()
+        for before in range(3) if name == "relu" else (0,):
+            dx = device.array(np.zeros(n, dtype), before)
+            launch.run_from_mask(block, dtype, device.array(dy, before), device.array(mask.bits), settings, dx)
+            assert_same(device.numpy(dx), function.backward(dy, mask=mask))
+
+
+@pytest.mark.parametrize("dtype_name", ["int8", "uint64"])
+def test_masks_of_integers_are_those_of_the_cpu(device, dtype_name):
+    dtype = np.dtype(dtype_name)
+    x, dy = numbers(1003, dtype), numbers(1003, dtype, 1)
+    y, mask = REFERENCE.relu.with_mask(x)
+    out, bits = device.array(np.zeros_like(x)), device.array(np.zeros(128, np.uint8))
+    launch.run_with_mask(rectifier.relu.block, dtype, device.array(x), (), out, bits)
+    assert_same(device.numpy(out), y)
+    assert_same(device.numpy(bits)[: (1003 + 7) // 8], mask.bits)
+    for before in range(16):
+        dx = device.array(np.zeros_like(dy), before)
+        launch.run_from_mask(rectifier.relu.block, dtype, device.array(dy, before), device.array(mask.bits), (), dx)
+        assert_same(device.numpy(dx), REFERENCE.relu.backward(dy, mask=mask))
+
+
+def test_arrays_of_parameters(device):
+    x, dy = numbers(1001, np.dtype("f4")), numbers(1001, np.dtype("f4"), 1)
+    slope = np.random.default_rng(0).random(1001, "f4")
+    block, function = rectifier.leaky_relu.block, REFERENCE.leaky_relu
+    y, mask = function.with_mask(x, negative_slope=slope)
+    given = (device.array(slope),)
+    assert_same(compute(device, "leaky_relu", "value", (x,), given), y)
+    expected = function.backward(dy, x, negative_slope=slope)
+    assert_same(compute(device, "leaky_relu", "backward", (dy, x), given), expected)
+    out, bits = device.array(np.zeros_like(x)), device.array(np.zeros(128, np.uint8))
+    launch.run_with_mask(block, x.dtype, device.array(x), given, out, bits)
+    assert_same(device.numpy(out), y)
+    assert_same(device.numpy(bits)[:126], mask.bits)
+    dx = device.array(np.zeros_like(x))
+    launch.run_from_mask(block, x.dtype, device.array(dy), bits, given, dx)
+    assert_same(device.numpy(dx), function.backward(dy, mask=mask, negative_slope=slope))
+    tiled = np.broadcast_to(np.float32(0.25), (1,))
+    launch.run_from_mask(block, x.dtype, device.array(dy), bits, (device.array(tiled),), dx)
+    again = REFERENCE.Mask(mask.bits, mask.shape, mask.function, {"negative_slope": 0.25})
+    assert_same(device.numpy(dx), function.backward(dy, mask=again, negative_slope=0.25))
+
+
+@pytest.mark.parametrize("name", [name for name in CATALOGUE if CATALOGUE[name].block.parameters])
+def test_parameters_are_not_the_defaults(device, name):
+    x, dy = data(np.dtype("f4"))[:2000], data(np.dtype("f4"), 1)[:2000]
+    function = getattr(REFERENCE if name in EXACT else rectifier, name)
+    given = {p: {"min_value": -2.0, "negative_slope": 0.3}.get(p, 1.75) for p in function.block.parameters}
+    settings = parameters(function.block, x.dtype, **given)
+    assert_same(compute(device, name, "value", (x,), settings), function(x, **given))
+    assert_same(compute(device, name, "backward", (dy, x), settings), function.backward(dy, x, **given))
+
+
+def truth(name: str, x: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        x = x.astype(np.longdouble)
+        peak = x.max(axis=-1, keepdims=True)
+        e = np.exp(x - peak)
+        others = np.where(x == peak, 0, e).sum(axis=-1, keepdims=True) + ((x == peak).sum(axis=-1, keepdims=True) - 1)
+        return e / (1 + others) if name == "softmax" else (x - peak) - np.log1p(others)
+
+
+LENGTHS = (1, 2, 31, 32, 33, 100, 1000, 1024, 1025, 5000)
+
+
+@pytest.mark.parametrize("name", ROWWISE)
+@pytest.mark.parametrize("dtype_name", FLOATS)
+def test_rows_are_within_the_bounds(device, name, dtype_name):
+    dtype, block = testing.dtype_of(dtype_name), ROWWISE[name].block
+    rng = np.random.default_rng(0)
+    bound = {"float32": block.ulp[0], "float64": block.ulp[1]}.get(dtype_name, 0.5001)
+    for length in LENGTHS:
+        x = (rng.standard_normal((3, length)) * 4).astype(dtype)
+        x[0, 0] = 20
+        y = device.array(np.zeros_like(x))
+        launch.run_rows(block, False, dtype, (device.array(x),), y)
+        errors = testing.ulps(device.numpy(y), truth(name, x), dtype)
+        assert errors.max() <= bound, (length, errors.max())
+        dy, dx = rng.standard_normal(x.shape).astype(dtype), device.array(np.zeros_like(x))
+        launch.run_rows(block, True, dtype, (device.array(dy), y), dx)
+        wide, result = dy.astype("f8"), device.numpy(y).astype("f8")
+        expected = getattr(rectifier, name).backward(wide, y=result)
+        # dy and what is taken from it cancel; the rest is rounded to the dtype.
+        terms = np.abs(wide * result if name == "softmax" else wide).sum(axis=-1, keepdims=True)
+        slack = terms * (2.0**-49 if dtype_name == "float64" else 2.0**-26)  # 4 units, as the CPU's own may be off
+        rounding = np.abs(
+            np.nextafter(np.abs(expected).astype(dtype), dtype.type(np.inf)).astype("f8") - np.abs(expected)
+        )
+        error = np.abs(device.numpy(dx).astype("f8") - expected)
+        assert (error <= slack + rounding).all(), length
+
+
+@pytest.mark.parametrize("name", ROWWISE)
+def test_a_row_has_the_same_bits_among_any_others(device, name):
+    x = np.random.default_rng(0).standard_normal((70, 1500)).astype("f8")
+    for columns in (7, 1500):
+        rows = x[:, :columns].copy()
+        y = device.array(np.zeros_like(rows))
+        launch.run_rows(ROWWISE[name].block, False, "float64", (device.array(rows),), y)
+        for k in (0, 1, 33, 69):
+            alone = device.array(np.zeros((1, columns)))
+            launch.run_rows(ROWWISE[name].block, False, "float64", (device.array(rows[k : k + 1]),), alone)
+            assert_same(device.numpy(alone)[0], device.numpy(y)[k])
+
+
+@pytest.mark.parametrize("name", ROWWISE)
+@pytest.mark.parametrize("length", [5, 1030])
+def test_rows_with_infinities_and_nan_are_those_of_the_cpu(device, name, length):
+    x = np.zeros((6, length), "f4")
+    x[0, 1], x[1, 1], x[2, 1], x[3], x[4, :2] = np.nan, np.inf, -np.inf, -np.inf, (1e38, -1e38)
+    y = device.array(x)
+    launch.run_rows(ROWWISE[name].block, False, "float32", (y,), y)  # in place
+    expected = getattr(rectifier, name)(x)
+    assert np.array_equal(np.isnan(device.numpy(y)), np.isnan(expected))
+    np.testing.assert_allclose(device.numpy(y), expected, rtol=2e-7)
+
+
+@pytest.mark.parametrize("length", [1024, 20_000])
+def test_the_bound_of_float64_holds_in_rows_of_any_length(device, length):
+    for row in (np.concatenate([[0.0], np.full(length - 1, -0.1)]), np.linspace(0, -30, length)):
+        y = device.array(np.zeros((1, length)))
+        launch.run_rows(ROWWISE["softmax"].block, False, "float64", (device.array(row[None]),), y)
+        assert testing.ulps(device.numpy(y), truth("softmax", row[None]), row.dtype).max() <= 4
+
+
+def test_a_row_beyond_a_million(device):
+    x = np.random.default_rng(0).standard_normal((1, (1 << 20) + 3)).astype("f4")
+    y = device.array(np.zeros_like(x))
+    launch.run_rows(ROWWISE["softmax"].block, False, "float32", (device.array(x),), y)
+    assert testing.ulps(device.numpy(y), truth("softmax", x), x.dtype).max() <= ROWWISE["softmax"].block.ulp[0]
+
+
+def test_nothing_is_launched_for_empty_arrays(device, monkeypatch):
+    monkeypatch.setattr(launch, "launch", None)
+    empty = device.array(np.zeros((3, 0), "f4"))
+    launch.run(rectifier.relu.block, source.OPERATIONS[0], "float32", (empty,), (), (empty,))
+    launch.run_with_mask(rectifier.relu.block, "float32", empty, (), empty, device.array(np.zeros(0, np.uint8)))
+    launch.run_from_mask(rectifier.relu.block, "float32", empty, device.array(np.zeros(0, np.uint8)), (), empty)
+    launch.run_rows(ROWWISE["softmax"].block, False, "float32", (empty,), empty)
+
+
+def test_a_kernel_is_made_once(host, monkeypatch):
+    host.install(monkeypatch)
+    made = []
+    monkeypatch.setattr(cupy, "RawKernel", lambda *arguments: made.append(arguments) or host.raw_kernel(*arguments))
+    launches = host.launches
+    for n in (10, 20, 30):
+        compute(host, "relu", "value", (np.ones(n, "f4"),))
+    assert (len(made), host.launches - launches) == (1, 3)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype_name", FLOATS)
+def test_strided_and_broadcast_arrays_give_the_same_bits(dtype_name):
+    require_gpu_tier("gpu")
+    dtype, block = testing.dtype_of(dtype_name), rectifier.leaky_relu.block
+    x, dy = data(dtype)[:4096].reshape(64, 64), data(dtype, 1)[:64]
+    dx = cupy.zeros((64, 64), dtype)
+    slope = parameters(block, dtype)
+    launch.run(block, source.OPERATIONS[2], dtype, (cupy.asarray(dy), cupy.asarray(x)[::-1].T), slope, (dx,))
+    assert_same(dx.get(), REFERENCE.leaky_relu.backward(np.broadcast_to(dy, (64, 64)), x[::-1].T))
+
+
+@pytest.mark.slow
+def test_the_address_and_undefined_behaviour_sanitizers_find_nothing(tmp_path):
+    """On a few functions, of each kind of kernel, in a process of their own."""
+    chosen = "(relu6 or reglu or silu or softmax or alignment) and not log_softmax and not bfloat16 and not float64"
+    library = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
+    environment = os.environ | {
+        "LD_PRELOAD": library, "RECTIFIER_GPU_SANITIZED": "1",
+        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0", "UBSAN_OPTIONS": "print_stacktrace=1",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-s", "-m", "not slow and not gpu", "-k", chosen, __file__]
+    run = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=900, cwd=Path(__file__).parent
+    )
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]

@@ -1,0 +1,206 @@
+"""The CUDA C++ that a formula becomes: what it says, and what the compiler of a GPU makes of it."""
+
+from __future__ import annotations
+
+import doctest
+import itertools
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import rectifier
+from conftest import require_gpu_tier, run_python
+from rectifier import elementwise
+from rectifier.backends.cupy import source
+from rectifier.catalogue import ALL
+from rectifier.formulas import T, exp, where
+from rectifier.functions.specification import RowBlock
+
+CASES = [(name, dtype) for name in ALL for dtype in source.dtypes(ALL[name].block)]
+PLAIN = [name for name in ALL if not isinstance(ALL[name].block, RowBlock) and not ALL[name].block.wide]
+assert len(CASES) == 31 * 4 + 5 * 8
+each = pytest.mark.parametrize("name", ALL)
+
+
+def test_source_needs_neither_cupy_nor_a_gpu():
+    code = "import sys, rectifier; print(len(rectifier.gelu.cuda_source()) > 9000, 'cupy' in sys.modules)"
+    assert run_python(code).stdout.strip() == "True False"
+
+
+@each
+def test_every_direction_has_a_source_with_its_kernel(name):
+    function = ALL[name]
+    for operation in source.operations(function.block):
+        text = function.cuda_source("float32", direction=operation)
+        assert f"void {name}_{operation}_float32" in text
+    assert function.cuda_source(np.dtype("f2")) == function.cuda_source("float16", "value")
+
+
+def test_the_example_of_the_documentation_is_right():
+    finder = doctest.DocTestFinder().find(rectifier.relu.cuda_source, "cuda_source", module=False, globs={})
+    assert sum(len(test.examples) for test in finder) == 3
+    assert all(doctest.DocTestRunner().run(test).failed == 0 for test in finder)
+
+
+def test_what_has_no_source_is_refused():
+    with pytest.raises(TypeError, match=r"gelu\.cuda_source: int8 is none of its dtypes: float16, float32"):
+        rectifier.gelu.cuda_source("int8")
+    with pytest.raises(ValueError, match=r"gelu\.cuda_source: direction 'with_mask' is none of value, derivative"):
+        rectifier.gelu.cuda_source("float32", "with_mask")
+    with pytest.raises(ValueError, match="direction 'derivative' is none of value, backward"):
+        rectifier.softmax.cuda_source("float32", "derivative")
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_literals_have_the_type_of_the_arithmetic(name):
+    for operation in source.operations(ALL[name].block).values():
+        text = source.element(ALL[name].block, operation, "float32").text
+        assert not re.search(r"\d\.\d+(?!\d*f)|double", text), text
+        assert "double" in source.element(ALL[name].block, operation, "float64").text
+
+
+def test_each_operation_is_written_once():
+    text = source.element(rectifier.silu.block, source.OPERATIONS[3], "float32").text
+    operations = re.findall(r"const .* = (.*);", text)
+    assert len(operations) == len(set(operations)) > 30
+
+
+@elementwise(exact=lambda m, x, n, k: m.where(x > 0, x * n, k), special=(), ulp=2)
+def odd_names(x, n=2.0, k=0.5):
+    """Return n x where x is positive, k elsewhere."""
+    return where(x > T(0), x * n, k * exp(T(0) * x))
+
+
+@odd_names.derivative
+def odd_names_derivative(x, n, k):
+    return where(x > T(0), n, T(0))
+
+
+def test_a_formula_of_your_own_may_call_its_parameters_anything():
+    require_gpu_tier("cupy")
+    import nvrtc
+
+    for dtype in ("float16", "float32", "float64"):
+        text = odd_names.cuda_source(dtype)
+        assert ("widen(t" in text) == (dtype != "float64")  # exp is a word of float64
+        assert list(nvrtc.ptx(text, "80")) == [f"odd_names_value_{dtype}"]
+
+
+@pytest.fixture(scope="module")
+def compile_all():
+    """Make a function that compiles many programs, two at a time."""
+    require_gpu_tier("cupy")
+
+    def run(compile_, jobs):
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            return dict(zip(jobs, pool.map(lambda job: compile_(*job), jobs), strict=True))
+
+    return run
+
+
+def program(name, dtype):
+    from cuda_host import parts
+
+    return source.program(*parts(ALL[name].block, dtype))
+
+
+def require_sound(name: str, dtype: str, kernels: dict[str, str]) -> None:
+    """Assert what holds of the PTX of the kernels of a function in a dtype."""
+    block = ALL[name].block
+    assert len(kernels) >= 2
+    for kernel, code in kernels.items():
+        assert ".local" not in code, f"{kernel} keeps arrays in local memory"
+        assert ".ftz" not in code, f"{kernel} flushes subnormal numbers"
+        assert not re.search(r"\b(min|max)\.(NaN\.)?f", code), f"{kernel} loses NaN, or the sign of 0"
+        if isinstance(block, RowBlock):
+            continue
+        if not block.wide and dtype != "float64":
+            assert ".f64" not in code, f"{kernel} computes in float64"
+        if "_with_mask_" not in kernel:
+            arrays = code.partition(")")[0].count(".u64") - 1 - ("_from_mask_" in kernel)
+            vector, number = r"global\.(?:v4\.[bfu]32|v2\.[bfu]64)", r"global\.[bfsu]\d+"
+            loads, stores = (len(re.findall(f"{verb}.{vector}", code)) for verb in ("ld", "st"))
+            assert loads >= 1 <= stores, f"{kernel} loads or stores no vectors"
+            assert loads + stores <= arrays
+            # The loop over what is left has those for one number.
+            assert len(re.findall(f"st.{number}", code)) == stores, f"{kernel} takes a vector apart"
+
+
+@pytest.fixture(scope="module")
+def compiled(compile_all):
+    """Compile every kernel in every dtype, each for one of the processors in turn."""
+    import nvrtc
+    from cuda_host import MUTANT
+
+    jobs = list(zip(*zip(*CASES, strict=True), itertools.cycle(nvrtc.ARCHITECTURES), strict=False))
+    if MUTANT in os.environ:
+        jobs = [
+            job for job in jobs if job[:2] in (("leaky_relu", "float32"), ("silu", "float32"), ("softmax", "float32"))
+        ]
+    return compile_all(lambda name, dtype, architecture: nvrtc.ptx(program(name, dtype), architecture), jobs)
+
+
+@each
+def test_every_kernel_compiles_as_cupy_compiles_it(name, compiled):
+    found = [(dtype, kernels) for (function, dtype, _), kernels in compiled.items() if function == name]
+    assert len(found) == len(source.dtypes(ALL[name].block)) or len(compiled) < len(CASES)
+    for dtype, kernels in found:
+        require_sound(name, dtype, kernels)
+
+
+@pytest.mark.slow
+def test_every_kernel_compiles_for_every_architecture_and_keeps_all_in_registers(compile_all):
+    import nvrtc
+
+    def check(name, dtype, architecture):
+        text = program(name, dtype)
+        require_sound(name, dtype, nvrtc.ptx(text, architecture))
+        return nvrtc.resources(text, architecture)
+
+    jobs = [(*case, architecture) for case in CASES for architecture in nvrtc.ARCHITECTURES]
+    count = 0
+    for job, kernels in compile_all(check, jobs).items():
+        assert kernels, job
+        for kernel, (registers, stack, spilled) in kernels.items():
+            assert (stack, spilled) == (0, 0), (kernel, job)
+            assert registers <= 128, (kernel, job)
+            count += 1
+    print(f"{count} kernels")
+
+
+def test_the_largest_kernels_keep_all_in_registers(compile_all):
+    import nvrtc
+
+    names = ["gelu", "mish", "geglu", "log_softmax"]
+    jobs = [(name, "float64", arch) for name, arch in zip(names, nvrtc.ARCHITECTURES, strict=False)]
+    for job, kernels in compile_all(lambda n, d, a: nvrtc.resources(program(n, d), a), jobs).items():
+        assert len(kernels) >= 2, job
+        assert all(used[1:] == (0, 0) for used in kernels.values()), (job, kernels)
+
+
+def test_kernels_for_any_strides_compile_as_cupy_compiles_them(compile_all):
+    import nvrtc
+
+    from rectifier.backends.cupy import launch
+
+    def compile_(name, operation, dtype, architecture):
+        block = ALL[name].block
+        found = source.operations(block)[operation]
+        inputs, outputs = source.operands(block, found, dtype, (True,) * len(block.parameters))
+        stored = "uint16" if dtype in ("float16", "bfloat16") else dtype
+        kernel = launch._elementwise(block, found, dtype)
+        code, log = nvrtc.compiled(nvrtc.elementwise_code(kernel, [stored] * len([*inputs, *outputs])), architecture)
+        assert not log
+        return code.decode()
+
+    turns = zip(itertools.cycle(nvrtc.ARCHITECTURES), itertools.cycle(rectifier.functions.dtypes.FLOATS), strict=True)
+    names = [name for name in ALL if not isinstance(ALL[name].block, RowBlock)]
+    jobs = [(name, "backward", *next(turns)[::-1]) for name in names]
+    for (name, _, dtype, _), code in compile_all(compile_, jobs).items():
+        assert ".entry" in code
+        if name in PLAIN and dtype != "float64":
+            assert ".f64" not in code, name
+            assert ".ftz" not in code, name
