@@ -27,7 +27,7 @@ from dask.sizeof import sizeof
 
 from ..engine import process
 from ..engine.fingerprint import content_of
-from ..functions import arguments, define, subclasses
+from ..functions import arguments, define, dtypes, subclasses
 from ..functions.mask import Mask, PartialMask, equal
 from ..functions.rowwise import Axis, RowFunction, floating, require_axes
 from ..functions.specification import VALUE, Block, Operation, RowBlock
@@ -170,7 +170,7 @@ def call(
     method = "" if operation is VALUE else operation.name
     summed = block.gated and operation is not VALUE
     if summed:
-        operands += [_whole(da, arguments.cast(np.asarray(number), dtype)) for number in numbers.values()]
+        operands += [_whole(da, dtypes.cast(np.asarray(number), dtype)) for number in numbers.values()]
         taken, numbers = (*taken, *numbers), {}
         _require_known_sums(function, operands, _shape(function, taken, operands))
     call = _of_block(block, method, taken, numbers)
@@ -596,5 +596,5 @@ def _summed(gradient: Any, shape: tuple[int, ...]) -> Any:
         return gradient
     wide = np.float64 if gradient.dtype.itemsize < 8 else gradient.dtype
     total = gradient.sum(axis=axes, dtype=wide, keepdims=True)
-    total = total.map_blocks(arguments.cast, gradient.dtype, dtype=gradient.dtype)
+    total = total.map_blocks(dtypes.cast, gradient.dtype, dtype=gradient.dtype)
     return total[(0,) * (gradient.ndim - len(shape))]

@@ -16,7 +16,7 @@ from ..engine.ufuncs import Method, raising, register_bfloat16
 from ..formulas import arrays as array_primitives
 from ..formulas import bind
 from ..formulas.text import describe
-from ..functions import arguments, subclasses
+from ..functions import arguments, dtypes, subclasses
 from ..functions.mask import Mask, PartialMask
 from ..functions.specification import BACKWARD, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, Block, Operation
 from . import registry
@@ -52,10 +52,10 @@ def call(
         named = zip((*names, *block.parameters), (*operands, *parameters), strict=True)
         subclasses.require_mask_in_out(function, dict(named), out)
     if any(isinstance(array, np.ndarray) for array in operands):
-        operands = [arguments.cast(np.asarray(a), dtype) if type(a) in (int, float) else a for a in operands]
+        operands = [dtypes.cast(np.asarray(a), dtype) if type(a) in (int, float) else a for a in operands]
     method.prepare(dtype)
     given = (None,) * len(operation.outputs) if out is None else out if isinstance(out, tuple) else (out,)
-    simple, *others = ([arguments.canonical(a, dtype) for a in arrays] for arrays in (operands, parameters, given))
+    simple, *others = ([dtypes.canonical(a, dtype) for a in arrays] for arrays in (operands, parameters, given))
     result = method.compiled(*simple, *others[0], *others[1])
     if result is NotImplemented:
         result = method.call_with_casts(dtype, simple, (*others[0], *others[1]))
@@ -110,7 +110,7 @@ def gated(block: Block, operation: Operation, methods: Methods, arrays: tuple[An
     if not any(arguments.is_foreign(array) for array in (*operands, gate)):
         dtype = arguments.resolve(block, [*operands, gate])
         numbers = [np.asanyarray(array) for array in (*operands, gate)]
-        numbers = [a if a.dtype == dtype else arguments.cast(a, dtype) for a in numbers]
+        numbers = [a if a.dtype == dtype else dtypes.cast(a, dtype) for a in numbers]
         *operands, gate = subclasses.as_given(numbers, given)
     return call(block, operation, methods, tuple(operands), out, (gate,))
 
@@ -177,7 +177,7 @@ def summed(gradient: Any, shape: tuple[int, ...], out: Any = None) -> Any:
         whole = gradient if gradient.flags.c_contiguous else gradient.copy()
         with np.errstate(all="ignore"):  # inf - inf is NaN
             total = whole.sum(axis=axes, dtype=wide, keepdims=True)
-        gradient = arguments.cast(total.reshape(shape), gradient.dtype)
+        gradient = dtypes.cast(total.reshape(shape), gradient.dtype)
     if out is None:
         return gradient
     (np.asarray(out) if isinstance(out, np.ndarray) else out)[...] = gradient
@@ -351,13 +351,13 @@ def _with_bits(
         _with_bits(method, dtype, source, numbers, bits, written, making=making)
         target[...] = written
         return
-    source, target = (arguments.canonical(array, dtype) for array in (source, target))
+    source, target = (dtypes.canonical(array, dtype) for array in (source, target))
     if source.dtype != dtype:
-        source = arguments.cast(source, dtype)
+        source = dtypes.cast(source, dtype)
     elif np.may_share_memory(source, target) and not _is_same_view(source, target):
         source = source.copy()
     parameters = [np.array(number, copy=np.may_share_memory(number, target) or None) for number in numbers]
-    parameters = [arguments.canonical(number, dtype) for number in parameters]
+    parameters = [dtypes.canonical(number, dtype) for number in parameters]
     if target.ndim == 0:
         source, target = source.reshape(1), target.reshape(1)
     method.prepare(target.dtype)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..formulas import arrays as array_primitives
-from ..functions import arguments
+from ..functions import dtypes
 from ..functions.specification import Block, Operation, read
 
 CHUNK = 8192  # elements; temporaries of the formula stay in the L2 cache, and do not grow with the array
@@ -87,7 +87,7 @@ def _compute(block: Block, operation: Operation, dtype: np.dtype[Any], inputs: l
     results = formula(*[x if x.dtype == bool else x.astype(working) for x in inputs])
     results = results if isinstance(results, tuple) else (results,)
     for output, result in zip(outputs, results, strict=True):
-        output[...] = result if output.dtype == bool else arguments.cast(result, dtype)
+        output[...] = result if output.dtype == bool else dtypes.cast(result, dtype)
 
 
 LOOP = ctypes.CFUNCTYPE(

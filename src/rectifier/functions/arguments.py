@@ -137,37 +137,6 @@ def _own_dtype(array: Any) -> Any:
     return np.result_type(*_foreign_dtypes(array)) if is_foreign(array) else None
 
 
-def cast(array: Any, dtype: Any) -> Any:
-    """Round to `dtype` as a call does, once and without a warning."""
-    with np.errstate(all="ignore"):
-        if dtype.name == "bfloat16" and array.dtype == np.float64:
-            array = _to_odd(array)  # ml_dtypes rounds to float32 first
-        return array.astype(dtype, copy=False)
-
-
-def canonical(array: Any, dtype: Any) -> Any:
-    """Give an ndarray of `dtype` with that very object as its dtype, by which compiled code knows it.
-
-    An array that was pickled, as on its way between processes, has an equal dtype of its own.
-    """
-    if type(array) is np.ndarray and array.dtype is not dtype and array.dtype == dtype:
-        return array.view(dtype)
-    return array
-
-
-def _to_odd(array: Any) -> Any:
-    """Round float64 to float32, inexact results to the odd neighbour.
-
-    A second rounding takes that for the exact number.
-
-    S. Boldo and G. Melquiond, "Emulation of FMA and correctly rounded sums", IEEE Trans. Computers 57 (2008).
-    """
-    single = array.astype(np.float32)
-    away = np.nextafter(single, np.where(single < array, np.float32(np.inf), np.float32(-np.inf)))
-    keep = (single == array) | np.isnan(array) | (single.view(np.uint32) % 2 == 1)
-    return np.where(keep, single, away)
-
-
 @functools.lru_cache(maxsize=256, typed=True)
 def _number(value: Any, dtype: np.dtype[Any]) -> Any:
     real = isinstance(value, np.generic) and value.dtype.name in dtypes.WORKING
@@ -177,7 +146,7 @@ def _number(value: Any, dtype: np.dtype[Any]) -> Any:
         value = 0  # 0.0 and -0.0 share an entry of the cache, and would share whichever came first
     if dtype.name == "bfloat16":
         value = float(value)  # ml_dtypes makes float32 of an integer first
-    number = cast(np.array(value), dtype)
+    number = dtypes.cast(np.array(value), dtype)
     number.flags.writeable = False
     return number
 
@@ -215,7 +184,7 @@ def fitting(function: str, name: str, parameter: Any, dtype: Any) -> Any:
         raise TypeError(f"{function}: {name} is {parameter.dtype}, which does not fit {dtype} arrays")
     if type(parameter) is np.ndarray and parameter.ndim == 0:
         return number(parameter[()], dtype)
-    return cast(parameter, dtype)
+    return dtypes.cast(parameter, dtype)
 
 
 def recorded(block: Block, values: tuple[Any, ...]) -> dict[str, Any]:

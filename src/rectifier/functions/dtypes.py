@@ -111,3 +111,34 @@ def require_real(dtype: Any, argument: str, function: str) -> None:
             f"{function}: {argument} has dtype {dtype}; it takes integers and float16 to float64: "
             f"{advice(dtype, argument)}"
         )
+
+
+def cast(array: Any, dtype: Any) -> Any:
+    """Round to `dtype` as a call does, once and without a warning."""
+    with np.errstate(all="ignore"):
+        if dtype.name == "bfloat16" and array.dtype == np.float64:
+            array = _to_odd(array)  # ml_dtypes rounds to float32 first
+        return array.astype(dtype, copy=False)
+
+
+def canonical(array: Any, dtype: Any) -> Any:
+    """Give an ndarray of `dtype` with that very object as its dtype, by which compiled code knows it.
+
+    An array that was pickled, as on its way between processes, has an equal dtype of its own.
+    """
+    if type(array) is np.ndarray and array.dtype is not dtype and array.dtype == dtype:
+        return array.view(dtype)
+    return array
+
+
+def _to_odd(array: Any) -> Any:
+    """Round float64 to float32, inexact results to the odd neighbour.
+
+    A second rounding takes that for the exact number.
+
+    S. Boldo and G. Melquiond, "Emulation of FMA and correctly rounded sums", IEEE Trans. Computers 57 (2008).
+    """
+    single = array.astype(np.float32)
+    away = np.nextafter(single, np.where(single < array, np.float32(np.inf), np.float32(-np.inf)))
+    keep = (single == array) | np.isnan(array) | (single.view(np.uint32) % 2 == 1)
+    return np.where(keep, single, away)

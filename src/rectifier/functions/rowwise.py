@@ -209,7 +209,7 @@ def floating(*arrays: Any) -> np.dtype[Any]:
 def _lay(array: Any, axes: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     """Give an array with its rows along the last axis, contiguous, aligned and native."""
     moved = as_rows(np.asarray(array), axes)
-    cast = moved if moved.dtype == dtype else arguments.cast(moved, dtype)
+    cast = moved if moved.dtype == dtype else dtypes.cast(moved, dtype)
     return np.require(cast, requirements=["C", "A"])
 
 

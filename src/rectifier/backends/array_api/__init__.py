@@ -375,7 +375,7 @@ def _at_work(library: Library, block: Block, dtype: str, given: tuple[Any, ...])
         if library.is_own(value):
             numbers.append(library.astype(library.astype(value, dtype), working))
         else:
-            number = arguments.cast(np.asarray(value), dtypes.named(dtype)).item()
+            number = dtypes.cast(np.asarray(value), dtypes.named(dtype)).item()
             numbers.append(library.number(number, working, like))
     return _primitives(library, working, like, dtype), numbers
 

@@ -181,8 +181,8 @@ def _device(function: str, arrays: dict[str, Any]) -> Any:
 def _array(operand: Any, dtype: np.dtype[Any]) -> Any:
     """Give an operand as an array of the dtype; a number is written there by a kernel, which takes no copy."""
     if isinstance(operand, cupy.ndarray):
-        return operand if operand.dtype == dtype else arguments.cast(operand, dtype)
-    return cupy.full((), arguments.cast(np.asarray(operand), dtype).item(), dtype)
+        return operand if operand.dtype == dtype else dtypes.cast(operand, dtype)
+    return cupy.full((), dtypes.cast(np.asarray(operand), dtype).item(), dtype)
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], arrays: list[Any]) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...functions import arguments
+from ...functions import arguments, dtypes
 from ...functions.define import method_of
 from ...functions.rowwise import RowFunction, floating
 from ...functions.specification import Block, Operation
@@ -203,7 +203,7 @@ def _gradients(
         dtype = arguments.resolve(block, [*numbers.values()])
         missing = _missing(columns.values())
         gradients = method(
-            **{name: np.broadcast_to(arguments.cast(np.asarray(n), dtype), rows) for name, n in numbers.items()}
+            **{name: np.broadcast_to(dtypes.cast(np.asarray(n), dtype), rows) for name, n in numbers.items()}
         )
         if missing is not None:
             missing = np.broadcast_to(missing, rows)
@@ -260,7 +260,7 @@ def _rows(function: RowFunction, backward: bool, arrays: dict[str, Any], missing
         fill = {"x": -np.inf, "dy": 0.0, "y": 0.0}  # a gradient is linear in dy, so that y may be anything there
         dtype = floating(*(array.dtype for array in arrays.values()))
         arrays = {
-            name: np.where(missing, dtype.type(fill[name]), arguments.cast(array, dtype))
+            name: np.where(missing, dtype.type(fill[name]), dtypes.cast(array, dtype))
             for name, array in arrays.items()
         }
     return function.backward(arrays["dy"], y=arrays["y"], axis=axis) if backward else function(arrays["x"], axis=axis)
