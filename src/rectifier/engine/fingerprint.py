@@ -1,4 +1,4 @@
-"""What decides the bytes of machine code: the formulas, and the source of what makes code of them."""
+"""Fingerprints of machine code: the content of formulas, and the source of the modules that make code of them."""
 
 from __future__ import annotations
 
@@ -6,31 +6,48 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..formulas import with_all_called
 from ..functions.specification import Block, RowBlock
 
 _PACKAGE = Path(__file__).parent.parent
-_FOLDERS = "formulas", "engine/compiler", "engine/runtime"
-_FILES = "engine/capi.py", "functions/specification.py", "functions/dtypes.py"
 
 
-def files() -> list[Path]:
-    """List the modules that make machine code."""
-    modules = [_PACKAGE / name for name in _FILES]
-    for folder in _FOLDERS:
-        modules += sorted((_PACKAGE / folder).glob("*.py"))
-    return modules
+class Family(NamedTuple):
+    """The modules whose text decides the machine code of one kind of object.
+
+    Attributes
+    ----------
+    folders : tuple of str
+        Every module in these, also one that is added later.
+    files : tuple of str
+        Single modules of folders that have nothing else to do with the code.
+    """
+
+    folders: tuple[str, ...]
+    files: tuple[str, ...]
+
+    def modules(self) -> list[Path]:
+        """List the modules."""
+        found = [_PACKAGE / name for name in self.files]
+        for folder in self.folders:
+            found += sorted((_PACKAGE / folder).rglob("*.py"))
+        return found
+
+
+# A change of the runtime leaves the kernels valid, and a change of a formula's interpretation the runtime.
+KERNELS = Family(
+    ("formulas", "engine/compiler"), ("engine/runtime/layout.py", "functions/specification.py", "functions/dtypes.py")
+)
+RUNTIME = Family(("engine/compiler", "engine/runtime"), ("engine/capi.py",))
 
 
 @cache
-def sources() -> bytes:
-    """Return the text of all modules that make machine code; a change in any of them is a change of every key.
-
-    Reading them takes half a millisecond, once per process.
-    """
-    return b"\0".join(path.name.encode() + b"\0" + path.read_bytes() for path in files())
+def source(family: Family) -> bytes:
+    """Return the text of a family's modules. Reading it takes a third of a millisecond, once per process."""
+    texts = (str(path.relative_to(_PACKAGE)).encode() + b"\0" + path.read_bytes() for path in family.modules())
+    return b"\0".join(texts)
 
 
 def code_of(function: Callable[..., Any]) -> bytes:

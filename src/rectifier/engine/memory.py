@@ -25,6 +25,7 @@ import numpy as np
 from . import capi, limits, store
 from .compiler.optimise import Optimised
 from .compiler.target import EmissionError, Target
+from .fingerprint import RUNTIME, code_of
 from .fork import at_fork, wipe_on_fork
 from .runtime.pool_layout import (
     BOUND,
@@ -250,7 +251,7 @@ def _assemble(functions: Mapping[int, int], code: Mapping[str, int], limit: int)
 @cache
 def _code() -> dict[str, int]:
     """Get the compiled functions, by name."""
-    return store.machine_code("pool", b"", build)
+    return store.machine_code("pool", RUNTIME, code_of(build), build)
 
 
 def build(target: Target | None = None) -> Optimised:

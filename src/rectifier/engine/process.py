@@ -23,7 +23,7 @@ from ..functions.specification import Block, Operation
 from . import calibration, capi, limits, memory, store
 from .compiler.optimise import Optimised
 from .compiler.target import Target, obstacle
-from .fingerprint import code_of
+from .fingerprint import KERNELS, RUNTIME, code_of
 from .fork import at_fork, wipe_on_fork
 from .runtime import layout
 
@@ -55,7 +55,7 @@ def build(target: Target | None = None) -> Optimised:
 @cache
 def code() -> dict[str, int]:
     """Give the addresses of the compiled functions that every kernel shares."""
-    return store.machine_code("engine", bytes([capi.HEAD]), build)
+    return store.machine_code("engine", RUNTIME, bytes([capi.HEAD]) + code_of(build), build)
 
 
 def kernel(block: Block, operation: Operation, dtype: str, before_compiling: Callable[[], None]) -> int:
@@ -75,7 +75,7 @@ def kernel(block: Block, operation: Operation, dtype: str, before_compiling: Cal
 
         return kernels.compile_kernel(block, operation, dtype)
 
-    return store.machine_code(f"{block.full_name}.{operation.name}.{dtype}", content, build)["kernel"]
+    return store.machine_code(f"{block.full_name}.{operation.name}.{dtype}", KERNELS, content, build)["kernel"]
 
 
 def _address(function: Any) -> int:
@@ -400,7 +400,7 @@ class Casts:
         if number == layout.MAX_CASTS:
             return None
         content = f"{dtype.name} {swapped} {self.target.name}".encode()
-        code = store.machine_code("cast", content, lambda: casts.build(dtype.name, swapped, self.target.name))
+        code = store.machine_code("cast", KERNELS, content, lambda: casts.build(dtype.name, swapped, self.target.name))
         _immortal.append(dtype)
         row = 1 + (layout.CAST_NEXT - layout.CAST_DESCRIPTOR) * number
         self.words[row : row + 3] = id(dtype), code["cast"], dtype.itemsize

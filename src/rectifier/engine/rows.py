@@ -18,7 +18,7 @@ from ..formulas import bind, with_all_called
 from ..formulas.rows import exp_of_difference, sum_by_halves
 from ..functions.specification import RowBlock
 from .compiler.optimise import Optimised
-from .fingerprint import code_of
+from .fingerprint import KERNELS, code_of
 from .runtime import layout
 from .ufuncs import Compilation
 
@@ -83,9 +83,8 @@ class RowLoop(Compilation):
         )
         self.plan[layout.ENGINE] = ctypes.addressof(process.words())
         self.plan[layout.COST] = process.cost(NANOSECONDS)
-        self.plan[layout.KERNEL] = store.machine_code(f"{block.name}.{self.backward}.{dtype}", content, compile_)[
-            "kernel"
-        ]
+        name = f"{block.name}.{self.backward}.{dtype}"
+        self.plan[layout.KERNEL] = store.machine_code(name, KERNELS, content, compile_)["kernel"]
         return LOOP(process.code()["loop"])
 
     def whole(self, arrays: tuple[np.ndarray[Any, Any], ...]) -> np.ndarray[Any, Any]:

@@ -25,7 +25,7 @@ from typing import Any
 from .compiler.optimise import NUMBA_SETTINGS, PREFIX, Optimised, object_of
 from .compiler.target import host
 from .elf import is_elf, symbols
-from .fingerprint import sources
+from .fingerprint import Family, source
 
 FORMAT = 1
 MAGIC = b"rectifier code\n\0"
@@ -38,7 +38,7 @@ DAY = 86400.0
 MAY_CALL = frozenset({"memcpy", "memmove", "memset"})
 
 
-def machine_code(name: str, content: bytes, build: Callable[[], Optimised]) -> dict[str, int]:
+def machine_code(name: str, family: Family, content: bytes, build: Callable[[], Optimised]) -> dict[str, int]:
     """Give the addresses of compiled functions, from the store, or compiled by `build` and put there.
 
     The code stays in this process until its very end.
@@ -47,9 +47,11 @@ def machine_code(name: str, content: bytes, build: Callable[[], Optimised]) -> d
     ----------
     name : str
         What the functions are.
+    family : Family
+        The modules that compile them.
     content : bytes
-        All that decides what they do, such as `code_of` the formula, and the dtype. The source of the compiler and the
-        runtime, the versions of Python, Numba, llvmlite and LLVM, and the processor need not be in it.
+        All else that decides what they do, such as `code_of` the formula, and the dtype. The versions of Python, Numba,
+        llvmlite and LLVM, and the processor need not be in it.
     build : callable
         Returns the optimised functions. Called only where the store has no good object.
 
@@ -67,7 +69,7 @@ def machine_code(name: str, content: bytes, build: Callable[[], Optimised]) -> d
     OSError
         If this process may not have executable memory.
     """
-    key = _key(name, content)
+    key = _key(name, family, content)
     code = _read(key)
     if code is not None:
         return _load(code, symbols(code)[0])
@@ -81,14 +83,14 @@ def machine_code(name: str, content: bytes, build: Callable[[], Optimised]) -> d
     return _load(code, {PREFIX + short for short in names})
 
 
-def _key(name: str, content: bytes) -> str:
+def _key(name: str, family: Family, content: bytes) -> str:
     import llvmlite
     import llvmlite.binding as llvm
 
     parts = [
         name,
         content,
-        sources(),
+        source(family),
         sys.implementation.cache_tag,  # the code object of a formula is another for each version of Python
         llvmlite.__version__,
         llvm.llvm_version_info,  # a distribution's llvmlite may be built with another LLVM than that of the index

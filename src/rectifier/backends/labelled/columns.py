@@ -260,7 +260,6 @@ def _rows(function: RowFunction, backward: bool, arrays: dict[str, Any], missing
         fill = {"x": -np.inf, "dy": 0.0, "y": 0.0}  # a gradient is linear in dy, so that y may be anything there
         dtype = floating(*(array.dtype for array in arrays.values()))
         arrays = {
-            name: np.where(missing, dtype.type(fill[name]), dtypes.cast(array, dtype))
-            for name, array in arrays.items()
+            name: np.where(missing, dtype.type(fill[name]), dtypes.cast(array, dtype)) for name, array in arrays.items()
         }
     return function.backward(arrays["dy"], y=arrays["y"], axis=axis) if backward else function(arrays["x"], axis=axis)

@@ -268,7 +268,8 @@ def digest(block: Block | RowBlock) -> str:
     else:
         parts += [describe(block.value), describe(block.derivative)]
         fields = (block.parameters, block.special, block.kinks, block.zeros, block.ulp, block.wide)
-    parts += [*map(repr, fields), *map(_code, fingerprint.files())]
+    modules = dict.fromkeys([*fingerprint.KERNELS.modules(), *fingerprint.RUNTIME.modules()])
+    parts += [*map(repr, fields), *map(_code, modules)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
