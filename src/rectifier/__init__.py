@@ -30,8 +30,10 @@ def __getattr__(name: str) -> object:
         value = ALL["silu"]
     elif name == "memory":
         value = import_module(".memory", __name__)
-    elif name in ("settings", "warmup"):
-        value = getattr(import_module(".engine.settings", __name__), name)
+    elif name == "settings":
+        value = import_module(".engine.settings", __name__).settings
+    elif name == "warmup":
+        value = import_module(".functions.warmup", __name__).warmup
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

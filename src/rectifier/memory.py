@@ -20,10 +20,10 @@ True
 
 from __future__ import annotations
 
-import operator
 from typing import NamedTuple, SupportsIndex
 
 from .engine import memory as _pool
+from .engine.options import POOL_BYTES
 
 __all__ = ["Statistics", "bound", "clear", "set_bound", "statistics"]
 
@@ -75,7 +75,7 @@ def bound() -> int:
     ValueError
         If ``RECTIFIER_POOL_BYTES`` is no number of bytes.
     """
-    return _pool.bound()
+    return POOL_BYTES.in_force()[0]
 
 
 def set_bound(nbytes: SupportsIndex) -> None:
@@ -93,10 +93,7 @@ def set_bound(nbytes: SupportsIndex) -> None:
     ValueError
         If it is negative.
     """
-    number = operator.index(nbytes)
-    if number < 0:
-        raise ValueError(f"the bound is a number of bytes, 0 or more; {number} is negative")
-    _pool.set_bound(number)
+    POOL_BYTES.set(nbytes)
 
 
 def clear() -> int:

@@ -107,7 +107,7 @@ def test_another_structure_of_handlers_is_noticed(compared_anew, monkeypatch, le
 ELSEWHERE = """
 import warnings, numpy as np, rectifier
 from rectifier import relu, leaky_relu, softmax
-from rectifier.engine import capi, ufuncs
+from rectifier.engine import capi, choice, ufuncs
 from rectifier.engine import memory as pool
 capi.NAME = LIE
 calls = {
@@ -124,7 +124,7 @@ with warnings.catch_warnings(record=True) as caught:
         assert calls[name](), name
 assert len(caught) == 1, [str(w.message) for w in caught]
 print(caught[0].message)
-print(ufuncs.engine(), pool.handler(), any(loop.compiled for loop in ufuncs._loops.values()))
+print(choice.engine(), pool.handler(), any(loop.compiled for loop in ufuncs._loops.values()))
 """
 
 

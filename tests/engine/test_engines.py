@@ -17,7 +17,7 @@ import pytest
 from conftest import BACKENDS, FLOATS, INTEGERS, STAND_INS, assert_same, numbers, run_python, settings_of
 from rectifier import elementwise, relu
 from rectifier.catalogue import CATALOGUE, GATES
-from rectifier.engine import capi, process, ufuncs
+from rectifier.engine import capi, casting, choice, ufuncs
 from rectifier.formulas import T, where
 from rectifier.functions import specification
 from rectifier.testing import dtype_of, special_values
@@ -87,12 +87,12 @@ def test_where_numpy_rounds_for_itself_the_engines_agree_nearly(name):
 
 
 def test_the_engines_are_what_they_are_called():
-    assert ufuncs.engine()[0] == "numba"
+    assert choice.engine()[0] == "numba"
     relu(np.ones(3, "f4"))
     compiled = [loop for loop in ufuncs._loops.values() if loop.compiled]
     assert compiled
     code = (
-        "import sys, numpy as np, rectifier; from rectifier.engine.ufuncs import engine;"
+        "import sys, numpy as np, rectifier; from rectifier.engine.choice import engine;"
         "assert rectifier.relu(np.array([-1., 2.])).tolist() == [0, 2];"
         "print(engine(), 'numba' in sys.modules)"
     )
@@ -173,19 +173,19 @@ def test_threads_that_first_cast_at_once_share_the_casts(monkeypatch):
     """A compiled call keeps the address of those that it was made with; others would never be of use to it."""
     both = threading.Barrier(2, timeout=60)
 
-    class Casts(process.Casts):
+    class Casts(casting.Casts):
         def __init__(self, target):
             super().__init__(target)
             both.wait()
 
-    monkeypatch.setattr(process, "Casts", Casts)
+    monkeypatch.setattr(casting, "Casts", Casts)
     found = []
-    threads = [threading.Thread(target=lambda: found.append(process.casts_to(np.dtype("g")))) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: found.append(casting.casts_to(np.dtype("g")))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found[0] is found[1] is process.casts_to(np.dtype("g"))
+    assert found[0] is found[1] is casting.casts_to(np.dtype("g"))
 
 
 FIRST_CALLS_OF_UFUNCS = """
@@ -231,7 +231,7 @@ with warnings.catch_warnings(record=True) as caught:
     assert rectifier.relu.derivative(x).tolist() == [0, 1]
     assert rectifier.relu.with_mask(x)[1].count() == 1
 print([str(w.message) for w in caught])
-from rectifier.engine.ufuncs import engine
+from rectifier.engine.choice import engine
 print(engine())
 """
 
@@ -269,7 +269,7 @@ def test_a_kernel_that_does_not_compile_is_interpreted_with_one_warning():
 
 INTERRUPTED = """
 import os, signal, time, numpy as np, rectifier
-from rectifier.engine import ufuncs
+from rectifier.engine import choice, ufuncs
 class Alarm(Exception): pass
 def handler(number, frame):
     raise {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: SystemExit, signal.SIGALRM: Alarm}[number]
@@ -285,7 +285,7 @@ except (KeyboardInterrupt, SystemExit, Alarm) as error:
     came = type(error).__name__
 assert (rectifier.leaky_relu(x) == -0.01).all()
 assert (rectifier.leaky_relu.derivative(x) == 0.01).all()
-print(came, ufuncs.engine()[0], sum(bool(loop.compiled) for loop in ufuncs._loops.values()))
+print(came, choice.engine()[0], sum(bool(loop.compiled) for loop in ufuncs._loops.values()))
 """
 
 
@@ -326,11 +326,11 @@ def test_what_a_callback_raises_reaches_the_caller():
 
 
 SLOWLY_RAISING_CALLBACK = """
-keep = ufuncs._keep
+keep = ufuncs.keep
 def keep_slowly(error):
     keep(error)
     time.sleep(0.3)
-ufuncs._keep = keep_slowly
+ufuncs.keep = keep_slowly
 """
 
 

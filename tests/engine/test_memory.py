@@ -17,7 +17,7 @@ import pytest
 
 from conftest import run_python
 from rectifier import memory
-from rectifier.engine import capi, store
+from rectifier.engine import capi, limits, options, store
 from rectifier.engine import memory as pool
 from rectifier.engine.compiler import optimise, subset, target
 from rectifier.engine.compiler.instructions import call2, call3, load
@@ -288,7 +288,7 @@ def test_a_bound_that_is_no_number_of_bytes_is_refused(wrong, error):
 )
 def test_the_environment_sets_the_bound(monkeypatch, text, expected):
     monkeypatch.setenv("RECTIFIER_POOL_BYTES", text)
-    assert pool.requested_bound() == expected
+    assert options.POOL_BYTES.requested() == (expected, "RECTIFIER_POOL_BYTES")
 
 
 @pytest.mark.parametrize("text", ["x", "-1", "1.5G", "12 parsecs", "iB", "5iB", "0x10", "1e9"])
@@ -300,9 +300,10 @@ def test_an_environment_without_meaning_is_refused_at_first_use(text):
 
 def test_without_a_word_the_bound_is_an_eighth_of_the_memory_at_most_a_gibibyte(monkeypatch):
     monkeypatch.delenv("RECTIFIER_POOL_BYTES", raising=False)
-    for limits, expected in (([4 * 2**30, 2**63], 2**29), ([64 * 2**30], 2**30), ([], 2**30)):
-        monkeypatch.setattr(pool.limits, "memory", lambda root="/", limits=limits: limits)
-        assert pool.requested_bound() == expected
+    for sizes, expected in (([4 * 2**30, 2**63], 2**29), ([64 * 2**30], 2**30), ([], 2**30)):
+        monkeypatch.setattr(limits, "memory", lambda root="/", sizes=sizes: sizes)
+        assert options.POOL_BYTES.requested() is None
+        assert options.POOL_BYTES.default()[0] == expected
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -313,9 +314,9 @@ def write(root: Path, files: dict[str, str]) -> None:
 
 
 def test_limits_of_memory_come_from_the_machine_and_from_all_control_groups_above(tmp_path):
-    assert list(pool.limits.memory(str(tmp_path))) == []
+    assert list(limits.memory(str(tmp_path))) == []
     write(tmp_path, {"proc/meminfo": "MemTotal:  1000 kB\n"})
-    assert list(pool.limits.memory(str(tmp_path))) == [1024000]
+    assert list(limits.memory(str(tmp_path))) == [1024000]
     write(
         tmp_path,
         {
@@ -326,8 +327,8 @@ def test_limits_of_memory_come_from_the_machine_and_from_all_control_groups_abov
             "sys/fs/cgroup/s/t/memory.max": "max\n",
         },
     )
-    assert min(pool.limits.memory(str(tmp_path))) == 200
-    assert 300 in pool.limits.memory(str(tmp_path))
+    assert min(limits.memory(str(tmp_path))) == 200
+    assert 300 in limits.memory(str(tmp_path))
 
 
 # What it must survive
@@ -557,8 +558,8 @@ def test_where_the_system_cannot_wipe_the_page_python_does():
     code = """if True:
         import mmap, os
         from rectifier import memory
-        from rectifier.engine import fork, memory as pool
-        fork._WIPE_ON_FORK = 12345
+        from rectifier.engine import forks, memory as pool
+        forks._WIPE_ON_FORK = 12345
         import numpy as np
         for _ in range(3):
             pool.empty_like(np.empty(2**22, np.uint8))

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import rectifier
-from rectifier.engine import elf, fingerprint, store
+from rectifier.engine import elf, fingerprint, options, store
 from rectifier.engine.compiler import optimise, target
 from rectifier.engine.fingerprint import KERNELS, RUNTIME, Family
 
@@ -103,7 +103,8 @@ def run_python(code: str, **environment: str) -> str:
 @pytest.fixture
 def directory(monkeypatch, tmp_path) -> Path:
     """Give the directory of a store that is not made yet."""
-    monkeypatch.setattr(store, "_Settings", type("_Settings", (), dict(vars(store._Settings))))
+    monkeypatch.setattr(options.STORE, "known", None)
+    monkeypatch.setattr(store._State, "failure", "")
     monkeypatch.setenv("RECTIFIER_STORE", str(tmp_path / "store"))
     return tmp_path / "store"
 
@@ -370,7 +371,7 @@ def test_a_read_only_store_is_read(kept, monkeypatch):
 
 @pytest.mark.parametrize("path", ["/proc/nowhere/store", "/dev/null/store", "\0", "x" * 5000])
 def test_a_directory_that_cannot_be_is_done_without(path, monkeypatch, directory):
-    store.set_directory(path)
+    options.STORE.set(path)
     assert compiles() == 1
     assert compiles() == 1
     where, why = store.location()
@@ -403,11 +404,11 @@ def test_the_directory_is_that_of_the_user(directory, monkeypatch, tmp_path):
 
 
 def test_the_directory_is_set_in_code(directory, tmp_path):
-    store.set_directory(tmp_path / "other")
+    options.STORE.set(tmp_path / "other")
     assert compiles() == 1
     assert compiles() == 0
     assert store.location() == (str(tmp_path / "other"), "set in code")
-    store.set_directory(None)
+    options.STORE.set(None)
     assert compiles() == 1
     assert store.location() == (None, "set in code")
     assert not directory.exists()

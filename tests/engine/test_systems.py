@@ -95,8 +95,8 @@ def test_on_windows_all_functions_work_by_numpy_and_say_so():
     what = ["relu", "leaky_relu", "silu", "softmax"], ["float16", "bfloat16", "float32"]
     said = elsewhere(
         WINDOWS,
-        "from rectifier.engine import ufuncs\n"
-        "print(ufuncs.engine()[0], '|', ufuncs.engine()[1])\n"
+        "from rectifier.engine import choice\n"
+        "print(choice.engine()[0], '|', choice.engine()[1])\n"
         f"print(digests(*{what}, rectifier))",
     )
     engine, digest = said.splitlines()
@@ -131,12 +131,12 @@ def test_on_macos_the_compiled_engine_is_the_same_on_one_thread():
     what = ["relu"], ["float32"]
     said = elsewhere(
         MACOS,
-        "from rectifier.engine import process, ufuncs\nfrom rectifier.engine.runtime import layout\n"
+        "from rectifier.engine import choice, process\nfrom rectifier.engine.runtime import layout\n"
         "assert rectifier.settings.threads == 1, rectifier.settings\n"
         f"found = digests(*{what}, rectifier)\n"
         "words = process.words()\n"
         "control = (ctypes.c_int64 * layout.CONTROL_WORDS).from_address(words[layout.CONTROL])\n"
-        "print(*ufuncs.engine(), '|', process.threads()[1], words[layout.SYSTEM_CALL], any(control))\n"
+        "print(*choice.engine(), '|', process.threads()[1], words[layout.SYSTEM_CALL], any(control))\n"
         "print(found)",
         RECTIFIER_STORE="off",
     )
@@ -171,9 +171,9 @@ def test_on_other_processors_numpy_serves_and_nothing_is_tried(machine):
         "import os, numpy as np\n"
         f"system = os.uname(); os.uname = lambda: type(system)((*system[:4], {machine!r}))\n"
         "from rectifier import relu, softmax\n"
-        "from rectifier.engine import ufuncs\n"
+        "from rectifier.engine import choice\n"
         "x = np.array([[-1.0, 2.0]])\n"
         "assert relu(x).tolist() == [[0, 2]] and abs(softmax(x).sum() - 1) < 1e-15\n"
-        "print(*ufuncs.engine())"
+        "print(*choice.engine())"
     )
     assert run.stdout == "numpy the compiled engine is for x86-64 and 64-bit Arm\n", run.stderr

@@ -368,7 +368,7 @@ def test_where_llvm_ends_that_process_this_one_gets_an_error(arm):
 UNTESTED = """
 import sys, warnings
 import numpy as np
-from rectifier.engine.compiler import instructions, target; from rectifier.engine import ufuncs
+from rectifier.engine.compiler import instructions, target; from rectifier.engine import choice, ufuncs
 target.TESTED = ()
 x = np.array([-1.0, 2.0], "f4")
 """
@@ -385,7 +385,7 @@ def test_where_llvm_cannot_make_the_engine_numpy_serves_and_says_so_once(tmp_pat
         "    warnings.simplefilter('always')\n"
         "    assert relu(x).tolist() == [0, 2] and relu.derivative(x).tolist() == [0, 1]\n"
         "    assert abs(gelu(x) - [-0.158655, 1.9545]).max() < 1e-5 and abs(softmax(x).sum() - 1) < 1e-6\n"
-        "print(len(told), told[0].message, ufuncs.engine())",
+        "print(len(told), told[0].message, choice.engine())",
         RECTIFIER_STORE=str(tmp_path),
     )
     assert run.stdout.startswith(
@@ -408,7 +408,7 @@ def test_where_no_test_runs_code_is_made_apart_and_a_kernel_may_fail_alone(tmp_p
         "    warnings.simplefilter('always')\n"
         "    assert leaky_relu(x, negative_slope=0.5).tolist() == [-0.5, 2] and relu(x).tolist() == [0, 2]\n"
         "loops = [ufuncs.methods(f.block)[0].loops['float32'].compiled for f in (leaky_relu, relu)]\n"
-        "print(len(made), len(told), ufuncs.engine()[0], *map(bool, loops), told[0].message)",
+        "print(len(made), len(told), choice.engine()[0], *map(bool, loops), told[0].message)",
         RECTIFIER_STORE=str(tmp_path),
     )
     expected = "4 1 numba False True rectifier computes leaky_relu.value in float32 with NumPy"
@@ -427,7 +427,7 @@ def test_where_no_other_process_makes_code_numpy_serves_rows_and_all(tmp_path, p
         "    warnings.simplefilter('always')\n"
         "    assert abs(softmax(x).sum() - 1) < 1e-6 and relu(x).tolist() == [0, 2]\n"
         "    assert abs(softmax(np.zeros((2, 50000), 'f4')) - 2e-5).max() < 1e-9\n"
-        "print(len(told), ufuncs.engine()[0])",
+        "print(len(told), choice.engine()[0])",
         RECTIFIER_STORE="off",
     )
     assert run.stdout == "1 numpy\n", run.stdout + run.stderr

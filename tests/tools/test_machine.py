@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import rectifier
-from rectifier.engine.ufuncs import engine
+from rectifier.engine.choice import engine
 from rectifier.tools import machine
 from rectifier.tools.machine import describe
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.callbacks import raising
 from ..engine.interpreter import sweep
-from ..engine.ufuncs import Method, raising, register_bfloat16
+from ..engine.ufuncs import Method, register_bfloat16
 from ..formulas import arrays as array_primitives
 from ..formulas import bind
 from ..formulas.text import describe

@@ -11,7 +11,6 @@ Nothing here is ever freed or taken apart: arrays die after modules do, in the f
 
 from __future__ import annotations
 
-import _thread
 import ctypes
 import mmap
 import os
@@ -22,11 +21,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import capi, limits, store
+from . import capi, forks, options, store
 from .compiler.optimise import Optimised
 from .compiler.target import EmissionError, Target
 from .fingerprint import RUNTIME, code_of
-from .fork import at_fork, wipe_on_fork
 from .runtime.pool_layout import (
     BOUND,
     CALLOC,
@@ -54,9 +52,6 @@ from .runtime.pool_layout import (
 # From here on the C library maps and unmaps, or trims its heap whenever several outputs die together: of six that were
 # made, written and dropped in turn, each of 256 KiB cost 100 us instead of 3, each of 1 MiB 500 instead of 11.
 DEFAULT_MINIMUM = 1 << 17
-_LARGEST_DEFAULT = 1 << 30  # two results of 1e8 float32; more helps only who alternates between larger ones
-_SHARE = 8
-_VARIABLE = "RECTIFIER_POOL_BYTES"
 
 
 class _Pool(NamedTuple):
@@ -69,24 +64,11 @@ class _Pool(NamedTuple):
 
 
 class _State:
-    """Settings made before there is a pool, and the pool."""
-
-    bound: int | None = None
-    by_code = False
     pool: _Pool | None = None
     refused = False
 
 
-_making = _thread.RLock()
-
-
-def _renew_lock() -> None:
-    """Forget, in a forked child, that another thread of its parent was making the pool."""
-    global _making
-    _making = _thread.RLock()
-
-
-at_fork(after_in_child=_renew_lock)
+_making = forks.Lock()
 
 
 def handler() -> object | None:
@@ -118,30 +100,16 @@ def settings() -> int:
     return ctypes.addressof(pool.settings) if pool else 0
 
 
-def bound() -> int:
-    """Say how many bytes the pool may hold."""
-    if _State.bound is None:
-        _State.bound = requested_bound()
-    return _State.bound
-
-
-def reason() -> str:
-    """Say why the bound is what it is."""
-    if _State.by_code:
-        return "set in code"
-    if os.environ.get(_VARIABLE, "").strip():
-        return _VARIABLE
-    return "the largest default" if bound() == _LARGEST_DEFAULT else "an eighth of the memory"
-
-
-def set_bound(nbytes: int) -> None:
-    """Set how many bytes the pool may hold, and give what is above it back to the system."""
+def _write_bound() -> None:
+    """Keep to another bound, and return what is above it to the system."""
     with _making:
-        nbytes = min(nbytes, LARGEST)
-        _State.bound, _State.by_code = nbytes, True
         if _State.pool:
+            nbytes, _ = options.POOL_BYTES.in_force()
             _State.pool.settings[BOUND] = nbytes  # first: what is freed from now on keeps to it
             trim(nbytes)
+
+
+options.POOL_BYTES.acts.append(_write_bound)
 
 
 def trim(nbytes: int) -> int:
@@ -159,26 +127,11 @@ def snapshot() -> tuple[int, ...]:
     return tuple(counters)
 
 
-def requested_bound() -> int:
-    """Read the bound that the environment asks for, or choose one.
-
-    Raises
-    ------
-    ValueError
-        If ``RECTIFIER_POOL_BYTES`` is no number of bytes.
-    """
-    text = os.environ.get(_VARIABLE, "").strip()
-    if not text:
-        # An eighth leaves the rest to arrays that are in use; who has little memory gets a small pool.
-        return min([_LARGEST_DEFAULT, *(limit // _SHARE for limit in limits.memory())])
-    return min(limits.bytes_of(_VARIABLE, text), LARGEST)
-
-
 def _made() -> _Pool | None:
     """Make the pool, once a process."""
     with _making:
         if _State.pool is None and not _State.refused:
-            limit = bound()  # may raise, before anything is made
+            limit, _ = options.POOL_BYTES.in_force()  # may raise, before anything is made
             functions = _c_functions()
             code = None
             if functions is not None and not capi.different():
@@ -190,7 +143,7 @@ def _made() -> _Pool | None:
                 _State.pool = _assemble(functions, code, limit)
                 # Held pages would be shared with the child, and copied when either writes to them: that costs more than
                 # fresh ones. So a fork finds an empty pool.
-                at_fork(before=_empty)
+                forks.at_fork(before=_empty)
         return _State.pool
 
 
@@ -223,7 +176,7 @@ def _assemble(functions: Mapping[int, int], code: Mapping[str, int], limit: int)
     pages = kind(functions[MMAP])(None, 2 * page, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
     if pages in (None, ctypes.c_void_p(-1).value):
         raise MemoryError("rectifier: no memory for the pool's own two pages")
-    wipe_on_fork(pages + page, page)
+    forks.wipe_on_fork(pages + page, page)
     own = (ctypes.c_int64 * SETTINGS_WORDS).from_address(pages)
     own[POOL], own[BOUND], own[MINIMUM], own[PAGE] = pages + page, limit, DEFAULT_MINIMUM, page
     own[PROTECTION], own[FLAGS] = mmap.PROT_READ | mmap.PROT_WRITE, flags

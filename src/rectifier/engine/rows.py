@@ -17,10 +17,10 @@ from ..formulas import arrays as array_primitives
 from ..formulas import bind, with_all_called
 from ..formulas.rows import exp_of_difference, sum_by_halves
 from ..functions.specification import RowBlock
+from .compilation import Compilation
 from .compiler.optimise import Optimised
 from .fingerprint import KERNELS, code_of
 from .runtime import layout
-from .ufuncs import Compilation
 
 LOOP = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)
 BEYOND = 1 << 46  # where nothing lies: an address for an output that is none

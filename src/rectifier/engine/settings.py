@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from ..functions.dtypes import require_real
-from ..functions.rowwise import floating
-from ..functions.specification import Block, RowBlock
-from ..memory import set_bound
-from . import memory, process, store, ufuncs
+from . import options, process, store
 
 
 class Setting(NamedTuple):
@@ -64,7 +57,7 @@ class Settings:
 
     @threads.setter
     def threads(self, number: int) -> None:
-        process.set_threads(_whole("threads", number))
+        options.THREADS.set(number)
 
     @property
     def spin_microseconds(self) -> float:
@@ -73,18 +66,16 @@ class Settings:
 
     @spin_microseconds.setter
     def spin_microseconds(self, microseconds: float) -> None:
-        if isinstance(microseconds, str | bool):
-            raise TypeError(f"spin_microseconds is {microseconds!r}; it takes a number")
-        process.set_spin_microseconds(float(microseconds))
+        options.SPIN_MICROSECONDS.set(microseconds)
 
     @property
     def pool_bytes(self) -> int:
         """How much memory is held for outputs."""
-        return memory.bound()
+        return options.POOL_BYTES.in_force()[0]
 
     @pool_bytes.setter
     def pool_bytes(self, number: int) -> None:
-        set_bound(_whole("pool_bytes", number))
+        options.POOL_BYTES.set(number)
 
     @property
     def stream_bytes(self) -> int | None:
@@ -93,7 +84,7 @@ class Settings:
 
     @stream_bytes.setter
     def stream_bytes(self, number: int | None) -> None:
-        process.set_stream_bytes(None if number is None else _whole("stream_bytes", number))
+        options.STREAM_BYTES.set(number)
 
     @property
     def store(self) -> str | None:
@@ -102,15 +93,14 @@ class Settings:
 
     @store.setter
     def store(self, directory: str | os.PathLike[str] | None) -> None:
-        store.set_directory(directory)
-        process.expect_anew()
+        options.STORE.set(directory)
 
     def reasons(self) -> dict[str, Setting]:
         """Give each setting's value, and why it has it."""
         return {
             "threads": Setting(*process.threads()),
             "spin_microseconds": Setting(*process.spin_microseconds()),
-            "pool_bytes": Setting(memory.bound(), memory.reason()),
+            "pool_bytes": Setting(*options.POOL_BYTES.in_force()),
             "stream_bytes": Setting(*process.stream_bytes()),
             "store": Setting(*store.location()),
         }
@@ -120,58 +110,4 @@ class Settings:
         return f"<Settings: {parts}>"
 
 
-def _whole(name: str, number: Any) -> int:
-    if isinstance(number, bool) or not hasattr(number, "__index__"):
-        raise TypeError(f"{name} is {number!r}; it takes a whole number")
-    return operator.index(number)
-
-
 settings = Settings()
-
-
-def warmup(*functions: Any, dtypes: Any = ("float32",)) -> int:
-    """Load or compile all that calls of these functions need, so that none of them has to.
-
-    With a store of machine code that has it, this takes a few milliseconds, else 0.1 to 0.2 s for each function,
-    operation and dtype.
-
-    Parameters
-    ----------
-    *functions : activation functions
-        By default all: elementwise, of two arrays, and along an axis.
-    dtypes : dtype-like or iterable of dtype-like
-        Of the arrays.
-
-    Returns
-    -------
-    int
-        How many operations are ready, over all functions and dtypes.
-
-    Raises
-    ------
-    TypeError
-        If a function is none of this package's, or a dtype is none that it takes.
-
-    Examples
-    --------
-    >>> from rectifier import relu, warmup
-    >>> warmup(relu, dtypes=["float32", "float64"])
-    12
-    """
-    from ..catalogue import ALL
-
-    ready = 0
-    names = (dtypes,) if isinstance(dtypes, str | type | np.dtype) else tuple(dtypes)
-    for function in functions or ALL.values():
-        block = getattr(function, "block", None)
-        if not isinstance(block, Block | RowBlock):
-            raise TypeError(f"warmup: {function!r} is no activation function")
-        for name in names:
-            dtype = np.dtype(name)
-            require_real(dtype, "an array", "warmup")
-            if isinstance(block, RowBlock):
-                ready += function.prepare(floating(dtype))
-                continue
-            for method in ufuncs.methods(block):
-                ready += method.prepare(dtype if dtype.name in method.loops else floating(dtype))
-    return ready

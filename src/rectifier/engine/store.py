@@ -22,6 +22,7 @@ from functools import cache
 from importlib.machinery import PathFinder
 from typing import Any
 
+from . import options
 from .compiler.optimise import NUMBA_SETTINGS, PREFIX, Optimised, object_of
 from .compiler.target import host
 from .elf import is_elf, symbols
@@ -142,25 +143,16 @@ def _load(code: bytes, names: set[str]) -> dict[str, int]:
     return {name.removeprefix(PREFIX): engine.get_function_address(name) for name in sorted(names)}
 
 
-class _Settings:
-    """Where the store is."""
-
-    directory: str | None = None
-    by_code = False
+class _State:
     failure = ""  # of the last attempt to write
 
 
-def set_directory(path: str | os.PathLike[str] | None) -> None:
-    """Keep machine code in another directory from now on, or none at all.
+def _begin() -> None:
+    """Begin in another directory."""
+    _State.failure = ""
 
-    Parameters
-    ----------
-    path : path-like or None
-        Created when the first object is written. It must belong to this user, and nobody else may write there; None
-        keeps nothing.
-    """
-    _Settings.directory = os.path.abspath(os.path.expanduser(os.fsdecode(path))) if path else None
-    _Settings.by_code, _Settings.failure = True, ""
+
+options.STORE.acts.append(_begin)
 
 
 def location() -> tuple[str | None, str]:
@@ -172,33 +164,17 @@ def location() -> tuple[str | None, str]:
         with _directory(path):
             pass
     except FileNotFoundError:
-        if _Settings.failure:
-            return None, f"{reason}: {_Settings.failure}"
+        if _State.failure:
+            return None, f"{reason}: {_State.failure}"
     except OSError as error:
         return None, f"{reason}: {_why(error)}"
-    return path, f"{reason}, but it takes nothing: {_Settings.failure}" if _Settings.failure else reason
+    return path, f"{reason}, but it takes nothing: {_State.failure}" if _State.failure else reason
 
 
 def _chosen() -> tuple[str | None, str]:
     if not hasattr(os, "geteuid") or sys.platform == "darwin":
         return None, "not on this system"
-    if _Settings.by_code:
-        return _Settings.directory, "set in code"
-    asked = os.environ.get("RECTIFIER_STORE")
-    if asked is not None and asked.lower() in ("", "off"):
-        return None, "switched off by RECTIFIER_STORE"
-    try:
-        if asked is not None:
-            return os.path.abspath(os.path.expanduser(asked)), "RECTIFIER_STORE"
-    except OSError as error:  # the working directory is gone
-        return None, f"RECTIFIER_STORE: {_why(error)}"
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(cache):
-        return os.path.join(cache, "rectifier"), "XDG_CACHE_HOME"
-    home = os.path.expanduser("~")
-    if not os.path.isabs(home):
-        return None, "there is no home directory"
-    return os.path.join(home, ".cache", "rectifier"), "default"
+    return options.STORE.in_force()
 
 
 def _why(error: OSError) -> str:
@@ -258,7 +234,7 @@ def read_note(name: str, about: bytes) -> bytes | None:
 def write_note(name: str, about: bytes, content: bytes) -> bool:
     """Keep a note beside the machine code; return whether that was possible."""
     _write(_key_of_note(name, about), content, NOTE)
-    return location()[0] is not None and not _Settings.failure
+    return location()[0] is not None and not _State.failure
 
 
 def _read_sealed(key: str, suffix: str) -> bytes | None:
@@ -304,10 +280,10 @@ def _write(key: str, code: bytes, suffix: str = SUFFIX) -> None:
             except BaseException:
                 os.unlink(temporary, dir_fd=directory)
                 raise
-            _Settings.failure = ""
+            _State.failure = ""
             _trim(directory)
     except OSError as error:
-        _Settings.failure = _why(error)
+        _State.failure = _why(error)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -9,237 +9,29 @@ Beside it, `compiled` takes whole arrays of the dtypes whose kernels are there, 
 
 from __future__ import annotations
 
-import _thread
-import atexit
 import ctypes
-import os
-import warnings
 from collections.abc import Callable
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from ..functions import dtypes
 from ..functions.specification import Block, Operation
 from . import capi
-from .compiler.target import EmissionError, obstacle
-from .fork import at_fork
+from .callbacks import keep
+from .calls import Call, takes_nothing
+from .compilation import one_at_a_time
 from .interpreter import LOOP, interpret
+from .loops import Loop
 from .runtime import layout
-
-ENGINES = ("numba", "numpy")
 
 # The order decides which loop takes operands of two dtypes: the first that holds both. Two C types can be one dtype, as
 # long and long long are on Linux.
 _C_TYPES = [(np.dtype(char).name, np.dtype(char)) for char in "bBhHiIlLqQefd"]
 
 
-def requested_engine() -> str:
-    """Read which engine the environment asks for.
-
-    Raises
-    ------
-    ValueError
-        If ``RECTIFIER_ENGINE`` names none.
-    """
-    engine = os.environ.get("RECTIFIER_ENGINE") or "numba"
-    if engine not in ENGINES:
-        raise ValueError(f"RECTIFIER_ENGINE is {engine!r}; it takes {' or '.join(ENGINES)}")
-    return engine
-
-
-class _Engine:
-    """Which engine makes the loops, and why."""
-
-    name = requested_engine()
-    reason = f"RECTIFIER_ENGINE={name}" if os.environ.get("RECTIFIER_ENGINE") else "default"
-    if name == "numba" and obstacle():
-        name, reason = "numpy", obstacle()
-
-
-def engine() -> tuple[str, str]:
-    """Say which engine makes the loops, and why."""
-    return _Engine.name, _Engine.reason
-
-
-class Compilation:
-    """What is compiled when it is first called: a operation of a function in one dtype."""
-
-    def __init__(self, what: str, dtype: np.dtype[Any]) -> None:
-        self.what, self.dtype = what, dtype
-        self.compiled: Any = None  # False where this cannot be compiled
-
-    def build(self, before_compiling: Callable[[], None]) -> Any:
-        """Compile or load, and give the loop."""
-        raise NotImplementedError
-
-    def wants_compiling(self) -> bool:
-        """Say whether nobody has tried yet."""
-        return self.compiled is None and _Engine.name == "numba"
-
-    def prepare(self) -> bool:
-        """Compile, unless that was done or cannot be; say whether it is compiled."""
-        if self.wants_compiling():
-            with _compiling:
-                if self.wants_compiling():
-                    self.compile()
-        return bool(self.compiled)
-
-    def compile(self) -> None:
-        """Compile in a thread that no interrupt strikes: in the middle of it, Numba would be left unusable.
-
-        Whatever a signal handler raises meanwhile is raised when the kernel is compiled.
-        """
-        outcome: list[BaseException] = []
-
-        def work() -> None:
-            try:
-                self.compiled = self.build(_Fork.register_late)
-            except BaseException as error:
-                outcome.append(error)
-
-        import threading
-
-        raised: BaseException | None = None
-        try:
-            thread = threading.Thread(target=work)
-            thread.start()
-        except RuntimeError:  # no thread to be had
-            work()
-        else:
-            while thread.is_alive():
-                try:
-                    thread.join()
-                except BaseException as error:
-                    raised = error
-        if outcome:
-            self._give_up(outcome[0])
-        if raised is not None:
-            raise raised
-
-    def _give_up(self, error: BaseException) -> None:
-        """Go on with the NumPy reading, and say so: right, but slower."""
-        self.compiled = False
-        if isinstance(error, NotImplementedError):
-            return
-        what = f"{self.what} in {self.dtype}"
-        if isinstance(error, ImportError):
-            _Engine.name, _Engine.reason, what = "numpy", f"Numba cannot be imported: {error}", "every function"
-        if (
-            isinstance(error, EmissionError | capi.LayoutError) and not _engine_is_made()
-        ):  # no other loop would fare better
-            _Engine.name, _Engine.reason, what = "numpy", str(error), "every function"
-        warnings.warn(
-            f"rectifier computes {what} with NumPy, slower than compiled ({type(error).__name__}: {error}); "
-            "RECTIFIER_ENGINE=numpy asks for that without this warning",
-            RuntimeWarning,
-            stacklevel=6,
-        )
-
-
-def _engine_is_made() -> bool:
-    from . import process
-
-    return process.is_made()
-
-
-class _Loop(Compilation):
-    """One operation of a block in one dtype, as a ufunc has it."""
-
-    def __init__(self, block: Block, operation: Operation, dtype: np.dtype[Any]) -> None:
-        super().__init__(f"{block.name}.{operation.name}", dtype)
-        self.block, self.operation = block, operation
-        names = (*operation.inputs, *block.parameters, *operation.outputs)
-        if len(names) > layout.MAX_OPERANDS:
-            raise TypeError(
-                f"{block.name}: {operation.name} has {len(names)} operands, more than {layout.MAX_OPERANDS}"
-            )
-        first, last = len(operation.inputs), len(operation.inputs) + len(block.parameters)
-        mask = names.index("mask") if "mask" in names else -1
-        sizes = [1 if name == "mask" else dtype.itemsize for name in names]
-        tile = layout.TILE // max(sizes) // 64 * 64  # whole words of a mask
-        floats = {"float16": layout.HALF, "bfloat16": layout.BFLOAT, "float32": layout.SINGLE, "float64": layout.DOUBLE}
-        moved = sum(size for k, size in enumerate(sizes) if k != mask and not first <= k < last)
-        self.plan = (ctypes.c_int64 * layout.PLAN_WORDS)(
-            0, 0, 0, len(names), first, last, mask, tile, floats.get(dtype.name, 0), moved, *sizes
-        )
-        self.address = ctypes.addressof(self.plan)
-        _loops[self.address] = self
-
-    def types(self, number: int) -> list[int]:
-        """Give NumPy's number of each operand's dtype, where `number` is that of this loop's."""
-        return [number] * self.plan[layout.COUNT]
-
-    def build(self, before_compiling: Callable[[], None]) -> Any:
-        """Compile or load, and give the loop."""
-        from . import process
-
-        self.plan[layout.ENGINE] = ctypes.addressof(process.words())
-        self.plan[layout.KERNEL] = process.kernel(self.block, self.operation, self.dtype.name, before_compiling)
-        self.plan[layout.COST] = process.measure(self.address)
-        return ctypes.cast(process.code()["loop"], LOOP)
-
-
-_loops: dict[int, _Loop] = {}
-
-_compiling = _thread.RLock()  # not from threading, which takes 1.3 ms to import and is needed at the first call
-
-
-def one_at_a_time() -> _thread.RLock:
-    """Give the lock under which functions are made and compiled; a fork waits for it."""
-    return _compiling
-
-
-class _Fork:
-    """What becomes of a compilation when another thread forks.
-
-    The fork waits, since Numba's own lock would never be released in the child.
-
-    It does not wait for ever: other modules' locks may be held over the fork by then, as that of logging is, and the
-    compilation may need those. Then the child is left without Numba.
-    """
-
-    held: ClassVar[list[bool]] = []
-    late = False
-
-    @classmethod
-    def before(cls) -> None:
-        cls.held.append(_compiling.acquire(timeout=10))
-
-    @classmethod
-    def in_parent(cls) -> None:
-        if cls.held.pop():
-            _compiling.release()
-
-    @classmethod
-    def in_child(cls) -> None:
-        global _compiling
-        if cls.held.pop():
-            _compiling.release()
-        else:
-            _compiling = _thread.RLock()
-            _Engine.name, _Engine.reason = "numpy", "forked while another thread compiled"
-
-    @classmethod
-    def register(cls) -> None:
-        at_fork(before=cls.before, after_in_parent=cls.in_parent, after_in_child=cls.in_child)
-
-    @classmethod
-    def register_late(cls) -> None:
-        """Let forks wait here before they take the locks of what Numba imports: what registers last is called first."""
-        if not cls.late:
-            import logging  # noqa: F401
-
-            import numba  # noqa: F401
-
-            cls.late = True
-            cls.register()
-
-
-_Fork.register()
-# LLVM must not be taken apart, as it is at exit, under a daemon thread that compiles; none begins after this.
-atexit.register(lambda: _compiling.acquire(timeout=10))
+_loops: dict[int, Loop] = {}
 
 
 @LOOP  # type: ignore[untyped-decorator]
@@ -249,66 +41,17 @@ def _first_call(arrays: Any, dims: Any, steps: Any, data: int) -> None:
     try:
         _owners[data].prepare(loop.dtype)
     except BaseException as error:
-        _keep(error)
+        keep(error)
     try:
         if loop.compiled:
             loop.compiled(arrays, dims, steps, data)
         else:
             interpret(loop.block, loop.operation, loop.dtype, arrays, dims, steps)
     except BaseException as error:
-        _keep(error)
+        keep(error)
 
 
 _first_call_address: int = ctypes.cast(_first_call, ctypes.c_void_p).value or 0
-
-_kept: dict[int, BaseException] = {}  # by thread
-_raising: set[int] = set()
-
-
-def _keep(error: BaseException) -> None:
-    """Keep an exception for `raising`; in a call of a bare ufunc, which is not within that, raise it soon after."""
-    import threading
-
-    thread = threading.get_ident()
-    _kept.setdefault(thread, error)
-    if thread not in _raising:
-        threading.Timer(0.05, _raise_in, (thread,)).start()
-
-
-def _raise_in(thread: int) -> None:
-    import signal
-    import threading
-
-    error = _kept.pop(thread, None)
-    if isinstance(error, KeyboardInterrupt) and thread == threading.main_thread().ident:
-        if hasattr(signal, "pthread_kill"):
-            signal.pthread_kill(thread, signal.SIGINT)  # wakes it, should it sleep
-        else:  # Windows
-            _thread.interrupt_main()
-    elif error is not None:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(type(error)))
-
-
-class raising:  # noqa: N801
-    """Raise, when the block of a ``with`` statement ends, what a callback of this thread could not."""
-
-    def __enter__(self) -> None:
-        thread = _thread.get_ident()
-        self.within = thread in _raising  # the block of another
-        _raising.add(thread)
-
-    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        thread = _thread.get_ident()
-        if not self.within:
-            _raising.discard(thread)
-        kept = _kept.pop(thread, None)
-        if kept is not None and kind is None:
-            raise kept
-
-
-def takes_nothing(*operands: Any) -> Any:
-    """Be `compiled` before anything is."""
-    return NotImplemented
 
 
 class Method:
@@ -328,7 +71,7 @@ class Method:
     ufunc : numpy.ufunc or None
         With a loop for every dtype; None for a operation with a mask.
     compiled : callable
-        `process.Call`'s, over whole arrays; before there is one, a function that takes nothing.
+        `Call`'s, over whole arrays; before there is one, a function that takes nothing.
     """
 
     def __init__(
@@ -340,7 +83,7 @@ class Method:
         publish: Callable[[Any], None],
     ) -> None:
         self.block, self.operation, self.name, self.publish = block, operation, name, publish
-        self.loops: dict[str, _Loop] = {}
+        self.loops: dict[str, Loop] = {}
         self.numbers: dict[str, list[int]] = {}  # NumPy's, of the C types that are one dtype
         self.compiled: Any = takes_nothing
         self.casting: dict[str, Any] = {}
@@ -357,7 +100,8 @@ class Method:
 
     def _add(self, name: str, dtype: np.dtype[Any]) -> None:
         if name not in self.loops:
-            loop = self.loops[name] = _Loop(self.block, self.operation, dtype)
+            loop = self.loops[name] = Loop(self.block, self.operation, dtype)
+            _loops[loop.address] = loop
             _owners[loop.address] = self
 
     def _make_ufunc(self, kinds: list[tuple[str, np.dtype[Any]]]) -> np.ufunc:
@@ -385,7 +129,7 @@ class Method:
         loop = self.loops.get(dtype.name)
         if loop is None or not loop.wants_compiling():
             return bool(loop and loop.compiled)
-        with _compiling:
+        with one_at_a_time():
             if loop.wants_compiling():
                 try:
                     loop.compile()
@@ -394,13 +138,11 @@ class Method:
                         self._install(loop)
         return bool(loop.compiled)
 
-    def _install(self, loop: _Loop) -> None:
+    def _install(self, loop: Loop) -> None:
         """Put the compiled loop in the place of `_first_call`, and let `compiled` take its dtype."""
-        from . import process
-
         if self.compiled is takes_nothing:
             count, first, last, mask = loop.plan[layout.COUNT : layout.MASK + 1]
-            self._call = process.Call(self.operation.name, count, first, last, mask)
+            self._call = Call(self.operation.name, count, first, last, mask)
         for _, dtype in [kind for kind in _C_TYPES if kind[0] == loop.dtype.name] or [("", loop.dtype)]:
             self._call.add(dtype, loop.address)
         if self.compiled is takes_nothing:
@@ -419,16 +161,16 @@ class Method:
         loop = self.loops[dtype.name]
         if not loop.compiled or any(type(array) is not np.ndarray for array in arrays):
             return NotImplemented
-        from . import process
+        from .casting import casts_to
 
-        casts = process.casts_to(dtype)
+        casts = casts_to(dtype)
         if dtype.name not in self.casting or any(casts.lacks(array.dtype) for array in arrays):
-            with _compiling:
+            with one_at_a_time():
                 for array in arrays:
                     casts.add(array.dtype)
                 if dtype.name not in self.casting:
                     count, first, last, mask = loop.plan[layout.COUNT : layout.MASK + 1]
-                    call = process.Call(self.operation.name, count, first, last, mask, casts)
+                    call = Call(self.operation.name, count, first, last, mask, casts.words)
                     call.add(dtype, loop.address)
                     self.casting[dtype.name] = call
         views = [casts.view(array) for array in arrays]
@@ -486,7 +228,7 @@ def _promoter_of_any() -> Any:
         try:
             register_bfloat16()
         except BaseException as error:
-            _keep(error)
+            keep(error)
         return -1
 
     return _promoter(promote)
@@ -517,14 +259,14 @@ def _refuse_bool(ufunc: np.ufunc) -> None:
 # that compute the same from the same plan and are never freed, so it does not matter which one another thread reads.
 
 
-def _replace(ufunc: np.ufunc, loop: _Loop, number: int, address: int) -> None:
+def _replace(ufunc: np.ufunc, loop: Loop, number: int, address: int) -> None:
     """Put another function in the place of a loop of one of NumPy's own dtypes."""
     types = loop.types(number)
     if capi.replace_loop_by_signature(ufunc, address, (ctypes.c_int * len(types))(*types), None):
         raise TypeError(f"NumPy does not know the {loop.dtype} loop of {ufunc.__name__}")
 
 
-def _register(ufunc: np.ufunc, loop: _Loop, address: int) -> None:
+def _register(ufunc: np.ufunc, loop: Loop, address: int) -> None:
     """Register a loop of a dtype that is not NumPy's own; doing it again replaces the address."""
     number = loop.dtype.num
     types = loop.types(number)
@@ -552,7 +294,7 @@ def register_bfloat16() -> None:
     """Give every ufunc its bfloat16 loop, once ml_dtypes has brought the dtype to NumPy."""
     dtype = dtypes.bfloat16() if _awaiting_bfloat16 else None
     if dtype is not None:
-        with _compiling:
+        with one_at_a_time():
             while _awaiting_bfloat16:
                 _awaiting_bfloat16[-1].add_bfloat16(dtype)
                 _awaiting_bfloat16.pop()

@@ -18,8 +18,10 @@ import numpy as np
 
 from ..backends import numpy
 from ..backends.cupy import source_of
+from ..engine.calls import takes_nothing
+from ..engine.compilation import one_at_a_time
 from ..engine.fingerprint import content_of
-from ..engine.ufuncs import Method, one_at_a_time, takes_nothing
+from ..engine.ufuncs import Method
 from ..formulas import T
 from ..formulas.text import FormulaError, describe
 from . import docstrings, dtypes

@@ -16,10 +16,10 @@ import numpy as np
 from .. import __version__, relu
 from ..engine import limits
 from ..engine import process as compiled
+from ..engine.choice import engine
 from ..engine.compiler import arm
 from ..engine.runtime import layout
 from ..engine.settings import settings
-from ..engine.ufuncs import engine
 
 LARGE = 1 << 22  # elements; some milliseconds
 _PACKAGES = ("numpy", "numba", "llvmlite", "ml_dtypes")

@@ -1,0 +1,29 @@
+"""Which engine makes the loops, and why."""
+
+from __future__ import annotations
+
+from . import options
+from .compiler.target import obstacle
+
+
+class _Engine:
+    name, reason = options.ENGINE.in_force()
+    if reason == options.ENGINE.variable:
+        reason = f"{reason}={name}"
+    if name == "numba" and obstacle():
+        name, reason = "numpy", obstacle()
+
+
+def engine() -> tuple[str, str]:
+    """Return which engine makes the loops, and why."""
+    return _Engine.name, _Engine.reason
+
+
+def compiles() -> bool:
+    """Return whether the engine that compiles is in use."""
+    return _Engine.name == "numba"
+
+
+def fall_back(reason: str) -> None:
+    """Have NumPy compute all that is not compiled yet."""
+    _Engine.name, _Engine.reason = "numpy", reason

@@ -1,0 +1,74 @@
+"""The loops of ufuncs: a loop descriptor for each operation and dtype, and how its kernel is found."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..formulas import with_all_called
+from ..functions.specification import Block, Operation
+from .compilation import Compilation
+from .fingerprint import KERNELS, code_of
+from .interpreter import LOOP
+from .runtime import layout
+
+
+class Loop(Compilation):
+    """One operation of a block in one dtype, as a ufunc has it."""
+
+    def __init__(self, block: Block, operation: Operation, dtype: np.dtype[Any]) -> None:
+        super().__init__(f"{block.name}.{operation.name}", dtype)
+        self.block, self.operation = block, operation
+        names = (*operation.inputs, *block.parameters, *operation.outputs)
+        if len(names) > layout.MAX_OPERANDS:
+            raise TypeError(
+                f"{block.name}: {operation.name} has {len(names)} operands, more than {layout.MAX_OPERANDS}"
+            )
+        first, last = len(operation.inputs), len(operation.inputs) + len(block.parameters)
+        mask = names.index("mask") if "mask" in names else -1
+        sizes = [1 if name == "mask" else dtype.itemsize for name in names]
+        tile = layout.TILE // max(sizes) // 64 * 64  # whole words of a mask
+        floats = {"float16": layout.HALF, "bfloat16": layout.BFLOAT, "float32": layout.SINGLE, "float64": layout.DOUBLE}
+        moved = sum(size for k, size in enumerate(sizes) if k != mask and not first <= k < last)
+        self.plan = (ctypes.c_int64 * layout.PLAN_WORDS)(
+            0, 0, 0, len(names), first, last, mask, tile, floats.get(dtype.name, 0), moved, *sizes
+        )
+        self.address = ctypes.addressof(self.plan)
+
+    def types(self, number: int) -> list[int]:
+        """Return NumPy's number of each operand's dtype, where `number` is that of this loop's."""
+        return [number] * self.plan[layout.COUNT]
+
+    def build(self, before_compiling: Callable[[], None]) -> Any:
+        """Compile or load, and return the loop."""
+        from . import process
+
+        self.plan[layout.ENGINE] = ctypes.addressof(process.words())
+        self.plan[layout.KERNEL] = self._kernel(before_compiling)
+        self.plan[layout.COST] = process.measure(self.address)
+        return ctypes.cast(process.code()["loop"], LOOP)
+
+    def _kernel(self, before_compiling: Callable[[], None]) -> int:
+        """Return the address of the kernel."""
+        from . import store
+
+        block, operation, dtype = self.block, self.operation, self.dtype.name
+        formulas = [operation.formula, *(getattr(block, part) for part in operation.parts)]
+        content = b"\0".join(
+            [
+                *[code_of(formula) for part in formulas for formula in with_all_called(part)],
+                repr((operation.inputs, operation.outputs, len(block.parameters), block.selects, dtype)).encode(),
+                block.working(dtype).__name__.encode(),
+            ]
+        )
+
+        def build() -> Any:
+            before_compiling()
+            from .compiler import kernels
+
+            return kernels.compile_kernel(block, operation, dtype)
+
+        return store.machine_code(f"{block.full_name}.{operation.name}.{dtype}", KERNELS, content, build)["kernel"]

@@ -1,0 +1,59 @@
+"""Compilation of all that calls of a function need, ahead of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..catalogue import ALL
+from ..engine import ufuncs
+from .dtypes import require_real
+from .rowwise import floating
+from .specification import Block, RowBlock
+
+
+def warmup(*functions: Any, dtypes: Any = ("float32",)) -> int:
+    """Load or compile all that calls of these functions need, so that none of them has to.
+
+    With a store of machine code that has it, this takes a few milliseconds, else 0.1 to 0.2 s for each function,
+    operation and dtype.
+
+    Parameters
+    ----------
+    *functions : activation functions
+        By default all: elementwise, of two arrays, and along an axis.
+    dtypes : dtype-like or iterable of dtype-like
+        Of the arrays.
+
+    Returns
+    -------
+    int
+        How many operations are ready, over all functions and dtypes.
+
+    Raises
+    ------
+    TypeError
+        If a function is none of this package's, or a dtype is none that it takes.
+
+    Examples
+    --------
+    >>> from rectifier import relu, warmup
+    >>> warmup(relu, dtypes=["float32", "float64"])
+    12
+    """
+    ready = 0
+    names = (dtypes,) if isinstance(dtypes, str | type | np.dtype) else tuple(dtypes)
+    for function in functions or ALL.values():
+        block = getattr(function, "block", None)
+        if not isinstance(block, Block | RowBlock):
+            raise TypeError(f"warmup: {function!r} is no activation function")
+        for name in names:
+            dtype = np.dtype(name)
+            require_real(dtype, "an array", "warmup")
+            if isinstance(block, RowBlock):
+                ready += function.prepare(floating(dtype))
+                continue
+            for method in ufuncs.methods(block):
+                ready += method.prepare(dtype if dtype.name in method.loops else floating(dtype))
+    return ready
