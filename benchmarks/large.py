@@ -65,7 +65,7 @@ def work(candidate: str) -> None:
         copied, functions = known[operation, form, n]
         copying = None
         if copied is not None:
-            from rectifier.engine.process import stream_copy
+            from rectifier.tools.bench.stream_copy import stream_copy
 
             stream_copy(copied[1], copied[0])
             began = time.perf_counter()

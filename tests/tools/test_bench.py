@@ -18,6 +18,7 @@ from conftest import STAND_INS, run_python
 from rectifier.catalogue import CATALOGUE
 from rectifier.tools.bench import report, runner
 from rectifier.tools.bench.rivals import RIVALS, Call, Case, Rival
+from rectifier.tools.bench.stream_copy import stream_copy
 
 run = test_cli.run  # the fixture
 ROOT = Path(__file__).parents[2]
@@ -808,3 +809,18 @@ class TestCommand:
         code, _, err = run("bench")
         assert code == 2
         assert "pip install 'rectifier[bench]'" in err
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("n", [0, 1, 5, 100, 10_007])
+def test_the_copy_that_is_the_limit_copies_what_is_asked_and_nothing_beside(kind, n):
+    x, room = np.arange(n).astype(kind), np.full(n + 2, -1, kind)
+    stream_copy(room[1 : n + 1], x)  # off the lines of the caches
+    assert room.tolist() == [-1, *x.tolist(), -1]
+
+
+def test_the_copy_that_is_the_limit_refuses_what_it_cannot_copy():
+    x = np.zeros(10)
+    for y, z in ((x[::2], x[:5]), (np.zeros(9), x), (np.zeros(10, "f4"), x), (x[1:], x[:-1])):
+        with pytest.raises(ValueError, match="two contiguous arrays of one shape and dtype, apart"):
+            stream_copy(y, z)

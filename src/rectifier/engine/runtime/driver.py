@@ -103,16 +103,6 @@ def _unpack(tile: int, mask: int, n: int) -> None:
         unpack64(tile + 64 * whole, word)
 
 
-def _copy_past(target: int, source: int, n: int) -> None:
-    """Copy n bytes past the caches; what is not a whole line goes through them."""
-    head = min(-target & (LINE - 1), n)
-    lines = divide(n - head, LINE)
-    copy_memory(target, source, head)
-    for i in range(lines):
-        stream_line(target + head + LINE * i, source + head + LINE * i)
-    copy_memory(target + head + LINE * lines, source + head + LINE * lines, n - head - LINE * lines)
-
-
 def _tiles(job: int, start: int, stop: int) -> None:
     plan = load(job, PLAN)
     count, last, mask, length = load(plan, COUNT), load(plan, LAST), load(plan, MASK), load(plan, LENGTH)
@@ -254,10 +244,6 @@ def walk(job: int, start: int, stop: int) -> None:
     plan = load(job, PLAN)
     if plan == 0:
         _multiply(job, stop - start)
-    elif load(plan, KERNEL) == 0:  # a copy past the caches: what a machine can do at most
-        size = load(plan, SIZE)
-        _copy_past(load(job, POINTERS + 1) + start * size, load(job, POINTERS) + start * size, (stop - start) * size)
-        fence()
     elif load(job, STREAM):
         _past(job, start, stop)
     elif load(job, ROWS):

@@ -257,7 +257,7 @@ def _compute(job: int, plan: int, engine: int, simple: int) -> None:
     small = expected(plan, engine, total) < load(engine, PARALLEL_FROM)
     size = total * load(plan, SIZE + load(plan, LAST))
     near = size < load(engine, STREAM_FROM) and size < load(engine, LEARN_FROM)
-    if simple and small and near and load(plan, MASK) < 0 and load(plan, KERNEL):
+    if simple and small and near and load(plan, MASK) < 0:
         call3(load(plan, KERNEL), job + 8 * POINTERS, total, 1)
         return
     if simple:

@@ -856,10 +856,10 @@ def _limit_copy(gpu: bool, beyond_caches: float) -> tuple[str, Callable[[Any, An
         cupy = import_module("cupy")
         return "cupy.copyto", cupy.copyto, cupy.cuda.Device().attributes["L2CacheSize"]
     try:
-        copy: Callable[[Any, Any], object] = import_module("rectifier.engine.process").stream_copy
+        copy: Callable[[Any, Any], object] = import_module("rectifier.tools.bench.stream_copy").stream_copy
     except (ImportError, AttributeError):
         return "numpy.copyto", np.copyto, beyond_caches
-    return "rectifier.engine.process.stream_copy", copy, beyond_caches
+    return "rectifier.tools.bench.stream_copy", copy, beyond_caches
 
 
 def name_call(point: Point, with_function: bool = True) -> str:
