@@ -92,7 +92,7 @@ def test_every_step_of_every_stage_is_reported(tiny):
 
 
 def test_results_that_differ_are_not_timed(monkeypatch):
-    monkeypatch.setattr(recipe, "recipe_backward", lambda dy, x: dy)
+    monkeypatch.setitem(recipe.NUMPY, ("relu", "backward"), "dy + 0 * x")
     with pytest.raises(NotMeasuredError, match="differ from ours"):
         list(demo.time_calls(((4, 4),), seconds_per_row=0))
 

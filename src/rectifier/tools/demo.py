@@ -25,12 +25,12 @@ from .bench.timing import measure
 from .documents import three_digits
 from .machine import Machine, describe
 from .pictures import BLUE, FAINT, INK, ORANGE, STYLE, save_figure
+from .progress import Start, silent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float32]
-Start = Callable[[str, int], Callable[[], object]]
 
 SHAPES = ((32, 64), (64, 256), (256, 1024), (1024, 2048), (4096, 4096))
 EPOCHS = 30
@@ -115,7 +115,7 @@ def run(
     epochs: int = EPOCHS,
     shapes: Sequence[tuple[int, int]] = SHAPES,
     seconds_per_row: float = SECONDS_PER_ROW,
-    start: Start = lambda stage, steps: lambda: None,
+    start: Start = silent,
 ) -> Demo:
     """Train, time and draw.
 
@@ -125,8 +125,8 @@ def run(
         Directory for the pictures, which exists.
     epochs, shapes, seconds_per_row
         As `train` and `time_calls` take them.
-    start : callable
-        Called with the name of a stage and its number of steps; what it returns is called after each.
+    start : Start
+        Starts each stage.
 
     Returns
     -------

@@ -79,6 +79,10 @@ JAX = {  # from `jax.nn`
     "gelu_tanh": Offer("gelu", {"approximate": True}),
 }  # fmt: skip
 TENSORFLOW = {  # from `tensorflow`; the operators are those of `tensorflow.raw_ops`
+    "relu": Offer("nn.relu", {}, lambda ops, dy, x, y: ops.ReluGrad(gradients=dy, features=x)),
+    "leaky_relu": Offer(
+        "nn.leaky_relu", {"alpha": 0.01}, lambda ops, dy, x, y: ops.LeakyReluGrad(gradients=dy, features=x, alpha=0.01)
+    ),
     "relu6": Offer("nn.relu6", {}, lambda ops, dy, x, y: ops.Relu6Grad(gradients=dy, features=x)),
     "sigmoid": Offer("sigmoid", {}, lambda ops, dy, x, y: ops.SigmoidGrad(y=y, dy=dy)),
     "tanh": Offer("tanh", {}, lambda ops, dy, x, y: ops.TanhGrad(y=y, dy=dy)),

@@ -19,6 +19,7 @@ from .. import relu
 from ..engine import calibration, limits, process
 from ..engine.runtime import layout
 from ..engine.settings import settings
+from .progress import Start, silent
 
 FETCHES = (4, 8, 16, 32, 64)  # lines
 ROUNDS = 15
@@ -80,13 +81,13 @@ class Tuning:
     seconds: float
 
 
-def tune(start: Callable[[str, int], Callable[[], object]] = lambda stage, steps: lambda: None) -> Tuning:
+def tune(start: Start = silent) -> Tuning:
     """Measure this machine, keep what was found, and have this process go by it.
 
     Parameters
     ----------
-    start : callable
-        Called with the name of the stage and its number of steps; what it returns is called after each.
+    start : Start
+        Starts each stage.
 
     Returns
     -------

@@ -6,12 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from .job import Job
-from .layout import (
-    Box,
-    FileError,
-    Layout,
-    places,
-)
+from .layout import Box, FileError, Layout, places
 from .watch import resident
 
 # Of a file of 1 GiB in the page cache, pieces of 256 to 512 KiB went fastest: they stay in the second-level cache.

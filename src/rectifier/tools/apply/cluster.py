@@ -12,11 +12,7 @@ import numpy as np
 from . import files
 from .counting import Counter
 from .job import Job
-from .layout import (
-    ArrayFile,
-    FileError,
-    Wanted,
-)
+from .layout import ArrayFile, FileError, Wanted
 from .outcome import Outcome, outcome_of
 from .watch import Watch
 from .zarr import Zarr

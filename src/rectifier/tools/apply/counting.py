@@ -9,11 +9,7 @@ import numpy as np
 
 from .boxes import RESERVE
 from .job import Job
-from .layout import (
-    ArrayFile,
-    Box,
-    FileError,
-)
+from .layout import ArrayFile, Box, FileError
 from .watch import resident
 
 COLUMN = 200  # bytes for the number of a column, measured

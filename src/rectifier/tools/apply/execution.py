@@ -16,18 +16,12 @@ import numpy as np
 from ...functions import dtypes
 from ...functions.rowwise import RowFunction
 from ..extras import lacking
+from ..progress import Start
 from . import attributes, files
 from .boxes import Boxes, plan
 from .counting import Counter
-from .job import Job, Start
-from .layout import (
-    ArrayFile,
-    Box,
-    FileError,
-    SeveralError,
-    Wanted,
-    named,
-)
+from .job import Job
+from .layout import ArrayFile, Box, FileError, SeveralError, Wanted, named
 from .outcome import Outcome, outcome_of
 from .watch import Watch, resident
 
@@ -40,8 +34,8 @@ def run(job: Job, start: Start, watch: Watch | None = None) -> Outcome:
     Parameters
     ----------
     job : Job
-    start : callable
-        Called with the name of the job and its bytes; what it returns is called with bytes that are done.
+    start : Start
+        Starts the job; its steps are bytes.
     watch : Watch or None
         Says between boxes whether to stop, and is told what there is to remove.
 

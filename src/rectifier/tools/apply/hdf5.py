@@ -27,15 +27,7 @@ from .hdf5_attributes import (
 from .hdf5_filters import BITSHUFFLE, filter_name, filters_of, is_lossless, require_filter
 from .hdf5_links import find, is_virtual, require_external, require_sources
 from .hdf5_types import datatype_of, dtype_of, is_bfloat16, is_reference, is_variable
-from .layout import (
-    MOST_BYTES,
-    ArrayFile,
-    Box,
-    Coordinate,
-    FileError,
-    Wanted,
-    touched,
-)
+from .layout import MOST_BYTES, ArrayFile, Box, Coordinate, FileError, Wanted, touched
 
 LARGEST_CHUNK = (1 << 32) - 1
 

@@ -8,9 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .layout import (
-    FileError,
-)
+from .layout import FileError
 
 # Filters that give back each bit, of HDF5 and of its register of plugins; of others nothing is known here.
 LOSSLESS = frozenset({

@@ -12,10 +12,7 @@ from typing import Any
 
 import h5py
 
-from .layout import (
-    FileError,
-    choose,
-)
+from .layout import FileError, choose
 
 
 def find(file: Any, name: str | None) -> tuple[str, Any]:

@@ -7,10 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .layout import (
-    FileError,
-    unsupported,
-)
+from .layout import FileError, unsupported
 
 _FORMATS = {  # sign, exponent, its bits, mantissa, its bits; bias: of the types that are computed with
     (15, 10, 5, 0, 10, 15): "float16",

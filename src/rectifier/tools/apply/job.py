@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-Start = Callable[[str, int], Callable[[int], object]]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ..progress import Start
 from . import processes
 from .baselines import OUR_FIRST
 from .case import Baseline
@@ -40,7 +41,7 @@ def first_uses_of(
     runs: int,
     threads: int,
     skip: Callable[[str], object],
-    start: Callable[[str, int], Callable[[], object]],
+    start: Start,
 ) -> dict[str, dict[str, float | None]]:
     """Measure a program that computes one result: ours with an empty and a filled store, and each baseline's."""
     programs = [(f"rectifier, {store} store", "rectifier", OUR_FIRST, store) for store in ("empty", "filled")]

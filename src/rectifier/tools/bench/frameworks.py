@@ -160,46 +160,30 @@ def _tensorflow() -> Any:
 
 
 def in_tensorflow(case: Case) -> Iterator[Call]:
-    """Yield TensorFlow's eager calls."""
+    """Yield TensorFlow's eager calls; a slice is a copy there."""
     tf = _tensorflow()
-    if case.function not in ("relu", "leaky_relu"):
-        arrays = tf.constant(case.dy), tf.constant(case.x), tf.ones_like
-        yield from _family(case, TENSORFLOW, tf, tf.raw_ops, arrays, ("tf's function", "tf.raw_ops' gradient"))
+    if case.function not in TENSORFLOW or case.form not in DEFAULT_FORMS:
         return
-    value = {
-        "relu": (tf.nn.relu, tf.raw_ops.Relu, {}),
-        "leaky_relu": (tf.nn.leaky_relu, tf.raw_ops.LeakyRelu, {"alpha": float(case.slope)}),
-    }
-    gradient = {
-        "relu": (tf.raw_ops.ReluGrad, {}),
-        "leaky_relu": (tf.raw_ops.LeakyReluGrad, {"alpha": float(case.slope)}),
-    }
-    if case.out is not None or case.form == "slice" or case.function not in value:
-        return  # a slice is a copy there
-    x = tf.constant(case.x)
-    if case.operation == "value":
-        function, operator, keywords = value[case.function]
-        yield Call(f"tf.nn.{case.function}(x)", function, (x,), keywords)
+    x, dy, ops = tf.constant(case.x), tf.constant(case.dy), tf.raw_ops
+    raw = {"relu": (ops.Relu, {}), "leaky_relu": (ops.LeakyRelu, TENSORFLOW["leaky_relu"].keywords)}
+    if case.operation == "value" and case.function in raw:
+        operator, keywords = raw[case.function]
         yield Call(f"tf.raw_ops.{operator.__name__}", operator, (), {"features": x, **keywords})
-        return
-    if case.operation == "derivative" and case.function == "relu":
+    elif case.operation == "derivative" and case.function == "relu":
         yield Call("tf.cast(x > 0, x.dtype)", lambda x: tf.cast(x > 0, x.dtype), (x,))
-    dy = tf.ones_like(x) if case.operation == "derivative" else tf.constant(case.dy)
-    operator, keywords = gradient[case.function]
-    yield Call(f"tf.raw_ops.{operator.__name__}", operator, (), {"gradients": dy, "features": x, **keywords})
+    yield from _family(case, TENSORFLOW, tf, ops, (dy, x, tf.ones_like), ("tf's function", "tf.raw_ops' gradient"))
 
 
 def in_tensorflow_autograd(case: Case) -> Iterator[Call]:
     """Yield the backward pass of TensorFlow's tape."""
     tf = _tensorflow()
-    value = {"relu": tf.nn.relu, "leaky_relu": partial(tf.nn.leaky_relu, alpha=float(case.slope))}
-    if case.operation == "value" or case.out is not None or case.function not in value:
+    if case.operation == "value" or case.out is not None or case.function not in ("relu", "leaky_relu"):
         return
     x = tf.constant(case.x)
     dy = tf.ones_like(x) if case.operation == "derivative" else tf.constant(case.dy)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(x)
-        y = value[case.function](x)
+        y = TENSORFLOW[case.function].function(tf)(x)
     yield Call("tape.gradient(y, x, dy)", tape.gradient, (y, x), {"output_gradients": dy})
 
 

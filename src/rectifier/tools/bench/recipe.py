@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
@@ -13,102 +14,76 @@ from .case import Call, Case
 
 # The recipe's own options: fast maths leaves NaN and infinities undefined. Our code never uses it.
 NUMBA_OPTIONS: dict[str, Any] = {"cache": False, "fastmath": True}
+NUMPY = {  # whoever has the derivative alone multiplies by it
+    ("relu", "value"): "np.maximum(0., x)",
+    ("relu", "derivative"): "np.greater(x, 0.).astype(np.float32)",
+    ("relu", "backward"): "dy * np.greater(x, 0.).astype(np.float32)",
+    ("leaky_relu", "value"): "np.where(x > 0, x, slope * x)",
+    ("leaky_relu", "derivative"): "np.where(x > 0, np.float32(1), slope)",
+    ("leaky_relu", "backward"): "dy * np.where(x > 0, np.float32(1), slope)",
+}
 
 
-def recipe_value(x: Any) -> Any:
-    """Give the recipe's ReLU."""
-    return np.maximum(0.0, x)
+@cache
+def _written(text: str) -> tuple[Callable[..., Any], tuple[str, ...]]:
+    """Return an expression as a function, and the names of its arguments, which are those of a case."""
+    used = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    names = tuple(name for name in ("dy", "x", "out", "slope") if name in used)
+    module = {"cp": import_module("cupy")} if "cp" in used else {"np": np}
+    return eval(f"lambda {', '.join(names)}: {text}", module), names
 
 
-def recipe_derivative(x: Any) -> Any:
-    """Give the recipe's derivative: float32 whatever x is."""
-    return np.greater(x, 0.0).astype(np.float32)
+@cache
+def _compiled(text: str) -> Callable[..., Any]:
+    from numba import njit
+
+    compiled: Callable[..., Any] = njit(**NUMBA_OPTIONS)(_written(text)[0])
+    return compiled
 
 
-def recipe_backward(dy: Any, x: Any) -> Any:
-    """Multiply by the recipe's derivative, as whoever has only that must."""
-    return dy * np.greater(x, 0.0).astype(np.float32)
-
-
-def _zeros_value(x: Any) -> Any:
-    return np.maximum(np.zeros(x.shape, np.float32), x)
-
-
-def _product_value(x: Any) -> Any:
-    return x * (x > 0)
-
-
-def _leaky_value(x: Any, slope: Any) -> Any:
-    return np.where(x > 0, x, slope * x)
-
-
-def _leaky_derivative(x: Any, slope: Any) -> Any:
-    return np.where(x > 0, np.float32(1), slope)
-
-
-def _leaky_backward(dy: Any, x: Any, slope: Any) -> Any:
-    return dy * np.where(x > 0, np.float32(1), slope)
-
-
-def _backward_into(dy: Any, x: Any, out: Any) -> Any:
-    return np.multiply(dy, np.greater(x, 0.0, out=out), out=out)
-
-
-def _backward_in_place(dy: Any, x: Any) -> Any:
-    return np.multiply(dy, np.greater(x, 0.0), out=dy)
+def _call(case: Case, text: str, numba: bool = False) -> Call:
+    """Return the call of an expression, by NumPy or compiled by Numba."""
+    function, names = _written(text)
+    arguments = tuple(getattr(case, name) for name in names)
+    if numba:
+        return Call(f"@njit(fastmath=True): {text}", _compiled(text), arguments)
+    return Call(text, function, arguments)
 
 
 def in_numpy(case: Case) -> Iterator[Call]:
     """Yield the recipe in NumPy."""
-    dy, x, out, slope = case.dy, case.x, case.out, case.slope
-    match case.function, case.gradient, out is None:
-        case "relu", "value", True:
-            yield Call("np.maximum(0., x)", recipe_value, (x,))
-        case "relu", "value", False:
-            yield Call("np.maximum(0., x, out=out)", np.maximum, (0.0, x), case.into)
-        case "relu", "derivative", True:
-            yield Call("np.greater(x, 0.).astype(np.float32)", recipe_derivative, (x,))
-        case "relu", "derivative", False:
-            yield Call("np.greater(x, 0., out=out)", np.greater, (x, 0.0), case.into)
-        case "relu", "backward", True:
-            yield Call("dy * np.greater(x, 0.).astype(np.float32)", recipe_backward, (dy, x))
-        case "relu", "backward", False if out is dy:
-            yield Call("np.multiply(dy, np.greater(x, 0.), out=dy)", _backward_in_place, (dy, x))
-        case "relu", "backward", False:
-            yield Call("np.multiply(dy, np.greater(x, 0., out=out), out=out)", _backward_into, (dy, x, out))
-        case "leaky_relu", "value", True:
-            yield Call("np.where(x > 0, x, slope * x)", _leaky_value, (x, slope))
-        case "leaky_relu", "derivative", True:
-            yield Call("np.where(x > 0, np.float32(1), slope)", _leaky_derivative, (x, slope))
-        case "leaky_relu", "backward", True:
-            yield Call("dy * np.where(x > 0, np.float32(1), slope)", _leaky_backward, (dy, x, slope))
+    if case.out is None:
+        if text := NUMPY.get((case.function, case.gradient)):
+            yield _call(case, text)
+    elif case.function == "relu":
+        match case.gradient:
+            case "value":
+                yield Call("np.maximum(0., x, out=out)", np.maximum, (0.0, case.x), case.into)
+            case "derivative":
+                yield Call("np.greater(x, 0., out=out)", np.greater, (case.x, 0.0), case.into)
+            case "backward" if case.out is case.dy:
+                yield _call(case, "np.multiply(dy, np.greater(x, 0.), out=dy)")
+            case "backward":
+                yield _call(case, "np.multiply(dy, np.greater(x, 0., out=out), out=out)")
 
 
 def in_numpy_with_zeros(case: Case) -> Iterator[Call]:
     """Yield the recipe in NumPy without broadcasting."""
     if case.function == "relu" and case.operation == "value" and case.out is None:
-        yield Call("np.maximum(np.zeros(x.shape, np.float32), x)", _zeros_value, (case.x,))
-
-
-@cache
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    from numba import njit
-
-    compiled: Callable[..., Any] = njit(**NUMBA_OPTIONS)(function)
-    return compiled
+        yield _call(case, "np.maximum(np.zeros(x.shape, np.float32), x)")
 
 
 def in_numba(case: Case) -> Iterator[Call]:
     """Yield the recipe in Numba."""
-    if case.out is None and case.x.dtype.char in "fd":
-        for call in in_numpy(case):
-            yield Call(f"@njit(fastmath=True): {call.text}", _compiled(call.function), call.arguments)
+    text = NUMPY.get((case.function, case.gradient))
+    if text and case.out is None and case.x.dtype.char in "fd":
+        yield _call(case, text, numba=True)
 
 
 def as_a_product(case: Case) -> Iterator[Call]:
     """Yield the product with a comparison, in Numba."""
     if case.function == "relu" and case.operation == "value" and case.out is None and case.x.dtype.char in "fd":
-        yield Call("@njit(fastmath=True): x * (x > 0)", _compiled(_product_value), (case.x,))
+        yield _call(case, "x * (x > 0)", numba=True)
 
 
 def in_crysx_nn(case: Case) -> Iterator[Call]:
@@ -125,21 +100,9 @@ def in_crysx_nn(case: Case) -> Iterator[Call]:
 
 def in_cupy(case: Case) -> Iterator[Call]:
     """Yield the recipe in CuPy."""
-    cupy, dy, x = import_module("cupy"), case.dy, case.x
-
-    def derivative() -> Any:
-        return cupy.greater(x, 0.0).astype(cupy.float32)
-
-    if case.function != "relu" or case.out is not None:
-        return
-    match case.gradient:
-        case "value":
-            text = "cp.maximum(cp.zeros(x.shape, x.dtype), x)"
-            yield Call(text, lambda: cupy.maximum(cupy.zeros(x.shape, x.dtype), x), ())
-        case "derivative":
-            yield Call("cp.greater(x, 0.).astype(cp.float32)", derivative, ())
-        case "backward":
-            yield Call("dy * cp.greater(x, 0.).astype(cp.float32)", lambda: dy * derivative(), ())
+    if case.function == "relu" and case.out is None:
+        with_zeros = {"value": "cp.maximum(cp.zeros(x.shape, x.dtype), x)"}
+        yield _call(case, with_zeros.get(case.gradient, NUMPY["relu", case.gradient].replace("np.", "cp.")))
 
 
 def in_cupy_maximum(case: Case) -> Iterator[Call]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from ..progress import Start, silent
 from . import processes
 from .baselines import BASELINES
 from .case import Baseline
@@ -44,7 +45,7 @@ def run(
     passes: int = PASSES,
     first_uses: int = 3,
     copy_from_bytes: float | None = None,
-    start: Callable[[str, int], Callable[[], object]] = lambda stage, steps: lambda: None,
+    start: Start = silent,
     keep: Callable[[Run], object] = lambda unfinished: None,
 ) -> Run:
     """Measure ours against each baseline, in a process for each pair in each pass.
@@ -67,8 +68,8 @@ def run(
         How often to start each process for a first result, from memory and from disk; 0, or quick: never.
     copy_from_bytes : float, optional
         From which size on a copy is timed beside; what the caches cannot hold if None.
-    start : callable
-        Called with the name of a stage and its number of steps; what it returns is called after each.
+    start : Start
+        Starts each stage.
     keep : callable
         Called after each process with what was found so far.
 

@@ -1,15 +1,15 @@
 """The command ``rectifier apply``."""
 
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..progress import Advance, bars, silent
 from .options import AsJson, with_parameters
-from .terminal import progress, refuse, require_known, say, show
+from .terminal import refuse, require_known, say, show
 
 if TYPE_CHECKING:
     from ..apply import Outcome, Watch
@@ -72,10 +72,9 @@ def apply(
             dtype=dtype,
             raw=raw,
         )
-        bars = progress(rates=True, transient=True) if sys.stderr and sys.stderr.isatty() else nullcontext(_silent)
-        with bars as start:
+        with bars(rates=True, transient=True) if sys.stderr and sys.stderr.isatty() else nullcontext(silent) as start:
 
-            def begin(stage: str, nbytes: int) -> Callable[[int], object]:
+            def begin(stage: str, nbytes: int) -> Advance:
                 nonlocal begun
                 begun = True
                 if in_place:
@@ -100,11 +99,6 @@ def apply(
     for note in outcome.notes:
         say(f"rectifier apply: {source}: {note}")
     show(outcome, _render, json, f"; {outcome.output} is whole")
-
-
-def _silent(stage: str, nbytes: int) -> Callable[..., object]:
-    """Start no bar."""
-    return lambda done=1: None
 
 
 def _whole_number(text: str) -> int:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..extras import lacking
+from ..progress import bars
 from .options import AsJson
-from .terminal import progress, refuse, require, require_known, require_writable, show, table
+from .terminal import refuse, require, require_known, require_writable, show, table
 
 if TYPE_CHECKING:
     from ..bench.comparison import Change
@@ -55,7 +56,7 @@ def bench(
         else:
             baselines = [baseline for baseline in BASELINES if not rival or baseline.name in rival]
             keep = partial(results.save, path=output / "run.json")
-            with progress() as start:
+            with bars() as start:
                 planned = points.plan(functions or ["relu"], dtype, quick)
                 result = runner.run(planned, baselines, quick, threads, start=start, keep=keep)
         if not result.measurements:

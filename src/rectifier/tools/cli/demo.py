@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..extras import lacking
+from ..progress import bars
 from .options import AsJson
-from .terminal import progress, refuse, require, require_writable, show, table
+from .terminal import refuse, require, require_writable, show, table
 
 if TYPE_CHECKING:
     from ..demo import Demo
@@ -25,7 +26,7 @@ def demo(
     size: dict[str, Any] = {"epochs": 1, "shapes": ((4, 4),), "seconds_per_row": 0.0} if quick else {}
     try:
         require_writable(output)
-        with progress() as start:
+        with bars() as start:
             result = demo.run(output, start=start, **size)
     except OSError as error:
         refuse("demo", error, output)

@@ -1,19 +1,15 @@
-"""What commands write: results and tables to stdout; refusals, notes and progress bars to stderr."""
+"""What commands write: results and tables to stdout; refusals and notes to stderr."""
 
 import errno
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
-
-Advance = Callable[..., object]  # of how many steps are done; 1 if nothing is passed
-Start = Callable[[str, int], Advance]
 
 
 def say(line: str) -> None:
@@ -51,32 +47,6 @@ def refuse(command: str, error: Exception, path: Path | None = None) -> NoReturn
         what = f"{error.filename or path}: {error.strerror or error}"
     say(f"rectifier {command}: {what}")
     raise SystemExit(2) from None
-
-
-@contextmanager
-def progress(rates: bool = False, transient: bool = False) -> Iterator[Start]:
-    """Yield a function that starts a bar on stderr: of a stage, with so many steps; with their rate and the time left.
-
-    `transient` bars vanish at the end.
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Any) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text("" if speed is None else f"{float(f'{speed:.3g}'):,.0f}/s")
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        Rate(),
-        TimeRemainingColumn(True, True),
-    )
-    with Progress(*columns if rates else (), console=Console(stderr=True), transient=transient) as bars:
-        yield lambda stage, steps: partial(bars.advance, bars.add_task(stage, total=steps))
 
 
 def table(
@@ -117,11 +87,7 @@ def table(
 
 
 def show(
-    result: Any,
-    render: Callable[[Any], list[Any]],
-    as_json: bool,
-    done: str = "",
-    plain: Callable[[Any], Any] = asdict,
+    result: Any, render: Callable[[Any], list[Any]], as_json: bool, done: str = "", plain: Callable[[Any], Any] = asdict
 ) -> None:
     """Write a result to stdout; if that cannot be, say so, and what is done all the same, and end with 1.
 

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+from ..progress import bars
 from .options import AsJson
-from .terminal import binary, progress, refuse, show
+from .terminal import binary, refuse, show
 
 if TYPE_CHECKING:
     from ..tune import Tuning
@@ -14,7 +15,7 @@ def tune(json: AsJson = False) -> None:
     from ..tune import tune
 
     try:
-        with progress(transient=True) as start:
+        with bars(transient=True) as start:
             found = tune(start)
     except (RuntimeError, ValueError) as error:
         refuse("tune", type(error)(str(error).removeprefix("tune: ")))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..extras import lacking
+from ..progress import bars
 from .options import AsJson
-from .terminal import progress, refuse, require, require_known, require_writable, show, table
+from .terminal import refuse, require, require_known, require_writable, show, table
 
 if TYPE_CHECKING:
     from ..verify.results import Stage
@@ -42,7 +43,7 @@ def verify(
         else:
             require_writable(output)
             path = output / "verify.json"
-            with progress(rates=True) as start:
+            with bars(rates=True) as start:
                 stages = verify.verify(
                     [ALL[name] for name in functions or ALL],
                     dtype or verify.DTYPES,

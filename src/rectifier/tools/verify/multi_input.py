@@ -15,6 +15,7 @@ from ... import testing
 from ...formulas import bind
 from ...formulas import mpmath as exact_primitives
 from ...functions.specification import RowBlock
+from ..progress import Advance
 from .references import references_of_rows
 from .results import OURS, Row, Stage, Tally
 
@@ -34,7 +35,7 @@ def operations(block: Any) -> tuple[str, ...]:
     return "value", "dx", *(f"d{gate}" for gate in block.parameters)
 
 
-def check(stage: Stage, activation: Any, start: Callable[[int], Callable[[int], object]]) -> Stage:
+def check(stage: Stage, activation: Any, start: Callable[[int], Advance]) -> Stage:
     """Fill a stage; `start` is called with how many numbers there are, and what it returns with those that are done."""
     begin, dtype = time.perf_counter(), testing.dtype_of(stage.dtype)
     found: dict[tuple[str, str], Tally] = {}

@@ -24,6 +24,7 @@ from ...engine import fingerprint, limits
 from ...formulas.text import describe
 from ...functions.define import Activation
 from ...functions.specification import Block, RowBlock
+from ..progress import Advance, Start, silent
 from . import multi_input
 from .inputs import chosen
 from .references import LIBRARIES, reference, references_of_rows
@@ -43,7 +44,7 @@ def verify(
     points: dict[str, int] = POINTS,
     processes: int | None = None,
     kept: Iterable[Stage] = (),
-    start: Callable[[str, int], Callable[[int], object]] = lambda stage, points: lambda done: None,
+    start: Start = silent,
     keep: Callable[[list[Stage]], object] = lambda stages: None,
 ) -> list[Stage]:
     """Check functions against the truth, and other libraries beside them.
@@ -63,8 +64,8 @@ def verify(
         spawned: a script that calls this needs ``if __name__ == "__main__"``.
     kept : Stages
         Of an earlier run: what would be found again is taken from there.
-    start : callable
-        Called with the name and the inputs of each stage; what it returns, with the number of inputs that were done.
+    start : Start
+        Starts each stage; its steps are inputs.
     keep : callable
         Called with all stages after each.
 
@@ -182,7 +183,7 @@ def _fill(
     activation: Activation,
     tasks: list[Task],
     pool: ProcessPoolExecutor | None,
-    advance: Callable[[int], object],
+    advance: Advance,
 ) -> Stage:
     """Do the tasks of a stage, here or in a pool."""
     begin, found = time.perf_counter(), dict[tuple[str, str], Tally]()
