@@ -30,8 +30,8 @@ def work(candidate: str) -> None:
     """Answer each line of a point and a number of elements with the seconds of a call, and of a copy if it is ours."""
     import numpy as np
 
-    from rectifier.tools.bench.rivals import RIVALS as KNOWN
-    from rectifier.tools.bench.rivals import Case, ours
+    from rectifier.tools.bench.baselines import BASELINES as KNOWN
+    from rectifier.tools.bench.case import Case, ours
 
     rivals = {rival.name: rival for rival in KNOWN}
     known: dict[tuple[str, str, int], list] = {}

@@ -12,8 +12,8 @@ from conftest import BACKENDS, FLOATS, INTEGERS, assert_same, numbers, require_g
 from rectifier import Mask, crysx, glu, leaky_relu, relu, sigmoid, softmax, squared_relu, testing
 from rectifier.catalogue import CATALOGUE, GATES, ROWWISE
 from rectifier.testing import dtype_of
-from rectifier.tools.bench import runner
-from rectifier.tools.bench.rivals import RIVALS
+from rectifier.tools.bench import points, runner, timing, worker
+from rectifier.tools.bench.baselines import BASELINES
 
 require_gpu_tier("CuPy")
 import cupy_stand_in  # noqa: E402, it needs CuPy
@@ -607,26 +607,26 @@ def test_the_names_of_crysx_nn(on, name):
     np.testing.assert_allclose(on.host(actual), expected, rtol=3e-7, atol=1e-7)
 
 
-RIVALS_THERE = {rival.name: rival for rival in RIVALS if rival.gpu}
-assert len(RIVALS_THERE) == 4
+BASELINES_THERE = {baseline.name: baseline for baseline in BASELINES if baseline.gpu}
+assert len(BASELINES_THERE) == 4
 
 
-@pytest.mark.parametrize("name", RIVALS_THERE)
+@pytest.mark.parametrize("name", BASELINES_THERE)
 def test_the_benchmark_measures_ours_and_a_rival_on_the_device(on, name):
     if on.launches is not None and name in ("torch-cuda", "cupy-kernel"):
         pytest.skip("it needs a GPU")
-    rival = RIVALS_THERE[name]
-    if on.launches is None and rival.missing():
-        pytest.skip(rival.missing())
-    _, copy, beyond = runner._limit_copy(True, 0)
+    baseline = BASELINES_THERE[name]
+    if on.launches is None and baseline.missing():
+        pytest.skip(baseline.missing())
+    _, copy, beyond = worker._limit_copy(True, 0)
     measured = set()
-    for operation, forms in runner.FORMS.items():
-        points = [runner.Point("relu", operation, form, "hot", "float32", 40, 30) for form in forms]
-        for point in runner._points_of(rival, points):
-            if not list(rival.calls(runner._case(point))):
+    for operation, forms in points.FORMS.items():
+        planned = [points.Point("relu", operation, form, "hot", "float32", 40, 30) for form in forms]
+        for point in runner._points_of(baseline, planned):
+            if not list(baseline.calls(timing.case_of(point))):
                 continue
             reasons = []
-            found = runner.measure(rival, point, 0, 0, beyond, copy, reasons.append)
+            found = timing.measure(baseline, point, 0, 0, beyond, copy, reasons.append)
             assert reasons == []
             assert (found.fraction_of_copy is None) == (point.form == "in_place" or on.launches is None)
             measured.add((operation, point.form))

@@ -12,7 +12,7 @@ from conftest import BACKENDS, FLOATS, assert_same, numbers
 from rectifier import gated, testing
 from rectifier.catalogue import GATES
 from rectifier.formulas import T, where
-from rectifier.tools.verify import several
+from rectifier.tools.verify import multi_input
 
 CASES = [
     pytest.param(getattr(package, name), id=f"{name}-{backend}")
@@ -39,7 +39,7 @@ def test_value_and_gradients_are_within_the_bounds(function, name):
     y = function(x, gate)
     dx, dgate = function.backward(np.ones_like(x), x, gate)
     value, slope = (testing.bound(block, dtype, derivative=d) or 0.5 for d in (False, True))
-    exact = zip(*several.by_mpmath(block, x, gate), strict=True)
+    exact = zip(*multi_input.by_mpmath(block, x, gate), strict=True)
     for a, b, truths, *results in zip(
         x.tolist(), gate.tolist(), exact, y.tolist(), dx.tolist(), dgate.tolist(), strict=True
     ):

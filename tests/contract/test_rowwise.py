@@ -13,7 +13,7 @@ import pytest
 from conftest import BACKENDS, FLOATS, assert_same
 from rectifier import settings, testing
 from rectifier.catalogue import ROWWISE
-from rectifier.tools.verify import several
+from rectifier.tools.verify import multi_input
 
 CASES = [
     pytest.param(getattr(package, name), id=f"{name}-{backend}")
@@ -25,8 +25,8 @@ each = pytest.mark.parametrize("function", CASES)
 
 
 def truth(function, row):
-    with mpmath.workdps(several.DIGITS):
-        return function.block.exact(several.FUNCTIONS, several.numbers(np.array(row))).tolist()
+    with mpmath.workdps(multi_input.DIGITS):
+        return function.block.exact(multi_input.FUNCTIONS, multi_input.numbers(np.array(row))).tolist()
 
 
 ROWS = {

@@ -353,12 +353,13 @@ def test_what_threads_do_together_is_measured_once_there_are_helpers():
 
 TUNE = """
 import json, sys
-from rectifier import tune, settings
+from rectifier import settings
+from rectifier.tools import tune
 from rectifier.engine import calibration, process; from rectifier.engine.runtime import layout
 tune.LARGEST, tune.ROUNDS = 1 << 22, 2
-parts = []
-found = tune.tune(parts.append)
-assert parts == sorted(parts) and parts[-1] == 1, parts
+stages = []
+found = tune.tune(lambda stage, steps: stages.append([steps]) or (lambda: stages[-1].append(1)))
+assert [len(done) - 1 for done in stages] == [done[0] for done in stages] != [], stages
 assert {point.threads for point in found.points} == {1, settings.threads} == set(found.stream_from)
 assert {point.operation for point in found.points} == {"value", "backward"}
 assert all(point.through > 0 and point.past > 0 for point in found.points)

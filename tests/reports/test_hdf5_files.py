@@ -20,7 +20,7 @@ import pytest
 
 import rectifier
 from conftest import assert_same
-from rectifier.tools.apply import files, job
+from rectifier.tools.apply import boxes, files
 
 xr = pytest.importorskip("xarray")
 pytest.importorskip("h5netcdf")
@@ -183,7 +183,7 @@ def test_an_empty_dataset_that_can_grow_stays_one(applied, shape):
 @pytest.mark.parametrize("fill", [0.0, -7.0, np.nan])
 def test_absent_chunks_stay_absent_and_read_as_the_result(applied, monkeypatch, function, fill):
     if fill != 0:
-        monkeypatch.setattr(job, "CHUNKED_PIECE", 3200)  # two chunks, so that boxes are absent too
+        monkeypatch.setattr(boxes, "CHUNKED_PIECE", 3200)  # two chunks, so that boxes are absent too
     with h5py.File("x.h5", "w") as file:
         x = file.create_dataset("x", (100, 100), "f4", chunks=(10, 10), fillvalue=fill, maxshape=(None, 100))
         x[33:55, 30:40], x[99, 99] = -1, 2

@@ -20,7 +20,7 @@ import pytest
 
 import rectifier
 from rectifier.tools import apply
-from rectifier.tools.apply import job
+from rectifier.tools.apply import boxes
 
 X = np.arange(-6, 6, dtype="f4").reshape(3, 4)
 
@@ -187,8 +187,8 @@ def test_each_method_of_zip_is_read(tmp_path, method, order):
 
 @pytest.mark.parametrize("suffixes", [(".npy", ".npz"), (".npz", ".npy"), (".npz", ".npz")])
 def test_arrays_in_two_orders_are_read_each_in_its_own(tmp_path, monkeypatch, suffixes):
-    monkeypatch.setattr(job, "PIECE", 32)  # less than the array
-    monkeypatch.setattr(job, "CHUNKED_PIECE", 32)
+    monkeypatch.setattr(boxes, "PIECE", 32)  # less than the array
+    monkeypatch.setattr(boxes, "CHUNKED_PIECE", 32)
     dy = X + 100
     for name, array, suffix in (("x", X, suffixes[0]), ("dy", np.asfortranarray(dy), suffixes[1])):
         path = tmp_path / f"{name}{suffix}"

@@ -21,8 +21,7 @@ import zarr
 import rectifier
 from conftest import assert_same, numbers
 from rectifier.tools import apply
-from rectifier.tools.apply import files, layout
-from rectifier.tools.apply import job as job_module
+from rectifier.tools.apply import boxes, files, layout
 from rectifier.tools.apply import watch as watch_module
 
 SHAPE = (30, 20)
@@ -109,7 +108,7 @@ CASES = {
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("piece", [64, 4096])
 def test_each_kind_of_function_gives_the_bits_of_the_call(run, tmp_path, monkeypatch, function, order, piece):
-    monkeypatch.setattr(job_module, "PIECE", piece)
+    monkeypatch.setattr(boxes, "PIECE", piece)
     arguments, call = CASES[function]
     dy = numbers(1200, np.dtype("f4"))[600:].reshape(SHAPE)
     np.save("dy.npy", dy)
@@ -352,7 +351,7 @@ def test_in_place_needs_the_same_dtype_and_a_file_that_can_be_changed(run, tmp_p
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("more", [[], ["--derivative"]])
 def test_stats_are_those_of_the_mask(run, tmp_path, monkeypatch, suffix, more):
-    monkeypatch.setattr(job_module, "PIECE", 64)  # less than a row
+    monkeypatch.setattr(boxes, "PIECE", 64)  # less than a row
     x = np.clip(X, -1, 1)
     x[:, 3] = -1
     save(tmp_path / f"x{suffix}", x)
@@ -449,8 +448,8 @@ def test_a_full_disk_leaves_no_output(tmp_path, suffix):
 
 
 def test_pieces_cover_each_element_once_whatever_the_grids(tmp_path, monkeypatch):
-    monkeypatch.setattr(job_module, "PIECE", 64)
-    monkeypatch.setattr(job_module, "CHUNKED_PIECE", 400)
+    monkeypatch.setattr(boxes, "PIECE", 64)
+    monkeypatch.setattr(boxes, "CHUNKED_PIECE", 400)
     seen = 0
     for shape in ((7,), (5, 6), (3, 4, 5), (2, 3, 4, 5)):
         for fortran in (False, True):
@@ -461,20 +460,20 @@ def test_pieces_cover_each_element_once_whatever_the_grids(tmp_path, monkeypatch
                         x.shape, x.dtype, x.fortran, x.in_order = shape, np.dtype("f4"), fortran, in_order
                         y = layout.Wanted(x, x.dtype, chunks)
                         job = apply.Job("relu", tmp_path, None, memory=1 << 34)
-                        plan = job_module._plan(job, x, y, [], whole)
-                        boxes = list(plan)
-                        assert len(boxes) == plan.count
+                        plan = boxes.plan(job, x, y, [], whole)
+                        cut = list(plan)
+                        assert len(cut) == plan.count
                         count = np.zeros(shape, int)
-                        for box in boxes:
+                        for box in cut:
                             count[box] += 1
                         assert (count == 1).all()
                         if whole is not None:
-                            assert all(box[whole] == slice(0, shape[whole]) for box in boxes)
+                            assert all(box[whole] == slice(0, shape[whole]) for box in cut)
                         if in_order:
                             order = np.arange(count.size).reshape(shape, order="F" if fortran else "C")
-                            runs = [order[box].ravel(order="F" if fortran else "C") for box in boxes]
+                            runs = [order[box].ravel(order="F" if fortran else "C") for box in cut]
                             assert_same(np.concatenate(runs), np.arange(count.size))
-                        seen += len(boxes)
+                        seen += len(cut)
     assert seen > 500
 
 
@@ -517,11 +516,11 @@ def test_boxes_are_counted_and_not_listed(tmp_path):
     for shape, chunks in (((1 << 60,), None), ((1 << 30, 1 << 30), (1, 1)), ((1 << 60, 0), None)):
         x = layout.Layout(tmp_path)
         x.shape, x.dtype, x.chunks = shape, np.dtype("i1"), chunks
-        boxes = job_module._plan(apply.Job("relu", tmp_path, None, memory=1 << 34), x, x, [], None)
-        sides = [-(-length // max(side, 1)) for length, side in zip(shape, boxes.sides, strict=True)]
-        assert boxes.count == np.prod(sides, dtype=object)
-        first = next(iter(boxes), None)
-        assert first == (None if 0 in shape else tuple(slice(0, side) for side in boxes.sides))
+        found = boxes.plan(apply.Job("relu", tmp_path, None, memory=1 << 34), x, x, [], None)
+        sides = [-(-length // max(side, 1)) for length, side in zip(shape, found.sides, strict=True)]
+        assert found.count == np.prod(sides, dtype=object)
+        first = next(iter(found), None)
+        assert first == (None if 0 in shape else tuple(slice(0, side) for side in found.sides))
 
 
 def test_chunks_count_for_the_memory(tmp_path):
@@ -531,10 +530,10 @@ def test_chunks_count_for_the_memory(tmp_path):
     x.dtype = y.dtype = np.dtype("f4")
     x.chunks, y.chunks = (1 << 30,), (1 << 10,)
     with pytest.raises(apply.FileError, match="--memory is too small"):
-        job_module._plan(apply.Job("relu", tmp_path, None, memory=8 << 30), x, y, [], None)
+        boxes.plan(apply.Job("relu", tmp_path, None, memory=8 << 30), x, y, [], None)
     x.chunks, x.bytes_for_each_chunk = (1,), 1 << 13
-    boxes = job_module._plan(apply.Job("relu", tmp_path, None, memory=4 << 30), x, y, [], None)
-    assert boxes.sides[0] * (1 << 13) < 4 << 30
+    found = boxes.plan(apply.Job("relu", tmp_path, None, memory=4 << 30), x, y, [], None)
+    assert found.sides[0] * (1 << 13) < 4 << 30
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, "in place.npy", "in place.h5", "in place.zarr"])

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import importlib.util
 import json
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -16,20 +17,35 @@ from matplotlib.image import imread
 
 from conftest import STAND_INS, run_python
 from rectifier.catalogue import CATALOGUE
-from rectifier.tools.bench import report, runner
-from rectifier.tools.bench.rivals import RIVALS, Call, Case, Rival
+from rectifier.tools.bench import (
+    charts,
+    comparison,
+    estimates,
+    first_use,
+    pages,
+    processes,
+    report,
+    results,
+    runner,
+    timing,
+    worker,
+)  # fmt: skip
+from rectifier.tools.bench.baselines import BASELINES
+from rectifier.tools.bench.case import Baseline, Call, Case
+from rectifier.tools.bench.points import FORMS, Point, plan
 from rectifier.tools.bench.stream_copy import stream_copy
+from rectifier.tools.documents import put_section
 
 run = test_cli.run  # the fixture
 ROOT = Path(__file__).parents[2]
-RIVAL = {rival.name: rival for rival in RIVALS}
-NUMPY = RIVAL["numpy"]
-IDLE = runner.Point("relu", "value", "default", "idle", "float32", 5, 3)
+BASELINE = {baseline.name: baseline for baseline in BASELINES}
+NUMPY = BASELINE["numpy"]
+IDLE = Point("relu", "value", "default", "idle", "float32", 5, 3)
 POINTS = [
     *(
-        runner.Point("relu", operation, form, "hot", "float32", rows, 3)
+        Point("relu", operation, form, "hot", "float32", rows, 3)
         for rows in (2, 5)
-        for operation, forms in runner.FORMS.items()
+        for operation, forms in FORMS.items()
         for form in forms
     ),
     IDLE,
@@ -40,11 +56,11 @@ POINTS = [
 def _no_compiler():
     """Let the processes of pairs start at once; this process does compile."""
 
-    def environment(*arguments, of=runner.environment, **keywords):
+    def environment(*arguments, of=processes.environment, **keywords):
         return of(*arguments, **keywords) | {"RECTIFIER_ENGINE": "numpy"}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "environment", environment)
+        patch.setattr(processes, "environment", environment)
         yield
 
 
@@ -63,19 +79,19 @@ def tiny(measured):
     return measured[0]
 
 
-def made_up(seed, factor=1.0, rivals=("numpy", "torch", "jax"), points=POINTS, processes=3, between=0.05):
+def made_up(seed, factor=1.0, baselines=("numpy", "torch", "jax"), points=POINTS, processes=3, between=0.05):
     """Make a run whose ratios scatter by 5 % from process to process and by 4 % from round to round."""
     rng = np.random.default_rng(seed)
     measurements = []
-    for rival in rivals:
+    for baseline in baselines:
         for k, point in enumerate(points):
             ratio = (1.5 + k / 10) * np.exp(between * rng.standard_normal((processes, 1)))
             ours = 100 * factor * np.exp(0.2 * rng.standard_normal((processes, 9)))  # load, which both see
             theirs = ours / factor * ratio * np.exp(0.04 * rng.standard_normal((processes, 9)))
             times = (tuple(map(tuple, array.tolist())) for array in (ours, theirs, ours))
-            measurements.append(runner.Measurement(rival, point, "f(x)", "float32", *times))
-    versions = {rival: f"{rival} 1.0" for rival in rivals}
-    return runner.Run(
+            measurements.append(results.Measurement(baseline, point, "f(x)", "float32", *times))
+    versions = {baseline: f"{baseline} 1.0" for baseline in baselines}
+    return results.Run(
         "2026-01-01T00:00:00+00:00", 1.0, True, 2, None, "numpy.copyto", runner.describe_machine(), versions, (), {},
         tuple(measurements),
     )  # fmt: skip
@@ -93,17 +109,17 @@ def change(result, times, which=lambda m: True, name="ours_nanoseconds"):
 
 
 def found(old, new):
-    return [change for change in report.compare(old, new) if change.significant]
+    return [change for change in comparison.compare(old, new) if change.significant]
 
 
 def test_each_point_is_measured_in_every_form_in_each_pass(tiny):
     assert list(tiny.by_point) == sorted(POINTS, key=list(tiny.by_point).index)
     for measurement in tiny.measurements:
         assert len(measurement.ratios) == 2
-        assert all(len(ratios) >= runner.FEWEST_ROUNDS for ratios in measurement.ratios)
+        assert all(len(ratios) >= timing.FEWEST_ROUNDS for ratios in measurement.ratios)
         low, high = measurement.interval
         assert 0 < low < measurement.times_faster < high
-    assert tiny.rivals == {"numpy": f"numpy {np.__version__}"}
+    assert tiny.baselines == {"numpy": f"numpy {np.__version__}"}
     assert tiny.skipped == ()
     assert tiny.threads == 1
 
@@ -115,8 +131,8 @@ def test_in_place_is_set_against_no_copy_of_twice_as_many_bytes(tiny):
 
 def test_a_copy_is_timed_where_the_caches_cannot_hold_it():
     point = POINTS[0]
-    assert runner.measure(NUMPY, point, 0, 0, copy_from_bytes=48).fraction_of_copy > 0
-    assert runner.measure(NUMPY, point, 0, 0, copy_from_bytes=49).fraction_of_copy is None
+    assert timing.measure(NUMPY, point, 0, 0, copy_from_bytes=48).fraction_of_copy > 0
+    assert timing.measure(NUMPY, point, 0, 0, copy_from_bytes=49).fraction_of_copy is None
 
 
 def test_what_is_kept_after_each_process_grows_to_the_run(measured):
@@ -132,10 +148,10 @@ def test_first_use_is_measured(tiny):
 
 
 def test_first_use_without_page_cache_or_proc_says_none(monkeypatch, tmp_path):
-    monkeypatch.delattr(runner.os, "posix_fadvise")
-    monkeypatch.setattr(runner, "_FIRST", runner._FIRST.replace("/proc", "/absent"))
+    monkeypatch.delattr(first_use.os, "posix_fadvise")
+    monkeypatch.setattr(first_use, "_FIRST", first_use._FIRST.replace("/proc", "/absent"))
     program = ("import numpy as np", "np.ones(3)")
-    figures = runner._first_use("numpy", program, "filled", tmp_path, 1, dict(runner.os.environ))
+    figures = first_use._first_use("numpy", program, "filled", tmp_path, 1, dict(os.environ))
     assert {name for name, value in figures.items() if value is None} == {
         "first_result_from_disk_seconds", "peak_memory_bytes",
     }  # fmt: skip
@@ -143,28 +159,28 @@ def test_first_use_without_page_cache_or_proc_says_none(monkeypatch, tmp_path):
 
 def test_a_first_use_that_fails_is_a_line(monkeypatch):
     broken = ("import numpy", "numpy.absent")
-    monkeypatch.setattr(runner, "OUR_FIRST", broken)
+    monkeypatch.setattr(first_use, "OUR_FIRST", broken)
     lines = []
-    rivals = [dataclasses.replace(NUMPY, first=broken)]
-    assert runner._first_uses(rivals, 1, 1, lines.append, lambda stage, steps: lambda: None) == {}
+    baselines = [dataclasses.replace(NUMPY, first=broken)]
+    assert first_use.first_uses_of(baselines, 1, 1, lines.append, lambda stage, steps: lambda: None) == {}
     reason = "first use: AttributeError: module 'numpy' has no attribute 'absent'"
     assert lines == [f"{name}: {reason}" for name in ("rectifier, empty store", "rectifier, filled store", "numpy")]
 
 
 @pytest.mark.parametrize("package", ["numba", "rectifier"])
 def test_installed_is_with_what_a_package_requires(package):
-    files = runner.installed_files(package)
-    assert {path for path in runner.installed_files("numpy") if path.suffix == ".so"} < set(files)
+    files = first_use.installed_files(package)
+    assert {path for path in first_use.installed_files("numpy") if path.suffix == ".so"} < set(files)
     assert any("llvmlite" in path.name for path in files)
     assert len(files) == len(set(files))
     assert any(path.name == "__init__.py" and path.parent.name == package for path in files)
 
 
 def test_the_environment_sets_threads_and_pool():
-    pooled, unpooled = runner.environment(3), runner.environment(3, pooled=False)
-    assert {pooled[name] for name in runner._THREAD_VARIABLES} == {"3"}
+    pooled, unpooled = processes.environment(3), processes.environment(3, pooled=False)
+    assert {pooled[name] for name in processes.THREAD_VARIABLES} == {"3"}
     assert unpooled["RECTIFIER_POOL_BYTES"] == "0"
-    assert pooled.get("RECTIFIER_POOL_BYTES") == runner.os.environ.get("RECTIFIER_POOL_BYTES")
+    assert pooled.get("RECTIFIER_POOL_BYTES") == os.environ.get("RECTIFIER_POOL_BYTES")
 
 
 def test_unpooled_points_have_a_process_of_their_own(monkeypatch):
@@ -174,7 +190,7 @@ def test_unpooled_points_have_a_process_of_their_own(monkeypatch):
         seen.append(({point.form for point in task["points"]}, environment.get("RECTIFIER_POOL_BYTES")))
         return iter(())
 
-    monkeypatch.setattr(runner, "_converse", converse)
+    monkeypatch.setattr(processes, "converse", converse)
     monkeypatch.delenv("RECTIFIER_POOL_BYTES", raising=False)
     runner.run(POINTS, [NUMPY], passes=1, first_uses=0)
     assert seen == [({"default", "fresh", "out", "in_place", "slice"}, None), ({"unpooled"}, "0")]
@@ -182,8 +198,8 @@ def test_unpooled_points_have_a_process_of_their_own(monkeypatch):
 
 def test_every_rival_is_measured_in_each_pass_in_an_order_of_its_own(monkeypatch):
     order = []
-    monkeypatch.setattr(runner, "_converse", lambda task, environment: order.append(task["rival"]) or iter(()))
-    runner.run(POINTS[:1], [RIVAL[name] for name in ("numpy", "numpy-zeros", "numba", "product")], first_uses=0)
+    monkeypatch.setattr(processes, "converse", lambda task, environment: order.append(task["baseline"]) or iter(()))
+    runner.run(POINTS[:1], [BASELINE[name] for name in ("numpy", "numpy-zeros", "numba", "product")], first_uses=0)
     passes = [order[k : k + 4] for k in range(0, 12, 4)]
     assert len(order) == 12
     assert all(len(set(one)) == 4 for one in passes)
@@ -191,25 +207,23 @@ def test_every_rival_is_measured_in_each_pass_in_an_order_of_its_own(monkeypatch
 
 
 def test_json_comes_back_as_it_was(tiny, tmp_path):
-    runner.save(tiny, tmp_path / "run.json")
-    assert runner.load(tmp_path / "run.json") == tiny
+    results.save(tiny, tmp_path / "run.json")
+    assert results.load(tmp_path / "run.json") == tiny
     assert list(tmp_path.iterdir()) == [tmp_path / "run.json"]
 
 
 def test_everything_is_written(tiny, tmp_path):
     section = f"before é\n{report.BEGIN}\nsomething else\n{report.END}\nafter\n"
     (tmp_path / "README.md").write_text(section, encoding="utf-8")
-    written = report.write_all(tiny, tmp_path, tmp_path / "README.md")
+    written = pages.write_all(tiny, tmp_path, tmp_path / "README.md")
     names = [f"relu-{what}{suffix}" for what in ("time", "ratio", "copy") for suffix in (".svg", ".png")]
-    assert [path.name for path in written] == ["run.json", *names, "index.html", "README.md"]
+    assert [path.name for path in written] == ["run.json", *names, "report.md", "README.md"]
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in written}
-    assert report.digest(tmp_path / "run.json") in (tmp_path / "relu-ratio.svg").read_text(encoding="utf-8")
-    page = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert page.count("<svg") == 3
-    assert ("<h2>Slower here</h2>" in page) == bool(report.rows(tiny, ("rival",)))
-    assert "prefers-color-scheme: dark" in page
-    assert "<script" not in page
-    assert "src=" not in page
+    assert pages.digest(tmp_path / "run.json") in (tmp_path / "relu-ratio.svg").read_text(encoding="utf-8")
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert all(f"]({name})" in page for name in names[::2])
+    assert ("## Slower here" in page) == bool(report.rows(tiny, ("baseline",)))
+    assert page.count(" | np.") >= len(tiny.measurements)
     readme = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert readme.startswith("before é\n")
     assert readme.endswith("after\n")
@@ -222,72 +236,73 @@ def test_everything_is_written(tiny, tmp_path):
 
 def test_a_page_without_markers_is_refused():
     with pytest.raises(ValueError, match="no <!-- bench -->"):
-        report.put_section("nothing", "")
+        put_section("nothing", "", report.BEGIN, report.END)
 
 
 @pytest.mark.parametrize(("kept", "page"), [("float32", "speed"), ("float64", "speed-float64")])
 def test_the_pages_of_the_family_agree_with_the_runs_that_are_kept(kept, page):
-    result = runner.load(ROOT / "benchmarks" / f"family-{kept}.json")
+    result = results.load(ROOT / "benchmarks" / f"family-{kept}.json")
     text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
-    assert report.put_section(text, report.markdown(result)) == text
+    assert put_section(text, report.markdown(result), report.BEGIN, report.END) == text
     assert {point.dtype for point in result.by_point} == {kept}
 
 
 def test_the_readme_agrees_with_the_run_that_is_kept():
     kept = ROOT / "benchmarks" / "run.json"
-    section = report.readme_section(runner.load(kept), "benchmarks/{}-ratio.svg".format)
+    section = pages.readme_section(results.load(kept), "benchmarks/{}-ratio.svg".format)
     page = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert report.put_section(page, section) == page
-    assert report.digest(kept) in (ROOT / "benchmarks" / "relu-ratio.svg").read_text(encoding="utf-8")
+    assert put_section(page, section, report.BEGIN, report.END) == page
+    assert pages.digest(kept) in (ROOT / "benchmarks" / "relu-ratio.svg").read_text(encoding="utf-8")
 
 
-ALL = tuple(rival.name for rival in RIVALS)
+ALL = tuple(baseline.name for baseline in BASELINES)
 
 
-@pytest.mark.parametrize("rivals", [ALL[:3], ALL])
-def test_runs_of_the_same_code_do_not_differ(rivals):
+@pytest.mark.parametrize("baselines", [ALL[:3], ALL])
+def test_runs_of_the_same_code_do_not_differ(baselines):
     points = POINTS[:12]
     wrong = [
-        bool(found(made_up(seed, 1, rivals, points), made_up(seed + 100, 1, rivals, points))) for seed in range(20)
+        bool(found(made_up(seed, 1, baselines, points), made_up(seed + 100, 1, baselines, points)))
+        for seed in range(20)
     ]
     assert sum(wrong) <= 1
 
 
 @pytest.mark.parametrize("factor", [1.2, 1 / 1.2])
 def test_a_fifth_is_found_at_most_points(factor):
-    old, new = made_up(0, rivals=ALL), made_up(1, factor, ALL)
+    old, new = made_up(0, baselines=ALL), made_up(1, factor, ALL)
     changes = found(old, new)
     assert len(changes) > 0.8 * len(POINTS)
     assert all((change.factor > 1) == (factor > 1) and change.pairs == len(ALL) for change in changes)
 
 
 def test_a_change_at_one_point_is_found_there_alone():
-    slow = change(made_up(1, rivals=ALL), 1.3, lambda m: m.point == POINTS[4])
-    assert [change.point for change in found(made_up(0, rivals=ALL), slow)] == [POINTS[4]]
+    slow = change(made_up(1, baselines=ALL), 1.3, lambda m: m.point == POINTS[4])
+    assert [change.point for change in found(made_up(0, baselines=ALL), slow)] == [POINTS[4]]
 
 
 def test_a_rival_that_changes_does_not_make_ours_change():
-    slow = change(made_up(1, rivals=ALL), 2.0, lambda m: m.rival == "jax", "rival_nanoseconds")
-    assert found(made_up(0, rivals=ALL), slow) == []
+    slow = change(made_up(1, baselines=ALL), 2.0, lambda m: m.baseline == "jax", "baseline_nanoseconds")
+    assert found(made_up(0, baselines=ALL), slow) == []
 
 
 def test_a_rival_of_another_version_is_no_yardstick():
     old = made_up(0)
-    other = dataclasses.replace(made_up(1), rivals={**old.rivals, "jax": "jax 2.0"})
-    assert report.compare(old, other) == []
-    assert {change.pairs for change in report.compare(made_up(0, rivals=ALL), made_up(1))} == {3}
+    other = dataclasses.replace(made_up(1), baselines={**old.baselines, "jax": "jax 2.0"})
+    assert comparison.compare(old, other) == []
+    assert {change.pairs for change in comparison.compare(made_up(0, baselines=ALL), made_up(1))} == {3}
 
 
 def test_two_rivals_are_too_few():
-    assert report.compare(made_up(0, rivals=ALL[:2]), made_up(1, 2.0, ALL[:2])) == []
+    assert comparison.compare(made_up(0, baselines=ALL[:2]), made_up(1, 2.0, ALL[:2])) == []
 
 
 def test_other_versions_are_named():
     old = made_up(0)
     new = dataclasses.replace(
-        old, threads=1, commit="abc", rivals={**old.rivals, "jax": "jax 2.0"}, measurements=old.measurements[:-1]
+        old, threads=1, commit="abc", baselines={**old.baselines, "jax": "jax 2.0"}, measurements=old.measurements[:-1]
     )
-    assert report.differences(old, new) == [
+    assert comparison.differences(old, new) == [
         "threads: 2 then, 1 now",
         "commit: None then, abc now",
         "jax: jax 1.0 then, jax 2.0 now",
@@ -298,23 +313,24 @@ def test_other_versions_are_named():
 @pytest.mark.parametrize("name", ["processor", "engine", "simd", "threads"])
 def test_runs_under_other_conditions_are_not_comparable(name):
     old = made_up(0)
-    assert report.comparable(old, made_up(1))
+    assert comparison.comparable(old, made_up(1))
     other = {"threads": 7} if name == "threads" else {"machine": {**old.machine, name: "another"}}
-    assert not report.comparable(old, dataclasses.replace(old, **other))
+    assert not comparison.comparable(old, dataclasses.replace(old, **other))
 
 
 def test_a_slowdown_of_ours_is_found_by_whoever_measures_it(monkeypatch):
-    rivals = [rival for rival in RIVALS if rival.packages in (("numpy",), ("numba",))]
-    assert len(rivals) >= report.FEWEST_PAIRS
+    baselines = [baseline for baseline in BASELINES if baseline.packages in (("numpy",), ("numba",))]
+    assert len(baselines) >= comparison.FEWEST_PAIRS
 
     def measured():
         points = [POINTS[0]._replace(rows=rows) for rows in (2, 5)]
-        measurements = [runner.measure(rival, point, 0, 1e-4) for rival in rivals for point in points]
+        measurements = [timing.measure(baseline, point, 0, 1e-4) for baseline in baselines for point in points]
         return dataclasses.replace(
-            made_up(0, rivals=[rival.name for rival in rivals], points=points), measurements=tuple(measurements)
+            made_up(0, baselines=[baseline.name for baseline in baselines], points=points),
+            measurements=tuple(measurements),
         )
 
-    def slow(case, ours=runner.ours):
+    def slow(case, ours=timing.ours):
         call = ours(case)
 
         def ten_times(*arguments, **keywords):
@@ -325,26 +341,26 @@ def test_a_slowdown_of_ours_is_found_by_whoever_measures_it(monkeypatch):
         return dataclasses.replace(call, function=ten_times)
 
     old = measured()
-    monkeypatch.setattr(runner, "ours", slow)
+    monkeypatch.setattr(timing, "ours", slow)
     assert [change.factor > 2 for change in found(old, measured())] == [True, True]
 
 
 @pytest.mark.parametrize("n", [7, 12, 25, 60])
 def test_the_interval_holds_the_median_often_enough(n):
     rng = np.random.default_rng(n)
-    intervals = [runner.interval_of_median(values) for values in np.exp(rng.standard_normal((2000, n)))]
+    intervals = [estimates.interval_of_median(values) for values in np.exp(rng.standard_normal((2000, n)))]
     held = np.mean([low <= 1 <= high for low, high in intervals])
     assert 0.94 < held < 0.995
 
 
 def against(*processes):
     ours = tuple((1.0,) * len(ratios) for ratios in processes)
-    return runner.Measurement("numpy", POINTS[0], "f", "float32", ours, processes, ())
+    return results.Measurement("numpy", POINTS[0], "f", "float32", ours, processes, ())
 
 
 def test_verdicts_follow_the_interval():
     assert against(*[(1.2,) * 7] * 3).verdict == "ours"
-    assert against(*[(0.8,) * 7] * 3).verdict == "rival"
+    assert against(*[(0.8,) * 7] * 3).verdict == "baseline"
     assert against(*[(1.01,) * 7] * 3).verdict == "undecided"
 
 
@@ -377,29 +393,29 @@ def test_the_interval_of_a_ratio_holds_it_often_enough(deviations):
 
 @pytest.mark.parametrize(("degrees", "bound"), [(2, 4.303), (4, 2.776), (6, 2.447), (9, 2.262), (1000, 1.962)])
 def test_the_t_distribution_is_near_the_printed_one(degrees, bound):
-    assert runner.t_bound(degrees) == pytest.approx(bound, rel=0.05)
-    assert runner.t_tail(runner.t_bound(degrees), degrees) == pytest.approx(0.05)
+    assert estimates.t_bound(degrees) == pytest.approx(bound, rel=0.05)
+    assert estimates.t_tail(estimates.t_bound(degrees), degrees) == pytest.approx(0.05)
 
 
 def test_a_point_is_ours_only_against_every_rival():
     fast, slow = against(*[(1.5,) * 7] * 3), against(*[(0.5,) * 7] * 3)
     unsure = against(*[(1.0,) * 7] * 3)
-    for measurements, verdict in (((fast, fast), "ours"), ((fast, unsure), "undecided"), ((unsure, slow), "rival")):
+    for measurements, verdict in (((fast, fast), "ours"), ((fast, unsure), "undecided"), ((unsure, slow), "baseline")):
         shown = dataclasses.replace(made_up(0), measurements=measurements)
         assert shown.verdict(POINTS[0]) == verdict
 
 
 def test_a_rival_that_wins_is_shown_winning():
     shown = made_up(0, factor=8.0, between=0.01)
-    assert all(m.verdict == "rival" for m in shown.measurements)
+    assert all(m.verdict == "baseline" for m in shown.measurements)
     assert "**0." in report.markdown(
         dataclasses.replace(shown, measurements=tuple(_square(m) for m in shown.measurements))
     )
     assert f"slower than one at {len(POINTS)}" in " ".join(report.notes(shown))
-    assert len(report.rows(shown, ("rival",))) == len(POINTS)
-    page = report.page(shown, [])
-    assert 'class="slower"' in page
-    assert "<h2>Slower here</h2>" in page
+    assert len(report.rows(shown, ("baseline",))) == len(POINTS)
+    page = pages.page(shown, [])
+    section = page.partition("## Slower here")[2].partition("##")[0]
+    assert section.count("\n| ") == len(POINTS) + 1  # and the header
 
 
 def _square(measurement):
@@ -409,7 +425,7 @@ def _square(measurement):
 def test_only_rivals_that_ran_are_said_to_reuse_memory():
     assert "reuse" not in report.markdown(made_up(0, points=[POINTS[0]]))
     assert "PyTorch and ONNX" not in report.markdown(made_up(0))
-    shown = report.markdown(made_up(0, rivals=("numpy", "onnxruntime"), points=[POINTS[0]]))
+    shown = report.markdown(made_up(0, baselines=("numpy", "onnxruntime"), points=[POINTS[0]]))
     assert "ONNX Runtime keeps such memory" in shown
     assert "TensorFlow" not in shown
 
@@ -422,8 +438,8 @@ def test_threads_are_told_as_they_were(threads, words):
 
 
 def test_a_run_of_idle_calls_alone_is_reported(tmp_path):
-    report.write_all(made_up(0, points=[IDLE]), tmp_path)
-    assert "idle" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    pages.write_all(made_up(0, points=[IDLE]), tmp_path)
+    assert "idle" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -435,7 +451,7 @@ def test_a_run_of_idle_calls_alone_is_reported(tmp_path):
     ],
 )
 def test_a_rival_that_is_not_installed_is_a_line(packages, words):
-    absent = Rival("absent", "Absent", packages, NUMPY.calls)
+    absent = Baseline("absent", "Absent", packages, NUMPY.calls)
     result = runner.run(POINTS[:1], [absent], first_uses=0)
     assert result.skipped == (f"Absent: {words}",)
     assert result.measurements == ()
@@ -443,7 +459,7 @@ def test_a_rival_that_is_not_installed_is_a_line(packages, words):
 
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_a_line():
-    reasons = [dataclasses.replace(rival, packages=("numpy",)).missing() for rival in RIVALS if rival.gpu]
+    reasons = [dataclasses.replace(baseline, packages=("numpy",)).missing() for baseline in BASELINES if baseline.gpu]
     assert reasons == ["no GPU of NVIDIA's here"] * 4
 
 
@@ -460,7 +476,7 @@ def test_events_tell_the_time_of_a_gpu(monkeypatch):
     cupy = ModuleType("cupy")
     cupy.cuda = SimpleNamespace(Event=Event, get_elapsed_time=lambda start, end: end.moment - start.moment)
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    timer = runner._timer(Call("f()", list, ()), POINTS[0]._replace(device="gpu"))
+    timer = timing._timer(Call("f()", list, ()), POINTS[0]._replace(device="gpu"))
     assert timer.timeit(10) == 3e-3  # an event counts milliseconds
     assert waited == [5.0]
 
@@ -485,13 +501,13 @@ def test_points_of_a_gpu_are_rows_and_pictures_of_their_own(tmp_path):
     assert "| relu value |" in page
     assert "On the GPU (Card 0)" in page
     assert "No GPU" not in page
-    assert {"relu-time", "relu-time-gpu"} <= set(report.draw(result))
-    runner.save(result, tmp_path / "run.json")
-    assert runner.load(tmp_path / "run.json").by_point.keys() == result.by_point.keys()
+    assert {"relu-time", "relu-time-gpu"} <= set(charts.draw(result))
+    results.save(result, tmp_path / "run.json")
+    assert results.load(tmp_path / "run.json").by_point.keys() == result.by_point.keys()
 
 
 def test_the_quick_run_says_what_it_leaves_out():
-    result = runner.run([], [RIVAL["numpy"], dataclasses.replace(NUMPY, title="Slow", quick=False)], quick=True)
+    result = runner.run([], [BASELINE["numpy"], dataclasses.replace(NUMPY, title="Slow", quick=False)], quick=True)
     assert result.skipped[0] == "Slow: not in the quick run"
     assert "no first use" in result.skipped[1]
 
@@ -508,7 +524,7 @@ def test_a_rival_whose_process_dies_is_a_line(monkeypatch, tmp_path):
     (tmp_path / "crysx_nn.py").write_text("raise ImportError('broken')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
     monkeypatch.syspath_prepend(tmp_path)
-    assert runner.run(POINTS[:1], [RIVAL["crysx_nn"]], first_uses=0).skipped == (
+    assert runner.run(POINTS[:1], [BASELINE["crysx_nn"]], first_uses=0).skipped == (
         "crysx_nn: its process ended with status 1: ImportError: broken",
     )
 
@@ -526,11 +542,11 @@ def test_a_large_point_that_is_decided_is_measured_once(monkeypatch):
 
     def converse(task, environment):
         seen.append(list(task["points"]))
-        for m in made_up(0, rivals=("numpy",), points=POINTS[:1], processes=1).measurements:
+        for m in made_up(0, baselines=("numpy",), points=POINTS[:1], processes=1).measurements:
             for point in task["points"]:
-                yield {"measurement": runner._plain(dataclasses.replace(m, point=point)), "done": 1}
+                yield {"measurement": results.plain(dataclasses.replace(m, point=point)), "done": 1}
 
-    monkeypatch.setattr(runner, "_converse", converse)
+    monkeypatch.setattr(processes, "converse", converse)
     monkeypatch.setattr(runner, "DECISIVE", 1.1)
     runner.run([POINTS[0], large], [NUMPY], first_uses=0)
     assert seen == [[POINTS[0], large], [POINTS[0]], [POINTS[0]]]
@@ -538,28 +554,28 @@ def test_a_large_point_that_is_decided_is_measured_once(monkeypatch):
 
 def test_reasons_that_are_the_same_are_one_line(monkeypatch):
     said = [{"skipped": "TypeError: no", "points": [point]} for point in POINTS[:3]]
-    monkeypatch.setattr(runner, "_converse", lambda task, environment: iter(said))
+    monkeypatch.setattr(processes, "converse", lambda task, environment: iter(said))
     result = runner.run(POINTS, [NUMPY], first_uses=0)
     assert result.skipped == ("NumPy recipe: TypeError: no (3 points, such as relu value, float32, 2 x 3)",)
 
 
 def test_time_that_is_up_is_a_line():
     said = []
-    task = {"rival": "numpy", "points": POINTS[:2], "seconds_per_point": 0, "copy_from_bytes": 0, "seconds": -1}
-    runner._pair(task, said.append)
+    task = {"baseline": "numpy", "points": POINTS[:2], "seconds_per_point": 0, "copy_from_bytes": 0, "seconds": -1}
+    worker.measure_pair(task, said.append)
     assert said[1:] == [{"skipped": "no time left in a pass", "points": POINTS[:2], "done": 2}]
 
 
 def test_results_that_differ_are_not_timed():
-    wrong = Rival("wrong", "Wrong", ("numpy",), lambda case: iter([Call("wrong(x)", np.abs, (case.x,))]))
-    with pytest.raises(runner.NotMeasuredError, match=r"the results of wrong\(x\) differ from ours"):
-        runner.measure(wrong, POINTS[0], 0, 0)
+    wrong = Baseline("wrong", "Wrong", ("numpy",), lambda case: iter([Call("wrong(x)", np.abs, (case.x,))]))
+    with pytest.raises(timing.NotMeasuredError, match=r"the results of wrong\(x\) differ from ours"):
+        timing.measure(wrong, POINTS[0], 0, 0)
 
 
 def test_results_of_another_shape_are_not_timed():
-    wrong = Rival("wrong", "Wrong", ("numpy",), lambda case: iter([Call("wrong(x)", np.ravel, (case.x,))]))
-    with pytest.raises(runner.NotMeasuredError, match="differ from ours"):
-        runner.measure(wrong, POINTS[0], 0, 0)
+    wrong = Baseline("wrong", "Wrong", ("numpy",), lambda case: iter([Call("wrong(x)", np.ravel, (case.x,))]))
+    with pytest.raises(timing.NotMeasuredError, match="differ from ours"):
+        timing.measure(wrong, POINTS[0], 0, 0)
 
 
 def test_a_way_that_fails_leaves_the_others():
@@ -571,8 +587,8 @@ def test_a_way_that_fails_leaves_the_others():
         yield from NUMPY.calls(case)
 
     reasons = []
-    measurement = runner.measure(dataclasses.replace(NUMPY, calls=calls), POINTS[0], 0, 0, report=reasons.append)
-    assert measurement.rival_call == "np.maximum(0., x)"
+    measurement = timing.measure(dataclasses.replace(NUMPY, calls=calls), POINTS[0], 0, 0, report=reasons.append)
+    assert measurement.baseline_call == "np.maximum(0., x)"
     assert reasons == ["fail(x): TypeError: not for this"]
 
 
@@ -583,11 +599,11 @@ def test_the_quickest_way_is_measured():
         yield call
 
     for point in (POINTS[0], IDLE):
-        assert runner.measure(dataclasses.replace(NUMPY, calls=calls), point, 0, 0).rival_call == "np.maximum(0., x)"
+        assert timing.measure(dataclasses.replace(NUMPY, calls=calls), point, 0, 0).baseline_call == "np.maximum(0., x)"
 
 
 def test_a_ratio_is_the_median_of_the_ratios_of_rounds(monkeypatch):
-    seconds = {"ours": [1.0, 2.0, 4.0], "rival": [3.0, 2.0, 8.0]}
+    seconds = {"ours": [1.0, 2.0, 4.0], "baseline": [3.0, 2.0, 8.0]}
     turns = []
 
     class Clock:
@@ -598,16 +614,16 @@ def test_a_ratio_is_the_median_of_the_ratios_of_rounds(monkeypatch):
             turns.append(self.name)
             return seconds[self.name].pop(0)
 
-    monkeypatch.setattr(runner.time, "sleep", lambda seconds: None)
-    rounds = runner._collect({name: Clock(name) for name in seconds}, IDLE, 0, 0, 3, 3)
-    assert turns == ["ours", "rival", "rival", "ours", "ours", "rival"]  # nobody is always first
-    assert [one["rival"] / one["ours"] for one in rounds] == [3, 1, 2]
+    monkeypatch.setattr(timing.time, "sleep", lambda seconds: None)
+    rounds = timing._collect({name: Clock(name) for name in seconds}, IDLE, 0, 0, 3, 3)
+    assert turns == ["ours", "baseline", "baseline", "ours", "ours", "baseline"]  # nobody is always first
+    assert [one["baseline"] / one["ours"] for one in rounds] == [3, 1, 2]
     assert against((3.0, 1.0, 2.0)).times_faster == pytest.approx(2)  # the ratio of the medians would be 1.5
 
 
 def test_fresh_results_are_kept_and_let_go_in_bounds(monkeypatch):
-    point = runner.Point("relu", "value", "fresh", "hot", "float32", 2, 3)
-    monkeypatch.setattr(runner, "HELD_BYTES", 8 * point.elements * 4)
+    point = Point("relu", "value", "fresh", "hot", "float32", 2, 3)
+    monkeypatch.setattr(timing, "HELD_BYTES", 8 * point.elements * 4)
     alive = Counter()
 
     class Result:
@@ -618,7 +634,7 @@ def test_fresh_results_are_kept_and_let_go_in_bounds(monkeypatch):
         def __del__(self):
             alive["now"] -= 1
 
-    timer = runner._timer(Call("f", Result, ()), point)
+    timer = timing._timer(Call("f", Result, ()), point)
     for _ in range(20):
         timer.timeit(2)
         assert alive["now"] >= 2
@@ -631,29 +647,29 @@ def test_a_point_that_fails_is_a_line_and_the_next_is_measured(monkeypatch):
             raise RuntimeError("not implemented\nfor this")
         return NUMPY.calls(case)
 
-    monkeypatch.setattr(runner, "RIVALS", [dataclasses.replace(NUMPY, calls=calls)])
+    monkeypatch.setattr(worker, "BASELINES", [dataclasses.replace(NUMPY, calls=calls)])
     said = []
-    task = {"rival": "numpy", "points": [POINTS[0], IDLE], "seconds_per_point": 0, "seconds_per_block": 0}
-    runner._pair(task | {"seconds": None, "copy_from_bytes": 0}, said.append)
+    task = {"baseline": "numpy", "points": [POINTS[0], IDLE], "seconds_per_point": 0, "seconds_per_block": 0}
+    worker.measure_pair(task | {"seconds": None, "copy_from_bytes": 0}, said.append)
     assert said[1] == {"skipped": "RuntimeError: not implemented", "points": [POINTS[0]]}
     assert said[3]["measurement"]["point"] == IDLE
 
 
 def test_what_a_rival_does_not_offer_is_no_row():
-    with pytest.raises(runner.NotMeasuredError, match=r"^$"):
-        runner.measure(Rival("none", "None", ("numpy",), lambda case: iter(())), POINTS[0], 0, 0)
+    with pytest.raises(timing.NotMeasuredError, match=r"^$"):
+        timing.measure(Baseline("none", "None", ("numpy",), lambda case: iter(())), POINTS[0], 0, 0)
 
 
 @pytest.mark.parametrize("function", ["relu", "leaky_relu"])
 @pytest.mark.parametrize("name", ["numpy", "numpy-zeros", "numba", "product"])
 def test_numpy_and_numba_offer_what_they_have(name, function):
-    rival = RIVAL[name]
+    baseline = BASELINE[name]
     offered = set()
     for operation in ("value", "derivative", "backward"):
-        point = runner.Point(function, operation, "default", "hot", "float32", 2, 3)
+        point = Point(function, operation, "default", "hot", "float32", 2, 3)
         reasons = []
-        if runner._ways(rival, runner._case(point), 1e-6, reasons.append):
-            assert runner.measure(rival, point, 0, 0).rival == name
+        if timing._ways(baseline, timing.case_of(point), 1e-6, reasons.append):
+            assert timing.measure(baseline, point, 0, 0).baseline == name
             offered.add(operation)
         assert reasons == []
     everything = {"value", "derivative", "backward"}
@@ -661,16 +677,18 @@ def test_numpy_and_numba_offer_what_they_have(name, function):
 
 
 # Each in a process, as they keep settings of theirs; the runner checks their results before it times them.
-@pytest.mark.parametrize("name", [rival.name for rival in RIVALS if rival.packages[0] not in ("numpy", "numba")])
+@pytest.mark.parametrize(
+    "name", [baseline.name for baseline in BASELINES if baseline.packages[0] not in ("numpy", "numba")]
+)
 def test_an_installed_rival_computes_what_ours_does(name):
-    rival = RIVAL[name]
-    if reason := rival.missing():
+    baseline = BASELINE[name]
+    if reason := baseline.missing():
         pytest.skip(reason)
     bfloat16 = importlib.util.find_spec("ml_dtypes") is not None
     points = [
-        runner.Point(function, operation, form, "hot", dtype, 2, 3)
+        Point(function, operation, form, "hot", dtype, 2, 3)
         for function in CATALOGUE
-        for operation, forms in runner.FORMS.items()
+        for operation, forms in FORMS.items()
         if operation != "backward_from_mask" or "mask" in CATALOGUE[function].block.backward_from
         for form in forms
         if form != "unpooled" and (form == "default" or function in (*STAND_INS, "gelu"))
@@ -679,11 +697,11 @@ def test_an_installed_rival_computes_what_ours_does(name):
             *(("bfloat16",) if bfloat16 and form == "default" and function in (*STAND_INS, "gelu") else ()),
         )
     ]
-    result = runner.run(points, [rival], threads=1, passes=1, seconds_per_point=0, first_uses=0)
+    result = runner.run(points, [baseline], threads=1, passes=1, seconds_per_point=0, first_uses=0)
     assert result.skipped == ()
     assert {m.point.function for m in result.measurements} & {"relu", "sigmoid"}
     for m in result.measurements:  # SciPy knows no bfloat16, and says so
-        assert m.rival_dtype == m.point.dtype or (name == "scipy" and m.point.dtype == "bfloat16")
+        assert m.baseline_dtype == m.point.dtype or (name == "scipy" and m.point.dtype == "bfloat16")
 
 
 def test_numpy_computes_a_gradient_without_a_temporary_only_where_it_can():
@@ -696,13 +714,13 @@ def test_numpy_computes_a_gradient_without_a_temporary_only_where_it_can():
 
 
 def test_the_plan_covers_the_recipe_and_the_decades():
-    points = runner.plan(list(CATALOGUE))
+    points = plan(list(CATALOGUE))
     for elements in (1, 100, 900, 10**3, 10**4, 10**5, 10**6, 10**7, 9_000_000, 25_000_000, 10**8):
         here = {(p.operation, p.form) for p in points if (p.function, p.elements) == ("relu", elements)}
         forms = ("default", "out", "in_place") if elements != 10**7 else ("default",)
-        assert here >= {(d, form) for d in runner.FORMS for form in forms}
-    assert {point.operation for point in points} == set(runner.FORMS)
-    assert {point.form for point in points} == set(runner.FORMS["value"])
+        assert here >= {(d, form) for d in FORMS for form in forms}
+    assert {point.operation for point in points} == set(FORMS)
+    assert {point.form for point in points} == set(FORMS["value"])
     assert {p.form for p in points if (p.rows, p.columns) == (2000, 1000)} == {"slice"}
     assert {point.state for point in points} == {"hot", "idle"}
     assert len(points) == len(set(points))
@@ -719,13 +737,13 @@ class TestCommand:
 
     @pytest.fixture
     def short(self, monkeypatch):
-        monkeypatch.setattr(runner, "plan", lambda *_: [POINTS[0], POINTS[4], POINTS[5]])
+        monkeypatch.setattr("rectifier.tools.bench.points.plan", lambda *_: [POINTS[0], POINTS[4], POINTS[5]])
         monkeypatch.setattr(runner, "run", functools.partial(runner.run, passes=1))
 
     def test_it_tells_what_it_found(self, run, tmp_path):
         code, out, err = run("bench", "--quick", "--threads", "1", "--rival", "numpy", "--output", tmp_path)
         assert code == 0
-        for words in ("NumPy recipe", "value in place", "±", "No GPU", "one thread", str(tmp_path / "index.html")):
+        for words in ("NumPy recipe", "value in place", "±", "No GPU", "one thread", str(tmp_path / "report.md")):
             assert words in out
         assert "pass 1 of 1" in err
 
@@ -737,11 +755,11 @@ class TestCommand:
     def test_the_table_fits_80_columns(self, run, tmp_path, monkeypatch):
         monkeypatch.setenv("COLUMNS", "80")
         large = tuple(
-            dataclasses.replace(m, rival="tensorflow-tape", point=m.point._replace(rows=10_000, columns=10_000))
-            for m in change(made_up(0, rivals=("numpy",)), 1e6).measurements
+            dataclasses.replace(m, baseline="tensorflow-tape", point=m.point._replace(rows=10_000, columns=10_000))
+            for m in change(made_up(0, baselines=("numpy",)), 1e6).measurements
         )
-        runner.save(
-            dataclasses.replace(made_up(0), rivals={"tensorflow-tape": "tensorflow 2.21.0"}, measurements=large),
+        results.save(
+            dataclasses.replace(made_up(0), baselines={"tensorflow-tape": "tensorflow 2.21.0"}, measurements=large),
             tmp_path / "run.json",
         )
         out = run("bench", "--from", tmp_path / "run.json", "--output", tmp_path)[1]
@@ -752,7 +770,7 @@ class TestCommand:
         runs = {"old": made_up(0, 1, ALL), "same": made_up(1, 1, ALL), "slow": made_up(1, 1.3, ALL)}
         runs["elsewhere"] = dataclasses.replace(runs["slow"], machine={**runs["slow"].machine, "processor": "another"})
         for name, result in runs.items():
-            runner.save(result, tmp_path / f"{name}.json")
+            results.save(result, tmp_path / f"{name}.json")
         code, out, _ = run("bench", "--compare", tmp_path / "old.json", tmp_path / "same.json")
         assert (code, out) == (0, f"No changes beyond noise at {len(POINTS)} points.\n")
         code, out, _ = run("bench", "--compare", tmp_path / "old.json", tmp_path / "slow.json")
@@ -786,10 +804,10 @@ class TestCommand:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(runner, "run", lambda *_, **__: pytest.fail("worked first"))
         Path("other.json").write_text('{"schema": "another"}')
-        two = made_up(0, rivals=ALL[:2])
-        runner.save(two, Path("two.json"))
-        runner.save(
-            dataclasses.replace(two, measurements=(dataclasses.replace(two.measurements[0], rival="nobody"),)),
+        two = made_up(0, baselines=ALL[:2])
+        results.save(two, Path("two.json"))
+        results.save(
+            dataclasses.replace(two, measurements=(dataclasses.replace(two.measurements[0], baseline="nobody"),)),
             Path("stranger.json"),
         )
         Path("binary").write_bytes(b"\xff\xfe\x00")

@@ -144,7 +144,7 @@ def test_a_disk_that_fills_up_is_one_line(run, monkeypatch, tmp_path):
 def test_ctrl_c_ends_with_130_and_no_word(tmp_path):
     program = f"""
 import sys, time
-from rectifier import cli, demo
+from rectifier.tools import cli, demo
 def run(*arguments, **keywords):
     print("working", flush=True)
     time.sleep(60)

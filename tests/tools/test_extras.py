@@ -39,10 +39,10 @@ COMMANDS = [
     (["apply", "relu", "x.npy", "y.h5"], {"h5py"}, "apply"),
     (["apply", "relu", "x.npy", "y.zarr"], {"zarr"}, "apply"),
     (["apply", "relu", "x.npy", "z.npy", "--scheduler", "tcp://a"], {"dask", "distributed"}, "distributed"),
-    (["bench", "--compare", RUN, RUN], {}, "bench"),
+    (["bench", "--compare", RUN, RUN], {"scipy"}, "bench"),
 ]
 LONG = [  # refused as soon as the others, and done in seconds
-    (["bench", "--from", RUN, "--output", "pictures"], {"matplotlib"}, "bench"),
+    (["bench", "--from", RUN, "--output", "pictures"], {"matplotlib", "scipy"}, "bench"),
     (["demo", "--quick", "--output", "demo"], {"matplotlib", "sklearn"}, "demo"),
     (["verify", "relu", "--dtype", "bfloat16", "--processes", "1"], {"ml_dtypes", "mpmath", "scipy"}, "verify"),
 ]
@@ -71,7 +71,7 @@ sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 
 RUN_ALL = """
 import contextlib, io, json, os, sys
-from rectifier import cli
+from rectifier.tools import cli
 
 results = []
 for arguments in json.loads(sys.argv[1]):

@@ -88,7 +88,7 @@ def test_a_processor_of_arm_is_named_by_its_cores_or_its_board_or_by_llvm(tmp_pa
 def test_where_the_kernel_says_nothing_nothing_is_claimed(tmp_path):
     here = describe(tmp_path)
     assert (here.memory_bytes, here.transparent_huge_pages, here.cache_bytes) == (None, None, {})
-    assert here.threads.quota_processors is None
+    assert here.threads["quota_processors"] is None
     assert here.processor
 
 
@@ -151,7 +151,7 @@ V2 = "0::/job/step\n"
     ],
 )
 def test_the_quota_of_the_control_groups_is_found(tmp_path, files, quota):
-    assert describe(write(tmp_path, files)).threads.quota_processors == quota
+    assert describe(write(tmp_path, files)).threads["quota_processors"] == quota
 
 
 @pytest.mark.parametrize(
@@ -168,8 +168,8 @@ def test_the_smallest_limit_on_threads_wins(tmp_path, monkeypatch, processors, a
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(affinity)), raising=False)
     root = write(tmp_path, {"proc/self/cgroup": V2, "sys/fs/cgroup/job/step/cpu.max": quota})
     threads = describe(root).threads
-    assert (threads.allowed, threads.reason) == (allowed, reason)
-    assert threads.used >= 1
+    assert (threads["allowed"], threads["reason"]) == (allowed, reason)
+    assert threads["used"] >= 1
 
 
 def install_cupy(tmp_path, monkeypatch, count):

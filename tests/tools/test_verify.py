@@ -16,8 +16,8 @@ from rectifier import elementwise, gated, relu, rowwise, silu, softmax, tanh, te
 from rectifier.catalogue import ALL, CATALOGUE, GATES, ROWWISE
 from rectifier.formulas import T, exp, where
 from rectifier.tools import cli, gallery, verify
-from rectifier.tools.bench.report import put_section
-from rectifier.tools.verify import report, several
+from rectifier.tools.documents import put_section
+from rectifier.tools.verify import inputs, multi_input, report, results, single_input, truth, verification
 
 ROOT = Path(__file__).parents[2]
 FEW = {"float32": 1 << 12, "float64": 60}
@@ -81,10 +81,10 @@ def test_bounds_hold_in_every_dtype():
 
 @pytest.fixture
 def few_pairs_and_rows(monkeypatch):
-    monkeypatch.setattr(several, "PAIRS", {})
-    monkeypatch.setattr(several, "MORE_PAIRS", 50)
-    monkeypatch.setattr(several, "ROW_ELEMENTS", 20)
-    monkeypatch.setattr(several, "LENGTHS", (1, 2, 10))
+    monkeypatch.setattr(multi_input, "PAIRS", {})
+    monkeypatch.setattr(multi_input, "MORE_PAIRS", 50)
+    monkeypatch.setattr(multi_input, "ROW_ELEMENTS", 20)
+    monkeypatch.setattr(multi_input, "LENGTHS", (1, 2, 10))
 
 
 @pytest.mark.parametrize("name", [*GATES, *ROWWISE])
@@ -94,7 +94,7 @@ def test_bounds_hold_of_pairs_and_rows(few_pairs_and_rows, name):
     assert [stage.dtype for stage in stages] == list(verify.DTYPES)
     for stage in stages:
         assert stage.holds, report.broken([stage])
-        assert {row.operation for row in stage.rows} == set(several.operations(function.block))
+        assert {row.operation for row in stage.rows} == set(multi_input.operations(function.block))
         assert all(row.tally.points > 100 for row in stage.rows)
 
 
@@ -156,14 +156,14 @@ def test_neighbours_out_of_order_are_found():
 
 def test_the_float32_task_of_an_exhaustive_run_takes_all_its_inputs():
     ranks = range(0xBF800000 - 5000, 0xBF800000 + 5000)  # around 1
-    found = verify._do(verify._Task(silu, "float32", ranks, None, (verify.OURS,)))
-    x = verify.ranked(np.dtype("f4"), np.arange(ranks.start, ranks.stop))
+    found = single_input.check(single_input.Task(silu, "float32", ranks, None, (verify.OURS,)))
+    x = inputs.ranked(np.dtype("f4"), np.arange(ranks.start, ranks.stop))
     assert {tally.points for tally in found.values()} == {10_000}
     errors = testing.ulps(silu(x), testing.exact_arrays(silu.block, x, [1.0])[0], x.dtype)
     tally = found["value", verify.OURS]
     assert abs(tally.worst_ulp - errors.max()) < 2e-5
     assert tally.correctly_rounded == (errors <= 0.5).sum()
-    whole = verify._tasks(silu, "float32", True, FEW)
+    whole = verification._tasks(silu, "float32", True, FEW)
     assert sum(len(task.ranks) for task in whole if task.among is None) == 1 << 32
 
 
@@ -171,14 +171,14 @@ def test_the_float32_task_of_an_exhaustive_run_takes_all_its_inputs():
 def test_ranks_are_the_order_of_the_numbers(name):
     dtype = np.dtype(name)
     x = np.sort(np.unique(testing.special_values(dtype)[~np.isnan(testing.special_values(dtype))]))
-    ranks = verify.rank(x)
+    ranks = inputs.rank(x)
     assert (ranks[1:] > ranks[:-1]).all()
-    assert verify.ranked(dtype, ranks).tobytes() == x.tobytes()
+    assert inputs.ranked(dtype, ranks).tobytes() == x.tobytes()
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_float64_truth_agrees_with_mpmath(name):
-    assert verify.truth_error(CATALOGUE[name], "float32", samples=40) < 1e-5
+    assert truth.truth_error(CATALOGUE[name], "float32", samples=40) < 1e-5
 
 
 @pytest.mark.parametrize("name", ["float16", "bfloat16", "float32"])
@@ -190,7 +190,7 @@ def test_quick_errors_are_those_of_testing(name):
     with np.errstate(all="ignore"):
         for off in (1.0, 1 + 2.0**-bits, 1.5, -1.0, math.inf, math.nan):
             result = (truth * off).astype(dtype)
-            quick = verify.quick_errors(result.astype(np.float64), truth, dtype)
+            quick = single_input.quick_errors(result.astype(np.float64), truth, dtype)
             assert np.array_equal(quick, testing.ulps(result, truth.astype(np.longdouble), dtype))
 
 
@@ -210,7 +210,7 @@ def test_what_is_kept_is_not_found_again(tmp_path):
 
 def test_what_is_no_result_is_refused(tmp_path):
     path = tmp_path / "verify.json"
-    for text in ("", "{}", '{"schema": 0, "stages": []}', f'{{"schema": {verify.SCHEMA}, "stages": [{{}}]}}'):
+    for text in ("", "{}", '{"schema": 0, "stages": []}', f'{{"schema": {results.SCHEMA}, "stages": [{{}}]}}'):
         path.write_text(text)
         with pytest.raises(ValueError, match="not a file that rectifier verify wrote"):
             report.load(path)

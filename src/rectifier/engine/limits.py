@@ -17,11 +17,11 @@ class Processors(NamedTuple):
 
     Attributes
     ----------
-    logical : int
+    logical_processors : int
         What the machine has.
-    affinity : int or None
+    affinity_processors : int or None
         On how many of them this process may run; None where the system does not say.
-    quota : float or None
+    quota_processors : float or None
         The processor time that the control groups allow, in processors; None without a quota.
     allowed : int
         The smallest of these.
@@ -29,9 +29,9 @@ class Processors(NamedTuple):
         Which of them it was.
     """
 
-    logical: int
-    affinity: int | None
-    quota: float | None
+    logical_processors: int
+    affinity_processors: int | None
+    quota_processors: float | None
     allowed: int
     reason: str
 

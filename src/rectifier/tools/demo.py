@@ -19,27 +19,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import Mask, relu
-from .bench.report import BLUE as _BLUE
-from .bench.report import FAINT as _FAINT
-from .bench.report import INK as _INK
-from .bench.report import ORANGE as _ORANGE
-from .bench.report import STYLE as _STYLE
-from .bench.report import save_figure as _save
-from .bench.report import three_digits as _three_digits
-from .bench.rivals import RIVALS
-from .bench.runner import Point, measure
+from .bench.baselines import BASELINES
+from .bench.points import Point
+from .bench.timing import measure
+from .documents import three_digits
 from .machine import Machine, describe
+from .pictures import BLUE, FAINT, INK, ORANGE, STYLE, save_figure
+from .progress import Start, silent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float32]
-Start = Callable[[str, int], Callable[[], object]]
 
 SHAPES = ((32, 64), (64, 256), (256, 1024), (1024, 2048), (4096, 4096))
 EPOCHS = 30
 CALLS = ("value", "derivative", "backward")
 SECONDS_PER_ROW = 1.2  # of three calls on each shape: 18 s in all
+TITLE = "ReLU: the recipe's time against ours"
 HEADER = ("call", "shape", "NumPy µs", "Numba µs", "ours µs", "vs NumPy", "vs Numba")
 
 
@@ -88,7 +85,7 @@ class Timing:
     microseconds : dict
         Median time of a call.
     times_faster : dict
-        For each rival, the median over the rounds of its time divided by ours in the same round; below 1
+        For each baseline, the median over the rounds of its time divided by ours in the same round; below 1
         ours is slower.
     dtypes : dict
         Of the results.
@@ -118,7 +115,7 @@ def run(
     epochs: int = EPOCHS,
     shapes: Sequence[tuple[int, int]] = SHAPES,
     seconds_per_row: float = SECONDS_PER_ROW,
-    start: Start = lambda stage, steps: lambda: None,
+    start: Start = silent,
 ) -> Demo:
     """Train, time and draw.
 
@@ -128,8 +125,8 @@ def run(
         Directory for the pictures, which exists.
     epochs, shapes, seconds_per_row
         As `train` and `time_calls` take them.
-    start : callable
-        Called with the name of a stage and its number of steps; what it returns is called after each.
+    start : Start
+        Starts each stage.
 
     Returns
     -------
@@ -140,7 +137,7 @@ def run(
     timings = tuple(time_calls(shapes, seconds_per_row, advance=start("timing", len(CALLS) * len(shapes))))
     machine = describe()
     figures = {"relu": draw_function(), "timings": draw_timings(timings, machine)}
-    pictures = tuple(str(path) for name, figure in figures.items() for path in _save(figure, output / name))
+    pictures = tuple(str(path) for name, figure in figures.items() for path in save_figure(figure, output / name))
     return Demo(machine, training, timings, pictures, perf_counter() - started)
 
 
@@ -264,7 +261,7 @@ def time_calls(
     seconds_per_row: float = SECONDS_PER_ROW,
     advance: Callable[[], object] = lambda: None,
 ) -> Iterator[Timing]:
-    """Time value, derivative and backward against the recipe, on float32 batches, as `bench.runner.measure` does.
+    """Time value, derivative and backward against the recipe, on float32 batches, as `bench.timing.measure` does.
 
     Parameters
     ----------
@@ -282,14 +279,15 @@ def time_calls(
     Raises
     ------
     NotMeasuredError
-        If the outputs of a rival and ours differ.
+        If the outputs of a baseline and ours differ.
     """
-    rivals = [rival for rival in RIVALS if rival.name in ("numpy", "numba") and not rival.missing()]
+    baselines = [one for one in BASELINES if one.name in ("numpy", "numba") and not one.missing()]
     for shape in shapes:
         for call in CALLS:
             point = Point("relu", call, "default", "hot", "float32", *shape)
-            found = {rival.name: measure(rival, point, seconds_per_row / len(rivals), 2e-3) for rival in rivals}
-            nanoseconds = {name: m.rival_nanoseconds for name, m in found.items()}
+            seconds = seconds_per_row / len(baselines)
+            found = {one.name: measure(one, point, seconds, 2e-3) for one in baselines}
+            nanoseconds = {name: m.baseline_nanoseconds for name, m in found.items()}
             nanoseconds["ours"] = tuple(rounds for m in found.values() for rounds in m.ours_nanoseconds)
             yield Timing(
                 call=call,
@@ -300,7 +298,7 @@ def time_calls(
                     for name, processes in nanoseconds.items()
                 },
                 times_faster={name: m.times_faster for name, m in found.items()},
-                dtypes={"ours": point.dtype, **{name: m.rival_dtype for name, m in found.items()}},
+                dtypes={"ours": point.dtype, **{name: m.baseline_dtype for name, m in found.items()}},
             )
             advance()
 
@@ -311,7 +309,7 @@ def rows(timings: Sequence[Timing]) -> list[tuple[str, ...]]:
         (
             timing.call,
             f"{timing.shape[0]} x {timing.shape[1]}",
-            *(_three_digits(timing.microseconds.get(name)) for name in ("numpy", "numba", "ours")),
+            *(three_digits(timing.microseconds.get(name)) for name in ("numpy", "numba", "ours")),
             *(_ratio(timing.times_faster.get(name)) for name in ("numpy", "numba")),
         )
         for timing in sorted(timings, key=lambda timing: CALLS.index(timing.call))
@@ -330,7 +328,8 @@ def ours_is_slower(cell: str) -> bool | None:
 def notes(timings: Sequence[Timing], machine: Machine) -> list[str]:
     """Say under which conditions the timings hold, and where ours is the slower one."""
     how = "compiled" if machine.engine == "numba" else "interpreted by NumPy, not compiled"
-    threads = f"{machine.threads.used} thread{'' if machine.threads.used == 1 else 's'}"
+    used = machine.threads["used"]
+    threads = f"{used} thread{'' if used == 1 else 's'}"
     ratios = [ratio for timing in timings for ratio in timing.times_faster.values()]
     dtypes = {
         f"; the recipe's {timing.call} with {name.title()} is {dtype}, ours {timing.dtypes['ours']}"
@@ -357,17 +356,17 @@ def draw_function() -> Figure:
     below = np.array([-3, 0], np.float32)
     above = np.array([np.nextafter(zero[0], np.float32(1)), 3], np.float32)
     panels = (("relu(x)", relu, ""), ("relu.derivative(x)", relu.derivative, ", by convention"))
-    with style.context(_STYLE):
+    with style.context(STYLE):
         figure = Figure(figsize=(9, 3.8), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
         for axes, (title, function, why) in zip(figure.subplots(1, 2), panels, strict=True):
-            axes.axhline(0, color=_FAINT, linewidth=1)
-            axes.axvline(0, color=_FAINT, linewidth=1)
+            axes.axhline(0, color=FAINT, linewidth=1)
+            axes.axvline(0, color=FAINT, linewidth=1)
             for x in (below, above):
-                axes.plot(x, function(x), color=_BLUE, linewidth=2.5)
+                axes.plot(x, function(x), color=BLUE, linewidth=2.5)
             at, after = function(zero)[0], function(above)[0]
             if not np.isclose(at, after):  # open: not reached
-                axes.plot(zero, after, "o", color=_BLUE, markerfacecolor="white", markersize=9, markeredgewidth=2)
-            axes.plot(zero, at, "o", color=_BLUE, markersize=9)
+                axes.plot(zero, after, "o", color=BLUE, markerfacecolor="white", markersize=9, markeredgewidth=2)
+            axes.plot(zero, at, "o", color=BLUE, markersize=9)
             axes.annotate(f"{at:g} at 0{why}", (0, at), (10, -16), textcoords="offset points", va="center")
             axes.set_title(title, pad=12)
             axes.set(xlabel="x", xticks=range(-3, 4), yticks=range(int(function(above)[-1]) + 1))
@@ -384,22 +383,22 @@ def draw_timings(timings: Sequence[Timing], machine: Machine) -> Figure:
     right_edges = (0.27, 0.42, 0.57, 0.70, 0.85, 1.0)
     bottom = 2.5 + len(body)  # in lines of the table, from the top
     height = bottom + 0.7 * len(footer) + 0.9
-    with style.context(_STYLE):
+    with style.context(STYLE):
         figure = Figure(figsize=(9, 0.29 * height))
         axes = figure.add_axes((0.03, 0.0, 0.94, 1.0))
         axes.set(xlim=(0, 1), ylim=(height, -0.4))
         axes.axis("off")
-        axes.text(0, 0.5, "ReLU: the recipe's time against ours", va="center", fontsize=14, fontweight="bold")
+        axes.text(0, 0.5, TITLE, va="center", fontsize=14, fontweight="bold")
         above = ""
         for line, (call, *cells) in enumerate([HEADER, *body], 2):
             if call != above:
                 axes.text(0, line, call, va="center", fontweight="bold" if line == 2 else "normal")
-                axes.axhline(line - 0.5, color=_INK if line <= 3 else _FAINT, linewidth=1)
+                axes.axhline(line - 0.5, color=INK if line <= 3 else FAINT, linewidth=1)
                 above = call
             for right, cell in zip(right_edges, cells, strict=True):
-                color = {None: _INK, True: _ORANGE, False: _BLUE}[ours_is_slower(cell)]
-                weight = "bold" if line == 2 or color != _INK else "normal"
+                color = {None: INK, True: ORANGE, False: BLUE}[ours_is_slower(cell)]
+                weight = "bold" if line == 2 or color != INK else "normal"
                 axes.text(right, line, cell, va="center", ha="right", color=color, fontweight=weight)
-        axes.axhline(bottom, color=_INK, linewidth=1)
+        axes.axhline(bottom, color=INK, linewidth=1)
         axes.text(0, bottom + 0.5, "\n".join(footer), va="top", fontsize=9.5, linespacing=1.5)
     return figure

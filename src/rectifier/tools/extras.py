@@ -9,7 +9,7 @@ from collections.abc import Iterable
 PACKAGES: dict[str, tuple[str, ...]] = {
     "cli": ("rich", "typer"),
     "apply": ("h5py", "zarr"),
-    "bench": ("matplotlib",),
+    "bench": ("matplotlib", "scipy"),
     "demo": ("matplotlib", "sklearn"),
     "distributed": ("dask", "distributed"),
     "verify": ("ml_dtypes", "mpmath", "scipy"),

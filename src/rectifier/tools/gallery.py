@@ -12,8 +12,8 @@ import numpy as np
 
 from ..catalogue import CATALOGUE
 from ..functions.define import Activation
-from .bench.report import BLUE, FAINT, ORANGE, STYLE
-from .bench.runner import write
+from .documents import write
+from .pictures import BLUE, FAINT, ORANGE, STYLE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -32,34 +32,6 @@ _SIMD = {
 
 
 @dataclass(frozen=True)
-class Threads:
-    """How many threads a process may run at once, and how many this library uses.
-
-    Attributes
-    ----------
-    logical_processors : int
-        What the machine has.
-    affinity_processors : int or None
-        On how many of them this process may run; None where the system does not say.
-    quota_processors : float or None
-        The processor time that the control groups allow, in processors; None without a quota.
-    allowed : int
-        The smallest of these.
-    reason : str
-        Which of them it was.
-    used : int
-        What a call of this library uses.
-    """
-
-    logical_processors: int
-    affinity_processors: int | None
-    quota_processors: float | None
-    allowed: int
-    reason: str
-    used: int
-
-
-@dataclass(frozen=True)
 class Calibration:
     """What large calls begin with here; they go on learning from their own times.
 
@@ -117,8 +89,8 @@ class Machine:
         What this process may use: physical memory, or less by its control groups.
     transparent_huge_pages : str or None
         The kernel's setting: always, madvise or never.
-    threads : Threads
-        How many a call may use and uses.
+    threads : dict
+        The fields of `engine.limits.Processors`, and "used": how many threads a call of this library uses.
     settings : dict
         Each setting of `rectifier.settings`: its value, and the reason.
     calibration : Calibration or None
@@ -137,7 +109,7 @@ class Machine:
     cache_bytes: dict[str, int]
     memory_bytes: int | None
     transparent_huge_pages: str | None
-    threads: Threads
+    threads: dict[str, Any]
     settings: dict[str, dict[str, Any]]
     calibration: Calibration | None
     engine: str
@@ -174,7 +146,7 @@ def describe(root: Path = Path("/")) -> Machine:
         cache_bytes=limits.caches(str(root)),
         memory_bytes=min(limits.memory(str(root)), default=None),
         transparent_huge_pages=_transparent_huge_pages(root),
-        threads=_threads(root),
+        threads={**limits.processors(str(root))._asdict(), "used": settings.threads},
         settings={name: setting._asdict() for name, setting in settings.reasons().items()},
         calibration=_calibration(),
         engine=engine_name,
@@ -226,11 +198,6 @@ def _instruction_set() -> tuple[str, str]:
 def _transparent_huge_pages(root: Path) -> str | None:
     setting = _read(root / "sys/kernel/mm/transparent_hugepage/enabled")  # "always [madvise] never"
     return setting.partition("[")[2].partition("]")[0] or None
-
-
-def _threads(root: Path) -> Threads:
-    processors = limits.processors(str(root))
-    return Threads(*processors, used=settings.threads)
 
 
 def _calibration() -> Calibration | None:

@@ -19,6 +19,7 @@ from .. import relu
 from ..engine import calibration, limits, process
 from ..engine.runtime import layout
 from ..engine.settings import settings
+from .progress import Start, silent
 
 FETCHES = (4, 8, 16, 32, 64)  # lines
 ROUNDS = 15
@@ -80,13 +81,13 @@ class Tuning:
     seconds: float
 
 
-def tune(progress: Callable[[float], None] = lambda done: None) -> Tuning:
+def tune(start: Start = silent) -> Tuning:
     """Measure this machine, keep what was found, and have this process go by it.
 
     Parameters
     ----------
-    progress : callable
-        Called now and then with the part that is done, from 0 to 1.
+    start : Start
+        Starts each stage.
 
     Returns
     -------
@@ -109,15 +110,14 @@ def tune(progress: Callable[[float], None] = lambda done: None) -> Tuning:
     least, most = calibration.streaming(1).least, 2 * calibration.streaming(threads).most
     most = min(most, LARGEST, min(limits.memory(), default=LARGEST) // SHARE)
     sizes = _octaves(least, most)
-    steps, done = len(counts) * len(sizes) + 1, 0
+    advance = start("measuring", len(counts) * len(sizes) + 1)
     points = []
     with _as_told(words):
         for count in counts:
             words[layout.THREADS] = count
             for size in sizes:
                 points += _compare(words, count, size)
-                done += 1
-                progress(done / steps)
+                advance()
         fetch_seconds = _distances(words, sizes[-1])
     least = min(fetch_seconds, key=fetch_seconds.__getitem__)
     default = calibration.FETCH
@@ -134,7 +134,7 @@ def tune(progress: Callable[[float], None] = lambda done: None) -> Tuning:
     )
     process.expect_anew()
     words[layout.AHEAD] = fetch
-    progress(1)
+    advance()
     gain = words[layout.GAIN] / 1024 if threads > 1 else None
     why = "" if kept else settings.reasons()["store"].reason
     return Tuning(tuple(points), found, fetch, fetch_seconds, gain, why, time.perf_counter() - began)

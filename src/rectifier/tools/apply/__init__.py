@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from .job import Job, Outcome, run
+from .execution import run
+from .job import Job
 from .layout import FileError
+from .outcome import Outcome
 from .watch import StoppedError, Watch, watched
 
 __all__ = ["FileError", "Job", "Outcome", "StoppedError", "Watch", "run", "watched"]

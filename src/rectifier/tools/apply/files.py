@@ -21,11 +21,9 @@ import numpy as np
 
 from ...functions import dtypes
 from ..extras import lacking
-from .hdf5 import HDF5
 from .layout import ArrayFile, FileError, Wanted, named, require_array, unsupported
 from .npy import Npy, Npz
 from .watch import Watch
-from .zarr import Zarr
 
 READ_BY = {"HDF5": "h5py", "Zarr": "zarr"}  # NumPy's own formats by nothing else
 SUFFIXES = {".npy": "npy", ".npz": "npz", ".h5": "HDF5", ".hdf5": "HDF5", ".hdf": "HDF5", ".zarr": "Zarr"}
@@ -89,7 +87,7 @@ def _opened(path: Path, name: str | None, writable: bool, view: np.dtype[Any] | 
     elif kind == "npz":
         array = Npz(path, name, view=view, memory=memory)
     else:
-        array = (HDF5 if kind == "HDF5" else Zarr)(path, name, writable)
+        array = _library(kind)(path, name, writable)
     try:
         require_array(array.shape, array.dtype.itemsize)
     except FileError:
@@ -103,16 +101,28 @@ def _opened(path: Path, name: str | None, writable: bool, view: np.dtype[Any] | 
     return array
 
 
+def _library(kind: str) -> Any:
+    """Return what opens and makes arrays of a format; it imports the library of the format."""
+    if kind == "HDF5":
+        from .hdf5 import HDF5
+
+        return HDF5
+    from .zarr import Zarr
+
+    return Zarr
+
+
 @contextlib.contextmanager
 def made(path: Path, wanted: Wanted, force: bool, watch: Watch) -> Iterator[ArrayFile]:
     """Make an output beside its target; it gets its name when it is whole and on the disk, and else is removed."""
-    kind = {"npy": Npy, "npz": Npz, "HDF5": HDF5, "Zarr": Zarr}[format_of(path)]
+    kind = format_of(path)
+    make = {"npy": Npy, "npz": Npz}.get(kind) or _library(kind)
     part = part_of(path)
     watch.unfinished = part
     target: Any = None
     try:
         with named(path):
-            target = kind(part, make=wanted)
+            target = make(part, make=wanted)
         yield target
         with named(path):
             target.close()

@@ -108,11 +108,7 @@ class Npy(_Run):
     """A .npy file; elements that it calls void are taken as `view`."""
 
     def __init__(
-        self,
-        path: Path,
-        writable: bool = False,
-        make: Wanted | None = None,
-        view: np.dtype[Any] | None = None,
+        self, path: Path, writable: bool = False, make: Wanted | None = None, view: np.dtype[Any] | None = None
     ) -> None:
         super().__init__(path)
         self._file: BinaryIO = open(path, "xb" if make else "r+b" if writable else "rb", buffering=0)  # noqa: SIM115
@@ -454,11 +450,7 @@ def _element(dtype: np.dtype[Any], view: np.dtype[Any] | None) -> np.dtype[Any]:
 
 
 def _write_header(file: Any, array: ArrayFile) -> None:
-    header = {
-        "descr": np.lib.format.dtype_to_descr(array.dtype),
-        "fortran_order": array.fortran,
-        "shape": array.shape,
-    }
+    header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": array.fortran, "shape": array.shape}
     np.lib.format.write_array_header_1_0(file, header)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import zarr
 
 from . import attributes
 from .layout import ArrayFile, Box, Coordinate, FileError, Wanted, choose, touched, unsupported
@@ -82,8 +83,6 @@ class Zarr(ArrayFile):
     def close(self) -> None:
         """Gather the metadata of a group in one place, where those of the input were."""
         if self._consolidate:
-            import zarr
-
             self._consolidate = False
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the specification of version 3 does not have it yet
@@ -116,8 +115,6 @@ class Zarr(ArrayFile):
 
     def _make(self, make: Wanted) -> Any:
         """Make an array: alone, or in a group where the input is in one of Zarr or has coordinates."""
-        import zarr
-
         source = make.source
         attributes.note_others(source, self.notes)
         settings: dict[str, Any] = {"chunks": make.chunks or "auto", "shape": make.shape, "dtype": make.dtype}
@@ -197,8 +194,6 @@ class Zarr(ArrayFile):
         return found
 
     def _make_groups(self, source: ArrayFile, zarr_format: int) -> None:
-        import zarr
-
         for group in _groups(self.name):
             found = attributes.translate(source.group_attributes(group), (), attributes.to_json, self.notes)
             zarr.create_group(self.path / group, zarr_format=zarr_format, attributes=found)
@@ -209,15 +204,11 @@ class Zarr(ArrayFile):
 
     def group_attributes(self, group: str) -> dict[str, Any]:
         """Return the attributes of a group that the array is in."""
-        import zarr
-
         if not self.name:
             return {}
         return dict(zarr.open_group(self.path / group, mode="r").attrs)
 
     def _copy_coordinates(self, source: ArrayFile, zarr_format: int) -> None:
-        import zarr
-
         *parents, _ = self.name.split("/")
         for axis, name in enumerate(source.dimensions):
             if isinstance(source, Zarr):
@@ -256,8 +247,6 @@ def _needs_group(source: ArrayFile) -> bool:
 
 
 def _open(place: Path, writable: bool) -> Any:
-    import zarr
-
     _require_no_pickle(place)
     metadata = _metadata(place)
     named = metadata.get("data_type", metadata.get("dtype"))

@@ -9,14 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import DTYPES, MARGIN, OPERATIONS, OURS, SAMPLES, SCHEMA, Row, Stage, Tally
-from .peers import LIBRARIES
+from ..documents import markdown_table, read, write
+from .references import LIBRARIES
+from .results import DTYPES, MARGIN, OPERATIONS, OURS, SAMPLES, SCHEMA, Row, Stage, Tally
 
 
 def save(stages: Iterable[Stage], path: Path) -> None:
     """Write stages as JSON, one a line; an infinite error is null there."""
-    from ..bench.runner import write
-
     lines = ",\n".join(json.dumps(plain(stage)) for stage in stages)
     write(path, f'{{"schema": {SCHEMA}, "stages": [\n{lines}\n]}}\n'.encode())
 
@@ -32,9 +31,7 @@ def plain(stage: Stage) -> dict[str, Any]:
 
 
 def load(path: Path) -> list[Stage]:
-    """Read what `save` wrote, as `rectifier.tools.bench.runner.read` does."""
-    from ..bench.runner import read
-
+    """Read what `save` wrote, as `read` does."""
     return read(path, SCHEMA, "verify", lambda found: [_stage(stage) for stage in found["stages"]])
 
 
@@ -50,7 +47,7 @@ def _stage(found: dict[str, Any]) -> Stage:
 
 BEGIN, END = "<!-- verify -->", "<!-- /verify -->"
 HEADER = ("function", "dtype", "", "worst", "at x", "bound", "≤ 0.5", "≤ 1", "order")
-PEER_HEADER = ("function", "dtype", "", OURS, *LIBRARIES)
+REFERENCE_HEADER = ("function", "dtype", "", OURS, *LIBRARIES)
 
 
 def table(stages: Iterable[Stage]) -> list[tuple[str, ...]]:
@@ -73,12 +70,12 @@ def _cells(stage: Stage, row: Row) -> tuple[str, ...]:
     )
 
 
-def peer_table(stages: Iterable[Stage]) -> list[tuple[str, ...]]:
-    """Write out worst errors beside others', and which share is correctly rounded, as cells under `PEER_HEADER`."""
+def reference_table(stages: Iterable[Stage]) -> list[tuple[str, ...]]:
+    """Write out worst errors beside others', and the share correctly rounded, as cells under `REFERENCE_HEADER`."""
     table = []
     for stage in stages:
         for operation in OPERATIONS[:2] if stage.versions else ():
-            rows = [stage.row(operation, source) for source in PEER_HEADER[3:]]
+            rows = [stage.row(operation, source) for source in REFERENCE_HEADER[3:]]
             if any(rows[1:]):
                 cells = (_error_and_share(row.tally) if row else "" for row in rows)
                 table.append((stage.function, stage.dtype, operation, *cells))
@@ -147,14 +144,16 @@ def markdown(stages: Sequence[Stage]) -> str:
     parts = ["\n\n".join(notes(stages))]
     for dtype in DTYPES:
         here = [stage for stage in stages if stage.dtype == dtype]
-        parts += [f"## {dtype}", _grid(HEADER, table(here))] if here else []
+        parts += [f"## {dtype}", _of_one_dtype(HEADER, table(here))] if here else []
         parts += (
-            ["Beside others:", _grid(PEER_HEADER, peer_table(here))] if any(stage.versions for stage in here) else []
+            ["Beside others:", _of_one_dtype(REFERENCE_HEADER, reference_table(here))]
+            if any(stage.versions for stage in here)
+            else []
         )
     return "\n\n".join(parts)
 
 
-def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _of_one_dtype(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Write a table of one dtype, which needs no column of its own."""
-    lines = [header, ["---", "", "---", *["---:"] * (len(header) - 3)], *rows]
-    return "\n".join(f"| {' | '.join([cells[0], *cells[2:]])} |" for cells in lines)
+    shorter = [(cells[0], *cells[2:]) for cells in (header, *rows)]
+    return markdown_table(shorter[0], shorter[1:], left=2)

@@ -1,4 +1,4 @@
-"""Functions of several numbers: those of two arrays on pairs, those of rows on rows. There is no trying all."""
+"""Functions of multi_input numbers: those of two arrays on pairs, those of rows on rows. There is no trying all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -15,10 +15,9 @@ from ... import testing
 from ...formulas import bind
 from ...formulas import mpmath as exact_primitives
 from ...functions.specification import RowBlock
-from .peers import peers_of_rows
-
-if TYPE_CHECKING:
-    from . import Stage
+from ..progress import Advance
+from .references import references_of_rows
+from .results import OURS, Row, Stage, Tally
 
 PAIRS = {"float64": 1_000}  # of each kind; of the other dtypes, whose truth is quicker
 MORE_PAIRS = 1 << 15
@@ -36,10 +35,8 @@ def operations(block: Any) -> tuple[str, ...]:
     return "value", "dx", *(f"d{gate}" for gate in block.parameters)
 
 
-def check(stage: Stage, activation: Any, start: Callable[[int], Callable[[int], object]]) -> Stage:
+def check(stage: Stage, activation: Any, start: Callable[[int], Advance]) -> Stage:
     """Fill a stage; `start` is called with how many numbers there are, and what it returns with those that are done."""
-    from . import OURS, Row, Tally
-
     begin, dtype = time.perf_counter(), testing.dtype_of(stage.dtype)
     found: dict[tuple[str, str], Tally] = {}
     of_rows = isinstance(activation.block, RowBlock)
@@ -69,8 +66,6 @@ _Found = Iterator[tuple[str, str, Any, Any, Any, Any]]
 
 def _pairs(activation: Any, batch: Any) -> _Found:
     """Give operation, source, where, results, truth and errors, for pairs of numbers."""
-    from . import OURS
-
     block, dtype = activation.block, batch.dtype
     x, gate = batch
     results = activation(x, gate), *activation.backward(np.ones_like(x), x, gate)
@@ -139,8 +134,6 @@ def _distances(result: Any, truth: Any, dtype: np.dtype[Any]) -> Any:
 
 def _rows(activation: Any, x: Any) -> _Found:
     """Give operation, source, where, results, truth and errors, for rows of numbers."""
-    from . import OURS
-
     block, dtype, primitives = activation.block, x.dtype, exact_primitives.primitives()
     weight, gradient = (
         np.frompyfunc(bind(formula, primitives), formula.__code__.co_argcount, 1)
@@ -150,7 +143,7 @@ def _rows(activation: Any, x: Any) -> _Found:
     y = activation(x)
     with mpmath.workdps(DIGITS):
         truth = block.exact(FUNCTIONS, numbers(x)).ravel()
-    for source, way in {OURS: activation, **peers_of_rows(block.name, dtype.name)}.items():
+    for source, way in {OURS: activation, **references_of_rows(block.name, dtype.name)}.items():
         result = way(x)
         yield "value", source, at, result.ravel(), truth, _distances(result.ravel(), truth, dtype)
     dy = np.roll(x, 1, axis=-1)

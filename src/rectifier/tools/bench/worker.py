@@ -1,0 +1,81 @@
+"""The process of a pair of ours and a baseline: ``python -m rectifier.tools.bench.worker``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module, metadata
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from .baselines import BASELINES
+from .case import ours
+from .points import Point
+from .results import plain
+from .timing import NotMeasuredError, case_of, measure, one_line
+
+
+def measure_pair(task: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
+    """Measure the points of one baseline: what the process of a pair does."""
+    (baseline,) = (baseline for baseline in BASELINES if baseline.name == task["baseline"])
+    name, *_ = baseline.packages
+    version = getattr(import_module(name), "__version__", None) or metadata.version(name)
+    copy_name, copy, copy_from_bytes = _limit_copy(baseline.gpu, task["copy_from_bytes"])
+    points = [Point(*point) for point in task["points"]]
+    for point in {(p.function, p.operation): p for p in points}.values():  # compile, before the time counts
+        case = case_of(point._replace(form="default", rows=1, columns=1))
+        assert case is not None
+        ours(case).result()
+    say({"version": f"{name} {version}", "copy": copy_name})
+    begun = perf_counter()
+    for index, point in enumerate(points):
+        seconds = task["seconds_per_point"]
+        if task["seconds"] is not None:
+            left = task["seconds"] - (perf_counter() - begun)
+            if left < 0:
+                say({"skipped": "no time left in a pass", "points": points[index:], "done": len(points) - index})
+                return
+            seconds = left / (len(points) - index)
+
+        def report(reason: str, point: Point = point) -> None:
+            say({"skipped": reason, "points": [point]})
+
+        try:
+            measurement = measure(baseline, point, seconds, task["seconds_per_block"], copy_from_bytes, copy, report)
+            say({"measurement": plain(measurement)})
+        except NotMeasuredError as why:
+            if str(why):
+                report(str(why))
+        except Exception as error:  # ours, or the memory
+            report(one_line(error))
+        say({"done": 1})
+
+
+def _limit_copy(gpu: bool, beyond_caches: float) -> tuple[str, Callable[[Any, Any], object], float]:
+    """Give what bounds the speed of large arrays, and from how many bytes on.
+
+    That is a copy on the GPU, or by our threads past the caches, if there is one.
+    """
+    if gpu:
+        cupy = import_module("cupy")
+        return "cupy.copyto", cupy.copyto, cupy.cuda.Device().attributes["L2CacheSize"]
+    try:
+        copy: Callable[[Any, Any], object] = import_module("rectifier.tools.bench.stream_copy").stream_copy
+    except (ImportError, AttributeError):
+        return "numpy.copyto", np.copyto, beyond_caches
+    return "rectifier.tools.bench.stream_copy", copy, beyond_caches
+
+
+def _main() -> None:
+    task = json.load(sys.stdin)
+    said = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # a baseline may print
+    measure_pair(task, lambda message: print(json.dumps(message), file=said, flush=True))
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,54 @@
+"""The command line as a whole: its commands, its version, and how Ctrl-C ends it."""
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from ..extras import PACKAGES, lacking
+from .terminal import require
+
+if TYPE_CHECKING:
+    import typer
+
+COMMANDS = ("apply", "bench", "demo", "verify")  # that have an extra of their name
+
+
+def main() -> None:
+    """Run the command line, if what it needs is installed; a command looks itself for what else it needs."""
+    extra = next((name for name in sys.argv[1:2] if name in COMMANDS), "cli")
+    require("rectifier", lacking("the command line", extra, PACKAGES["cli"]))
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a parent wants it ignored
+        signal.signal(signal.SIGINT, _stop)
+    _application()()
+
+
+def _stop(*_: object) -> None:
+    """Leave at once, not by an exception: where Ctrl-C strikes in a callback of the compiler, Python drops that."""
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # a progress bar hides the cursor
+    os._exit(130)
+
+
+def _application() -> "typer.Typer":
+    import typer
+
+    from . import apply, bench, demo, info, tune, verify
+    from .options import Version
+
+    application = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+    @application.callback(invoke_without_command=True)
+    def rectifier(context: typer.Context, version: Version = False) -> None:
+        """ReLU and its family for arrays: see it at work, and on what it runs."""
+        if version:
+            from ... import __version__
+
+            print(f"rectifier {__version__}")
+            raise typer.Exit
+        if context.invoked_subcommand is None:
+            print(context.get_help())
+
+    for command in (demo.demo, bench.bench, verify.verify, apply.apply, info.info, tune.tune):
+        application.command()(command)
+    return application

@@ -1,0 +1,131 @@
+"""Other libraries' names of the functions of the catalogue, and their arrays.
+
+Each table maps a name of the catalogue to what computes it elsewhere, at our default parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Offer(NamedTuple):
+    """A function of another library.
+
+    Attributes
+    ----------
+    name : str
+        Where it is, from the library's root or from a namespace of it that the table names.
+    keywords : mapping
+        Its arguments besides x.
+    gradient : callable or None
+        The operator that its autograd calls: of the namespace of operators, dy, x and y.
+    """
+
+    name: str
+    keywords: Mapping[str, Any] = MappingProxyType({})
+    gradient: Callable[[Any, Any, Any, Any], Any] | None = None
+
+    def function(self, root: Any) -> Callable[..., Any]:
+        """Return the function of x alone."""
+        found: Callable[..., Any] = attrgetter(self.name)(root)
+        return partial(found, **self.keywords) if self.keywords else found
+
+
+_F = "nn.functional."
+_SCALE, _ALPHA = 1.0507009873554805, 1.6732632423543772  # of selu
+TORCH = {  # from `torch`; the operators are those of `torch.ops.aten`
+    "relu": Offer("relu"),
+    "leaky_relu": Offer(_F + "leaky_relu"),
+    "relu6": Offer(_F + "relu6", {}, lambda aten, dy, x, y: aten.hardtanh_backward(dy, x, 0, 6)),
+    "thresholded_relu": Offer(
+        _F + "threshold", {"threshold": 1, "value": 0}, lambda aten, dy, x, y: aten.threshold_backward(dy, x, 1)
+    ),
+    "hard_tanh": Offer(_F + "hardtanh", {}, lambda aten, dy, x, y: aten.hardtanh_backward(dy, x, -1, 1)),
+    "hard_sigmoid": Offer(_F + "hardsigmoid", {}, lambda aten, dy, x, y: aten.hardsigmoid_backward(dy, x)),
+    "hard_swish": Offer(_F + "hardswish", {}, lambda aten, dy, x, y: aten.hardswish_backward(dy, x)),
+    "hard_shrink": Offer(_F + "hardshrink", {}, lambda aten, dy, x, y: aten.hardshrink_backward(dy, x, 0.5)),
+    "soft_shrink": Offer(_F + "softshrink", {}, lambda aten, dy, x, y: aten.softshrink_backward(dy, x, 0.5)),
+    "sigmoid": Offer("sigmoid", {}, lambda aten, dy, x, y: aten.sigmoid_backward(dy, y)),
+    "log_sigmoid": Offer(_F + "logsigmoid"),
+    "tanh": Offer("tanh", {}, lambda aten, dy, x, y: aten.tanh_backward(dy, y)),
+    "softsign": Offer(_F + "softsign"),
+    "silu": Offer(_F + "silu", {}, lambda aten, dy, x, y: aten.silu_backward(dy, x)),
+    "gelu": Offer(_F + "gelu", {}, lambda aten, dy, x, y: aten.gelu_backward(dy, x)),
+    "gelu_tanh": Offer(
+        _F + "gelu", {"approximate": "tanh"}, lambda aten, dy, x, y: aten.gelu_backward(dy, x, approximate="tanh")
+    ),
+    "mish": Offer(_F + "mish", {}, lambda aten, dy, x, y: aten.mish_backward(dy, x)),
+    "softplus": Offer(_F + "softplus", {}, lambda aten, dy, x, y: aten.softplus_backward(dy, x, 1, 20)),
+    "elu": Offer(_F + "elu", {}, lambda aten, dy, x, y: aten.elu_backward(dy, 1, 1, 1, False, x)),
+    "selu": Offer(_F + "selu", {}, lambda aten, dy, x, y: aten.elu_backward(dy, _ALPHA, _SCALE, 1, False, x)),
+    "celu": Offer(_F + "celu", {}, lambda aten, dy, x, y: aten.elu_backward(dy, 1, 1, 1, False, x)),
+}
+JAX = {  # from `jax.nn`
+    **{
+        name: Offer(name)
+        for name in (
+            "relu", "leaky_relu", "relu6", "hard_tanh", "hard_sigmoid", "hard_swish", "sigmoid", "log_sigmoid", "tanh",
+            "silu", "mish", "elu", "selu", "celu", "softplus", "squareplus",
+        )
+    },
+    "softsign": Offer("soft_sign"),
+    "gelu": Offer("gelu", {"approximate": False}),
+    "gelu_tanh": Offer("gelu", {"approximate": True}),
+}  # fmt: skip
+TENSORFLOW = {  # from `tensorflow`; the operators are those of `tensorflow.raw_ops`
+    "relu": Offer("nn.relu", {}, lambda ops, dy, x, y: ops.ReluGrad(gradients=dy, features=x)),
+    "leaky_relu": Offer(
+        "nn.leaky_relu", {"alpha": 0.01}, lambda ops, dy, x, y: ops.LeakyReluGrad(gradients=dy, features=x, alpha=0.01)
+    ),
+    "relu6": Offer("nn.relu6", {}, lambda ops, dy, x, y: ops.Relu6Grad(gradients=dy, features=x)),
+    "sigmoid": Offer("sigmoid", {}, lambda ops, dy, x, y: ops.SigmoidGrad(y=y, dy=dy)),
+    "tanh": Offer("tanh", {}, lambda ops, dy, x, y: ops.TanhGrad(y=y, dy=dy)),
+    "softplus": Offer("nn.softplus", {}, lambda ops, dy, x, y: ops.SoftplusGrad(gradients=dy, features=x)),
+    "softsign": Offer("nn.softsign", {}, lambda ops, dy, x, y: ops.SoftsignGrad(gradients=dy, features=x)),
+    "elu": Offer("nn.elu", {}, lambda ops, dy, x, y: ops.EluGrad(gradients=dy, outputs=y)),
+    "selu": Offer("nn.selu", {}, lambda ops, dy, x, y: ops.SeluGrad(gradients=dy, outputs=y)),
+    "gelu": Offer("nn.gelu", {"approximate": False}),
+    "gelu_tanh": Offer("nn.gelu", {"approximate": True}),
+    "silu": Offer("nn.silu"),
+    "log_sigmoid": Offer("math.log_sigmoid"),
+}
+SCIPY: dict[str, Callable[[Any, Any], Any]] = {  # of `scipy.special` and x
+    "sigmoid": lambda special, x: special.expit(x),
+    "log_sigmoid": lambda special, x: special.log_expit(x),
+    "silu": lambda special, x: x * special.expit(x),
+    "gelu": lambda special, x: x * special.ndtr(x),
+    "softplus": lambda special, x: -special.log_expit(-x),
+}
+NUMPY: dict[str, Callable[[Any], Any]] = {
+    "tanh": np.tanh,
+    "softplus": lambda x: np.logaddexp(0, x),  # faster than by SciPy
+    "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
+    "squareplus": lambda x: (x + np.sqrt(x * x + 4)) / 2,
+    "softsign": lambda x: x / (1 + np.abs(x)),
+}
+
+
+def to_torch(x: Any) -> Any:
+    """Return an array of NumPy or CuPy as a tensor that shares its memory."""
+    from ..backends.array_api.torch import LIBRARY
+
+    if isinstance(x, np.ndarray):
+        return LIBRARY.from_numpy(x)
+    import torch
+
+    if x.dtype.name == "bfloat16":  # DLPack of CuPy does not know ml_dtypes' type
+        return torch.from_dlpack(x.view(np.uint16)).view(torch.bfloat16)
+    return torch.from_dlpack(x)
+
+
+def from_torch(tensor: Any) -> Any:
+    """Return a tensor as an array of NumPy."""
+    from ..backends.array_api.torch import LIBRARY
+
+    return LIBRARY.to_numpy(tensor.cpu())

@@ -1,0 +1,188 @@
+"""Check functions of one array, on some of its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import mpmath
+import numpy as np
+
+from ... import testing
+from ...functions.specification import Block
+from .inputs import chosen, rank, ranked
+from .references import CHUNK, reference
+from .results import MARGIN, OURS, Tally
+from .truth import Exact, by_long_doubles, by_mpmath, near_a_zero, sieve, truth
+
+# What `backward` is given: the first, where all float32 are checked; not the last in float64, as it would multiply
+# what a derivative has lost that is too small for float64.
+GRADIENTS = (-0.7, 1.0, 3000.0)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Some inputs of a stage: those of these ranks among all values of the dtype, or among the chosen ones."""
+
+    activation: Any
+    dtype: str
+    ranks: range
+    among: int | None  # how many are chosen; None is all
+    sources: tuple[str, ...]
+
+
+def bound(block: Block, dtype: np.dtype[Any], operation: str) -> float:
+    """Give the largest error that a block allows in a operation: half a unit where one operation is rounded."""
+    limit = testing.bound(block, dtype, derivative=operation != "value") or 0.5
+    if operation != "backward" or limit <= 0.5 or dtype.itemsize == 2:
+        return limit
+    # A unit of the derivative may be two of the product. Where all is wide, that alone is rounded.
+    return 2 * limit - 0.5 if block.wide and dtype != np.float64 else 2 * limit + 0.5
+
+
+def check(task: Task) -> dict[tuple[str, str], Tally]:
+    """Check the inputs of a task."""
+    dtype, found = testing.dtype_of(task.dtype), dict[tuple[str, str], Tally]()
+    check = _by_arbitrary_precision if task.dtype == "float64" else _by_sieve
+    last = task.ranks.stop if task.among else min(task.ranks.stop + 1, 1 << (8 * dtype.itemsize))
+    for begin in range(task.ranks.start, task.ranks.stop, CHUNK):
+        end = min(begin + CHUNK, task.ranks.stop)
+        with np.errstate(all="ignore"):  # the first of the next chunk comes along, as a neighbour
+            if task.among:
+                x = chosen(task.activation, task.dtype, task.among)[begin:end]
+            else:
+                x = ranked(dtype, np.arange(begin, min(end + 1, last)))
+            check(task, x, end - begin, found)
+    return found
+
+
+def _results(task: Task, x: Any) -> Iterable[tuple[str, str, float, Any]]:
+    """Compute all operations, ours and others': which, whose, the gradient and the results."""
+    activation = task.activation
+    few = 2 if task.dtype == "float64" else 1 if task.dtype == "float32" and task.among is None else None
+    if OURS in task.sources:
+        yield "value", OURS, 1.0, activation(x)
+        yield "derivative", OURS, 1.0, activation.derivative(x)
+        for dy in GRADIENTS[:few]:
+            rounded = np.array(dy).astype(x.dtype)
+            yield "backward", OURS, float(rounded), activation.backward(np.full_like(x, rounded), x)
+    for source in task.sources:
+        for operation, call in (
+            reference(source, activation.block.full_name, task.dtype).items() if source != OURS else ()
+        ):
+            yield operation, source, 1.0, call(x)
+
+
+def _by_sieve(task: Task, x: Any, counted: int, found: dict[tuple[str, str], Tally]) -> None:
+    block, dtype = task.activation.block, x.dtype
+    exact = truth(block, x, sieve)
+    near = near_a_zero(block, x)
+    for operation, source, dy, result in _results(task, x):
+        tally = found.setdefault((operation, source), Tally())
+        wide = result.astype(np.float64)
+        right = exact["derivative"] * dy if operation == "backward" else exact[operation]
+        errors = quick_errors(wide, right, dtype)
+        doubted = np.flatnonzero((errors > _threshold(tally, bound(block, dtype, operation))) | near)
+        if doubted.size:  # where a result is constant so is its error, and the first of many will do
+            first = np.append(True, np.diff(right[doubted]) != 0) | np.append(True, np.diff(wide[doubted]) != 0)
+            firsts = doubted[first]
+            sure = truth(block, x[firsts], by_long_doubles)["value" if operation == "value" else "derivative"]
+            found_errors = testing.ulps(result[firsts], sure * dy, dtype)
+            if operation != "value" and source == OURS and not block.wide:
+                _beside_a_kink(block, x[firsts], result[firsts], dy, found_errors, by_long_doubles, testing.ulps)
+            errors[doubted] = found_errors[np.cumsum(first) - 1]
+        errors[_conventional(block, x, operation, source)] = 0
+        tally.count(x[:counted], result[:counted], right[:counted], errors[:counted])
+        if source == OURS and operation != "backward" and task.among is None:
+            pairs = _out_of_order(block, operation, x, wide, exact)
+            tally.out_of_order += pairs.size
+            if pairs.size:
+                tally.out_of_order_at = str(x[pairs[0]])
+
+
+def _threshold(tally: Tally, limit: float) -> float:
+    """Give the error that would change what is reported."""
+    worse = tally.worst_ulp + MARGIN
+    return worse if tally.worst_ulp > limit else min(worse, limit)
+
+
+def quick_errors(result: Any, truth: Any, dtype: np.dtype[Any]) -> Any:
+    """Give the distances of results from float64 truth, as `testing.ulps` does, in a tenth of the time.
+
+    Examples
+    --------
+    >>> quick_errors(np.array([1 + 2**-23, 0.0]), np.array([1, 2.0**-150]), np.dtype(np.float32)).tolist()
+    [1.0, 0.5]
+    """
+    bits, smallest = testing._FORMATS[dtype.name]
+    exponent = truth.view(np.uint64) & np.uint64(0x7FF << 52)
+    np.maximum(exponent, np.uint64((smallest + bits - 1 + 1023) << 52), out=exponent)
+    np.subtract(np.uint64((2 * 1023 + bits - 1) << 52), exponent, out=exponent)
+    errors = np.subtract(result, truth)
+    np.abs(errors, out=errors)
+    errors *= exponent.view(np.float64)  # 1 / ulp
+    odd = ~np.isfinite(errors)
+    if odd.any():
+        errors[odd] = testing.ulps(result[odd], truth[odd].astype(np.longdouble), dtype)
+    return errors
+
+
+def _conventional(block: Block, x: Any, operation: str, source: str) -> Any:
+    """Tell where a result is a convention: of others at kinks, infinities and NaN, of ours in `backward` there."""
+    if source == OURS and operation != "backward":
+        return np.zeros(x.shape, bool)
+    beyond = np.isinf(x) if source == OURS else ~np.isfinite(x)
+    return beyond | np.isin(x, np.array([at for at, _ in block.kinks]).astype(x.dtype))
+
+
+def _beside_a_kink(block: Block, x: Any, result: Any, dy: float, errors: Any, exact: Exact, distances: Any) -> None:
+    """Excuse a derivative that a neighbour should have: the place of a kink is rounded, as in x / 6 + 1 / 2 >= 1."""
+    wrong = np.flatnonzero(errors > bound(block, x.dtype, "backward"))
+    ranks, one = rank(x[wrong]), np.array(1, f"u{x.itemsize}")
+    for neighbours in (ranks - one, ranks + one) if wrong.size else ():
+        slope = truth(block, ranked(x.dtype, neighbours), exact)["derivative"]
+        errors[wrong] = np.minimum(errors[wrong], distances(result[wrong], slope * dy, x.dtype))
+
+
+def _out_of_order(block: Block, operation: str, x: Any, result: Any, exact: dict[str, Any]) -> Any:
+    """Find neighbours whose results are in the wrong order, first by float64 truth and then by long doubles."""
+    pairs = np.flatnonzero(_against(operation, result, exact))
+    if pairs.size:
+        x, result = (np.stack([a[pairs], a[pairs + 1]]) for a in (x, result))
+        pairs = pairs[_against(operation, result, truth(block, x, by_long_doubles))[0]]
+    return pairs
+
+
+def _against(operation: str, result: Any, exact: dict[str, Any]) -> Any:
+    """Tell between which neighbours along the first axis the results go against the truth."""
+    slope = exact["derivative"]
+    if operation == "value":  # between neighbours the truth may rise by less than its own rounding
+        up, down = slope > 0, slope < 0
+        up, down = up[1:] & up[:-1], down[1:] & down[:-1]
+    else:
+        up, down = slope[1:] > slope[:-1], slope[1:] < slope[:-1]
+    return ((result[1:] < result[:-1]) & up) | ((result[1:] > result[:-1]) & down)
+
+
+def _by_arbitrary_precision(task: Task, x: Any, counted: int, found: dict[tuple[str, str], Tally]) -> None:
+    block, dtype = task.activation.block, x.dtype
+    exact = truth(block, x, by_mpmath)
+    near = np.any([np.abs(x - zero) < 1 for zero in block.zeros], axis=0) & np.isfinite(x)
+    for operation, source, dy, result in _results(task, x):
+        limit = bound(block, dtype, operation)
+        with mpmath.workdps(testing._DIGITS):
+            right = exact["derivative"] * dy if operation == "backward" else exact[operation]
+        errors = _mpmath_ulps(result, right, dtype)
+        if operation != "value":  # near its zeros a derivative is promised to 2^-52, not to its last place
+            absolute = np.abs(result - right.astype(np.float64)) / (abs(dy) * 2.0**-52) * limit
+            errors = np.where(near, np.minimum(errors, absolute), errors)
+            if source == OURS and not block.wide:
+                _beside_a_kink(block, x, result, dy, errors, by_mpmath, _mpmath_ulps)
+        errors[_conventional(block, x, operation, source)] = 0
+        found.setdefault((operation, source), Tally()).count(x, result, right, errors)
+
+
+def _mpmath_ulps(result: Any, exact: Any, dtype: np.dtype[Any]) -> Any:
+    with mpmath.workdps(testing._DIGITS):
+        return np.array([testing.ulp_distance(y, t, dtype) for y, t in zip(result.tolist(), exact, strict=True)])
