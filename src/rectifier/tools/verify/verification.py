@@ -129,7 +129,7 @@ def digest(block: Block | RowBlock) -> str:
     else:
         parts += [describe(block.value), describe(block.derivative)]
         fields = (block.parameters, block.special, block.kinks, block.zeros, block.ulp, block.wide)
-    parts += [*map(repr, fields), *map(_code, fingerprint.files())]
+    parts += [*map(repr, fields), *map(_code, fingerprint.KERNELS.modules())]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
