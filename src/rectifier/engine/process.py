@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..formulas import with_all_called
-from ..functions.specification import Block, Operation
+from ..functions.specification import Operation, Specification
 from . import calibration, capi, limits, memory, store
 from .compiler.optimise import Optimised
 from .compiler.target import Target, obstacle
@@ -58,13 +58,13 @@ def code() -> dict[str, int]:
     return store.machine_code("engine", bytes([capi.HEAD]), build)
 
 
-def kernel(block: Block, operation: Operation, dtype: str, before_compiling: Callable[[], None]) -> int:
+def kernel(block: Specification, operation: Operation, dtype: str, before_compiling: Callable[[], None]) -> int:
     """Give the address of the kernel of a operation in a dtype."""
     formulas = [operation.formula, *(getattr(block, part) for part in operation.parts)]
     content = b"\0".join(
         [
             *[code_of(formula) for part in formulas for formula in with_all_called(part)],
-            repr((operation.inputs, operation.outputs, len(block.parameters), block.selects, dtype)).encode(),
+            repr((*block.operands(operation), block.selects, dtype)).encode(),
             block.working(dtype).__name__.encode(),
         ]
     )

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..functions import dtypes
-from ..functions.specification import Block, Operation
+from ..functions.specification import Operation, Specification
 from . import capi
 from .compiler.target import EmissionError, obstacle
 from .fork import at_fork
@@ -147,15 +147,16 @@ def _engine_is_made() -> bool:
 class _Loop(Compilation):
     """One operation of a block in one dtype, as a ufunc has it."""
 
-    def __init__(self, block: Block, operation: Operation, dtype: np.dtype[Any]) -> None:
+    def __init__(self, block: Specification, operation: Operation, dtype: np.dtype[Any]) -> None:
         super().__init__(f"{block.name}.{operation.name}", dtype)
         self.block, self.operation = block, operation
-        names = (*operation.inputs, *block.parameters, *operation.outputs)
+        inputs, uniform, outputs = block.operands(operation)
+        names = (*inputs, *uniform, *outputs)
         if len(names) > layout.MAX_OPERANDS:
             raise TypeError(
                 f"{block.name}: {operation.name} has {len(names)} operands, more than {layout.MAX_OPERANDS}"
             )
-        first, last = len(operation.inputs), len(operation.inputs) + len(block.parameters)
+        first, last = len(inputs), len(inputs) + len(uniform)
         mask = names.index("mask") if "mask" in names else -1
         sizes = [1 if name == "mask" else dtype.itemsize for name in names]
         tile = layout.TILE // max(sizes) // 64 * 64  # whole words of a mask
@@ -333,7 +334,7 @@ class Method:
 
     def __init__(
         self,
-        block: Block,
+        block: Specification,
         operation: Operation,
         name: str,
         dtypes: tuple[str, ...],
@@ -349,7 +350,7 @@ class Method:
             self._add(name, dtype)
             self.numbers.setdefault(name, []).append(dtype.num)
         self.ufunc: Any = None
-        if "mask" not in (*operation.inputs, *operation.outputs):
+        if not (operation.makes_mask or operation.reads_mask):
             self.ufunc = self._make_ufunc(kinds)
         _methods.setdefault(block.full_name, []).append(self)
         _awaiting_bfloat16.append(self)
@@ -366,7 +367,8 @@ class Method:
         plans = (ctypes.c_void_p * len(loops))(*[loop.address for loop in loops])
         numbers = [number for (_, dtype), loop in zip(kinds, loops, strict=True) for number in loop.types(dtype.num)]
         types = ctypes.create_string_buffer(bytes(numbers))
-        inputs, outputs = len(self.operation.inputs) + len(self.block.parameters), len(self.operation.outputs)
+        before, uniform, after = self.block.operands(self.operation)
+        inputs, outputs = len(before) + len(uniform), len(after)
         doc = f"The ufunc behind ``{self.block.name}``: {self.operation.name.replace('_', ' ')}."
         arguments: tuple[Any, ...] = (
             ctypes.addressof(table), ctypes.addressof(plans), types, len(loops), inputs, outputs, -1,
@@ -542,7 +544,7 @@ _awaiting_bfloat16: list[Method] = []
 _methods: dict[str, list[Method]] = {}
 
 
-def methods(block: Block) -> list[Method]:
+def methods(block: Specification) -> list[Method]:
     """List the operations of a block."""
     register_bfloat16()
     return [method for method in _methods[block.full_name] if method.block is block]

@@ -93,6 +93,14 @@ def promoted(dtypes: tuple[Any, ...], selects: bool) -> np.dtype[Any]:
     return next(row for row in rows if all(np.can_cast(dtype, row, "safe") for dtype in dtypes))
 
 
+def floating(*operands: Any) -> np.dtype[Any]:
+    """Return the dtype to which arrays promote, integers as in ``np.exp``; numbers count where there are no arrays."""
+    dtype = np.result_type(*([array.dtype for array in operands if hasattr(array, "dtype")] or operands))
+    if dtype.kind in "iu":
+        dtype = np.dtype(np.exp.resolve_dtypes((dtype, None))[1].type)
+    return np.dtype(dtype.type) if dtype.name != "bfloat16" else dtype
+
+
 @lru_cache(maxsize=64)  # the name of a dtype takes microseconds
 def _has_row(dtype: np.dtype[Any]) -> bool:
     return dtype.name in WORKING
@@ -111,3 +119,34 @@ def require_real(dtype: Any, argument: str, function: str) -> None:
             f"{function}: {argument} has dtype {dtype}; it takes integers and float16 to float64: "
             f"{advice(dtype, argument)}"
         )
+
+
+def cast(array: Any, dtype: Any) -> Any:
+    """Round to `dtype` as a call does, once and without a warning."""
+    with np.errstate(all="ignore"):
+        if dtype.name == "bfloat16" and array.dtype == np.float64:
+            array = _to_odd(array)  # ml_dtypes rounds to float32 first
+        return array.astype(dtype, copy=False)
+
+
+def canonical(array: Any, dtype: Any) -> Any:
+    """Give an ndarray of `dtype` with that very object as its dtype, by which compiled code knows it.
+
+    An array that was pickled, as on its way between processes, has an equal dtype of its own.
+    """
+    if type(array) is np.ndarray and array.dtype is not dtype and array.dtype == dtype:
+        return array.view(dtype)
+    return array
+
+
+def _to_odd(array: Any) -> Any:
+    """Round float64 to float32, inexact results to the odd neighbour.
+
+    A second rounding takes that for the exact number.
+
+    S. Boldo and G. Melquiond, "Emulation of FMA and correctly rounded sums", IEEE Trans. Computers 57 (2008).
+    """
+    single = array.astype(np.float32)
+    away = np.nextafter(single, np.where(single < array, np.float32(np.inf), np.float32(-np.inf)))
+    keep = (single == array) | np.isnan(array) | (single.view(np.uint32) % 2 == 1)
+    return np.where(keep, single, away)

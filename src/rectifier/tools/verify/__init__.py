@@ -30,8 +30,8 @@ from ... import testing
 from ...engine import fingerprint, limits
 from ...formulas.mpmath import Dual, Mathematics
 from ...formulas.text import describe
-from ...functions.define import Activation
-from ...functions.specification import Block, RowBlock
+from ...functions.protocols import Activation
+from ...functions.specification import Rowwise, Specification
 from . import several
 from .peers import CHUNK, LIBRARIES, peer, peers_of_rows
 
@@ -245,12 +245,12 @@ def verify(
 
 def is_of_several(activation: Any) -> bool:
     """Say whether a function takes pairs or rows of numbers."""
-    return isinstance(activation.block, RowBlock) or hasattr(activation, "gradient")
+    return isinstance(activation.block, Rowwise) or hasattr(activation, "gradient")
 
 
 def _blank(activation: Any, dtype: str, exhaustive: bool) -> Stage:
     if is_of_several(activation):
-        rows = isinstance(activation.block, RowBlock)
+        rows = isinstance(activation.block, Rowwise)
         versions = {source: version(LIBRARIES[source]) for source in peers_of_rows(activation.__name__, dtype) if rows}
         return Stage(activation.__name__, dtype, False, digest(activation.block), 0.0, 0.0, versions, ())
     block, name = activation.block, activation.block.full_name
@@ -259,11 +259,11 @@ def _blank(activation: Any, dtype: str, exhaustive: bool) -> Stage:
     return Stage(name, dtype, exhaustive, digest(block), 0.0, 0.0, versions, ())
 
 
-def digest(block: Block | RowBlock) -> str:
+def digest(block: Specification) -> str:
     """Name what decides the results: the block, and the code that reads it."""
     code, fields = block.exact.__code__, tuple[Any, ...]()
     parts = [code.co_code.hex(), repr(code.co_consts)]
-    if isinstance(block, RowBlock):
+    if isinstance(block, Rowwise):
         parts += [describe(formula) for formula in (block.value, block.weight, block.backward)]
     else:
         parts += [describe(block.value), describe(block.derivative)]
@@ -367,7 +367,7 @@ def _done(tasks: list[_Task], pool: ProcessPoolExecutor | None) -> Iterator[tupl
         yield from ((running[future], future.result()) for future in as_completed(running))
 
 
-def bound(block: Block, dtype: np.dtype[Any], operation: str) -> float:
+def bound(block: Specification, dtype: np.dtype[Any], operation: str) -> float:
     """Give the largest error that a block allows in a operation: half a unit where one operation is rounded."""
     limit = testing.bound(block, dtype, derivative=operation != "value") or 0.5
     if operation != "backward" or limit <= 0.5 or dtype.itemsize == 2:
@@ -468,7 +468,7 @@ class _Sieve(Mathematics):
 SIEVE = _Sieve(_Float64, np.where, 500.0)
 
 
-def _parameters(block: Block, dtype: np.dtype[Any]) -> list[Any]:
+def _parameters(block: Specification, dtype: np.dtype[Any]) -> list[Any]:
     return testing.settings_of(block, dtype, {})
 
 
@@ -478,7 +478,7 @@ def _finite(x: Any) -> Any:
     return np.clip(x, *np.array([-largest, largest]).astype(x.dtype))
 
 
-def sieve(block: Block, x: Any) -> tuple[Any, Any]:
+def sieve(block: Specification, x: Any) -> tuple[Any, Any]:
     """Evaluate the textbook form and its derivative in float64."""
     numbers = [float(p) for p in _parameters(block, x.dtype)]
     result = Dual.of(block.exact(SIEVE, Dual(_finite(x).astype(np.float64), 1.0), *numbers))
@@ -486,20 +486,20 @@ def sieve(block: Block, x: Any) -> tuple[Any, Any]:
     return value, slope
 
 
-def _long_doubles(block: Block, x: Any) -> tuple[Any, Any]:
+def _long_doubles(block: Specification, x: Any) -> tuple[Any, Any]:
     return testing.exact_arrays(block, _finite(x), _parameters(block, x.dtype))
 
 
-def _by_mpmath(block: Block, x: Any) -> tuple[Any, Any]:
+def _by_mpmath(block: Specification, x: Any) -> tuple[Any, Any]:
     pairs = [testing.exact(block, v, _parameters(block, x.dtype)) for v in np.nan_to_num(_finite(x)).tolist()]
     value, slope = (np.array([pair[k] for pair in pairs] + [None], object)[:-1] for k in (0, 1))
     return value, slope
 
 
-_Exact = Callable[[Block, Any], tuple[Any, Any]]
+_Exact = Callable[[Specification, Any], tuple[Any, Any]]
 
 
-def truth(block: Block, x: Any, exact: _Exact) -> dict[str, Any]:
+def truth(block: Specification, x: Any, exact: _Exact) -> dict[str, Any]:
     """Give value and derivative, with what the block says of special values and kinks, and NaN of NaN."""
     value, slope = exact(block, x)
     for results, pairs in ((value, block.special), (slope, block.kinks)):
@@ -535,7 +535,7 @@ def _distance(y: float, t: Any, dtype: np.dtype[Any]) -> float:
     return testing.ulp_distance(y, t, dtype)
 
 
-def _near_a_zero(block: Block, x: Any) -> Any:
+def _near_a_zero(block: Specification, x: Any) -> Any:
     near = np.zeros(x.shape, bool)
     for zero in block.zeros:
         if not (x[0] > zero + _NEAR_ZERO or x[-1] < zero - _NEAR_ZERO):  # they are in order
@@ -628,7 +628,7 @@ def quick_errors(result: Any, truth: Any, dtype: np.dtype[Any]) -> Any:
     return errors
 
 
-def _conventional(block: Block, x: Any, operation: str, source: str) -> Any:
+def _conventional(block: Specification, x: Any, operation: str, source: str) -> Any:
     """Tell where a result is a convention: of others at kinks, infinities and NaN, of ours in `backward` there."""
     if source == OURS and operation != "backward":
         return np.zeros(x.shape, bool)
@@ -636,7 +636,9 @@ def _conventional(block: Block, x: Any, operation: str, source: str) -> Any:
     return beyond | np.isin(x, np.array([at for at, _ in block.kinks]).astype(x.dtype))
 
 
-def _beside_a_kink(block: Block, x: Any, result: Any, dy: float, errors: Any, exact: _Exact, distances: Any) -> None:
+def _beside_a_kink(
+    block: Specification, x: Any, result: Any, dy: float, errors: Any, exact: _Exact, distances: Any
+) -> None:
     """Excuse a derivative that a neighbour should have: the place of a kink is rounded, as in x / 6 + 1 / 2 >= 1."""
     wrong = np.flatnonzero(errors > bound(block, x.dtype, "backward"))
     ranks, one = rank(x[wrong]), np.array(1, f"u{x.itemsize}")
@@ -645,7 +647,7 @@ def _beside_a_kink(block: Block, x: Any, result: Any, dy: float, errors: Any, ex
         errors[wrong] = np.minimum(errors[wrong], distances(result[wrong], slope * dy, x.dtype))
 
 
-def _out_of_order(block: Block, operation: str, x: Any, result: Any, exact: dict[str, Any]) -> Any:
+def _out_of_order(block: Specification, operation: str, x: Any, result: Any, exact: dict[str, Any]) -> Any:
     """Find neighbours whose results are in the wrong order, first by float64 truth and then by long doubles."""
     pairs = np.flatnonzero(_against(operation, result, exact))
     if pairs.size:

@@ -14,7 +14,7 @@ import numpy as np
 from ... import testing
 from ...formulas import bind
 from ...formulas import mpmath as exact_primitives
-from ...functions.specification import RowBlock
+from ...functions.specification import Rowwise
 from .peers import peers_of_rows
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ numbers = np.frompyfunc(lambda x: mpmath.mpf(float(x)), 1, 1)
 
 def operations(block: Any) -> tuple[str, ...]:
     """Name what is checked of a function."""
-    if isinstance(block, RowBlock):
+    if isinstance(block, Rowwise):
         return "value", "backward"
     return "value", "dx", *(f"d{gate}" for gate in block.parameters)
 
@@ -42,7 +42,7 @@ def check(stage: Stage, activation: Any, start: Callable[[int], Callable[[int], 
 
     begin, dtype = time.perf_counter(), testing.dtype_of(stage.dtype)
     found: dict[tuple[str, str], Tally] = {}
-    of_rows = isinstance(activation.block, RowBlock)
+    of_rows = isinstance(activation.block, Rowwise)
     with np.errstate(all="ignore"):
         batches = list(_chosen_rows(dtype)) if of_rows else [_chosen_pairs(dtype)]
         advance = start(sum(batch.size for batch in batches))
@@ -59,7 +59,7 @@ def check(stage: Stage, activation: Any, start: Callable[[int], Callable[[int], 
 
 def bound(block: Any, dtype: np.dtype[Any], operation: str) -> float:
     """Give the largest error that a block allows in a operation."""
-    if isinstance(block, RowBlock):
+    if isinstance(block, Rowwise):
         return {"float32": block.ulp[0], "float64": block.ulp[1]}.get(dtype.name, 0.5001)
     return testing.bound(block, dtype, derivative=operation != "value") or 0.5
 
