@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from .catalogue import ALL
-from .functions.define import Activation, Gated, elementwise, gated
+from .functions.define import elementwise, gated, rowwise
 from .functions.mask import Mask
-from .functions.rowwise import rowwise
+from .functions.protocols import Activation, Gated
 
 if TYPE_CHECKING:
     from .catalogue.exponentials import *  # noqa: F403

@@ -16,8 +16,8 @@ import numpy as np
 from .formulas import bind
 from .formulas import mpmath as exact_primitives
 from .functions import dtypes
-from .functions.define import Activation
-from .functions.specification import Block
+from .functions.protocols import Activation
+from .functions.specification import Specification
 
 dtype_of = dtypes.named
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -95,7 +95,7 @@ def _largest(dtype: np.dtype[Any]) -> float:
     return (2.0 - 2.0 ** (1 - bits)) * 2.0 ** (2 - bits - smallest)
 
 
-def settings_of(block: Block, dtype: Any, parameters: dict[str, Any]) -> list[Any]:
+def settings_of(block: Specification, dtype: Any, parameters: dict[str, Any]) -> list[Any]:
     """List the parameters of a call as `exact` takes them: rounded, save a default that the block does not round."""
     numbers = []
     for name, default in block.parameters.items():
@@ -104,7 +104,7 @@ def settings_of(block: Block, dtype: Any, parameters: dict[str, Any]) -> list[An
     return numbers
 
 
-def exact(block: Block, x: Any, parameters: Iterable[Any]) -> tuple[Any, Any]:
+def exact(block: Specification, x: Any, parameters: Iterable[Any]) -> tuple[Any, Any]:
     """Evaluate the textbook form and its derivative at one finite number, with mpmath."""
     with mpmath.workdps(_DIGITS):
         numbers = [mpmath.mpf(float(p)) for p in parameters]
@@ -114,7 +114,7 @@ def exact(block: Block, x: Any, parameters: Iterable[Any]) -> tuple[Any, Any]:
         return +mpmath.mpf(result.number), +mpmath.mpf(result.slope)
 
 
-def exact_arrays(block: Block, x: Any, parameters: Iterable[Any]) -> tuple[Any, Any]:
+def exact_arrays(block: Specification, x: Any, parameters: Iterable[Any]) -> tuple[Any, Any]:
     """Evaluate the textbook form and its derivative on arrays, with long doubles; good for results of up to 24 bits."""
     with np.errstate(all="ignore"):
         long = x.astype(np.longdouble)
@@ -141,11 +141,12 @@ def ulps(actual: Any, exact: Any, dtype: Any) -> Any:
         return np.where(nan, np.where(np.isnan(actual) & np.isnan(exact), 0, np.inf), distance).astype(np.float64)
 
 
-def bound(block: Block, dtype: Any, *, derivative: bool = False) -> float:
+def bound(block: Specification, dtype: Any, *, derivative: bool = False) -> float:
     """Give the largest error, in units in the last place, that a block allows."""
     if block.ulp.float32 == 0 or dtype.itemsize == 2:
         return 0.0 if block.ulp.float32 == 0 else 0.5001 if block.wide else 0.5 + block.ulp.float32 / 256
-    return block.ulp[2 * derivative + (dtype == np.float64)]
+    bound: float = block.ulp[2 * derivative + (dtype == np.float64)]
+    return bound
 
 
 def _same(actual: Any, expected: Any) -> bool:
@@ -205,7 +206,15 @@ def check_points(activation: Activation, x: np.ndarray[Any, Any], **parameters: 
 
 
 def _check(
-    block: Block, what: str, x: Any, actual: Any, exact: Any, checked: Any, exact_at: Any = None, *, derivative: bool
+    block: Specification,
+    what: str,
+    x: Any,
+    actual: Any,
+    exact: Any,
+    checked: Any,
+    exact_at: Any = None,
+    *,
+    derivative: bool,
 ) -> None:
     """Check results against long doubles, or mpmath numbers where those are not precise enough."""
     x, actual, exact, dtype = x[checked], actual[checked], exact[checked], x.dtype

@@ -18,7 +18,7 @@ import cupy
 import numpy as np
 import pytest
 
-from rectifier.backends.cupy import calls, launch, source
+from rectifier.backends.cupy import calls, launch
 from rectifier.catalogue import ROWWISE
 from rectifier.engine.interpreter import sweep
 from rectifier.functions.specification import RowBlock
@@ -213,7 +213,7 @@ class RawKernel:
 
 
 def _two(block, operation):
-    return len(source.operations(block)[operation].outputs) == 2
+    return len(block.operations[operation].outputs) == 2
 
 
 def _what(kernel):
@@ -255,7 +255,7 @@ def _require_apart(inputs, outputs):
 
 def _compute(block, operation, dtype, inputs, outputs):
     _require_apart(inputs, outputs)
-    sweep(block, source.operations(block)[operation], dtype_of(dtype), [*inputs, *outputs])
+    sweep(block, block.operations[operation], dtype_of(dtype), [*inputs, *outputs])
 
 
 ROWS: dict[tuple[str, bool], Any] = {}

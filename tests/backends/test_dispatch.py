@@ -19,76 +19,96 @@ class Other:
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Serve `another` by a module which writes down what it is asked."""
+    """Serve `another` by a backend that writes down the calls, and the parameters that are kept."""
     calls = []
 
-    def answer(name):
-        def method(*arguments):
-            calls.append((name, arguments))
-            if name == "with_mask":
-                return "y", SimpleNamespace(parameters={})
-            return {"may_share_memory": False, "kept": "kept"}.get(name, name)
+    def compute(call):
+        calls.append(call)
+        return ("y", SimpleNamespace(parameters={})) if call.operation.makes_mask else call.name
 
-        return method
-
-    module = ModuleType("rectifier.backends.another")
-    module.MASKS, module.RANK = True, 0
-    for name in ("call", "rowwise", "with_mask", "backward_from_mask", "kept", "may_share_memory"):
-        setattr(module, name, answer(name))
-    monkeypatch.setitem(sys.modules, "rectifier.backends.another", module)
+    backend = ModuleType("rectifier.backends.another")
+    backend.RANK, backend.capabilities, backend.kept = 0, frozenset(registry.CAPABILITIES), []
+    backend.compute, backend.may_share_memory = compute, lambda a, b: False
+    backend.snapshot = lambda value: backend.kept.append(value) or "kept"
+    monkeypatch.setitem(sys.modules, backend.__name__, backend)
     monkeypatch.setitem(registry.SERVED_BY, "another", ".another")
     registry._known.clear()
     yield calls
     registry._known.clear()
 
 
+def without(monkeypatch, *capabilities):
+    backend = sys.modules["rectifier.backends.another"]
+    monkeypatch.setattr(backend, "capabilities", backend.capabilities - {*capabilities})
+    return backend
+
+
 X = Other()
 CALLS = {
-    "value": (lambda: relu(X), "call"),
-    "derivative": (lambda: relu.derivative(X), "call"),
-    "backward": (lambda: relu.backward(np.ones(3), X), "call"),
-    "backward from y": (lambda: relu.backward(X, y=X), "call"),
-    "backward from a mask": (lambda: relu.backward(X, mask=relu.with_mask(np.ones(3))[1]), "backward_from_mask"),
-    "value and derivative": (lambda: relu.value_and_derivative(X), "call"),
-    "with mask": (lambda: relu.with_mask(X), "with_mask"),
-    "vjp": (lambda: relu.vjp(X), "with_mask"),
-    "parameter": (lambda: leaky_relu(np.ones(3), negative_slope=X), "call"),
-    "gated": (lambda: glu(np.ones(3), X), "call"),
-    "gated backward": (lambda: glu.backward(np.ones(3), X, np.ones(3)), "call"),
-    "gated vjp": (lambda: glu.vjp(X, X)[1](X), "call"),
-    "rowwise": (lambda: softmax(X), "rowwise"),
-    "rowwise backward": (lambda: softmax.backward(X, y=X), "rowwise"),
-    "rowwise vjp": (lambda: softmax.vjp(X)[1](X), "rowwise"),
-}
+    "value": (lambda: relu(X), "relu", ("x",)),
+    "derivative": (lambda: relu.derivative(X), "relu.derivative", ("x",)),
+    "backward": (lambda: relu.backward(np.ones(3), X), "relu.backward", ("dy", "x")),
+    "backward from y": (lambda: relu.backward(X, y=X), "relu.backward", ("dy", "y")),
+    "backward from a mask": (
+        lambda: relu.backward(X, mask=relu.with_mask(np.ones(3))[1]), "relu.backward", ("dy", "mask")
+    ),
+    "value and derivative": (lambda: relu.value_and_derivative(X), "relu.value_and_derivative", ("x",)),
+    "with mask": (lambda: relu.with_mask(X), "relu.with_mask", ("x",)),
+    "vjp": (lambda: relu.vjp(X), "relu.with_mask", ("x",)),
+    "parameter": (lambda: leaky_relu(np.ones(3), negative_slope=X), "leaky_relu", ("x",)),
+    "gated": (lambda: glu(np.ones(3), X), "glu", ("x", "gate")),
+    "gated backward": (lambda: glu.backward(np.ones(3), X, np.ones(3)), "glu.backward", ("dy", "x", "gate")),
+    "gated vjp": (lambda: glu.vjp(X, X)[1](X), "glu.backward", ("dy", "x", "gate")),
+    "rowwise": (lambda: softmax(X), "softmax", ("x",)),
+    "rowwise backward": (lambda: softmax.backward(X, y=X), "softmax.backward", ("dy", "y")),
+    "rowwise vjp": (lambda: softmax.vjp(X)[1](X), "softmax.backward", ("dy", "y")),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("call", "method"), CALLS.values(), ids=CALLS)
-def test_each_call_reaches_the_module_that_serves_the_type(asked, call, method):
+@pytest.mark.parametrize(("call", "name", "operands"), CALLS.values(), ids=CALLS)
+def test_each_call_reaches_the_backend_that_serves_the_type(asked, call, name, operands):
     call()
-    assert asked
-    assert {name for name, _ in asked} == {method}
+    assert asked[-1].name == name
+    assert tuple(asked[-1].operands) == operands
 
 
-def test_gated_calls_pass_the_gate_as_their_only_value(asked):
-    glu.backward(X, X, X)
-    ((_, (block, operation, arrays, out, values, names)),) = asked
-    assert (block.name, operation.outputs, out, names) == ("glu", ("dx", "dgate"), None, ("dy", "x"))
-    assert arrays == (X, X)
-    assert values == (X,)
+def test_parameters_come_by_their_names_and_out_as_it_is(asked):
+    leaky_relu(X, X, negative_slope=0.5)
+    (call,) = asked
+    assert (call.operands, call.parameters, call.out) == ({"x": X}, {"negative_slope": 0.5}, X)
 
 
 def test_a_parameter_is_kept_as_it_is_at_the_call(asked, monkeypatch):
-    monkeypatch.setattr(sys.modules["rectifier.backends.another"], "MASKS", False)
+    backend = without(monkeypatch, "mask")
     _, pullback = leaky_relu.vjp(np.ones(3), negative_slope=X)
-    assert ("kept", (X,)) in asked
+    assert backend.kept == [X]
     assert pullback.keywords["negative_slope"] == "kept"
 
 
-def test_a_library_without_masks_keeps_x(asked, monkeypatch):
-    monkeypatch.setattr(sys.modules["rectifier.backends.another"], "MASKS", False)
+def test_a_backend_without_masks_keeps_x(asked, monkeypatch):
+    without(monkeypatch, "mask")
     y, pullback = relu.vjp(X)
-    assert y == "call"
+    assert y == "relu"
     assert pullback.keywords == {"x": X}
+
+
+REFUSED = {
+    "out": (lambda: relu(X, np.ones(3)), r"relu: out is for arrays of NumPy and CuPy, and this call has a another\.library\.Other"),
+    "mask": (lambda: relu.with_mask(X), r"relu\.with_mask: x is a another\.library\.Other, and masks are for arrays of NumPy"),
+    "rows": (lambda: softmax(X), r"softmax takes NumPy arrays, and x is a another\.library\.Other; convert to NumPy first"),
+    "gradients": (lambda: glu.backward(X, X, X), r"glu\.backward takes NumPy arrays, and dy is a another\.library\.Other"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("capability", registry.CAPABILITIES)
+def test_what_a_backend_cannot_do_is_refused_before_it_is_asked(asked, monkeypatch, capability):
+    call, message = REFUSED[capability]
+    call()
+    assert len(asked) == 1
+    without(monkeypatch, capability)
+    with pytest.raises(TypeError, match=message):
+        call()
+    assert len(asked) == 1
 
 
 def test_y_is_refused_where_a_parameter_would_have_to_be_looked_up(asked):
@@ -99,12 +119,12 @@ def test_y_is_refused_where_a_parameter_would_have_to_be_looked_up(asked):
 
 @pytest.mark.parametrize("array", [1.0, 3, [1.0], (1.0,), None, np.ones(1), np.float32(1), np.ma.ones(1)], ids=type)
 def test_numpy_serves_its_own(array):
-    assert registry.backend(array) is None
+    assert not registry.is_other(array)
 
 
 def test_a_name_that_only_begins_alike_is_another_library(asked):
-    assert registry.backend(type("Array", (), {"__module__": "anotherone"})()) is None
-    assert registry.backend(type("Array", (Other,), {"__module__": "mine"})()) is not None
+    assert not registry.is_other(type("Array", (), {"__module__": "anotherone"})())
+    assert registry.is_other(type("Array", (Other,), {"__module__": "mine"})())
 
 
 def test_a_mask_without_a_library_stays(asked):

@@ -15,6 +15,7 @@ import numpy as np
 
 from rectifier.backends.cupy import launch, source
 from rectifier.catalogue import ALL
+from rectifier.functions.specification import Rowwise
 
 HEADER = Path(__file__).with_name("host_cuda.hpp")
 OPTIONS = ("-std=c++17", "-O1", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC", "-shared")
@@ -38,11 +39,11 @@ def mutated(text: str) -> str:
 
 def parts(block: Any, dtype: str) -> list[source.Part]:
     """List the kernels of a block in a dtype, and their functions."""
-    if isinstance(block, source.RowBlock):
+    if isinstance(block, Rowwise):
         return [source.rows(block, backward, dtype) for backward in (False, True)]
-    found = source.operations(block).values()
-    gated, count = block.gated, len(block.parameters)
-    spreads = {(gated,) * count} if gated or dtype != "float32" else {(False,) * count, (True,) * count}
+    found = block.operations.values()
+    count, gates = len(block.uniform), tuple(name not in block.parameters for name in block.uniform)
+    spreads = {gates} if any(gates) or dtype != "float32" else {(False,) * count, (True,) * count}
     return [
         part for operation in found for spread in spreads for part in source.contiguous(block, operation, dtype, spread)
     ]

@@ -18,7 +18,7 @@ from rectifier.catalogue import ALL, CATALOGUE, GATES, ROWWISE
 
 cupy = require_gpu_tier("cupy")
 
-from rectifier.backends.cupy import launch, source  # noqa: E402
+from rectifier.backends.cupy import launch  # noqa: E402
 
 EXACT = [name for name in CATALOGUE if CATALOGUE[name].block.ulp.float32 == 0]
 MASKED = [name for name in EXACT if "mask" in CATALOGUE[name].block.backward_from]
@@ -69,7 +69,7 @@ def parameters(block, dtype: np.dtype, **given: float) -> tuple:
 def compute(device, name: str, operation: str, arrays, settings=(), before: int = 0, dtype=None):
     """Run a operation without a mask, and give what it wrote."""
     block = ALL[name].block
-    found = source.operations(block)[operation]
+    found = block.operations[operation]
     dtype = dtype or arrays[0].dtype
     outs = tuple(device.array(np.zeros(arrays[0].shape, dtype), before) for _ in found.outputs)
     launch.run(block, found, dtype, tuple(device.array(a, before) for a in arrays), settings, outs)
@@ -98,7 +98,7 @@ def test_gated_results_are_those_of_the_cpu_bit_for_bit(device, name, dtype_name
     dtype = testing.dtype_of(dtype_name)
     function = getattr(rectifier if ALL[name].block.wide else REFERENCE, name)
     dy, x, gate = (device.array(data(dtype, seed)) for seed in range(3))
-    found = source.operations(function.block)
+    found = function.block.operations
     y, dx, dgate = (device.array(np.zeros(x.shape, dtype)) for _ in range(3))
     launch.run(function.block, found["value"], dtype, (x,), (gate,), (y,))
     launch.run(function.block, found["backward"], dtype, (dy, x), (gate,), (dx, dgate))
@@ -131,7 +131,7 @@ def test_integers_keep_their_dtype_and_wrap_as_on_the_cpu(device, name, dtype_na
 def test_any_length_and_alignment_gives_the_same_and_writes_nothing_else(device, dtype_name):
     dtype = np.dtype(dtype_name)
     vector = 16 // dtype.itemsize
-    block, operation = rectifier.relu.block, source.operations(rectifier.relu.block)["backward"]
+    block, operation = rectifier.relu.block, rectifier.relu.block.operations["backward"]
     x, dy = numbers(400, dtype), numbers(400, dtype, 1)
     expected = REFERENCE.relu.backward(dy, x)
     places = [(k, k, k) for k in range(vector)] + [(0, 1, 0), (1, 0, 0), (0, 0, 1), (1, 1, 2)]
@@ -152,7 +152,7 @@ def test_any_length_and_alignment_gives_the_same_and_writes_nothing_else(device,
 def test_in_place(device, dtype_name):
     dtype = testing.dtype_of(dtype_name)
     x, dy = data(dtype)[:1001], data(dtype, 1)[:1001]
-    found = source.operations(rectifier.relu.block)
+    found = rectifier.relu.block.operations
     y, dx = device.array(x), device.array(dy)
     launch.run(rectifier.relu.block, found["backward"], dtype, (dx, y), (), (dx,))
     launch.run(rectifier.relu.block, found["value"], dtype, (y,), (), (y,))
@@ -163,7 +163,7 @@ def test_in_place(device, dtype_name):
 def test_arrays_in_fortran_order_are_run_as_they_lie(device):
     x = numbers(60, np.dtype("f4")).reshape(6, 10)
     turned, y = device.array(x).T, device.array(np.zeros_like(x)).T
-    launch.run(rectifier.relu.block, source.OPERATIONS[0], x.dtype, (turned,), (), (y,))
+    launch.run(rectifier.relu.block, VALUE, x.dtype, (turned,), (), (y,))
     assert_same(device.numpy(y), REFERENCE.relu(x.T))
 
 
@@ -320,7 +320,7 @@ def test_a_row_beyond_a_million(device):
 def test_nothing_is_launched_for_empty_arrays(device, monkeypatch):
     monkeypatch.setattr(launch, "launch", None)
     empty = device.array(np.zeros((3, 0), "f4"))
-    launch.run(rectifier.relu.block, source.OPERATIONS[0], "float32", (empty,), (), (empty,))
+    launch.run(rectifier.relu.block, VALUE, "float32", (empty,), (), (empty,))
     launch.run_with_mask(rectifier.relu.block, "float32", empty, (), empty, device.array(np.zeros(0, np.uint8)))
     launch.run_from_mask(rectifier.relu.block, "float32", empty, device.array(np.zeros(0, np.uint8)), (), empty)
     launch.run_rows(ROWWISE["softmax"].block, False, "float32", (empty,), empty)
@@ -344,7 +344,7 @@ def test_strided_and_broadcast_arrays_give_the_same_bits(dtype_name):
     x, dy = data(dtype)[:4096].reshape(64, 64), data(dtype, 1)[:64]
     dx = cupy.zeros((64, 64), dtype)
     slope = parameters(block, dtype)
-    launch.run(block, source.OPERATIONS[2], dtype, (cupy.asarray(dy), cupy.asarray(x)[::-1].T), slope, (dx,))
+    launch.run(block, BACKWARD, dtype, (cupy.asarray(dy), cupy.asarray(x)[::-1].T), slope, (dx,))
     assert_same(dx.get(), REFERENCE.leaky_relu.backward(np.broadcast_to(dy, (64, 64)), x[::-1].T))
 
 

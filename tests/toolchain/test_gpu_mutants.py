@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from conftest import require_gpu_tier
-from rectifier.backends.cupy import source
 
 pytestmark = pytest.mark.usefixtures("tiers")
 
@@ -135,7 +134,7 @@ def test_what_each_mutant_changes_is_there():
         for name in ("relu", "relu6", "leaky_relu", "silu", "softmax")
         for dtype in ("float16", "float32")
         for operation in ("value", "backward", "with_mask", "backward_from_mask")
-        if operation in source.operations(ALL[name].block)
+        if operation in ALL[name].block.operations
     ]
     for name, (old, new, _) in MUTANTS.items():
         assert any(old in text for text in texts), f"{name}: no text says {old!r}"

@@ -17,10 +17,10 @@ from rectifier import elementwise
 from rectifier.backends.cupy import source
 from rectifier.catalogue import ALL
 from rectifier.formulas import T, exp, where
-from rectifier.functions.specification import RowBlock
+from rectifier.functions.specification import VALUE_AND_DERIVATIVE, Rowwise
 
-CASES = [(name, dtype) for name in ALL for dtype in source.dtypes(ALL[name].block)]
-PLAIN = [name for name in ALL if not isinstance(ALL[name].block, RowBlock) and not ALL[name].block.wide]
+CASES = [(name, dtype) for name in ALL for dtype in ALL[name].block.dtypes]
+PLAIN = [name for name in ALL if not isinstance(ALL[name].block, Rowwise) and not ALL[name].block.wide]
 assert len(CASES) == 31 * 4 + 5 * 8
 each = pytest.mark.parametrize("name", ALL)
 
@@ -33,7 +33,7 @@ def test_source_needs_neither_cupy_nor_a_gpu():
 @each
 def test_every_direction_has_a_source_with_its_kernel(name):
     function = ALL[name]
-    for operation in source.operations(function.block):
+    for operation in function.block.operations:
         text = function.cuda_source("float32", direction=operation)
         assert f"void {name}_{operation}_float32" in text
     assert function.cuda_source(np.dtype("f2")) == function.cuda_source("float16", "value")
@@ -56,14 +56,14 @@ def test_what_has_no_source_is_refused():
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_literals_have_the_type_of_the_arithmetic(name):
-    for operation in source.operations(ALL[name].block).values():
+    for operation in ALL[name].block.operations.values():
         text = source.element(ALL[name].block, operation, "float32").text
         assert not re.search(r"\d\.\d+(?!\d*f)|double", text), text
         assert "double" in source.element(ALL[name].block, operation, "float64").text
 
 
 def test_each_operation_is_written_once():
-    text = source.element(rectifier.silu.block, source.OPERATIONS[3], "float32").text
+    text = source.element(rectifier.silu.block, VALUE_AND_DERIVATIVE, "float32").text
     operations = re.findall(r"const .* = (.*);", text)
     assert len(operations) == len(set(operations)) > 30
 
@@ -146,7 +146,7 @@ def compiled(compile_all):
 @each
 def test_every_kernel_compiles_as_cupy_compiles_it(name, compiled):
     found = [(dtype, kernels) for (function, dtype, _), kernels in compiled.items() if function == name]
-    assert len(found) == len(source.dtypes(ALL[name].block)) or len(compiled) < len(CASES)
+    assert len(found) == len(ALL[name].block.dtypes) or len(compiled) < len(CASES)
     for dtype, kernels in found:
         require_sound(name, dtype, kernels)
 
@@ -188,8 +188,8 @@ def test_kernels_for_any_strides_compile_as_cupy_compiles_them(compile_all):
 
     def compile_(name, operation, dtype, architecture):
         block = ALL[name].block
-        found = source.operations(block)[operation]
-        inputs, outputs = source.operands(block, found, dtype, (True,) * len(block.parameters))
+        found = block.operations[operation]
+        inputs, outputs = source.operands(block, found, dtype, (True,) * len(block.uniform))
         stored = "uint16" if dtype in ("float16", "bfloat16") else dtype
         kernel = launch._elementwise(block, found, dtype)
         code, log = nvrtc.compiled(nvrtc.elementwise_code(kernel, [stored] * len([*inputs, *outputs])), architecture)
@@ -197,7 +197,7 @@ def test_kernels_for_any_strides_compile_as_cupy_compiles_them(compile_all):
         return code.decode()
 
     turns = zip(itertools.cycle(nvrtc.ARCHITECTURES), itertools.cycle(rectifier.functions.dtypes.FLOATS), strict=True)
-    names = [name for name in ALL if not isinstance(ALL[name].block, RowBlock)]
+    names = [name for name in ALL if not isinstance(ALL[name].block, Rowwise)]
     jobs = [(name, "backward", *next(turns)[::-1]) for name in names]
     for (name, _, dtype, _), code in compile_all(compile_, jobs).items():
         assert ".entry" in code

@@ -16,7 +16,6 @@ import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from types import MappingProxyType
 from typing import Any
 
 import dask
@@ -27,19 +26,19 @@ from dask.sizeof import sizeof
 
 from ..engine import process
 from ..engine.fingerprint import content_of
-from ..functions import arguments, define, dtypes, subclasses
+from ..functions import arguments, define, dtypes, gradients, subclasses
+from ..functions.call import Call, Prepared, prepare
 from ..functions.mask import Mask, PartialMask, equal
-from ..functions.rowwise import Axis, RowFunction, floating, require_axes
-from ..functions.specification import VALUE, Block, Operation, RowBlock
+from ..functions.specification import Gated, Specification
 from . import registry
 
-MASKS = True
 RANK = 0
+capabilities = frozenset({"mask", "rows", "gradients"})
 
 Pairs = tuple[tuple[int, tuple[int, ...]], ...]  # an axis counted from the last, and which operands to compare there
 
 
-class Call:
+class Task:
     """What a task does: call a function, or one of its methods, on the chunks of the named arrays.
 
     It is small, as each worker gets it. It pickles its function by name; one that another process does not find, since
@@ -66,7 +65,7 @@ class Call:
     @property
     def _is_summed_later(self) -> bool:
         """Whether a gradient is summed by Dask, over all chunks; of smaller chunks than its own a call would sum it."""
-        return self.method == "backward" and getattr(self.function.block, "gated", False)
+        return self.method == "backward" and isinstance(self.function.block, Gated)
 
     def _require_one_size(self, axis: int, sizes: dict[str, int]) -> None:
         """Refuse chunks of different sizes: NumPy would broadcast one of size 1, as it would not do with the whole."""
@@ -82,7 +81,7 @@ class Call:
         how = self.method, self.names, self.settings, self.unknown
         module, name = self.function.__module__, self.function.__name__
         by_name = module != "__main__" and getattr(sys.modules.get(module), name, None) is self.function
-        return (Call, (self.function, *how)) if by_name else (_of_block, (self.function.block, *how))
+        return (Task, (self.function, *how)) if by_name else (_of_block, (self.function.block, *how))
 
     def __dask_tokenize__(self) -> Any:
         block = self.function.block
@@ -137,102 +136,67 @@ def _module(function: str, given: Mapping[str, Any]) -> Any:
     return next(iter(found))
 
 
-_made: dict[bytes, RowFunction] = {}
+def _of_block(spec: Specification, *how: Any) -> Task:
+    """Make a task of the function of a specification, which is made once in a process."""
+    return Task(define.of(spec), *how)
 
 
-def _of_block(block: Block | RowBlock, *how: Any) -> Call:
-    """Make a call of the function that a block defines, which is made once in a process."""
-    if isinstance(block, Block):
-        return Call(define.of(block), *how)
-    key = content_of(block)
-    return Call(_made.get(key) or _made.setdefault(key, _row_function(block)), *how)
-
-
-def _row_function(block: RowBlock) -> RowFunction:
-    function = RowFunction(block.value, block.exact, block.ulp)
-    function.weight(block.weight)
-    function.backward(block.backward)
-    return function
-
-
-def call(
-    block: Block,
-    operation: Operation,
-    arrays: tuple[Any, ...],
-    out: Any,
-    values: tuple[Any, ...],
-    names: tuple[str, ...],
-) -> Any:
-    """Compute a operation without a mask."""
-    function = block.named(operation)
-    arrays, values, names = block.regrouped(arrays, values, names)
-    da, operands, (taken, numbers), dtype = _checked(function, block, names, arrays, values, out)
-    method = "" if operation is VALUE else operation.name
-    summed = block.gated and operation is not VALUE
-    if summed:
-        operands += [_whole(da, dtypes.cast(np.asarray(number), dtype)) for number in numbers.values()]
-        taken, numbers = (*taken, *numbers), {}
-        _require_known_sums(function, operands, _shape(function, taken, operands))
-    call = _of_block(block, method, taken, numbers)
-    results = _layer(da, call, function, operands, dtype, len(operation.outputs))
-    if summed:
-        shapes = (arguments.shape_of(array) for array in arrays[-2:])
-        return tuple(_summed(gradient, shape) for gradient, shape in zip(results, shapes, strict=True))
+def compute(call: Call) -> Any:
+    """Add a layer to the graph that makes the same call on the chunks."""
+    if call.is_rowwise:
+        return _rows(call)
+    mask = call.operands.get("mask")
+    if mask is not None and not isinstance(mask, ChunkedMask):
+        raise TypeError(f"{call.name}: the mask is of a NumPy array, and dy of Dask; take the mask of the Dask array")
+    da = _module(call.name, call.arrays)
+    prepared = _prepare(call, da)
+    dtype, arrays, others = prepared.dtype, *_apart(da, call, prepared)
+    if call.gradients:
+        numbers = {name: others.pop(name) for name in call.operands if name in others}
+        arrays |= {name: _whole(da, dtypes.cast(np.asarray(number), dtype)) for name, number in numbers.items()}
+        _require_known_sums(call.name, [*arrays.values()], prepared.shape)
+    whole: tuple[str, ...] = ()
+    if mask is not None:  # last, so that the others are cut as its bits are packed
+        arrays, whole = arrays | {"mask": mask._bits}, ("mask",)
+    task = Task(call.function, _method(call), tuple(arrays), others)
+    operands, outputs = [*arrays.values()], call.operation.outputs
+    results = _layer(da, task, call.name, operands, dtype, len(outputs), whole=whole, cut=mask is None)
+    if call.gradients:
+        shapes = (arguments.shape_of(call.operands[name]) for name in call.gradients)
+        return tuple(gradients.sum_to(gradient, shape, _add) for gradient, shape in zip(results, shapes, strict=True))
+    if call.operation.makes_mask:
+        y, masks = results
+        recorded = registry.snapshot(call.parameters)
+        return y, ChunkedMask.made(masks, y.shape, call.spec.full_name, recorded)
     return results if len(results) > 1 else results[0]
 
 
-def with_mask(block: Block, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:
-    """Compute the value and the mask."""
-    function = f"{block.name}.with_mask"
-    da, operands, settings, dtype = _checked(function, block, ("x",), (x,), values, out)
-    y, masks = _layer(da, _of_block(block, "with_mask", *settings), function, operands, dtype, 2)
-    return y, ChunkedMask.made(masks, y.shape, block.full_name, arguments.recorded(block, values))
+def _method(call: Call) -> str:
+    return "" if call.method is call.function else call.method.__name__
 
 
-def backward_from_mask(block: Block, dy: Any, out: Any, mask: Mask, values: tuple[Any, ...]) -> Any:
-    """Compute backward from a mask."""
-    function = f"{block.name}.backward"
-    if not isinstance(mask, ChunkedMask):
-        raise TypeError(f"{function}: the mask is of a NumPy array, and dy of Dask; take the mask of the Dask array")
-    bits = {"mask": mask._bits}
-    da, operands, (names, settings), dtype = _checked(function, block, ("dy",), (dy,), values, out, bits)
-    names, operands = (*names, *bits), [*operands, mask._bits]
-    if not _may_be_equal(_shape(function, names, operands), mask.shape):
-        raise ValueError(f"{function}: dy has shape {arguments.shape_of(dy)}, the mask {mask.shape}")
-    call = _of_block(block, "backward", names, settings)
-    (dx,) = _layer(da, call, function, operands, dtype, 1, whole=("mask",), cut=False)  # its bits are packed by chunks
-    return dx
-
-
-def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: Axis) -> Any:
-    """Compute the value of x, or the gradient of dy and y, of rows along one or several axes.
+def _rows(call: Call) -> Any:
+    """Compute along rows.
 
     A row must lie in one chunk, as its sum has one order whatever the chunks are: the arrays are rechunked so.
     """
-    name = f"{function.__name__}.backward" if backward else function.__name__
-    names = ("dy", "y") if backward else ("x",)
-    given = dict(zip(names, arrays, strict=True))
-    da = _module(name, given)
-    operands = [_operand(name, da, what, array) for what, array in given.items()]
-    arguments.refuse_out(name, out, operands)
-    *_, last = operands = [array if _is_lazy(array) else _whole(da, array) for array in operands]
-    axes = require_axes(name, last, axis)
-    if not _may_be_equal(operands[0].shape, last.shape):
-        raise ValueError(f"{name}: dy has shape {operands[0].shape}, y {last.shape}")
-    operands[-1] = _in_one_chunk(name, names[-1], last, axes)
-    call = Call(function, "backward" if backward else "", names, {"axis": axes})
-    dtype = floating(*(array.dtype for array in operands))
-    (result,) = _layer(da, call, name, operands, dtype, 1, whole=names, cut=False)
+    da = _module(call.name, call.operands)
+    dtype, operands, _, _, axes = _prepare(call, da)
+    arrays = {name: array if _is_lazy(array) else _whole(da, array) for name, array in operands.items()}
+    *_, last = arrays
+    arrays[last] = _in_one_chunk(call.name, last, arrays[last], axes)
+    task = Task(call.function, _method(call), tuple(arrays), {"axis": axes})
+    (result,) = _layer(da, task, call.name, [*arrays.values()], dtype, 1, whole=tuple(arrays), cut=False)
     return result
 
 
-def kept(value: Any) -> Any:
+def snapshot(value: Any) -> Any:
     """Return a parameter as it is now: an array of Dask can be assigned to, except with query planning."""
     return value.copy() if hasattr(value, "copy") else value
 
 
 def may_share_memory(a: Any, b: Any) -> bool:
-    """Say that no result is written to an array of Dask."""
+    """Return False: no result is written to an array of Dask."""
     return False
 
 
@@ -388,59 +352,50 @@ def _persisted(graph: Any, rebuild: Any, arguments: Any, *what: Any, rename: Any
     return ChunkedMask.made(bits, *what)
 
 
-def _operand(function: str, da: Any, name: str, value: Any) -> Any:
-    """Give a Dask array, an array to be cut, or a number that every task gets."""
-    if not _is_lazy(value) and registry.backend(value) is not None:
-        raise TypeError(
-            f"{function}: {name} is a {arguments.full_name(type(value))}, and the call has Dask arrays; "
-            f"make one of it by {da.__name__}.from_array({name})"
-        )
-    operand = arguments.operand(function, name, value)
-    return operand[()] if type(operand) is np.ndarray and operand.ndim == 0 else operand
-
-
 def _whole(da: Any, array: Any) -> Any:
     """Make a Dask array that is cut as the others are."""
     return da.from_array(np.asanyarray(array), chunks=-1)
 
 
-def _checked(
-    function: str,
-    block: Block,
-    names: tuple[str, ...],
-    arrays: tuple[Any, ...],
-    values: tuple[Any, ...],
-    out: Any,
-    beside: Mapping[str, Any] = MappingProxyType({}),
-) -> tuple[Any, list[Any], tuple[tuple[str, ...], dict[str, Any]], np.dtype[Any]]:
-    """Give the module and the Dask arrays of a call, their names and what else each task gets, and the result's dtype.
+def _prepare(call: Call, da: Any) -> Prepared:
+    """Check the arguments of a call: Dask arrays, arrays to be cut, and numbers that every task gets."""
 
-    What is `beside` them must be of the same kind.
-    """
-    parameters = dict(zip(block.parameters, values, strict=False))  # a gated block's stand among the arrays
-    given = {**dict(zip(names, arrays, strict=True)), **parameters}
-    da = _module(function, {**given, **beside})
-    given = {name: _operand(function, da, name, value) for name, value in given.items()}
-    arguments.refuse_out(function, out, given.values())
-    own = arguments.resolve(block, [given[name] for name in names])
-    dtype = arguments.holding(own, tuple(given[name] for name in parameters))
-    for name in parameters:
-        if not _is_lazy(given[name]):
-            arguments.fitting(function, name, given[name], dtype)
-    operands = {
+    def operand(function: str, name: str, value: Any) -> Any:
+        if isinstance(value, Mask):
+            return value
+        if not _is_lazy(value) and registry.is_other(value):
+            raise TypeError(
+                f"{function}: {name} is a {arguments.full_name(type(value))}, and the call has Dask arrays; "
+                f"make one of it by {da.__name__}.from_array({name})"
+            )
+        operand = arguments.operand(function, name, value)
+        return operand[()] if type(operand) is np.ndarray and operand.ndim == 0 else operand
+
+    prepared = prepare(call, operand, broadcast=_shape)
+    for name, value in prepared.parameters.items():
+        if not _is_lazy(value):
+            arguments.fitting(call.name, name, value, prepared.dtype)
+    return prepared
+
+
+def _apart(da: Any, call: Call, prepared: Prepared) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arrays of a call as Dask's, and the numbers that every task gets."""
+    dtype, operands, parameters, *_ = prepared
+    given = {name: value for name, value in (operands | parameters).items() if not isinstance(value, Mask)}
+    arrays = {
         name: value if _is_lazy(value) else _whole(da, value)
         for name, value in given.items()
         if _is_lazy(value) or np.ndim(value) or subclasses.is_masked(value)
     }
+    own = arguments.resolve(call.spec.selects, [given[name] for name in operands if name in given])
     if own.kind in "iu" and dtype != own:  # a task would look at the numbers of a parameter, which may fit
-        operands = {name: array.astype(dtype) if name in names else array for name, array in operands.items()}
-    _shape(function, tuple(operands), operands.values())
-    return da, [*operands.values()], (tuple(operands), {k: v for k, v in given.items() if k not in operands}), dtype
+        arrays = {name: array.astype(dtype) if name in operands else array for name, array in arrays.items()}
+    return arrays, {name: value for name, value in given.items() if name not in arrays}
 
 
-def _shape(function: str, names: Iterable[str], operands: Iterable[Any]) -> tuple[Any, ...]:
+def _shape(function: str, operands: Mapping[str, Any]) -> tuple[Any, ...]:
     """Broadcast shapes; NaN stands for an unknown side, which is taken to be that of the others."""
-    shapes = {name: array.shape for name, array in zip(names, operands, strict=True)}
+    shapes = {name: arguments.shape_of(array) for name, array in operands.items()}
     result = []
     for sides in itertools.zip_longest(*(shape[::-1] for shape in shapes.values()), fillvalue=1):
         known = {side for side in sides if side != 1 and not math.isnan(side)}
@@ -453,7 +408,7 @@ def _shape(function: str, names: Iterable[str], operands: Iterable[Any]) -> tupl
 
 def _require_known_sums(function: str, operands: list[Any], shape: tuple[Any, ...]) -> None:
     """Refuse to sum gradients over sides of which nobody knows whether they were broadcast."""
-    alike = all(_may_be_equal(array.shape, shape) for array in operands)
+    alike = all(arguments.may_be_equal(array.shape, shape) for array in operands)
     if not alike and any(_unknown(array.shape) for array in operands):
         raise ValueError(
             f"{function}: a gradient cannot be summed over unknown sides; call compute_chunk_sizes() first"
@@ -464,14 +419,9 @@ def _unknown(sides: Iterable[Any]) -> bool:
     return any(math.isnan(side) for side in sides)
 
 
-def _may_be_equal(shape: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    """Check whether two shapes are equal where both are known."""
-    return len(shape) == len(other) and all(a == b or _unknown((a, b)) for a, b in zip(shape, other, strict=True))
-
-
 def _layer(
     da: Any,
-    call: Call,
+    call: Task,
     function: str,
     operands: list[Any],
     dtype: np.dtype[Any],
@@ -589,11 +539,8 @@ def _cut(array: Any, chunks: dict[int, tuple[int, ...]]) -> Any:
     return _module_of(array).from_array(nothing, chunks=tuple(map(sizes.get, range(array.ndim), array.chunks)))
 
 
-def _summed(gradient: Any, shape: tuple[int, ...]) -> Any:
-    """Sum a gradient to the shape of its array, along the axes where that was broadcast; by chunks, in their order."""
-    axes = arguments.broadcast_axes(gradient.shape, shape)
-    if not axes:
-        return gradient
+def _add(gradient: Any, axes: tuple[int, ...], shape: tuple[Any, ...]) -> Any:
+    """Sum a gradient by chunks, in their order."""
     wide = np.float64 if gradient.dtype.itemsize < 8 else gradient.dtype
     total = gradient.sum(axis=axes, dtype=wide, keepdims=True)
     total = total.map_blocks(dtypes.cast, gradient.dtype, dtype=gradient.dtype)

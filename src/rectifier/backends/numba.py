@@ -20,7 +20,7 @@ from ..catalogue import CATALOGUE, GATES, ROWWISE
 from ..formulas import numba as numba_formulas
 from ..functions import arguments, dtypes
 from ..functions.define import complete
-from ..functions.specification import VALUE, Block, read
+from ..functions.specification import VALUE, Specification, read
 
 
 def register() -> None:
@@ -54,14 +54,14 @@ def _refusal(name: str) -> Any:
 
 
 def _implementation(function: Any, x: Any, out: Any, defaults: str, parameters: dict[str, Any]) -> Any:
-    block, array = complete(function).block, isinstance(x, types.Array)
+    spec, array = complete(function).block, isinstance(x, types.Array)
     if not (out is None or _known(out) == (True, None)):
-        raise TypingError(f"{block.name} takes no out inside @njit: assign the result, as in y[:] = {block.name}(x)")
-    dtype = _dtype_of_result(block, _dtype(block, "x", x.dtype if array else x), parameters)
-    working = block.working(dtype.name)
+        raise TypingError(f"{spec.name} takes no out inside @njit: assign the result, as in y[:] = {spec.name}(x)")
+    dtype = _dtype_of_result(spec, _dtype(spec, "x", x.dtype if array else x), parameters)
+    working = spec.working(dtype.name)
     scalar = register_jitable(
         read(
-            block,
+            spec,
             VALUE,
             numba_formulas.primitives(working, narrow=dtype != np.float64, dtype=dtype.name),
             njit(error_model="numpy"),
@@ -96,32 +96,32 @@ def _known(value: Any) -> tuple[bool, Any]:
     return not isinstance(value, types.Type), value
 
 
-def _dtype_of_result(block: Block, dtype: np.dtype[Any], parameters: dict[str, Any]) -> np.dtype[Any]:
+def _dtype_of_result(spec: Specification, dtype: np.dtype[Any], parameters: dict[str, Any]) -> np.dtype[Any]:
     """Promote as the public call does; it decides by the types of parameters that are arrays, as is done here."""
     stand_ins = []
     for name, value in parameters.items():
         known, number = _known(value)
         if known and not arguments.is_python_number(number):
-            raise TypingError(f"{block.name} inside @njit: {name} is {number!r}; it takes a number")
-        stand_ins.append(number if known else np.empty((0,), _dtype(block, name, value)))
-    result = arguments.holding(dtypes.promoted((dtype,), block.selects), tuple(stand_ins))
+            raise TypingError(f"{spec.name} inside @njit: {name} is {number!r}; it takes a number")
+        stand_ins.append(number if known else np.empty((0,), _dtype(spec, name, value)))
+    result = arguments.holding(dtypes.promoted((dtype,), spec.selects), tuple(stand_ins))
     if result == np.float16:
         raise TypingError(
-            f"{block.name} of {dtype} is float16 with these parameters, which Numba does not compute in: "
+            f"{spec.name} of {dtype} is float16 with these parameters, which Numba does not compute in: "
             "pass x.astype(np.float32)"
         )
     return result
 
 
-def _dtype(block: Block, name: str, kind: Any) -> np.dtype[Any]:
+def _dtype(spec: Specification, name: str, kind: Any) -> np.dtype[Any]:
     """Check the type of a number, and give its dtype."""
     kind = types.unliteral(kind)
-    what = f"{block.name} inside @njit: {name}"
+    what = f"{spec.name} inside @njit: {name}"
     if kind in _NARROW:
         raise TypingError(f"{what} is {kind}, which Numba does not compute in: pass {name}.astype(np.float32)")
     try:
         dtype: np.dtype[Any] = as_dtype(kind)
-        dtypes.require_real(dtype, name, f"{block.name} inside @njit")
+        dtypes.require_real(dtype, name, f"{spec.name} inside @njit")
     except TypeError as error:
         raise TypingError(str(error)) from None
     except Exception:  # of what has no dtype, Numba raises more than one

@@ -1,149 +1,105 @@
-"""The calls of an activation function, on anything that a user may pass.
-
-The public functions of `_activation` come here with what the compiled call did not take. Nothing is written
-before everything has been checked.
-"""
+"""NumPy's arrays, numbers and lists: by the compiled engine, or by the NumPy engine where nothing is compiled."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ..engine import memory
 from ..engine.callbacks import raising
 from ..engine.interpreter import sweep
-from ..engine.ufuncs import Method, register_bfloat16
-from ..formulas import arrays as array_primitives
-from ..formulas import bind
-from ..formulas.text import describe
-from ..functions import arguments, dtypes, subclasses
+from ..engine.ufuncs import register_bfloat16
+from ..functions import arguments, dtypes, gradients, subclasses
+from ..functions.call import Call, prepare
 from ..functions.mask import Mask, PartialMask
-from ..functions.specification import BACKWARD, DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, Block, Operation
-from . import registry
+from ..functions.rows import as_rows, from_rows
 
-Methods = dict[str, Method]  # by the name of the operation
+RANK = -2
+capabilities = frozenset({"out", "mask", "rows", "gradients"})
 
 
-def call(
-    block: Block,
-    operation: Operation,
-    methods: Methods,
-    arrays: tuple[Any, ...],
-    out: Any,
-    values: tuple[Any, ...],
-    names: tuple[str, ...] | None = None,
-) -> Any:
-    """Call a operation without a mask: compiled over whole arrays if they are that simple, else its ufunc."""
-    function = block.named(operation)
-    names = names or operation.inputs
-    if served := registry.backend(*arrays, *values):
-        return served.call(block, operation, arrays, out, values, names)
+def compute(call: Call) -> Any:
+    """Compute a call on what NumPy makes arrays of."""
     register_bfloat16()
-    method = methods[operation.name]
-    operands = [arguments.operand(function, name, array) for name, array in zip(names, arrays, strict=True)]
-    foreign = next((array for array in (*operands, *values) if arguments.is_foreign(array)), None)
-    if foreign is not None:
-        return _call_foreign(function, block, method.ufunc, arrays, foreign, out, values, names)
-    dtype = arguments.holding(arguments.resolve(block, operands), values)
-    parameters = arguments.parameters(function, block, values, dtype)
-    shape = arguments.broadcast(function, (*names, *block.parameters), (*operands, *parameters))
+    if call.is_rowwise:
+        return _rows(call)
+    if call.operation.makes_mask or call.operation.reads_mask:
+        return _masked(call)
+    return _gradients(call) if call.gradients else _elementwise(call)
+
+
+def snapshot(value: Any) -> Any:
+    """Return a read-only copy of an array or a number."""
+    array = np.array(value, subok=subclasses.is_masked(value))
+    array.flags.writeable = False
+    if subclasses.is_masked(array):
+        np.ma.getmaskarray(array).flags.writeable = False
+    return array
+
+
+def may_share_memory(a: Any, b: Any) -> bool:
+    """Return whether the memory from the first to the last element of two arrays overlaps."""
+    return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and bool(np.may_share_memory(a, b))
+
+
+def _elementwise(call: Call) -> Any:
+    """Compute without a mask: compiled over whole arrays if they are that simple, else by the ufunc."""
+    name, out, outputs = call.name, call.out, call.operation.outputs
+    method = call.function.methods[call.operation.name]
+    dtype, operands, parameters, shape, _ = prepare(call, arguments.operand)
+    gates = [key for key in operands if key in call.spec.uniform]
+    if gates:  # equals of x: all take the dtype of the call before it is made
+        made: list[Any] = [np.asanyarray(value) for value in operands.values()]
+        made = [array if array.dtype == dtype else dtypes.cast(array, dtype) for array in made]
+        operands = dict(zip(operands, subclasses.as_given(made, call.operands.values()), strict=True))
+        parameters = {key: operands.pop(key) for key in gates} | parameters
+    numbers = {key: arguments.fitting(name, key, value, dtype) for key, value in parameters.items()}
     if out is not None:
-        arguments.require_out(function, operation.outputs, out, shape, dtype)
-        named = zip((*names, *block.parameters), (*operands, *parameters), strict=True)
-        subclasses.require_mask_in_out(function, dict(named), out)
-    if any(isinstance(array, np.ndarray) for array in operands):
-        operands = [dtypes.cast(np.asarray(a), dtype) if type(a) in (int, float) else a for a in operands]
+        arguments.require_out(name, outputs, out, shape, dtype)
+        subclasses.require_mask_in_out(name, {**operands, **numbers}, out)
+    inputs: Any = [*operands.values()]
+    if any(isinstance(array, np.ndarray) for array in inputs):
+        inputs = [dtypes.cast(np.asarray(a), dtype) if type(a) in (int, float) else a for a in inputs]
     method.prepare(dtype)
-    given = (None,) * len(operation.outputs) if out is None else out if isinstance(out, tuple) else (out,)
-    simple, *others = ([dtypes.canonical(a, dtype) for a in arrays] for arrays in (operands, parameters, given))
+    given = (None,) * len(outputs) if out is None else out if isinstance(out, tuple) else (out,)
+    simple, *others = ([dtypes.canonical(a, dtype) for a in arrays] for arrays in (inputs, numbers.values(), given))
     result = method.compiled(*simple, *others[0], *others[1])
     if result is NotImplemented:
         result = method.call_with_casts(dtype, simple, (*others[0], *others[1]))
     if result is NotImplemented:
-        inputs = subclasses.as_given((*operands, *parameters), (*arrays, *values))
+        every = subclasses.as_given((*inputs, *numbers.values()), call.given.values())
         with raising(), np.errstate(all="ignore"):  # NumPy casts operands before the loop, and warns of signalling NaNs
-            result = method.ufunc(*inputs, **({} if out is None else {"out": out}))
+            result = method.ufunc(*every, **({} if out is None else {"out": out}))
         result = subclasses.with_masks_of_their_own(result)
     elif out is not None:  # not a view of it
-        made = result if isinstance(result, tuple) else (result,)
-        result = tuple(array if own is None else own for own, array in zip(given, made, strict=True))
+        results = result if isinstance(result, tuple) else (result,)
+        result = tuple(array if own is None else own for own, array in zip(given, results, strict=True))
         result = result[0] if len(result) == 1 else result
     return result
 
 
-def _call_foreign(
-    function: str,
-    block: Block,
-    ufunc: Any,
-    arrays: tuple[Any, ...],
-    foreign: Any,
-    out: Any,
-    values: tuple[Any, ...],
-    names: tuple[str, ...],
-) -> Any:
-    """Hand the ufunc to the library of an array, which knows what to do with it."""
-    kind = arguments.full_name(type(foreign))
-    arguments.refuse_out(function, out, (foreign,))
-    arrays, values, names = block.regrouped(arrays, values, names)
-    operands = [arguments.operand(function, name, array) for name, array in zip(names, arrays, strict=True)]
-    try:
-        parameters: tuple[Any, ...] = ()
-        if values:
-            dtype = arguments.holding(arguments.resolve(block, operands), values)
-            parameters = arguments.parameters(function, block, values, dtype)
-        with raising(), np.errstate(all="ignore"):
-            result = ufunc(*operands, *parameters)
-    except TypeError as error:
-        raise TypeError(f"{function}: {kind} refuses it ({error}); convert to NumPy first") from error
-    return result
-
-
-def gated(block: Block, operation: Operation, methods: Methods, arrays: tuple[Any, ...], gate: Any, out: Any) -> Any:
-    """Call a operation of a function of two arrays, which are equals: their dtypes promote, their shapes broadcast."""
-    if served := registry.backend(*arrays, gate):
-        return served.call(block, operation, arrays, out, (gate,), operation.inputs)
-    function = block.named(operation)
-    (name,) = block.parameters
-    given = (*arrays, gate)
-    operands = [arguments.operand(function, n, a) for n, a in zip(operation.inputs, arrays, strict=True)]
-    gate = arguments.operand(function, name, gate)
-    if not any(arguments.is_foreign(array) for array in (*operands, gate)):
-        dtype = arguments.resolve(block, [*operands, gate])
-        numbers = [np.asanyarray(array) for array in (*operands, gate)]
-        numbers = [a if a.dtype == dtype else dtypes.cast(a, dtype) for a in numbers]
-        *operands, gate = subclasses.as_given(numbers, given)
-    return call(block, operation, methods, tuple(operands), out, (gate,))
-
-
-def gated_backward(
-    block: Block, operation: Operation, methods: Methods, arrays: tuple[Any, ...], gate: Any, out: Any
-) -> Any:
-    """Compute both gradients; where an array was broadcast, its gradient is summed to its shape.
+def _gradients(call: Call) -> Any:
+    """Compute several gradients; each is summed to the shape of its array.
 
     The sum is NumPy's over an array in C order, so it depends neither on threads nor on how the arrays lay.
     """
-    dy, x = arrays
-    if registry.backend(dy, x, gate):
-        return gated(block, operation, methods, arrays, gate, out)
-    shapes = np.shape(x), np.shape(gate)
-    if any(arguments.is_foreign(array) for array in (dy, x, gate)):
-        raise TypeError(f"{block.name}.backward takes NumPy arrays; convert to NumPy first")
-    whole = np.broadcast_shapes(np.shape(dy), *shapes)
-    if shapes == (whole, whole):
-        return gated(block, operation, methods, arrays, gate, out)
-    function = f"{block.name}.backward"
-    dx, dgate = (np.asarray(one) for one in gated(block, operation, methods, arrays, gate, None))
-    hides = subclasses.hidden(whole, dy, x, gate)
-    if out is not None:
-        named = zip((*operation.inputs, *block.parameters), (dy, x, gate), strict=True)
-        subclasses.require_mask_in_out(function, dict(named), out)
+    shapes = tuple(np.shape(call.operands[name]) for name in call.gradients)
+    arrays = {name: arguments.operand(call.name, name, value) for name, value in call.given.items()}
+    whole = arguments.broadcast(call.name, arrays)
+    if all(shape == whole for shape in shapes):
+        return _elementwise(call)
+    found = tuple(np.asarray(one) for one in _elementwise(call._replace(out=None)))
+    every = [*call.given.values()]
+    hides = subclasses.hidden(whole, *every)
+    if call.out is not None:
+        subclasses.require_mask_in_out(call.name, call.given, call.out)
     if hides is not None:
-        dx, dgate = (np.where(hides, one.dtype.type(0), one) for one in (dx, dgate))
-    sums = sum_gradients(function, operation, (dx, dgate), shapes, out)
-    given = (None, None) if out is None else out
+        found = tuple(np.where(hides, one.dtype.type(0), one) for one in found)
+    sums = gradients.summed(call.name, call.operation.outputs, found, shapes, call.out)
+    given = (None,) * len(sums) if call.out is None else call.out
     return tuple(
-        subclasses.answered(total, own, (dy, x, gate), _all_hidden(hides, shape))
+        subclasses.answered(total, own, every, _all_hidden(hides, shape))
         for total, own, shape in zip(sums, given, shapes, strict=True)
     )
 
@@ -157,199 +113,50 @@ def _all_hidden(hides: Any, shape: tuple[int, ...]) -> Any:
     return hides.all(axis=arguments.broadcast_axes(hides.shape, shape), keepdims=True).reshape(shape)
 
 
-def sum_gradients(
-    function: str, operation: Operation, gradients: tuple[Any, Any], shapes: tuple[tuple[int, ...], ...], out: Any
-) -> tuple[Any, ...]:
-    """Sum each gradient to the shape of its array, by the library that the gradients are of."""
-    given = (None, None) if out is None else out
-    if out is not None and not (isinstance(out, tuple) and len(out) == 2):
-        raise TypeError(f"{function}: out takes a tuple of two arrays for ({', '.join(operation.outputs)})")
-    for array, shape, name in zip(given, shapes, operation.outputs, strict=True):
-        if array is not None:
-            arguments.require_out(function, (name,), array, shape, gradients[0].dtype, type(gradients[0]))
-    return tuple(summed(g, shape, o) for g, shape, o in zip(gradients, shapes, given, strict=True))
-
-
-def summed(gradient: Any, shape: tuple[int, ...], out: Any = None) -> Any:
-    """Sum a gradient over the axes along which its array was broadcast, and round once."""
-    axes = arguments.broadcast_axes(gradient.shape, shape)
-    if axes:
-        wide = np.float64 if gradient.dtype.itemsize < 8 else gradient.dtype
-        whole = gradient if gradient.flags.c_contiguous else gradient.copy()
-        with np.errstate(all="ignore"):  # inf - inf is NaN
-            total = whole.sum(axis=axes, dtype=wide, keepdims=True)
-        gradient = dtypes.cast(total.reshape(shape), gradient.dtype)
-    if out is None:
-        return gradient
-    (np.asarray(out) if isinstance(out, np.ndarray) else out)[...] = gradient
-    return out
-
-
-def gated_vjp(activation: Any, x: Any, gate: Any, out: Any) -> tuple[Any, Any]:
-    """Compute the value, and keep both arrays for backward."""
-    if arguments.may_share_memory(out, x, gate):
-        raise ValueError(f"{activation.__name__}.vjp: out would overwrite what the backward call needs")
-    return activation(x, gate, out), partial(_backward_of, activation, x, gate)
-
-
-def _backward_of(activation: Any, x: Any, gate: Any, dy: Any, out: Any = None) -> Any:
-    return activation.backward(dy, x, gate, out)
-
-
-def value_and_derivative(
-    block: Block, methods: Methods, arrays: tuple[Any, ...], out: Any, values: tuple[Any, ...]
-) -> Any:
-    """Call the ufunc with two outputs; xarray takes none such, and gets two ufuncs."""
-    if registry.backend(*arrays, *values) or not any(arguments.is_foreign(array) for array in (*arrays, *values)):
-        return call(block, VALUE_AND_DERIVATIVE, methods, arrays, out, values)
-    return call(block, VALUE, methods, arrays, out, values), call(block, DERIVATIVE, methods, arrays, out, values)
-
-
-def backward(
-    block: Block, methods: Methods, dy: Any, x: Any, out: Any, y: Any, mask: Any, values: tuple[Any, ...]
-) -> Any:
-    """Call backward from x, y or a mask."""
-    if mask is not None and x is None and y is None:
-        return _backward_from_mask(block, methods, dy, out, mask, values)
-    function = f"{block.name}.backward"
-    if (x is None) == (y is None) or mask is not None:
-        given = [name for name, array in (("x", x), ("y", y), ("mask", mask)) if array is not None]
-        raise TypeError(
-            f"{function} takes dy and one of {', '.join(block.backward_from)}; it got {' and '.join(given) or 'none'}"
-        )
-    if x is not None:
-        return call(block, BACKWARD, methods, (dy, x), out, values)
-    _require_source(function, block, "y")
-    _require_y_to_determine(function, block, values)
-    dx = methods["backward"].compiled(dy, y, *values, out)
-    if dx is not NotImplemented:
-        return dx
-    return call(block, BACKWARD, methods, (dy, y), out, values, names=("dy", "y"))
-
-
-def _require_source(function: str, block: Block, source: str) -> None:
-    if source not in block.backward_from:
-        others = " or ".join(f"{name}=" for name in block.backward_from)
-        raise TypeError(f"{function}: {source} does not determine the derivative of {block.name}; pass {others}")
-
-
-def _require_y_to_determine(function: str, block: Block, values: tuple[Any, ...]) -> None:
-    if block.y_determines is None:
-        return
-    if registry.backend(*values):
-        raise TypeError(
-            f"{function}: y determines the derivative only where {describe(block.y_determines)}, "
-            "which is not looked up in arrays on a device or of another library; pass x"
-        )
-    numbers = arguments.parameters(function, block, values, np.dtype(np.float64))
-    holds = bind(block.y_determines, array_primitives.primitives(np.float64))(*numbers)
-    if not np.all(np.ma.filled(holds, True) if subclasses.is_masked(holds) else holds):  # a hidden one decides nothing
-        settings = ", ".join(f"{name}={value}" for name, value in zip(block.parameters, values, strict=True))
-        others = " or ".join(f"{name}=" for name in block.backward_from if name != "y")
-        raise ValueError(
-            f"{function}: y determines the derivative only where {describe(block.y_determines)}, "
-            f"and this call has {settings}; pass {others}"
-        )
-
-
-def _backward_from_mask(block: Block, methods: Methods, dy: Any, out: Any, mask: Any, values: tuple[Any, ...]) -> Any:
-    function = f"{block.name}.backward"
-    if not isinstance(mask, Mask):
-        raise TypeError(f"{function}: mask is a {type(mask).__name__}; it takes what {block.name}.with_mask returned")
-    parameters = dict(zip(block.parameters, values, strict=True)) if values else {}
-    if not mask.agrees(block.full_name, parameters):
-        _require_source(function, block, "mask")
-        raise ValueError(
-            f"{function}: this call is {_signature(block.full_name, parameters)}, "
-            f"the mask was made by {_signature(mask.function, mask.parameters)}"
-        )
-    if served := registry.backend(dy, mask._bits, *values):
-        return served.backward_from_mask(block, dy, out, mask, values)
-    method = methods["backward_from_mask"]
-    if getattr(dy, "shape", None) == mask.shape and type(mask) is Mask:
-        dx = method.compiled(dy, mask._bits, *values, out)
-        if dx is not NotImplemented:
-            return dx
-    register_bfloat16()
-    upstream, dy = dy, arguments.native(function, "dy", dy)
-    dtype = arguments.holding(arguments.resolve(block, [dy]), values)
-    try:
-        spread = np.broadcast_to(np.asarray(dy), mask.shape)
-    except ValueError:
-        raise ValueError(f"{function}: dy has shape {dy.shape}, the mask {mask.shape}") from None
-    numbers = arguments.parameters(function, block, values, dtype)
-    given = subclasses.as_given((dy, *numbers), (upstream, *values))
-    operands = dict(zip(("dy", *block.parameters), given, strict=True))
+def _masked(call: Call) -> Any:
+    """Compute with a mask, which is made or read; its bits are in C order."""
+    spec, out, making = call.spec, call.out, call.operation.makes_mask
+    dtype, operands, parameters, shape, _ = prepare(call, _operand)
+    name, *_ = operands
+    source = np.asanyarray(operands[name])
+    numbers = {key: arguments.fitting(call.name, key, value, dtype) for key, value in parameters.items()}
+    given = (call.operands[name], *call.parameters.values())
+    every = dict(zip((name, *numbers), subclasses.as_given((source, *numbers.values()), given), strict=True))
+    mask: Any = operands.get("mask")
     if isinstance(mask, PartialMask):
-        operands["mask"] = mask.to_array()
-    own = _given(function, "dx", out, mask.shape, dtype, operands)
-    dx = np.empty_like(spread, dtype) if own is None else np.asarray(own)
-    _with_bits(method, dtype, spread, numbers, mask._bits, dx, making=False)
-    return subclasses.answered(dx, own, operands.values(), subclasses.hidden(mask.shape, *operands.values()))
+        every["mask"] = mask.to_array()
+    own = None
+    if out is not None:
+        arguments.require_out(call.name, call.operation.outputs[:1], out, shape, dtype)
+        subclasses.require_mask_in_out(call.name, every, out)
+        own = out[0] if isinstance(out, tuple) else out
+    spread = np.broadcast_to(np.asarray(source), shape)
+    target = np.empty_like(spread, dtype) if own is None else np.asarray(own)
+    bits = np.empty((spread.size + 7) // 8, np.uint8) if making else mask._bits
+    recorded = _recorded(call.parameters)  # before `out`, which may be one of them, is written
+    hides = subclasses.hidden(shape, *every.values())
+    _run_with_bits(call, dtype, spread, tuple(numbers.values()), bits, target)
+    result = subclasses.answered(target, own, every.values(), hides)
+    if not making:
+        return result
+    mask = Mask.made(bits, shape, spec.full_name, recorded)
+    return result, mask if hides is None else PartialMask.of(mask, hides)
 
 
-def with_mask(block: Block, methods: Methods, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:
-    """Compute the value and the mask."""
-    function = f"{block.name}.with_mask"
-    _require_source(function, block, "mask")
-    if served := registry.backend(x, *values):
-        return served.with_mask(block, x, out, values)
-    method = methods["with_mask"]
-    if type(x) is np.ndarray and all(type(value) is float for value in values):
-        both = method.compiled(x, *values, out, None)
-        if both is not NotImplemented:
-            return both[0], Mask.made(
-                both[1], x.shape, block.full_name, dict(zip(block.parameters, values, strict=True))
-            )
-    register_bfloat16()
-    source, x = x, arguments.native(function, "x", x)
-    dtype = arguments.holding(arguments.resolve(block, [x]), values)
-    numbers = arguments.parameters(function, block, values, dtype)
-    shape = arguments.broadcast(function, ("x", *block.parameters), (x, *numbers))
-    spread = np.broadcast_to(np.asarray(x), shape)
-    given = subclasses.as_given((x, *numbers), (source, *values))
-    operands = dict(zip(("x", *block.parameters), given, strict=True))
-    own = _given(function, "y", out, shape, dtype, operands)
-    y = np.empty_like(spread, dtype) if own is None else np.asarray(own)
-    bits = np.empty((spread.size + 7) // 8, np.uint8)
-    recorded = arguments.recorded(block, values)  # before `out`, which may be one of them, is written
-    hides = subclasses.hidden(shape, *operands.values())
-    _with_bits(method, dtype, spread, numbers, bits, y, making=True)
-    mask = Mask.made(bits, shape, block.full_name, recorded)
-    y = subclasses.answered(y, own, operands.values(), hides)
-    return y, mask if hides is None else PartialMask.of(mask, hides)
+def _operand(function: str, name: str, value: Any) -> Any:
+    return value if isinstance(value, Mask) else arguments.operand(function, name, value)
 
 
-def vjp(block: Block, activation: Any, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Any]:
-    """Compute the value, and keep for backward a mask, else x; never y, which the user may overwrite."""
-    parameters = dict(zip(block.parameters, values, strict=True))
-    served = registry.backend(x, *values)
-    masks = served.MASKS if served else not arguments.is_foreign(x)
-    if masks and "mask" in block.backward_from:
-        y, mask = activation.with_mask(x, out, **parameters)
-        return y, partial(activation.backward, mask=mask, **mask.parameters)
-    if arguments.may_share_memory(out, x):
-        raise ValueError(f"{block.name}.vjp: out would overwrite x, which the backward call needs")
-    kept = arguments.recorded(block, values)  # copies: the user may update the parameters before the backward call
-    return activation(x, out, **parameters), partial(activation.backward, x=x, **kept)
+def _recorded(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters as a mask keeps them."""
+    return {name: v if type(v) in (int, float) else snapshot(v) for name, v in parameters.items()}
 
 
-def _given(function: str, output: str, out: Any, shape: Any, dtype: Any, operands: dict[str, Any]) -> Any:
-    """Check `out`, and give the array, or None for one to be made."""
-    if out is None:
-        return None
-    arguments.require_out(function, (output,), out, shape, dtype)
-    subclasses.require_mask_in_out(function, operands, out)
-    return out[0] if isinstance(out, tuple) else out
-
-
-def _with_bits(
-    method: Method, dtype: Any, source: Any, numbers: tuple[Any, ...], bits: Any, target: Any, *, making: bool
-) -> None:
-    """Run a operation with a mask over arrays of one shape and of any layout, in C order."""
+def _run_with_bits(call: Call, dtype: Any, source: Any, numbers: tuple[Any, ...], bits: Any, target: Any) -> None:
+    """Run an operation with a mask over arrays of one shape and of any layout, in C order."""
     if not target.dtype.isnative:
         written = np.empty_like(target, dtype)
-        _with_bits(method, dtype, source, numbers, bits, written, making=making)
+        _run_with_bits(call, dtype, source, numbers, bits, written)
         target[...] = written
         return
     source, target = (dtypes.canonical(array, dtype) for array in (source, target))
@@ -361,7 +168,9 @@ def _with_bits(
     parameters = [dtypes.canonical(number, dtype) for number in parameters]
     if target.ndim == 0:
         source, target = source.reshape(1), target.reshape(1)
+    method = call.function.methods[call.operation.name]
     method.prepare(target.dtype)
+    making = call.operation.makes_mask
     operands = [source, *parameters, target, bits] if making else [source, bits, *parameters, target]
     if method.compiled(*operands) is NotImplemented:
         sweep(method.block, method.operation, target.dtype, operands)
@@ -372,5 +181,42 @@ def _is_same_view(a: Any, b: Any) -> bool:
     return bool(data == other and a.strides == b.strides and a.shape == b.shape and a.dtype == b.dtype)
 
 
-def _signature(function: str, parameters: Any) -> str:
-    return f"{function}({', '.join(f'{name}={value!r}' for name, value in parameters.items())})"
+def _rows(call: Call) -> Any:
+    """Compute along rows; the kernels take contiguous ones, so of another layout or dtype an array is copied first."""
+    out, backward = call.out, "dy" in call.operands
+    dtype, operands, _, shape, axes = prepare(call, arguments.operand)
+    inputs = {name: np.asanyarray(array) for name, array in operands.items()}
+    own: Any = None
+    if out is not None:
+        arguments.require_out(call.name, call.operation.outputs, out, shape, dtype)
+        subclasses.require_mask_in_out(call.name, inputs, out)
+        own = out[0] if isinstance(out, tuple) else out
+    rows = [_lay(array, axes, dtype) for array in inputs.values()]
+    hides = subclasses.hidden(shape, *inputs.values())
+    if hides is not None:  # what is hidden counts nothing: exp(-inf) is 0, and so is a product with 0
+        covered = as_rows(hides, axes)
+        rows = [np.where(covered, dtype.type(0 if backward else -np.inf), array) for array in rows]
+    target = None if own is None else np.asarray(own)
+    given: Any = None if target is None else as_rows(target, axes)
+    direct = given is not None and given.flags.c_contiguous and given.flags.aligned and given.dtype.isnative
+    direct = direct and np.may_share_memory(given, target)  # to make one axis of several may take a copy
+    if direct:
+        direct = not any(np.may_share_memory(given, a) and a.ctypes.data != given.ctypes.data for a in rows)
+    method = call.function.methods[call.operation.name]
+    compiled = method.prepare(dtype)
+    result: Any = given if direct else memory.empty_like(rows[0]) if compiled else np.empty_like(rows[0])
+    if result.size:
+        method.compute(*(dtypes.canonical(array, dtype) for array in (*rows, result)))
+    if hides is not None:  # a row of which all is hidden is NaN
+        np.copyto(result, 0, where=covered)
+    made = from_rows(result, axes, shape)
+    if target is not None and not direct:
+        target[...] = made
+    return subclasses.answered(made, own, inputs.values(), hides)
+
+
+def _lay(array: Any, axes: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """Return an array with its rows along the last axis, contiguous, aligned and native."""
+    moved = as_rows(np.asarray(array), axes)
+    cast = moved if moved.dtype == dtype else dtypes.cast(moved, dtype)
+    return np.require(cast, requirements=["C", "A"])

@@ -16,14 +16,12 @@ import numpy as np
 from ..formulas import arrays as array_primitives
 from ..formulas import bind
 from ..functions import arguments
-from ..functions.define import method_of
-from ..functions.mask import Mask
-from ..functions.rowwise import RowFunction
-from ..functions.specification import Block, Operation
+from ..functions.call import Call
+from ..functions.specification import Gated, Specification
 from . import registry
 
-MASKS = False
 RANK = 1
+capabilities = frozenset({"rows", "gradients"})
 
 
 class Units(ABC):
@@ -146,7 +144,7 @@ _LIBRARIES: dict[str, type[Units]] = {"astropy": _Astropy, "pint": _Pint, "unyt"
 
 
 def _library_of(value: Any) -> str | None:
-    if registry.backend(value) is None:
+    if not registry.is_other(value):
         return None
     roots = (ancestor.__module__.partition(".")[0] for ancestor in type(value).__mro__)
     return next((root for root in roots if root in _LIBRARIES), None)
@@ -207,50 +205,44 @@ class _Given:
         return factors[0] * factors[1] if len(factors) == 2 else factors[0] if factors else None
 
 
-def call(
-    block: Block,
-    operation: Operation,
-    arrays: tuple[Any, ...],
-    out: Any,
-    values: tuple[Any, ...],
-    names: tuple[str, ...],
-) -> Any:
-    """Compute a operation without a mask."""
-    function = block.named(operation)
-    every = dict(zip((*names, *block.parameters), (*arrays, *values), strict=True))
-    arguments.refuse_out(function, out, every.values())
-    given, source = _Given(function, every), names[-1]
-    if block.gated:
-        (gate,) = block.parameters
-        given.make_plain(gate, f"{block.name} takes a dimensionless {gate}")
-    _settle(block, given, source, [] if block.gated else [*block.parameters])
-    if "dy" in names:
+def compute(call: Call) -> Any:
+    """Compute a call on the numbers, and give the results their units."""
+    spec, given = call.spec, _Given(call.name, call.given)
+    *others, source = (name for name in call.operands if not (isinstance(spec, Gated) and name == spec.gate))
+    if call.is_rowwise:
+        given.make_plain(source, f"{spec.name} takes dimensionless numbers")
+    else:
+        if isinstance(spec, Gated):
+            given.make_plain(spec.gate, f"{spec.name} takes a dimensionless {spec.gate}")
+        _settle(spec, given, source, [*call.parameters])
+    if "dy" in others:
         given.require_linear("dy")
-    results = method_of(block, operation)(**given.numbers)
+    results = call.on(given.numbers)
     unit_of: dict[str, Any] = {"y": given.unit[source], "d": None, "dx": given.unit.get("dy")}
-    if block.gated and len(operation.outputs) > 1:
+    if call.gradients:
         return given.make(results[0], unit_of["dx"]), given.make(results[1], given.product("dy", source))
-    if len(operation.outputs) == 1:
-        return given.make(results, unit_of[operation.outputs[0]])
-    return tuple(given.make(r, unit_of[output]) for r, output in zip(results, operation.outputs, strict=True))
+    outputs = call.operation.outputs
+    if len(outputs) == 1:
+        return given.make(results, unit_of[outputs[0]])
+    return tuple(given.make(r, unit_of[output]) for r, output in zip(results, outputs, strict=True))
 
 
-def _settle(block: Block, given: _Given, x: str, parameters: list[str]) -> None:
+def _settle(spec: Specification, given: _Given, x: str, parameters: list[str]) -> None:
     """Bring x and the parameters to one unit where the function is the same in all, else to dimensionless numbers."""
     scaled = [name for name in parameters if given.has_dimension(name)]
     others = [name for name in parameters if name not in scaled]
     for name in others:
-        given.make_plain(name, f"{block.name} takes a dimensionless {name}")
-    keeps = is_homogeneous(block, tuple(scaled))
-    if not keeps and others and is_homogeneous(block, tuple(parameters)):
+        given.make_plain(name, f"{spec.name} takes a dimensionless {name}")
+    keeps = is_homogeneous(spec, tuple(scaled))
+    if not keeps and others and is_homogeneous(spec, tuple(parameters)):
         for name in [x, *scaled]:
             given.make_plain(name, f"{' and '.join(others)} none; give all of them one, or take dimensionless numbers")
     if not scaled and not (given.is_quantity(x) and keeps):
-        given.make_plain(x, f"{block.name} takes dimensionless numbers")
+        given.make_plain(x, f"{spec.name} takes dimensionless numbers")
         return
     for name in scaled:
         if not keeps:
-            given.make_plain(name, f"{block.name} takes a dimensionless {name}")
+            given.make_plain(name, f"{spec.name} takes a dimensionless {name}")
         numbers = given.units.to(given.given[name], given.unit[x]) if given.is_quantity(x) else None
         if numbers is None:
             given.make_plain(name, f"{x} has {given.unit[x] or 'none'}")
@@ -258,26 +250,28 @@ def _settle(block: Block, given: _Given, x: str, parameters: list[str]) -> None:
     given.require_linear(x)
 
 
-def is_homogeneous(block: Block, scaled: tuple[str, ...]) -> bool:
+def is_homogeneous(spec: Specification, scaled: tuple[str, ...]) -> bool:
     """Check whether f(a x) = a f(x) for every positive a, where these parameters take the factor too.
 
     It is tried, at powers of two: they multiply without rounding, so both sides are the same bits. The numbers lie on
     either side of whatever scale a formula may hold.
     """
-    key = block.full_name, block.value, scaled
+    key = spec.full_name, spec.value, scaled
     if key not in _homogeneous:
-        _homogeneous[key] = _try(block, scaled)
+        _homogeneous[key] = _try(spec, scaled)
     return _homogeneous[key]
 
 
 _homogeneous: dict[Any, bool] = {}
 
 
-def _try(block: Block, scaled: tuple[str, ...]) -> bool:
-    function = bind(block.value, array_primitives.primitives(np.float64))
+def _try(spec: Specification, scaled: tuple[str, ...]) -> bool:
+    function = bind(spec.value, array_primitives.primitives(np.float64))
     magnitudes = np.ldexp([1.0, 1.3, 1.7], np.arange(-60, 61, 2)[:, None]).ravel()
     x = np.concatenate([-magnitudes, [0.0], magnitudes])
-    defaults = {name: (0.3, -1.1, 1.0, 2.5) if block.gated else _around(v) for name, v in block.parameters.items()}
+    defaults = {name: _around(v) for name, v in spec.parameters.items()}
+    if isinstance(spec, Gated):
+        defaults = {spec.gate: (0.3, -1.1, 1.0, 2.5)} | defaults
     with np.errstate(all="ignore"):
         for numbers in itertools.product(*defaults.values()):
             parameters = dict(zip(defaults, numbers, strict=True))
@@ -293,35 +287,11 @@ def _around(default: float) -> tuple[float, ...]:
     return (default, 0.5 * default, 2.0 * default + 0.25)
 
 
-def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: Any) -> Any:
-    """Compute the value of x, or the gradient of dy and y, along an axis."""
-    name = f"{function.__name__}.backward" if backward else function.__name__
-    arguments.refuse_out(name, out, arrays)
-    names = ("dy", "y") if backward else ("x",)
-    given = _Given(name, dict(zip(names, arrays, strict=True)))
-    given.make_plain(names[-1], f"{function.__name__} takes dimensionless numbers")
-    numbers = given.numbers
-    if not backward:
-        return given.make(function(numbers["x"], axis=axis), None)
-    given.require_linear("dy")
-    return given.make(function.backward(numbers["dy"], y=numbers["y"], axis=axis), given.unit["dy"])
-
-
-def with_mask(block: Block, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:
-    """Refuse: a mask has no unit."""
-    raise arguments.no_masks(f"{block.name}.with_mask", dict(zip(("x", *block.parameters), (x, *values), strict=True)))
-
-
-def backward_from_mask(block: Block, dy: Any, out: Any, mask: Mask, values: tuple[Any, ...]) -> Any:
-    """Refuse, as `with_mask` does."""
-    raise arguments.no_masks(f"{block.name}.backward", dict(zip(("dy", *block.parameters), (dy, *values), strict=True)))
-
-
-def kept(value: Any) -> Any:
+def snapshot(value: Any) -> Any:
     """Return a parameter as it is now, whatever its owner does to it later."""
     return copy.deepcopy(value)
 
 
 def may_share_memory(a: Any, b: Any) -> bool:
-    """Tell that no result is written to a quantity."""
+    """Return False: no result is written to a quantity."""
     return False

@@ -1,4 +1,4 @@
-"""Which module serves an array that is not NumPy's, by the library that its type comes from.
+"""Which backend serves an array, by the library that its type comes from, and what a backend is.
 
 To serve another library, write a module that is a `Backend` and give it a row here.
 """
@@ -6,16 +6,15 @@ To serve another library, write a module that is a `Backend` and give it a row h
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from ..functions.mask import Mask
-    from ..functions.rowwise import Axis, RowFunction
-    from ..functions.specification import Block, Operation
+from ..functions import arguments
+from ..functions.call import Call
+from . import numpy, ufunc
 
-# The module that defines a type, or a package around it -> what serves arrays of that type.
+# The module that defines a type, or a package around it -> the module that serves arrays of that type.
 SERVED_BY: dict[str, str] = {
     "astropy.units": ".quantities",
     "cupy": ".cupy.calls",
@@ -31,60 +30,63 @@ SERVED_BY: dict[str, str] = {
     "unyt": ".quantities",
     "xarray": ".labelled",
 }
-STANDARD = ".array_api"  # what serves any other type with a namespace of the standard and no way with ufuncs of its own
+STANDARD = ".array_api"  # any other type that implements the array API standard and does not override ufuncs
+
+# What a backend may be able to do beside a function's value and derivatives.
+CAPABILITIES = {
+    "out": "results are written to arrays that the caller passes",
+    "mask": "`with_mask`, and `backward` from a mask",
+    "rows": "functions of whole rows",
+    "gradients": "`backward` of a function of two arrays",
+}
 
 
 class Backend(Protocol):
     """What a module of this table has. Nothing is written before all arguments have been checked."""
 
-    MASKS: bool  # whether it has masks; else `vjp` keeps x
-    RANK: int  # of two modules the higher one serves a call, since its arrays may hold the other's
+    capabilities: frozenset[str]  # of `CAPABILITIES`; what is not here is refused before `compute` is asked
+    RANK: int  # of two backends the higher one serves a call, since its arrays may hold the other's
 
-    def call(
-        self,
-        block: Block,
-        operation: Operation,
-        arrays: tuple[Any, ...],
-        out: Any,
-        values: tuple[Any, ...],
-        names: tuple[str, ...],
-    ) -> Any:
-        """Compute a operation without a mask; `names` are those of the arrays in errors.
+    def compute(self, call: Call) -> Any:
+        """Compute a call, whose operands and parameters are not yet checked.
 
-        Of a gated block `values` is the gate, and each gradient is summed to the shape of its array.
+        Each gradient of several is summed to the shape of its array.
         """
 
-    def rowwise(self, function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: Axis) -> Any:
-        """Compute the value of x, or the gradient of dy and y."""
-
-    def with_mask(self, block: Block, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:
-        """Compute the value and the mask, which records the parameters as `kept` gives them."""
-
-    def backward_from_mask(self, block: Block, dy: Any, out: Any, mask: Mask, values: tuple[Any, ...]) -> Any:
-        """Compute backward from a mask, which agrees with the block and the values."""
-
-    def kept(self, value: Any) -> Any:
-        """Give a parameter as it is now, whatever its owner does to it later."""
+    def snapshot(self, value: Any) -> Any:
+        """Return a parameter as it is now, whatever its owner does to it later."""
 
     def may_share_memory(self, a: Any, b: Any) -> bool:
-        """Say whether writing to `a` may change `b`."""
+        """Return whether writing to `a` may change `b`."""
 
 
-def backend(*arrays: Any) -> Backend | None:
-    """Return the module that serves these, the first one of the highest rank; None if NumPy or a ufunc does."""
-    serving: Backend | None = None
+def compute(call: Call) -> Any:
+    """Have the backend of its arrays compute a call."""
+    backend = serving(*call.arrays.values())
+    _require(call, backend.capabilities)
+    return backend.compute(call)
+
+
+def serving(*arrays: Any) -> Backend:
+    """Return the backend that serves these: the first one of the highest rank."""
+    found: Backend | None = None
     for array in arrays:
         kind = type(array)
         if kind not in _known:
-            _known[kind] = _serving(kind)
-        found = _known[kind]
-        if found is not None and (serving is None or found.RANK > serving.RANK):
-            serving = found
-    return serving
+            _known[kind] = _backend_of(kind)
+        backend = _known[kind]
+        if found is None or backend.RANK > found.RANK:
+            found = backend
+    return found or _NUMPY
 
 
 # A dict, since ``torch.compile``, which follows calls up to the module that serves tensors, warns of functools' caches.
-_known: dict[type, Backend | None] = {}
+_known: dict[type, Backend] = {}
+
+
+def is_other(array: Any) -> bool:
+    """Return whether an array is served by another backend than NumPy's."""
+    return serving(array) is not _NUMPY
 
 
 def library_of(kind: type) -> str | None:
@@ -96,11 +98,57 @@ def library_of(kind: type) -> str | None:
     return None
 
 
-def _serving(kind: type) -> Backend | None:
+def _backend_of(kind: type) -> Backend:
     library = library_of(kind)
     if library is not None:
-        return cast(Backend, import_module(SERVED_BY[library], __package__))
+        return _backend(SERVED_BY[library])
+    override = getattr(kind, "__array_ufunc__", None)
+    if issubclass(kind, np.generic) or override is np.ndarray.__array_ufunc__:
+        return _NUMPY
+    if override is not None:
+        return _UFUNC
     standard = hasattr(kind, "__array_namespace__") and not hasattr(kind, "__array_ufunc__")
-    if standard and not issubclass(kind, np.generic):
-        return cast(Backend, import_module(STANDARD, __package__))
-    return None
+    return _backend(STANDARD) if standard else _NUMPY
+
+
+_NUMPY, _UFUNC = cast(Backend, numpy), cast(Backend, ufunc)  # the last for any type that overrides `__array_ufunc__`
+
+
+def _backend(module: str) -> Backend:
+    return cast(Backend, import_module(module, __package__))
+
+
+def _require(call: Call, capabilities: frozenset[str]) -> None:
+    """Refuse what the backend of a call cannot do."""
+    operation, function = call.operation, call.name
+    name, array = next(((n, a) for n, a in call.arrays.items() if is_other(a)), ("", None))
+    kind = arguments.full_name(type(array))
+    if call.out is not None and "out" not in capabilities:
+        raise TypeError(
+            f"{function}: out is for arrays of NumPy and CuPy, and this call has a {kind}: assign the result instead"
+        )
+    if (operation.makes_mask or operation.reads_mask) and "mask" not in capabilities:
+        raise TypeError(
+            f"{function}: {name} is a {kind}, and masks are for arrays of NumPy, CuPy and Dask; "
+            "use vjp, which keeps x, or backward(dy, x)"
+        )
+    if (call.is_rowwise and "rows" not in capabilities) or (call.gradients and "gradients" not in capabilities):
+        dense = arguments.to_numpy(name, array)
+        raise TypeError(
+            f"{function} takes NumPy arrays, and {name} is a {kind}; convert to NumPy first"
+            + (f", by {dense}" if dense else "")
+        )
+
+
+def snapshot(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a call as a mask or a pullback keeps them: copies, which nobody changes later."""
+    return {
+        name: value if type(value) in (int, float) else serving(value).snapshot(value)
+        for name, value in parameters.items()
+    }
+
+
+def may_share_memory(out: Any, *arrays: Any) -> bool:
+    """Return whether writing to `out` may change one of these, which may be anything that a user passes."""
+    backend = serving(out)
+    return any(backend.may_share_memory(out, array) for array in arrays)

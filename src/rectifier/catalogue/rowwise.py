@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..formulas import T, exp, log1p
-from ..functions.rowwise import rowwise
+from ..functions.define import rowwise
 
 __all__ = ["log_softmax", "softmax"]
 

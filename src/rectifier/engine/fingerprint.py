@@ -9,7 +9,7 @@ from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 from ..formulas import with_all_called
-from ..functions.specification import Block, RowBlock
+from ..functions.specification import Specification
 
 _PACKAGE = Path(__file__).parent.parent
 
@@ -64,11 +64,9 @@ def code_of(function: Callable[..., Any]) -> bytes:
     return _content((function.__code__, defaults)).encode()
 
 
-def content_of(block: Block | RowBlock) -> bytes:
+def content_of(block: Specification) -> bytes:
     """Give what decides the results of a block, whatever process it is in."""
-    if isinstance(block, RowBlock):
-        return b"\0".join(map(_code, (block.value, block.weight, block.backward)))
-    return b"\0".join(map(_code, (block.value, block.derivative, block.mask)))
+    return b"\0".join(map(_code, block.stated()))
 
 
 @cache

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..formulas import arrays as array_primitives
 from ..functions import dtypes
-from ..functions.specification import Block, Operation, read
+from ..functions.specification import Operation, Specification, read
 
 CHUNK = 8192  # elements; temporaries of the formula stay in the L2 cache, and do not grow with the array
 
@@ -31,10 +31,13 @@ def _view(address: int, n: int, step: int, dtype: np.dtype[Any]) -> np.ndarray[A
     return np.asarray(_Memory(address, n, step, dtype)).view(dtype)
 
 
-def interpret(block: Block, operation: Operation, dtype: np.dtype[Any], arrays: Any, dims: Any, steps: Any) -> None:
+def interpret(
+    block: Specification, operation: Operation, dtype: np.dtype[Any], arrays: Any, dims: Any, steps: Any
+) -> None:
     """Do what the compiled inner loop would do with the same arguments."""
-    names = (*operation.inputs, *block.parameters, *operation.outputs)
-    n, last = dims[0], len(operation.inputs) + len(block.parameters)
+    arrays_, uniform, outputs = block.operands(operation)
+    names = (*arrays_, *uniform, *outputs)
+    n, last = dims[0], len(arrays_) + len(uniform)
     operands = [_view(arrays[k], n, steps[k], dtype) for k in range(len(names))]
     # In reduce and accumulate each result is an operand of the next.
     step = 1 if n > 1 and arrays[0] + steps[0] == arrays[last] else CHUNK
@@ -45,13 +48,14 @@ def interpret(block: Block, operation: Operation, dtype: np.dtype[Any], arrays: 
     np.add(1.0, 1.0)  # NumPy clears the floating-point flags before a loop, and would warn of those left after ours
 
 
-def sweep(block: Block, operation: Operation, dtype: np.dtype[Any], operands: list[Any]) -> None:
+def sweep(block: Specification, operation: Operation, dtype: np.dtype[Any], operands: list[Any]) -> None:
     """Do what the compiled call would do with the same arrays, of a operation with a mask.
 
     In C order, with no temporary of their size.
     """
-    names = (*operation.inputs, *block.parameters, *operation.outputs)
-    last = len(operation.inputs) + len(block.parameters)
+    arrays, uniform, outputs = block.operands(operation)
+    names = (*arrays, *uniform, *outputs)
+    last = len(arrays) + len(uniform)
     shape, size = operands[0].shape, operands[0].size
     runs = []
     for k, (name, operand) in enumerate(zip(names, operands, strict=True)):
@@ -81,7 +85,9 @@ def _elements(array: Any) -> Any:
     return array.reshape(-1) if array.flags.c_contiguous else array.squeeze().flat  # .flat has 32 dimensions at most
 
 
-def _compute(block: Block, operation: Operation, dtype: np.dtype[Any], inputs: list[Any], outputs: list[Any]) -> None:
+def _compute(
+    block: Specification, operation: Operation, dtype: np.dtype[Any], inputs: list[Any], outputs: list[Any]
+) -> None:
     working = block.working(dtype.name)
     formula = read(block, operation, array_primitives.primitives(working, dtype=dtype.name))
     results = formula(*[x if x.dtype == bool else x.astype(working) for x in inputs])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..formulas import with_all_called
-from ..functions.specification import Block, Operation
+from ..functions.specification import Operation, Specification
 from .compilation import Compilation
 from .fingerprint import KERNELS, code_of
 from .interpreter import LOOP
@@ -19,15 +19,16 @@ from .runtime import layout
 class Loop(Compilation):
     """One operation of a block in one dtype, as a ufunc has it."""
 
-    def __init__(self, block: Block, operation: Operation, dtype: np.dtype[Any]) -> None:
+    def __init__(self, block: Specification, operation: Operation, dtype: np.dtype[Any]) -> None:
         super().__init__(f"{block.name}.{operation.name}", dtype)
         self.block, self.operation = block, operation
-        names = (*operation.inputs, *block.parameters, *operation.outputs)
+        inputs, uniform, outputs = block.operands(operation)
+        names = (*inputs, *uniform, *outputs)
         if len(names) > layout.MAX_OPERANDS:
             raise TypeError(
                 f"{block.name}: {operation.name} has {len(names)} operands, more than {layout.MAX_OPERANDS}"
             )
-        first, last = len(operation.inputs), len(operation.inputs) + len(block.parameters)
+        first, last = len(inputs), len(inputs) + len(uniform)
         mask = names.index("mask") if "mask" in names else -1
         sizes = [1 if name == "mask" else dtype.itemsize for name in names]
         tile = layout.TILE // max(sizes) // 64 * 64  # whole words of a mask
@@ -60,7 +61,7 @@ class Loop(Compilation):
         content = b"\0".join(
             [
                 *[code_of(formula) for part in formulas for formula in with_all_called(part)],
-                repr((operation.inputs, operation.outputs, len(block.parameters), block.selects, dtype)).encode(),
+                repr((*block.operands(operation), block.selects, dtype)).encode(),
                 block.working(dtype).__name__.encode(),
             ]
         )

@@ -16,7 +16,8 @@ import numpy as np
 from ..formulas import arrays as array_primitives
 from ..formulas import bind, with_all_called
 from ..formulas.rows import exp_of_difference, sum_by_halves
-from ..functions.specification import RowBlock
+from ..functions.specification import Rowwise
+from .calls import takes_nothing
 from .compilation import Compilation
 from .compiler.optimise import Optimised
 from .fingerprint import KERNELS, code_of
@@ -30,7 +31,7 @@ LONGEST = 1 << 20
 NANOSECONDS = 0.7  # of an element, about
 
 
-def interpret(block: RowBlock, backward: bool, arrays: tuple[Any, ...]) -> None:
+def interpret(block: Rowwise, backward: bool, arrays: tuple[Any, ...]) -> None:
     """Do what the kernel would do, with NumPy."""
     *inputs, output = arrays
     words = array_primitives.primitives(np.float64)
@@ -51,7 +52,7 @@ def interpret(block: RowBlock, backward: bool, arrays: tuple[Any, ...]) -> None:
 class RowLoop(Compilation):
     """A operation of a row-wise function in one dtype: value, or backward from y."""
 
-    def __init__(self, block: RowBlock, backward: bool, dtype: np.dtype[Any]) -> None:
+    def __init__(self, block: Rowwise, backward: bool, dtype: np.dtype[Any]) -> None:
         super().__init__(f"{block.name}.{'backward' if backward else 'value'}", dtype)
         self.block, self.backward = block, backward
         self.empty_like: Any = np.empty_like  # the pool's, once compiled, from so many bytes up
@@ -114,3 +115,22 @@ class RowLoop(Compilation):
         job = ctypes.addressof(words)
         words[6:] = [0, job, BEYOND, arrays[0].size, 1, 0, 1]
         self.compiled(job + 6 * 8, job + 9 * 8, job + 10 * 8, ctypes.addressof(self.plan))
+        words[6:] = [0, job, BEYOND, arrays[0].size, 1, 0, 1]
+        self.compiled(job + 6 * 8, job + 9 * 8, job + 10 * 8, ctypes.addressof(self.plan))
+
+
+class RowMethod:
+    """Shim."""
+
+    def __init__(self, block: Rowwise, backward: bool, publish: Any) -> None:
+        self.block, self.backward = block, backward
+        self.loops: dict[Any, Any] = {}
+        self.compiled: Any = takes_nothing
+
+    def prepare(self, dtype: Any) -> bool:
+        loop = self.loops.get(dtype) or self.loops.setdefault(dtype, RowLoop(self.block, self.backward, dtype))
+        return bool(loop.prepare())
+
+    def compute(self, *arrays: Any) -> None:
+        self.prepare(arrays[0].dtype)
+        self.loops[arrays[0].dtype].run(arrays)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..functions import dtypes
-from ..functions.specification import Block, Operation
+from ..functions.specification import Operation, Specification
 from . import capi
 from .callbacks import keep
 from .calls import Call, takes_nothing
@@ -76,7 +76,7 @@ class Method:
 
     def __init__(
         self,
-        block: Block,
+        block: Specification,
         operation: Operation,
         name: str,
         dtypes: tuple[str, ...],
@@ -92,7 +92,7 @@ class Method:
             self._add(name, dtype)
             self.numbers.setdefault(name, []).append(dtype.num)
         self.ufunc: Any = None
-        if "mask" not in (*operation.inputs, *operation.outputs):
+        if not (operation.makes_mask or operation.reads_mask):
             self.ufunc = self._make_ufunc(kinds)
         _methods.setdefault(block.full_name, []).append(self)
         _awaiting_bfloat16.append(self)
@@ -110,7 +110,8 @@ class Method:
         plans = (ctypes.c_void_p * len(loops))(*[loop.address for loop in loops])
         numbers = [number for (_, dtype), loop in zip(kinds, loops, strict=True) for number in loop.types(dtype.num)]
         types = ctypes.create_string_buffer(bytes(numbers))
-        inputs, outputs = len(self.operation.inputs) + len(self.block.parameters), len(self.operation.outputs)
+        arrays, uniform, results = self.block.operands(self.operation)
+        inputs, outputs = len(arrays) + len(uniform), len(results)
         doc = f"The ufunc behind ``{self.block.name}``: {self.operation.name.replace('_', ' ')}."
         arguments: tuple[Any, ...] = (
             ctypes.addressof(table), ctypes.addressof(plans), types, len(loops), inputs, outputs, -1,
@@ -284,7 +285,7 @@ _awaiting_bfloat16: list[Method] = []
 _methods: dict[str, list[Method]] = {}
 
 
-def methods(block: Block) -> list[Method]:
+def methods(block: Specification) -> list[Method]:
     """List the operations of a block."""
     register_bfloat16()
     return [method for method in _methods[block.full_name] if method.block is block]

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import registry
 from . import dtypes, subclasses
-from .specification import Block
 
 
 def is_foreign(array: Any) -> bool:
-    """Say whether an array has its own way with ufuncs, as those of pandas, xarray and Dask do."""
+    """Return whether the array's type overrides ``__array_ufunc__`` (pandas, xarray, Dask)."""
     override = getattr(type(array), "__array_ufunc__", None)
     return override is not None and override is not np.ndarray.__array_ufunc__ and not isinstance(array, np.generic)
 
@@ -77,26 +75,12 @@ def _foreign_dtypes(array: Any) -> list[Any]:
     return [dtype for _, dtype in dtypes.items()]
 
 
-def native(function: str, name: str, value: Any) -> Any:
-    """Make a NumPy array, and refuse one whose library has its own way: a mask has no labels and no chunks."""
-    if is_foreign(value):
-        raise no_masks(function, {name: value})
-    return np.asanyarray(operand(function, name, value))
-
-
-def no_masks(function: str, given: dict[str, Any]) -> TypeError:
-    """Make the error for a mask of what has labels, units or another way of its own."""
-    name, value = next((n, v) for n, v in given.items() if is_foreign(v) or registry.backend(v) is not None)
-    return TypeError(
-        f"{function}: {name} is a {type(value).__name__}; masks are for NumPy arrays: convert it, or work from x"
-    )
-
-
-def resolve(block: Block, operands: list[Any]) -> np.dtype[Any]:
-    """Give the dtype in which NumPy would call a ufunc of the block on these operands; parameters adapt to it.
+def resolve(selects: bool, operands: Iterable[Any]) -> np.dtype[Any]:
+    """Return the dtype in which NumPy would call a ufunc of a function on these operands; parameters adapt to it.
 
     Python numbers adapt to the arrays. NumPy would make float32 of bfloat16 for them; here they adapt to any float.
     """
+    operands = [*operands]
     own = [_own_dtype(array) for array in operands]
     strong: Any = next((dtype for dtype in own if dtype is not None), None)
     kinds: list[Any] = []
@@ -107,7 +91,7 @@ def resolve(block: Block, operands: list[Any]) -> np.dtype[Any]:
             kinds.append(np.asarray(array).dtype)
         else:
             kinds.append(np.dtype(float) if type(array) is float and strong.kind in "iu" else strong)
-    return dtypes.promoted(tuple(kinds), block.selects)
+    return dtypes.promoted(tuple(kinds), selects)
 
 
 def holding(dtype: np.dtype[Any], values: tuple[Any, ...]) -> np.dtype[Any]:
@@ -166,12 +150,6 @@ def number(value: Any, dtype: np.dtype[Any]) -> Any:
     return _number(value, dtype)
 
 
-def parameters(function: str, block: Block, values: tuple[Any, ...], dtype: Any) -> tuple[Any, ...]:
-    """Check parameters, and round them to the dtype of the call."""
-    operands = ((name, operand(function, name, value)) for name, value in zip(block.parameters, values, strict=True))
-    return tuple(fitting(function, name, parameter, dtype) for name, parameter in operands)
-
-
 def fitting(function: str, name: str, parameter: Any, dtype: Any) -> Any:
     """Round one parameter, a number or an array, to the dtype of the call."""
     if is_python_number(parameter):
@@ -187,36 +165,22 @@ def fitting(function: str, name: str, parameter: Any, dtype: Any) -> Any:
     return dtypes.cast(parameter, dtype)
 
 
-def recorded(block: Block, values: tuple[Any, ...]) -> dict[str, Any]:
-    """Give the parameters of a call as a mask keeps them: copies, which nobody changes later."""
-    return {
-        name: value if type(value) in (int, float) else _frozen(value)
-        for name, value in zip(block.parameters, values, strict=True)
-    }
-
-
-def _frozen(value: Any) -> Any:
-    if served := registry.backend(value):
-        return served.kept(value)
-    if is_foreign(value):
-        return value
-    array = np.array(value, subok=subclasses.is_masked(value))
-    array.flags.writeable = False
-    if subclasses.is_masked(array):
-        np.ma.getmaskarray(array).flags.writeable = False
-    return array
-
-
-def broadcast(function: str, names: tuple[str, ...], operands: tuple[Any, ...]) -> tuple[int, ...]:
-    """Give the shape of the result."""
-    distinct = {getattr(array, "shape", ()) for array in operands} - {()}
+def broadcast(function: str, operands: dict[str, Any]) -> tuple[int, ...]:
+    """Return the shape of the result."""
+    distinct = {getattr(array, "shape", ()) for array in operands.values()} - {()}
     if len(distinct) <= 1:  # broadcast_shapes takes 32 dimensions at most
         return distinct.pop() if distinct else ()
     try:
         return np.broadcast_shapes(*distinct)
     except ValueError:
-        shapes = ", ".join(f"{name} {np.shape(array)}" for name, array in zip(names, operands, strict=True))
+        shapes = ", ".join(f"{name} {np.shape(array)}" for name, array in operands.items())
         raise ValueError(f"{function}: shapes do not broadcast: {shapes}") from None
+
+
+def may_be_equal(shape: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    """Return whether two shapes are equal where both are known; a side that Dask does not know is NaN."""
+    pairs = zip(shape, other, strict=False)
+    return len(shape) == len(other) and all(a == b or a != a or b != b for a, b in pairs)
 
 
 def broadcast_axes(whole: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -241,18 +205,8 @@ def require_out(
         if not (several and array is None):
             _require_array(function, array, shape, dtype, kind)
     given = [array for array in arrays if array is not None]
-    if len(given) == 2 and may_share_memory(*given) and (kind is not np.ndarray or _share(*given)):
+    if len(given) == 2 and _share(*given):
         raise ValueError(f"{function}: the two arrays of out share memory")
-
-
-def refuse_out(function: str, out: Any, arrays: Iterable[Any]) -> None:
-    """Refuse an `out` where arrays are of a library that makes its results itself."""
-    if out is not None:
-        foreign = next(array for array in arrays if registry.backend(array) or is_foreign(array))
-        raise TypeError(
-            f"{function}: out is for NumPy arrays, and this call has a {full_name(type(foreign))}: "
-            "assign the result instead"
-        )
 
 
 def _require_array(function: str, out: Any, shape: tuple[int, ...], dtype: Any, kind: Any) -> None:
@@ -278,16 +232,9 @@ def refuse_masked(function: str, name: str, value: Any) -> None:
         )
 
 
-def may_share_memory(out: Any, *arrays: Any) -> bool:
-    """Say whether writing to `out` may change one of these, which may be anything that a user passes."""
-    if served := registry.backend(out):
-        return any(served.may_share_memory(out, array) for array in arrays)
-    return isinstance(out, np.ndarray) and any(
-        isinstance(array, np.ndarray) and np.may_share_memory(out, array) for array in arrays
-    )
-
-
 def _share(a: Any, b: Any) -> bool:
+    if not isinstance(a, np.ndarray):  # NumPy compares bounds through the array's own library
+        return bool(np.may_share_memory(a, b))
     steps: Any = 10_000  # the question is NP-hard; the columns of one array take a few
     try:
         return np.shares_memory(a, b, steps)

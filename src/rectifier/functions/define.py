@@ -1,120 +1,39 @@
-"""What a block becomes: the public calls of an activation function.
-
-A public name is a plain function with attributes: a class with ``__call__`` costs 110 ns a call more. Each
-first tries `compiled`, a builtin function that takes ndarrays of the dtypes that are compiled (`cpu.entry`). Whatever
-that does not take (a loop not compiled yet, integers where floats are due, a list, bool, an `out` of another shape)
-goes to `_calls`, which prepares it or says what is wrong with it.
-"""
+"""The decorators of the catalogue's blocks, and how a public function is put together of its specification."""
 
 from __future__ import annotations
 
+import keyword
 import sys
 from collections.abc import Callable, Iterable
-from functools import cache, partial
-from types import CodeType, FunctionType
-from typing import Any, Protocol, cast, overload
+from functools import partial
+from types import FunctionType
+from typing import Any, cast
 
-import numpy as np
-
-from ..backends import numpy
 from ..backends.cupy import source_of
-from ..engine.calls import takes_nothing
 from ..engine.compilation import one_at_a_time
 from ..engine.fingerprint import content_of
+from ..engine.rows import RowMethod
 from ..engine.ufuncs import Method
 from ..formulas import T
 from ..formulas.text import FormulaError, describe
-from . import docstrings, dtypes
-from .mask import Mask
+from . import docstrings, methods, signatures
+from .protocols import Activation, Gated, RowFunction
 from .specification import (
     BACKWARD,
-    BACKWARD_FROM_MASK,
-    BACKWARD_TO_BOTH,
     DERIVATIVE,
     PACKAGE,
     VALUE,
     VALUE_AND_DERIVATIVE,
-    WITH_MASK,
-    Block,
     Bounds,
+    Elementwise,
     Operation,
+    Rowwise,
+    Specification,
 )
+from .specification import Gated as GatedSpecification
 
 INF = float("inf")
 NAN = float("nan")
-
-
-class Call(Protocol):
-    """A call on one array."""
-
-    ufunc: np.ufunc
-
-    def __call__(self, x: Any, out: Any = None, **parameters: Any) -> Any:
-        """Apply the function."""
-
-
-class Derivative(Call, Protocol):
-    """The derivative; as a decorator, what gives a block its derivative."""
-
-    @overload
-    def __call__(self, x: FunctionType, /) -> FunctionType: ...
-    @overload
-    def __call__(self, x: Any, out: Any = None, **parameters: Any) -> Any: ...
-
-
-class Backward(Protocol):
-    """The backward call."""
-
-    ufunc: np.ufunc
-
-    def __call__(
-        self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, mask: Mask | None = None, **parameters: Any
-    ) -> Any:
-        """Multiply `dy` by the derivative."""
-
-
-class Gated(Protocol):
-    """A function of two arrays: what `gated` makes of a block."""
-
-    __name__: str
-    block: Block
-    ufunc: np.ufunc
-    cuda_source: Callable[..., str]
-    gradient: Callable[[Callable[..., Any]], Any]
-
-    def __call__(self, x: Any, gate: Any, out: Any = None) -> Any:
-        """Apply the function."""
-
-    @property
-    def backward(self) -> Callable[..., tuple[Any, Any]]:
-        """Multiply a gradient by both derivatives, in one pass."""
-
-    @property
-    def vjp(self) -> Callable[..., tuple[Any, Callable[..., Any]]]:
-        """Compute the value, and the function that takes dy to both gradients."""
-
-
-class Activation(Protocol):
-    """An activation function: what `elementwise` makes of a block."""
-
-    __name__: str
-    block: Block
-    ufunc: np.ufunc
-    derivative: Derivative
-    backward: Backward
-    value_and_derivative: Call
-    cuda_source: Callable[..., str]
-
-    def __call__(self, x: Any, out: Any = None, **parameters: Any) -> Any:
-        """Apply the function."""
-
-    @property
-    def with_mask(self) -> Callable[..., tuple[Any, Mask]]:
-        """Compute the value, and a mask for `backward`."""
-
-    @property
-    def vjp(self) -> Callable[..., tuple[Any, Callable[..., Any]]]:
-        """Compute the value, and the function that takes dy to dx."""
 
 
 def elementwise(
@@ -196,45 +115,24 @@ def elementwise(
     >>> at_most_one.backward(np.array([5.0, 5.0]), np.array([0.0, 2.0]))
     array([5., 0.])
     """
+    fields = {
+        "exact": exact, "special": tuple(special), "kinks": tuple(kinks), "zeros": tuple(zeros), "ulp": Bounds.of(ulp),
+        "backward_from": backward_from, "y_determines": y_determines, "mask": mask, "selects": selects, "wide": wide,
+        "unrounded": unrounded,
+    }  # fmt: skip
 
     def decorate(formula: Any) -> Activation:
-        parameters = _parameters(formula)
-        of_catalogue = formula.__module__.startswith(f"{PACKAGE}.catalogue.")
-        module = PACKAGE if of_catalogue else formula.__module__
-        if not of_catalogue:
-            describe(formula)
-        namespace: dict[str, Any] = {"call": partial(_incomplete, formula.__name__)}
-        activation: Any = _define(formula.__name__, _ONE_ARRAY, parameters, module, namespace)
+        parameters = _parameters(formula, ("x",))
+        function: Any = _draft(formula, signatures.ONE_ARRAY, parameters)
 
         def take_derivative(derivative: Any) -> Any:
             if not isinstance(derivative, FunctionType):
-                _incomplete(formula.__name__)
-            block = Block(
-                name=formula.__name__,
-                full_name=formula.__name__ if of_catalogue else f"{module}.{formula.__name__}",
-                module=module,
-                parameters=parameters,
-                value=formula,
-                derivative=derivative,
-                mask=mask,
-                y_determines=y_determines,
-                exact=exact,
-                special=tuple(special),
-                kinks=tuple(kinks),
-                zeros=tuple(zeros),
-                ulp=Bounds(*ulp) if isinstance(ulp, tuple) else Bounds(ulp, ulp, ulp, ulp),
-                backward_from=backward_from,
-                selects=selects,
-                wide=wide,
-                unrounded=unrounded,
-            )
-            _pending[activation] = partial(_complete, activation, block, namespace)
-            if not of_catalogue:  # making it takes a millisecond; there, that waits until somebody asks for it
-                complete(activation)
+                _incomplete(formula.__name__, "derivative")
+            _finish(function, Elementwise(derivative=derivative, parameters=parameters, **_named(formula), **fields))
             return derivative
 
-        activation.formula, activation.derivative = formula, take_derivative
-        return cast(Activation, activation)
+        function.derivative = take_derivative
+        return cast(Activation, function)
 
     return decorate
 
@@ -247,7 +145,7 @@ def gated(
     Parameters
     ----------
     exact : callable
-        The textbook form, ``exact(m, x, gate)``, as for `elementwise`.
+        The textbook form, ``exact(m, x, gate, *parameters)``, as for `elementwise`.
     ulp : float or four floats
         Largest error in units in the last place: in float32 and float64, of the value, then of both derivatives. Where
         `wide`, x is multiplied by a rounded function of the gate, and in float64 the value may be off by another
@@ -258,7 +156,8 @@ def gated(
     Returns
     -------
     decorator
-        It takes the formula and returns the public function; that one's ``gradient`` then takes the formula of the two
+        It takes the formula, whose parameters after x and the gate have their defaults, and returns the public
+        function; that one's ``gradient`` then takes the formula of the two
         derivatives, by x and by the gate, and completes it.
 
     Examples
@@ -278,254 +177,216 @@ def gated(
     """
 
     def decorate(formula: Any) -> Gated:
-        _, gate = formula.__code__.co_varnames[: formula.__code__.co_argcount]
-        of_catalogue = formula.__module__.startswith(f"{PACKAGE}.catalogue.")
-        module = PACKAGE if of_catalogue else formula.__module__
-        namespace: dict[str, Any] = {"call": partial(_incomplete, formula.__name__)}
-        activation: Any = _define(formula.__name__, _GATED.replace("gate", gate), {}, module, namespace)
+        gate = formula.__code__.co_varnames[1] if formula.__code__.co_argcount > 1 else ""
+        parameters = _parameters(formula, ("x", gate))
+        function: Any = _draft(formula, signatures.GATED, parameters, gate)
 
         def take_gradient(gradient: Any) -> Any:
-            block = Block(
-                name=formula.__name__,
-                full_name=formula.__name__ if of_catalogue else f"{module}.{formula.__name__}",
-                module=module,
-                parameters={gate: 1.0},
-                value=formula,
-                derivative=gradient,
-                mask=gradient,
-                y_determines=None,
-                exact=exact,
-                special=(),
-                kinks=(),
-                zeros=(),
-                ulp=Bounds(*ulp) if isinstance(ulp, tuple) else Bounds(ulp, ulp, ulp, ulp),
-                backward_from=("x",),
-                selects=False,
-                wide=wide,
-            )
-            _pending[activation] = partial(_complete_gated, activation, block, namespace)
-            if not of_catalogue:
-                complete(activation)
+            fields = {"exact": exact, "ulp": Bounds.of(ulp), "wide": wide, "derivative": gradient}
+            _finish(function, GatedSpecification(gate=gate, parameters=parameters, **_named(formula), **fields))
             return gradient
 
-        activation.formula, activation.gradient = formula, take_gradient
-        return cast(Gated, activation)
+        function.gradient = take_gradient
+        return cast(Gated, function)
 
     return decorate
 
 
-def _parameters(formula: FunctionType) -> dict[str, float]:
-    x, *names = formula.__code__.co_varnames[: formula.__code__.co_argcount]
-    defaults = formula.__defaults__ or ()
-    if x != "x":
-        raise FormulaError(f"{formula.__name__}: the first argument of a formula is called x, not {x}")
+def rowwise(*, exact: Callable[..., Any], ulp: tuple[float, float]) -> Callable[[Callable[..., Any]], RowFunction]:
+    """Make a row-wise function of a formula: the decorator of a row-wise block.
+
+    Parameters
+    ----------
+    exact : callable
+        The textbook form, ``exact(m, x)``, of an array of rows along its last axis, with ``m.exp`` and ``m.log``.
+    ulp : two floats
+        Largest error in units in the last place, in float32 and in float64, of rows of any length; of a gradient, in
+        units of the larger of the sum of its terms' magnitudes and the largest gradient of the row.
+
+    Returns
+    -------
+    decorator
+        It takes the formula, of x, of the largest x in its row, of e = exp(x - peak), and of the sum of e along the
+        row, less 1: where one x stands out, what is left would be lost in the sum. The public function that it returns
+        takes two more formulas, by its decorators ``weight``, of what `backward` sums along a row, of dy and y, and
+        ``backward``, of the gradient, of dy, y and that sum.
+    """
+
+    def decorate(formula: Any) -> RowFunction:
+        function: Any = _draft(formula, signatures.ROWS, {})
+        found: dict[str, Any] = {}
+
+        def take_weight(weight: Any) -> Any:
+            found["weight"] = weight
+            return weight
+
+        def take_backward(backward: Any) -> Any:
+            if not isinstance(backward, FunctionType):
+                _incomplete(formula.__name__, "backward")
+            _finish(
+                function, Rowwise(exact=exact, ulp=ulp, parameters={}, backward=backward, **_named(formula), **found)
+            )
+            return backward
+
+        function.weight, function.backward = take_weight, take_backward
+        return cast(RowFunction, function)
+
+    return decorate
+
+
+def _is_ours(formula: FunctionType) -> bool:
+    return formula.__module__.startswith(f"{PACKAGE}.catalogue.")
+
+
+def _named(formula: FunctionType) -> dict[str, Any]:
+    """Return the fields of a specification that say what a function is called; one of the catalogue has no module."""
+    name, module = formula.__name__, PACKAGE if _is_ours(formula) else formula.__module__
+    full_name = name if module == PACKAGE else f"{module}.{name}"
+    return {"name": name, "full_name": full_name, "module": module, "value": formula}
+
+
+def _parameters(formula: FunctionType, arrays: tuple[str, ...]) -> dict[str, float]:
+    """Return the defaults of the parameters of a formula, which stand behind its arrays."""
+    code, defaults = formula.__code__, formula.__defaults__ or ()
+    first, names = code.co_varnames[:1], code.co_varnames[len(arrays) : code.co_argcount]
+    if first != ("x",):
+        raise FormulaError(f"{formula.__name__}: the first argument of a formula is called x, not {first[0]}")
     if len(defaults) != len(names) or any(type(default) not in (int, float) for default in defaults):
         raise FormulaError(f"{formula.__name__}: parameters need numbers as defaults: {', '.join(names)}")
-    if taken := {
-        "dy",
-        "y",
-        "out",
-        "mask",
-        "compiled",
-        "call",
-        "refused",
-        "from_mask",
-        "maker",
-        "dx",
-        "both",
-    }.intersection(names):
-        raise FormulaError(f"{formula.__name__}: the calls have an argument {taken.pop()} of their own")
+    for name in (*arrays[1:], *names):
+        if signatures.is_reserved(name) or not name.isidentifier() or keyword.iskeyword(name):
+            raise FormulaError(
+                f"{formula.__name__}: an argument of a formula cannot be called {name!r}, since the calls use that "
+                f"name themselves ({', '.join(sorted(signatures.ARGUMENTS))}, and what begins and ends with _)"
+            )
     return {name: float(default) for name, default in zip(names, defaults, strict=True)}
 
 
-def _incomplete(name: str, *arguments: Any, **keywords: Any) -> Any:
-    raise TypeError(f"{name} has no derivative yet: give it one with @{name}.derivative")
+def _incomplete(name: str, lacks: str, *arguments: Any, **keywords: Any) -> Any:
+    raise TypeError(f"{name} has no {lacks} yet: give it one with @{name}.{lacks}")
 
 
-# Plain functions with the block's parameters as real keywords cannot be had but from text. `out` is the
-# second argument, as in NumPy's ufuncs: keyword-only, it would cost 40 ns a call.
-_ONE_ARRAY = """
-def call_array(x, out=None{keywords}):
-    y = compiled(x, {values}out)
-    if y is not refused:
-        return y
-    return call((x,), out, ({values}))
-"""
-_TWO_OUTPUTS = """
-def call_array(x, out=None{keywords}):
-    both = compiled(x, {values}*(out if type(out) is tuple else (out, out)))
-    if both is not refused:
-        return both
-    return call((x,), out, ({values}))
-"""
-_BACKWARD = """
-def call_array(dy, x=None, out=None, *, y=None, mask=None{more_keywords}):
-    if y is None:
-        if mask is None:
-            dx = compiled(dy, x, {values}out)
-            if dx is not refused:
-                return dx
-        elif x is None and type(mask) is Mask and mask._function == maker and type(dy) is ndarray{same}:
-            if dy.shape == mask._shape:
-                dx = from_mask(dy, mask._bits, {values}out)
-                if dx is not refused:
-                    return dx
-    return call(dy, x, out, y, mask, ({values}))
-"""
-_GATED = """
-def call_array(x, gate, out=None):
-    y = compiled(x, gate, out)
-    if y is not refused:
-        return y
-    return call((x,), gate, out)
-"""
-_GATED_BACKWARD = """
-def call_array(dy, x, gate, out=None):
-    if type(x) is ndarray and type(gate) is ndarray and type(dy) is ndarray and x.shape == gate.shape == dy.shape:
-        both = compiled(dy, x, gate, *(out if type(out) is tuple else (out, out)))
-        if both is not refused:
-            return both
-    return call((dy, x), gate, out)
-"""
-_GATED_PREPARED = """
-def call_array(x, gate, out=None):
-    return call(x, gate, out)
-"""
-_PREPARED = """
-def call_array(x, out=None{keywords}):
-    return call(x, out, ({values}))
-"""
+_LACKS = {signatures.ONE_ARRAY: "derivative", signatures.GATED: "gradient", signatures.ROWS: "backward"}
 
 
-@cache  # compiling a template takes 0.1 ms, and functions with the same parameters share theirs
-def _compiled(template: str) -> CodeType:
-    return compile(template, f"<a template of {__name__}>", "exec")
-
-
-def _define(
-    name: str, source: str, parameters: dict[str, float], module: str, namespace: dict[str, Any], doc: str = ""
-) -> Any:
-    keywords = "".join(f", {parameter}=None" for parameter in parameters)
-    text = source.format(
-        keywords=f", *{keywords}" if parameters else "",
-        more_keywords=keywords,
-        values="".join(f"{parameter}, " for parameter in parameters),
-        same="".join(f" and mask._parameters[{parameter!r}] is {parameter}" for parameter in parameters),
-    )
-    namespace.update(
-        compiled=takes_nothing, from_mask=takes_nothing, refused=NotImplemented, Mask=Mask, ndarray=np.ndarray
-    )
-    exec(_compiled(text), namespace)
-    function: Any = namespace.pop("call_array")
-    function.__name__, function.__qualname__ = name.rpartition(".")[2], name
-    function.__module__, function.__doc__ = module, doc
-    function.__kwdefaults__ = {**(function.__kwdefaults__ or {}), **parameters}
+def _draft(formula: Any, template: str, parameters: dict[str, float], gate: str = "") -> Any:
+    """Make a function of a template, which has no calls yet."""
+    if not _is_ours(formula):
+        describe(formula)
+    name, module = formula.__name__, PACKAGE if _is_ours(formula) else formula.__module__
+    namespace: dict[str, Any] = {"_call_": partial(_incomplete, name, _LACKS[template])}
+    function = signatures.make(template, name, module, namespace, parameters=parameters, gate=gate)
+    function.formula = formula
     return function
 
 
-def of(block: Block) -> Activation | Gated:
-    """Give the function that a block defines: by its name, or made of it once where it came from another process."""
-    found = getattr(sys.modules.get(block.module), block.name, None)
-    if getattr(found, "block", None) is block:
-        return cast(Activation, found)
-    key = block.full_name, content_of(block)
-    return cast(Activation, _made.get(key) or _made.setdefault(key, _make(block)))
+_pending: dict[Any, Specification] = {}
 
 
-def method_of(block: Block, operation: Operation) -> Any:
-    """Return the public call of a operation."""
-    activation = of(block)
-    return activation if operation.name == VALUE.name else getattr(activation, operation.name)
+def _finish(function: Any, spec: Specification) -> None:
+    """Complete a user's function. One of the catalogue waits until it is asked for: that takes a millisecond."""
+    _pending[function] = spec
+    if spec.module != PACKAGE:
+        complete(function)
+
+
+def complete(function: Any) -> Any:
+    """Finish building a function of the catalogue; idempotent. A user's own are finished at their definition."""
+    if function in _pending:
+        with one_at_a_time():
+            if function in _pending:
+                _complete(function, _pending[function])
+                del _pending[function]
+    return function
+
+
+def of(spec: Specification) -> Any:
+    """Return the function of a specification: by its name, or made once where it came from another process."""
+    found = getattr(sys.modules.get(spec.module), spec.name, None)
+    if getattr(found, "block", None) is spec:
+        return found
+    key = spec.full_name, content_of(spec)
+    if key not in _made:
+        template = next(template for kind, template in _TEMPLATES.items() if isinstance(spec, kind))
+        function = _draft(spec.value, template, spec.parameters, getattr(spec, "gate", ""))
+        _complete(function, spec)
+        _made.setdefault(key, function)
+    return _made[key]
 
 
 _made: dict[tuple[str, bytes], Any] = {}
+_TEMPLATES: dict[type[Specification], str] = {
+    Elementwise: signatures.ONE_ARRAY, GatedSpecification: signatures.GATED, Rowwise: signatures.ROWS,
+}  # fmt: skip
 
 
-def _make(block: Block) -> Any:
-    namespace: dict[str, Any] = {}
-    source, parameters = _ONE_ARRAY, block.parameters
-    if block.gated:
-        (gate,) = block.parameters
-        source, parameters = _GATED.replace("gate", gate), {}
-    activation = _define(block.name, source, parameters, block.module, namespace)
-    activation.formula = block.value
-    (_complete_gated if block.gated else _complete)(activation, block, namespace)
-    return activation
+def _complete(function: Any, spec: Specification) -> None:
+    """Give a function its specification, its loops, its methods and its documentation."""
+    for formula in spec.stated():
+        describe(formula)
+    function.block, function.methods = spec, {}
+    function.__doc__, function.cuda_source = docstrings.of(spec), source_of(spec)
+    for kind, complete_kind in _KINDS.items():
+        if isinstance(spec, kind):
+            complete_kind(function, spec)
 
 
-_pending: dict[Any, Callable[[], None]] = {}
+def _loop(function: Any, operation: Operation, name: str, scope: dict[str, Any], word: str = "_compiled_") -> Any:
+    """Add the compiled call of an operation, which is written into the globals of a public one when it is made."""
+    spec, publish = function.block, partial(scope.__setitem__, word)
+    if isinstance(spec, Rowwise):
+        made: Any = RowMethod(spec, operation.name == "backward", publish)
+    else:
+        made = Method(spec, operation, name, spec.dtypes, publish)
+    function.methods[operation.name] = made
+    return made
 
 
-def complete(activation: Any) -> Activation:
-    """Give a function of the catalogue what a user's own has at once, unless it has it."""
-    if activation in _pending:
-        with one_at_a_time():
-            if activation in _pending:
-                _pending[activation]()
-                del _pending[activation]
-    return cast(Activation, activation)
+def _method(function: Any, name: str, template: str, call: Any, operation: Operation | None = None) -> dict[str, Any]:
+    """Give a function a method; return its globals."""
+    spec, scope = function.block, {"_call_": call}
+    how = {"parameters": spec.parameters, "gate": getattr(spec, "gate", ""), "doc": docstrings.method(spec, name)}
+    method = signatures.make(template, f"{spec.name}.{name}", spec.module, scope, **how)
+    setattr(function, name, method)
+    if operation is not None:
+        loop = _loop(function, operation, f"{spec.name}.{name}.ufunc", scope)
+        if not isinstance(spec, Rowwise):
+            method.ufunc = loop.ufunc
+    return scope
 
 
-def _complete_gated(activation: Any, block: Block, namespace: dict[str, Any]) -> None:
-    """Give a function of two arrays its ufunc, and the calls that need both derivatives."""
-    describe(block.value)
-    (gate,) = block.parameters
-    to_both = BACKWARD_TO_BOTH._replace(outputs=("dx", f"d{gate}"))
-    words: dict[str, Any] = {}
-    methods = {
-        operation.name: Method(block, operation, name, dtypes.FLOATS, partial(scope.__setitem__, "compiled"))
-        for operation, name, scope in (
-            (VALUE, f"{block.name}.ufunc", namespace),
-            (to_both, f"{block.name}.backward.ufunc", words),
-        )
-    }
-    namespace["call"] = partial(numpy.gated, block, VALUE, methods)
-    activation.block, activation.ufunc = block, methods["value"].ufunc
-    activation.cuda_source = source_of(block)
-    activation.__doc__ = docstrings.gated(block, "")
-    for name, source, call in (
-        ("backward", _GATED_BACKWARD, partial(numpy.gated_backward, block, to_both, methods)),
-        ("vjp", _GATED_PREPARED, partial(numpy.gated_vjp, activation)),
-    ):
-        scope = words if name == "backward" else {}
-        scope["call"] = call
-        full_name, source = f"{block.name}.{name}", source.replace("gate", gate)
-        setattr(activation, name, _define(full_name, source, {}, block.module, scope, docstrings.gated(block, name)))
-    activation.backward.ufunc = methods["backward"].ufunc
+def _complete_elementwise(function: Any, spec: Elementwise) -> None:
+    function.__globals__["_call_"] = partial(methods.call, function, VALUE)
+    function.ufunc = _loop(function, VALUE, f"{spec.name}.ufunc", function.__globals__).ufunc
+    for operation, template in (
+        (DERIVATIVE, signatures.ONE_ARRAY), (VALUE_AND_DERIVATIVE, signatures.TWO_RESULTS),
+    ):  # fmt: skip
+        _method(function, operation.name, template, partial(methods.call, function, operation), operation)
+    scope = _method(function, "backward", signatures.BACKWARD, partial(methods.backward, function), BACKWARD)
+    scope["_maker_"] = spec.full_name
+    _method(function, "with_mask", signatures.PREPARED, partial(methods.with_mask, function))
+    _method(function, "vjp", signatures.PREPARED, partial(methods.vjp, function))
+    for name, of_mask in (("with_mask", {}), ("backward_from_mask", scope)):
+        if name in spec.operations:
+            _loop(function, spec.operations[name], f"{spec.name}.{name}", of_mask, "_from_mask_")
 
 
-def _complete(activation: Any, block: Block, namespace: dict[str, Any]) -> None:
-    """Give a block's function its ufunc, and the calls that need the derivative."""
-    for part in (block.value, block.derivative, block.mask, block.y_determines):
-        if part is not None:
-            describe(part)
-    names = tuple(dtypes.WORKING) if block.selects else dtypes.FLOATS
-    methods: numpy.Methods = {}
+def _complete_gated(function: Any, spec: GatedSpecification) -> None:
+    value, backward = spec.operations["value"], spec.operations["backward"]
+    function.__globals__["_call_"] = partial(methods.call, function, value)
+    function.ufunc = _loop(function, value, f"{spec.name}.ufunc", function.__globals__).ufunc
+    _method(function, "backward", signatures.GATED_BACKWARD, partial(methods.call, function, backward), backward)
+    _method(function, "vjp", signatures.GATED_PREPARED, partial(methods.gated_vjp, function))
 
-    def define(operation: Operation | None, method: str, source: str, call: Any) -> dict[str, Any]:
-        words = {"call": call}
-        doc = docstrings.method(block, method)
-        function = _define(f"{block.name}.{method}", source, block.parameters, block.module, words, doc)
-        setattr(activation, method, function)
-        if operation is not None:
-            add(operation, f"{block.name}.{method}.ufunc", words)
-            function.ufunc = methods[operation.name].ufunc
-        return words
 
-    def add(operation: Operation, name: str, words: dict[str, Any], word: str = "compiled") -> None:
-        methods[operation.name] = Method(block, operation, name, names, partial(words.__setitem__, word))
+def _complete_rowwise(function: Any, spec: Rowwise) -> None:
+    value, backward = spec.operations["value"], spec.operations["backward"]
+    function.__globals__["_call_"] = partial(methods.rows, function)
+    _loop(function, value, spec.name, function.__globals__)
+    _method(function, "backward", signatures.ROWS_BACKWARD, partial(methods.rows_backward, function), backward)
+    _method(function, "vjp", signatures.ROWS_PREPARED, partial(methods.rows_vjp, function))
 
-    namespace["call"] = partial(numpy.call, block, VALUE, methods)
-    add(VALUE, f"{block.name}.ufunc", namespace)
-    activation.block, activation.ufunc, activation.__doc__ = block, methods["value"].ufunc, docstrings.function(block)
-    activation.cuda_source = source_of(block)
-    define(DERIVATIVE, "derivative", _ONE_ARRAY, partial(numpy.call, block, DERIVATIVE, methods))
-    words = define(BACKWARD, "backward", _BACKWARD, partial(numpy.backward, block, methods))
-    words["maker"] = block.full_name
-    call_both = partial(numpy.value_and_derivative, block, methods)
-    define(VALUE_AND_DERIVATIVE, "value_and_derivative", _TWO_OUTPUTS, call_both)
-    define(None, "with_mask", _PREPARED, partial(numpy.with_mask, block, methods))
-    define(None, "vjp", _PREPARED, partial(numpy.vjp, block, activation))
-    if "mask" in block.backward_from:
-        add(WITH_MASK, f"{block.name}.with_mask", {})
-        add(BACKWARD_FROM_MASK, f"{block.name}.backward_from_mask", words, "from_mask")
+
+_KINDS: dict[type[Specification], Callable[[Any, Any], None]] = {
+    Elementwise: _complete_elementwise, GatedSpecification: _complete_gated, Rowwise: _complete_rowwise,
+}  # fmt: skip

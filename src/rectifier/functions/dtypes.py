@@ -93,6 +93,14 @@ def promoted(dtypes: tuple[Any, ...], selects: bool) -> np.dtype[Any]:
     return next(row for row in rows if all(np.can_cast(dtype, row, "safe") for dtype in dtypes))
 
 
+def floating(*operands: Any) -> np.dtype[Any]:
+    """Return the dtype to which arrays promote, integers as in ``np.exp``; numbers count where there are no arrays."""
+    dtype = np.result_type(*([array.dtype for array in operands if hasattr(array, "dtype")] or operands))
+    if dtype.kind in "iu":
+        dtype = np.dtype(np.exp.resolve_dtypes((dtype, None))[1].type)
+    return np.dtype(dtype.type) if dtype.name != "bfloat16" else dtype
+
+
 @lru_cache(maxsize=64)  # the name of a dtype takes microseconds
 def _has_row(dtype: np.dtype[Any]) -> bool:
     return dtype.name in WORKING

@@ -10,7 +10,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..backends import registry
 from .subclasses import is_masked
 
 BLOCK = 1 << 16  # elements unpacked at a time
@@ -63,8 +62,7 @@ class Mask:
 
     def __init__(self, bits: Any, shape: Iterable[int], function: str, parameters: Mapping[str, Any]) -> None:
         shape = tuple(map(operator.index, shape))
-        served = registry.backend(bits)
-        bits = served.kept(bits) if served else np.array(bits)
+        bits = _copied(bits)
         size = math.prod(shape)
         if bits.dtype != np.uint8 or bits.shape != ((size + 7) // 8,) or min(shape, default=0) < 0:
             raise ValueError(
@@ -272,11 +270,22 @@ class PartialMask(Mask):
         return f"{self.count()} of {self.size - hidden} on, {hidden} hidden"
 
 
+_ON_THE_HOST = np.ndarray, np.generic, int, float, list, tuple
+
+
+def _copied(bits: Any) -> Any:
+    """Copy bits where they lie: of CuPy's on their device, which need not be the current one."""
+    if hasattr(bits, "get") and hasattr(bits, "device"):
+        with bits.device:
+            return bits.copy()
+    return np.array(bits)
+
+
 def equal(a: Any, b: Any) -> bool:
     """Compare two arrays or numbers, each where it lies; what lies elsewhere is not the same."""
     if a is b:
         return True
-    if registry.backend(a) is not registry.backend(b):
+    if isinstance(a, _ON_THE_HOST) is not isinstance(b, _ON_THE_HOST):
         return False
     if is_masked(a) or is_masked(b):
         same = np.array_equal(np.ma.getmaskarray(a), np.ma.getmaskarray(b))

@@ -1,4 +1,4 @@
-"""A block of the catalogue as data, and the operations in which it can be computed."""
+"""What a block of the catalogue states, as data, and the operations that can be computed of it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,32 @@ from . import dtypes
 PACKAGE = __name__.partition(".")[0]  # whose functions have their names without a module
 
 
-def _block_s_own(*numbers: Any) -> Any:
-    raise TypeError("primitives.read binds the formulas of a block here")
+def _bound_later(*numbers: Any) -> Any:
+    raise TypeError("`read` binds the formulas of a specification here")
 
 
-# The operations are formulas too, over these three of the block's.
-value = derivative = mask = _block_s_own
+# Operations are formulas too, over these three of the specification's.
+value = derivative = mask = _bound_later
 
 
 class Operation(NamedTuple):
-    """What is computed from what; an operand called "mask" is one bit an element."""
+    """What is computed from which arrays; an operand called "mask" is one bit per element."""
 
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     parts: tuple[str, ...]
     formula: Callable[..., Any]
+
+    @property
+    def makes_mask(self) -> bool:
+        """Whether one of the results is a mask."""
+        return "mask" in self.outputs
+
+    @property
+    def reads_mask(self) -> bool:
+        """Whether one of the inputs is a mask."""
+        return "mask" in self.inputs
 
 
 def _value(x, *parameters):
@@ -48,8 +58,8 @@ def _backward(dy, x, *parameters):
     return where(d == T(0), T(0), dy * d)
 
 
-def _backward_to_both(dy, x, *gate):
-    d, e = derivative(x, *gate)
+def _backward_to_both(dy, x, *others):
+    d, e = derivative(x, *others)
     return where(d == T(0), T(0), dy * d), where(e == T(0), T(0), dy * e)
 
 
@@ -71,12 +81,16 @@ def _backward_from_mask(dy, bit, *parameters):
 VALUE = Operation("value", ("x",), ("y",), ("value",), _value)
 DERIVATIVE = Operation("derivative", ("x",), ("d",), ("derivative",), _derivative)
 BACKWARD = Operation("backward", ("dy", "x"), ("dx",), ("derivative",), _backward)
-BACKWARD_TO_BOTH = Operation("backward", ("dy", "x"), ("dx", "dgate"), ("derivative",), _backward_to_both)
+BACKWARD_FROM_Y = BACKWARD._replace(inputs=("dy", "y"))
 VALUE_AND_DERIVATIVE = Operation(
     "value_and_derivative", ("x",), ("y", "d"), ("value", "derivative"), _value_and_derivative
 )
 WITH_MASK = Operation("with_mask", ("x",), ("y", "mask"), ("value", "mask"), _with_mask)
 BACKWARD_FROM_MASK = Operation("backward_from_mask", ("dy", "mask"), ("dx",), ("mask",), _backward_from_mask)
+
+# Of rows, whose formulas the kernels put together.
+ROWS = Operation("value", ("x",), ("y",), ("value",), _bound_later)
+ROWS_BACKWARD = Operation("backward", ("dy", "y"), ("dx",), ("weight", "backward"), _bound_later)
 
 
 class Bounds(NamedTuple):
@@ -87,16 +101,114 @@ class Bounds(NamedTuple):
     float32_derivative: float
     float64_derivative: float
 
+    @classmethod
+    def of(cls, ulp: float | tuple[float, float, float, float]) -> Bounds:
+        """Make bounds of four numbers, or of one for all four."""
+        return cls(*ulp) if isinstance(ulp, tuple) else cls(ulp, ulp, ulp, ulp)
 
-class RowBlock(NamedTuple):
-    """A row-wise function, as its block in the catalogue states it."""
+
+class Specification:
+    """A function as its block in the catalogue states it. Its decorator documents the fields.
+
+    Attributes
+    ----------
+    name, full_name, module : str
+        The full name has the module, unless that is this package.
+    parameters : dict
+        Their defaults by their names.
+    formulas : tuple of str
+        Names of the fields that are formulas.
+    operations : dict
+        By the names of their loops.
+    uniform : tuple of str
+        Names of the operands that may be one number for a whole call. They stand behind the other inputs.
+    """
 
     name: str
-    value: Callable[..., Any]  # of x, the peak of its row, e = exp(x - peak), and the sum of e along the row less 1
+    full_name: str
+    module: str
+    parameters: dict[str, float]
+    value: Callable[..., Any]
+    exact: Callable[..., Any]  # the textbook form
+    formulas: tuple[str, ...]
+    operations: dict[str, Operation]
+    uniform: tuple[str, ...]
+    derivative: Callable[..., Any]
+    ulp: Any  # the largest errors
+    special: tuple[tuple[float, float], ...] = ()
+    kinks: tuple[tuple[float, float], ...] = ()
+    zeros: tuple[float, ...] = ()
+    unrounded: tuple[str, ...] = ()
+    backward_from: tuple[str, ...] = ("x",)
+    selects = False
+    wide = False
+
+    def __init__(self, **fields: Any) -> None:
+        vars(self).update(fields)
+        self.uniform = tuple(self.parameters)
+
+    def named(self, operation: Operation) -> str:
+        """Return the name of the call of an operation, for errors."""
+        method = {"value": "", "backward_from_mask": "backward"}.get(operation.name, operation.name)
+        return f"{self.name}.{method}" if method else self.name
+
+    def operands(self, operation: Operation) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """Return the names of the operands of a kernel: arrays, what may be one number, results."""
+        return tuple(name for name in operation.inputs if name not in self.uniform), self.uniform, operation.outputs
+
+    def stated(self) -> tuple[Callable[..., Any], ...]:
+        """Return all formulas."""
+        return tuple(getattr(self, name) for name in self.formulas if getattr(self, name) is not None)
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The names of the dtypes that it is computed in."""
+        return tuple(dtypes.WORKING) if self.selects else dtypes.FLOATS
+
+    def working(self, dtype: str) -> type[np.generic]:
+        """Return the type that the formulas are computed in, for arrays of a dtype."""
+        working = dtypes.WORKING[dtype]
+        return np.float64 if self.wide and working is np.float32 else working
+
+
+class Elementwise(Specification):
+    """A function of one array."""
+
+    mask: Callable[..., Any]
+    y_determines: Callable[..., Any] | None
+    ulp: Bounds
+    formulas = "value", "derivative", "mask", "y_determines"
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields)
+        made = VALUE, DERIVATIVE, BACKWARD, VALUE_AND_DERIVATIVE, WITH_MASK, BACKWARD_FROM_MASK
+        has_mask = "mask" in self.backward_from
+        self.operations = {o.name: o for o in made if has_mask or not (o.makes_mask or o.reads_mask)}
+
+
+class Gated(Specification):
+    """A function of two arrays, x and what gates it; `derivative` gives both."""
+
+    gate: str
+    ulp: Bounds
+    formulas = "value", "derivative"
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields)
+        self.uniform = (self.gate, *self.parameters)
+        outputs = "dx", f"d{self.gate}"
+        backward = Operation("backward", ("dy", "x", self.gate), outputs, ("derivative",), _backward_to_both)
+        self.operations = {"value": VALUE._replace(inputs=("x", self.gate)), "backward": backward}
+
+
+class Rowwise(Specification):
+    """A function of whole rows."""
+
     weight: Callable[..., Any]  # of dy and y: what backward sums along a row
     backward: Callable[..., Any]  # of dy, y and that sum
-    exact: Callable[..., Any]  # the textbook form, of mathematics and an array of rows
     ulp: tuple[float, float]  # in float32 and float64
+    formulas = "value", "weight", "backward"
+    operations = {"value": ROWS, "backward": ROWS_BACKWARD}  # noqa: RUF012
 
     @property
     def uses_exponentials(self) -> bool:
@@ -104,59 +216,15 @@ class RowBlock(NamedTuple):
         return re.search(r"\be\b", describe(self.value)) is not None
 
 
-class Block(NamedTuple):
-    """One activation function, as its block in the catalogue states it. `elementwise` documents the fields."""
-
-    name: str
-    full_name: str  # with its module, unless that is this package
-    module: str
-    parameters: dict[str, float]
-    value: Callable[..., Any]
-    derivative: Callable[..., Any]
-    mask: Callable[..., Any]
-    y_determines: Callable[..., Any] | None
-    exact: Callable[..., Any]
-    special: tuple[tuple[float, float], ...]
-    kinks: tuple[tuple[float, float], ...]
-    zeros: tuple[float, ...]
-    ulp: Bounds
-    backward_from: tuple[str, ...]
-    selects: bool
-    wide: bool
-    unrounded: tuple[str, ...] = ()
-
-    @property
-    def gated(self) -> bool:
-        """Say whether it is of two arrays, whose derivatives then stand where others have a mask as well."""
-        return self.mask is self.derivative
-
-    def named(self, operation: Operation) -> str:
-        """Give the name of a operation's call, for errors."""
-        return self.name if operation is VALUE else f"{self.name}.{operation.name}"
-
-    def regrouped(
-        self, arrays: tuple[Any, ...], values: tuple[Any, ...], names: tuple[str, ...]
-    ) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[str, ...]]:
-        """Give what promotes and broadcasts as an array does, what adapts to it, and the arrays' names.
-
-        The gate of a gated block stands among the parameters, and is an equal of x.
-        """
-        return ((*arrays, *values), (), (*names, *self.parameters)) if self.gated else (arrays, values, names)
-
-    def working(self, dtype: str) -> type[np.generic]:
-        """Give the type that the formulas are computed in, for arrays of a dtype."""
-        working = dtypes.WORKING[dtype]
-        return np.float64 if self.wide and working is np.float32 else working
-
-
 def read(
-    block: Block,
+    specification: Specification,
     operation: Operation,
     primitives: Mapping[str, Any],
     compile_primitive: Callable[[FunctionType], Any] = lambda formula: formula,
 ) -> FunctionType:
-    """Give `operation` of `block` in the reading that `primitives` stand for: a formula over the block's formulas."""
+    """Bind an operation to an interpretation: a formula over the formulas of its specification."""
     parts = {
-        part: compile_primitive(bind(getattr(block, part), primitives, compile_primitive)) for part in operation.parts
+        part: compile_primitive(bind(getattr(specification, part), primitives, compile_primitive))
+        for part in operation.parts
     }
     return bind(operation.formula, {**primitives, **parts}, compile_primitive)

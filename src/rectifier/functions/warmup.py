@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..catalogue import ALL
-from ..engine import ufuncs
-from .dtypes import require_real
-from .rowwise import floating
-from .specification import Block, RowBlock
+from ..engine.ufuncs import register_bfloat16
+from .dtypes import floating, require_real
+from .specification import Specification
 
 
 def warmup(*functions: Any, dtypes: Any = ("float32",)) -> int:
@@ -45,15 +44,13 @@ def warmup(*functions: Any, dtypes: Any = ("float32",)) -> int:
     ready = 0
     names = (dtypes,) if isinstance(dtypes, str | type | np.dtype) else tuple(dtypes)
     for function in functions or ALL.values():
-        block = getattr(function, "block", None)
-        if not isinstance(block, Block | RowBlock):
+        spec = getattr(function, "block", None)
+        if not isinstance(spec, Specification):
             raise TypeError(f"warmup: {function!r} is no activation function")
         for name in names:
             dtype = np.dtype(name)
             require_real(dtype, "an array", "warmup")
-            if isinstance(block, RowBlock):
-                ready += function.prepare(floating(dtype))
-                continue
-            for method in ufuncs.methods(block):
-                ready += method.prepare(dtype if dtype.name in method.loops else floating(dtype))
+            register_bfloat16()
+            dtype = dtype if dtype.name in spec.dtypes else floating(dtype)
+            ready += sum(method.prepare(dtype) for method in function.methods.values())
     return ready

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..catalogue import CATALOGUE
-from ..functions.define import Activation
+from ..functions.protocols import Activation
 from .documents import write
 from .pictures import BLUE, FAINT, ORANGE, STYLE
 

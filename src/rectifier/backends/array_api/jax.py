@@ -14,7 +14,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from . import Library, RowRule, Rule
+from .library import Library, RowRule, Rule
 
 
 class _JAX(Library):
@@ -56,23 +56,23 @@ class _JAX(Library):
         compute: Any = jax.custom_jvp(lambda x: value(jnp.asarray(x)))
 
         def jvp(primals: Any, tangents: Any) -> Any:
-            y, (operation,) = compute(*primals), tangents
-            return y, jnp.zeros_like(y) if isinstance(operation, SymbolicZero) else rule.forward(operation, y)
+            y, (tangent,) = compute(*primals), tangents
+            return y, jnp.zeros_like(y) if isinstance(tangent, SymbolicZero) else rule.forward(tangent, y)
 
         compute.defjvp(jvp, symbolic_zeros=True)
         return compute(x)
 
 
 def _jvp(compute: Any, rule: Rule, primals: Any, tangents: Any) -> Any:
-    """Return the value, or a derivative, and the sum of the operations times the next derivatives."""
-    rule.refuse(not isinstance(operation, SymbolicZero) for operation in tangents)
+    """Return the value, or a derivative, and the sum of the tangents times the next derivatives."""
+    rule.refuse(not isinstance(tangent, SymbolicZero) for tangent in tangents)
     y = compute(*primals)
     with LIBRARY.float64():  # a derivative that float32 does not hold is not 0
         tangent = jnp.zeros_like(y)
-        for place, operation in enumerate(tangents):
-            if not isinstance(operation, SymbolicZero):
+        for place, tangent in enumerate(tangents):
+            if not isinstance(tangent, SymbolicZero):
                 slope = _derivative(rule.by(place))(*primals)
-                wide = jnp.broadcast_to(jax.lax.convert_element_type(operation, slope.dtype), slope.shape)
+                wide = jnp.broadcast_to(jax.lax.convert_element_type(tangent, slope.dtype), slope.shape)
                 tangent = tangent + jax.lax.convert_element_type(_product_p.bind(wide, slope), y.dtype)
     return y, tangent
 

@@ -11,7 +11,7 @@ import torch
 from torch.autograd import forward_ad
 
 from ...functions import dtypes
-from . import Library, RowRule, Rule, summed
+from .library import Library, RowRule, Rule
 
 _SAME = ("abs", "broadcast_to", "copysign", "exp", "expm1", "log1p", "reshape", "sqrt", "where")
 _XP = SimpleNamespace(  # the standard's names of PyTorch's functions
@@ -118,8 +118,8 @@ class _Value(torch.autograd.Function):  # type: ignore[misc]
         return None, None, *rule.backward(dy, *arrays), *[None] * len(rule.parameters)
 
     @staticmethod
-    def jvp(context: Any, _: Any, __: Any, *operations: Any) -> Any:
-        return sum(_parts(context.rule, None, context.saved_tensors, operations))
+    def jvp(context: Any, _: Any, __: Any, *tangents: Any) -> Any:
+        return sum(_parts(context.rule, None, context.saved_tensors, tangents))
 
 
 class _Times(torch.autograd.Function):  # type: ignore[misc]
@@ -141,28 +141,28 @@ class _Times(torch.autograd.Function):  # type: ignore[misc]
     def backward(context: Any, dy: Any) -> Any:
         rule, (t, *arrays) = context.rule, context.saved_tensors
         _, wanted, *others = context.needs_input_grad
-        dt = summed(LIBRARY, _Times.apply(rule, dy, *arrays), t.shape) if wanted else None
+        dt = LIBRARY.summed(_Times.apply(rule, dy, *arrays), t.shape) if wanted else None
         return None, dt, *_gradients(rule, dy * t, arrays, others)
 
     @staticmethod
-    def jvp(context: Any, _: Any, operation: Any, *operations: Any) -> Any:
+    def jvp(context: Any, _: Any, tangent: Any, *tangents: Any) -> Any:
         rule, (t, *arrays) = context.rule, context.saved_tensors
-        own = [] if operation is None else [_Times.apply(rule, operation, *arrays)]
-        return sum(_parts(rule, t, arrays, operations), *own)
+        own = [] if tangent is None else [_Times.apply(rule, tangent, *arrays)]
+        return sum(_parts(rule, t, arrays, tangents), *own)
 
 
-def _parts(rule: Rule, t: Any, arrays: Any, operations: Any) -> Iterator[Any]:
-    """Return t times the derivative along each operation."""
-    rule.refuse(operation is not None for operation in operations)
-    for place, operation in enumerate(operations):
-        if operation is not None:
-            yield _Times.apply(rule.by(place), operation if t is None else t * operation, *arrays)
+def _parts(rule: Rule, t: Any, arrays: Any, tangents: Any) -> Iterator[Any]:
+    """Return t times the derivative along each tangent."""
+    rule.refuse(tangent is not None for tangent in tangents)
+    for place, tangent in enumerate(tangents):
+        if tangent is not None:
+            yield _Times.apply(rule.by(place), tangent if t is None else t * tangent, *arrays)
 
 
 def _gradients(rule: Rule, t: Any, arrays: Any, wanted: Any) -> Iterator[Any]:
     """Return t times the derivative by each array that wants one."""
     for place, (array, yes) in enumerate(zip(arrays, wanted, strict=True)):
-        yield summed(LIBRARY, _Times.apply(rule.by(place), t, *arrays), array.shape) if yes else None
+        yield LIBRARY.summed(_Times.apply(rule.by(place), t, *arrays), array.shape) if yes else None
 
 
 class _Rows(torch.autograd.Function):  # type: ignore[misc]
@@ -185,8 +185,8 @@ class _Rows(torch.autograd.Function):  # type: ignore[misc]
         return None, None, context.rule.backward(dy, *context.saved_tensors)
 
     @staticmethod
-    def jvp(context: Any, _: Any, __: Any, operation: Any) -> Any:
-        return context.rule.forward(operation, *context.saved_tensors)
+    def jvp(context: Any, _: Any, __: Any, tangent: Any) -> Any:
+        return context.rule.forward(tangent, *context.saved_tensors)
 
 
 LIBRARY = _Torch()

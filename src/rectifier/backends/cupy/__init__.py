@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def source_of(block: Any) -> Callable[..., str]:
+def source_of(spec: Any) -> Callable[..., str]:
     """Make the call of a function that shows what runs on a GPU."""
 
     def cuda_source(dtype: Any = "float32", direction: str = "value") -> str:
@@ -42,7 +42,7 @@ def source_of(block: Any) -> Callable[..., str]:
         """
         from .source import write
 
-        return write(block, dtype, direction)
+        return write(spec, dtype, direction)
 
-    cuda_source.__qualname__ = f"{block.name}.cuda_source"
+    cuda_source.__qualname__ = f"{spec.name}.cuda_source"
     return cuda_source

@@ -1,4 +1,4 @@
-"""The calls on CuPy arrays: what is checked here, `kernels` computes where the arrays lie.
+"""The calls on CuPy arrays: what is checked here, `launch` computes where the arrays lie.
 
 Nothing here waits for the device, and nothing is copied between it and the host: what would need that is refused.
 """
@@ -10,105 +10,98 @@ from typing import Any
 import cupy
 import numpy as np
 
-from ...functions import arguments, dtypes
+from ...functions import arguments, dtypes, gradients
+from ...functions.call import Call, Prepared, prepare
 from ...functions.mask import Mask, PartialMask
-from ...functions.rowwise import Axis, RowFunction, as_rows, floating, from_rows, require_axes
-from ...functions.specification import VALUE, Block, Operation
-from ..numpy import sum_gradients
+from ...functions.rows import as_rows, from_rows
+from .. import registry
 from . import launch
 
-MASKS = True
 RANK = 0
+capabilities = frozenset({"out", "mask", "rows", "gradients"})
 
 
-def call(
-    block: Block,
-    operation: Operation,
-    arrays: tuple[Any, ...],
-    out: Any,
-    values: tuple[Any, ...],
-    names: tuple[str, ...],
-) -> Any:
-    """Compute a operation without a mask."""
-    function = block.named(operation)
-    arrays, values, names = block.regrouped(arrays, values, names)
-    dtype, operands, settings, shape = _checked(function, block, names, arrays, values)
-    shapes = tuple(np.shape(array) for array in operands[-2:])
-    summed = block.gated and operation is not VALUE and shapes != (shape, shape)
-    given = _given(function, operation.outputs, None if summed else out, shape, dtype)
-    named = zip((*names, *operation.outputs), (*operands, *given), strict=True)
-    with _device(function, {**dict(named), **settings}):
-        inputs = [_array(operand, dtype) for operand in operands]
-        outs = tuple(_empty(shape, dtype, inputs) if own is None else own for own in given)
-        inputs = [_apart(array, outs) for array in inputs]
-        numbers = [_apart(number, outs) for number in _rounded(function, settings, dtype)]
-        if block.gated:
-            *inputs, gate = inputs
-            numbers = [gate]
-        launch.run(block, operation, dtype, tuple(inputs), tuple(numbers), outs)
+def compute(call: Call) -> Any:
+    """Compute a call where its arrays lie."""
+    if call.is_rowwise:
+        return _rows(call)
+    if call.operation.makes_mask or call.operation.reads_mask:
+        return _masked(call)
+    return _elementwise(call)
+
+
+def snapshot(value: Any) -> Any:
+    """Return a copy of an array, on its device."""
+    with value.device:
+        return value.copy()
+
+
+def may_share_memory(a: Any, b: Any) -> bool:
+    """Return whether the memory from the first to the last element of two arrays overlaps."""
+    return isinstance(a, cupy.ndarray) and isinstance(b, cupy.ndarray) and bool(cupy.may_share_memory(a, b))
+
+
+def _elementwise(call: Call) -> Any:
+    """Compute without a mask."""
+    spec, outputs = call.spec, call.operation.outputs
+    prepared = prepare(call, _operand)
+    dtype, operands, parameters, shape, _ = prepared
+    shapes = tuple(np.shape(operands[name]) for name in call.gradients)
+    summed = any(own != shape for own in shapes)
+    given = _given(call, None if summed else call.out, shape, dtype)
+    with _device(call, prepared, given):
+        inputs = {name: _array(operand, dtype) for name, operand in operands.items()}
+        outs = tuple(_empty(shape, dtype, [*inputs.values()]) if own is None else own for own in given)
+        inputs = {name: _apart(array, outs) for name, array in inputs.items()}
+        numbers = {name: _apart(number, outs) for name, number in _rounded(call, parameters, dtype).items()}
+        gates = {name: inputs.pop(name) for name in operands if name in spec.uniform}
+        uniform = (*gates.values(), *numbers.values())
+        launch.run(spec, call.operation, dtype, tuple(inputs.values()), uniform, outs)
         if summed:
-            return sum_gradients(function, operation, outs, shapes, out)
+            return gradients.summed(call.name, outputs, outs, shapes, call.out)
     return outs if len(outs) > 1 else outs[0]
 
 
-def with_mask(block: Block, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:
-    """Compute the value and the mask."""
-    function = f"{block.name}.with_mask"
-    dtype, (x,), settings, shape = _checked(function, block, ("x",), (x,), values)
-    (y,) = _given(function, ("y",), out, shape, dtype)
-    with _device(function, {"x": x, "y": y, **settings}):
-        x = _array(x, dtype)
-        y = _empty(shape, dtype, [x]) if y is None else y
-        recorded = arguments.recorded(block, values)  # before y is written, which may be one of them
-        words = cupy.empty((y.size + 31) // 32, np.uint32)  # which the kernel writes whole
-        bits = words.view(np.uint8)[: (y.size + 7) // 8]
-        numbers = _rounded(function, settings, dtype)
-        _run_in_c_order(launch.run_with_mask, block, dtype, x, numbers, y, bits, making=True)
-    return y, Mask.made(bits, shape, block.full_name, recorded)
-
-
-def backward_from_mask(block: Block, dy: Any, out: Any, mask: Mask, values: tuple[Any, ...]) -> Any:
-    """Compute backward from a mask."""
-    function = f"{block.name}.backward"
+def _masked(call: Call) -> Any:
+    """Compute with a mask, which is made or read; its bits are in C order."""
+    mask, making = call.operands.get("mask"), call.operation.makes_mask
     if isinstance(mask, PartialMask):
-        raise TypeError(f"{function}: the mask hides elements, and CuPy has no masked arrays; pass the filled x")
-    if not isinstance(mask.bits, cupy.ndarray):
+        raise TypeError(f"{call.name}: the mask hides elements, and CuPy has no masked arrays; pass the filled x")
+    if mask is not None and not isinstance(mask.bits, cupy.ndarray):
         raise TypeError(
-            f"{function}: the mask lies in the memory of the host, and the call has CuPy arrays; take it to the device "
-            "by Mask(cupy.asarray(mask.bits), mask.shape, mask.function, mask.parameters)"
+            f"{call.name}: the mask lies in the memory of the host, and the call has CuPy arrays; take it to the "
+            "device by Mask(cupy.asarray(mask.bits), mask.shape, mask.function, mask.parameters)"
         )
-    dtype, (dy,), settings, shape = _checked(function, block, ("dy",), (dy,), values)
-    sides = zip(shape[::-1], mask.shape[::-1], strict=False)
-    if len(shape) > mask.ndim or any(side not in (1, of_mask) for side, of_mask in sides):
-        raise ValueError(f"{function}: dy has shape {np.shape(dy)}, the mask {mask.shape}")
-    (dx,) = _given(function, ("dx",), out, mask.shape, dtype)
-    with _device(function, {"dy": dy, "mask": mask.bits, "dx": dx, **settings}):
-        dy = _array(dy, dtype)
-        dx = _empty(mask.shape, dtype, [dy]) if dx is None else dx
-        numbers = _rounded(function, settings, dtype)
-        _run_in_c_order(launch.run_from_mask, block, dtype, dy, numbers, dx, mask.bits, making=False)
-    return dx
+    prepared = prepare(call, _operand)
+    dtype, operands, parameters, shape, _ = prepared
+    (target,) = _given(call, call.out, shape, dtype, call.operation.outputs[:1])
+    with _device(call, prepared, (target,)):
+        source = _array(next(iter(operands.values())), dtype)
+        target = _empty(shape, dtype, [source]) if target is None else target
+        recorded = registry.snapshot(call.parameters)  # before `out`, which may be one of them, is written
+        if making:
+            whole = cupy.empty((target.size + 31) // 32, np.uint32)  # words, which the kernel writes whole
+            bits = whole.view(np.uint8)[: (target.size + 7) // 8]
+        else:
+            bits = operands["mask"].bits
+        numbers = [*_rounded(call, parameters, dtype).values()]
+        _run_in_c_order(call, dtype, source, numbers, target, bits)
+    return (target, Mask.made(bits, shape, call.spec.full_name, recorded)) if making else target
 
 
-def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out: Any, axis: Axis) -> Any:
-    """Compute the value of x, or the gradient of dy and y, of rows along one or several axes."""
-    name = f"{function.__name__}.backward" if backward else function.__name__
-    names = ("dy", "y") if backward else ("x",)
-    operands = [_operand(name, what, array) for what, array in zip(names, arrays, strict=True)]
-    axes = require_axes(name, operands[-1], axis)
-    shape, *others = map(np.shape, operands)
-    if others and others[0] != shape:
-        raise ValueError(f"{name}: dy has shape {shape}, y {others[0]}")
-    dtype = floating(*(getattr(array, "dtype", array) for array in operands))
-    output = "dx" if backward else "y"
-    (given,) = _given(name, (output,), out, shape, dtype)
-    with _device(name, {**dict(zip(names, operands, strict=True)), output: given}):
+def _rows(call: Call) -> Any:
+    """Compute along rows."""
+    prepared = prepare(call, _operand)
+    spec: Any = call.spec
+    dtype, operands, _, shape, axes = prepared
+    (given,) = _given(call, call.out, shape, dtype)
+    with _device(call, prepared, (given,)):
         how = cupy.transpose, cupy.reshape
-        rows = [cupy.ascontiguousarray(as_rows(_array(array, dtype), axes, *how)) for array in operands]
+        rows = [cupy.ascontiguousarray(as_rows(_array(array, dtype), axes, *how)) for array in operands.values()]
         result = None if given is None else as_rows(given, axes, *how)
         if result is None or not (result.flags.c_contiguous and may_share_memory(result, given)):  # else it is a copy
             result = cupy.empty(rows[0].shape, dtype)
-        launch.run_rows(function.block, backward, dtype, tuple(_apart(row, (result,)) for row in rows), result)
+        launch.run_rows(spec, "dy" in operands, dtype, tuple(_apart(row, (result,)) for row in rows), result)
         result = from_rows(result, axes, shape, *how)
         if given is None:
             return result
@@ -117,21 +110,12 @@ def rowwise(function: RowFunction, backward: bool, arrays: tuple[Any, ...], out:
         return given
 
 
-def kept(value: Any) -> Any:
-    """Give a parameter as it is now, whatever its owner does to it later."""
-    with value.device:
-        return value.copy()
-
-
-def may_share_memory(a: Any, b: Any) -> bool:
-    """Say whether the memory from the first to the last element of two arrays overlaps."""
-    return isinstance(a, cupy.ndarray) and isinstance(b, cupy.ndarray) and bool(cupy.may_share_memory(a, b))
-
-
 def _operand(function: str, name: str, value: Any) -> Any:
     """Let CuPy arrays of a dtype with a row in the table pass, and numbers; refuse what would have to be copied."""
     if isinstance(value, cupy.ndarray):
         dtypes.require_real(value.dtype, name, function)
+        return value
+    if isinstance(value, Mask):
         return value
     arguments.refuse_masked(function, name, value)
     if arguments.is_python_number(value) or (isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0):
@@ -142,44 +126,39 @@ def _operand(function: str, name: str, value: Any) -> Any:
     )
 
 
-def _checked(
-    function: str, block: Block, names: tuple[str, ...], arrays: tuple[Any, ...], values: tuple[Any, ...]
-) -> tuple[np.dtype[Any], list[Any], dict[str, Any], tuple[int, ...]]:
-    """Give the dtype of a call, its operands, its parameters by their names, and the shape of the result."""
-    operands = [_operand(function, name, array) for name, array in zip(names, arrays, strict=True)]
-    settings = dict(zip(block.parameters, values, strict=False))  # a gated block's stand among the arrays
-    settings = {name: _operand(function, name, value) for name, value in settings.items()}
-    dtype = arguments.holding(arguments.resolve(block, operands), tuple(settings.values()))
-    shape = arguments.broadcast(function, (*names, *settings), (*operands, *settings.values()))
-    return dtype, operands, settings, shape
+def _rounded(call: Call, parameters: dict[str, Any], dtype: np.dtype[Any]) -> dict[str, Any]:
+    return {name: arguments.fitting(call.name, name, value, dtype) for name, value in parameters.items()}
 
 
-def _rounded(function: str, settings: dict[str, Any], dtype: np.dtype[Any]) -> list[Any]:
-    return [arguments.fitting(function, name, value, dtype) for name, value in settings.items()]
-
-
-def _given(function: str, outputs: tuple[str, ...], out: Any, shape: tuple[int, ...], dtype: Any) -> tuple[Any, ...]:
-    """Check `out`, and give an array or None for each output."""
+def _given(call: Call, out: Any, shape: Any, dtype: Any, outputs: tuple[str, ...] | None = None) -> tuple[Any, ...]:
+    """Check `out`, and return an array or None for each output."""
+    outputs = outputs or call.operation.outputs
     if out is None:
         return (None,) * len(outputs)
-    arguments.require_out(function, outputs, out, shape, dtype, cupy.ndarray)
+    arguments.require_out(call.name, outputs, out, shape, dtype, cupy.ndarray)
     return out if isinstance(out, tuple) else (out,)
 
 
-def _device(function: str, arrays: dict[str, Any]) -> Any:
-    """Give the device on which all arrays of a call lie, as the context in which it is the current one."""
-    (first, device), *others = [(name, a.device) for name, a in arrays.items() if isinstance(a, cupy.ndarray)]
+def _device(call: Call, prepared: Prepared, outs: tuple[Any, ...]) -> Any:
+    """Return the device on which all arrays of a call lie, as the context in which it is the current one."""
+    arrays = [
+        *prepared.operands.items(),
+        *zip(call.operation.outputs, outs, strict=False),
+        *prepared.parameters.items(),
+    ]
+    arrays = [(name, array.bits if isinstance(array, Mask) else array) for name, array in arrays]
+    (first, device), *others = [(name, a.device) for name, a in arrays if isinstance(a, cupy.ndarray)]
     for name, other in others:
         if other != device:
             raise ValueError(
-                f"{function}: {first} lies on device {device.id} and {name} on device {other.id}; "
+                f"{call.name}: {first} lies on device {device.id} and {name} on device {other.id}; "
                 "copy one of them to the other's, by cupy.asarray where that is the current device"
             )
     return device
 
 
 def _array(operand: Any, dtype: np.dtype[Any]) -> Any:
-    """Give an operand as an array of the dtype; a number is written there by a kernel, which takes no copy."""
+    """Return an operand as an array of the dtype; a number is written there by a kernel, which takes no copy."""
     if isinstance(operand, cupy.ndarray):
         return operand if operand.dtype == dtype else dtypes.cast(operand, dtype)
     return cupy.full((), dtypes.cast(np.asarray(operand), dtype).item(), dtype)
@@ -200,13 +179,14 @@ def _is_same(a: Any, b: Any) -> bool:
     return bool(a.data.ptr == b.data.ptr and a.strides == b.strides and a.shape == b.shape)
 
 
-def _run_in_c_order(
-    run: Any, block: Block, dtype: Any, operand: Any, parameters: list[Any], target: Any, bits: Any, *, making: bool
-) -> None:
-    """Run a operation with a mask, whose bits are in C order."""
+def _run_in_c_order(call: Call, dtype: Any, operand: Any, parameters: list[Any], target: Any, bits: Any) -> None:
+    """Run an operation with a mask, whose bits are in C order."""
     written = target if target.flags.c_contiguous else cupy.empty(target.shape, dtype)
     read = _apart(cupy.ascontiguousarray(cupy.broadcast_to(operand, target.shape)), (written,))
     numbers = tuple(_apart(number, (written,)) for number in parameters)
-    run(block, dtype, read, numbers, written, bits) if making else run(block, dtype, read, bits, numbers, written)
+    if call.operation.makes_mask:
+        launch.run_with_mask(call.spec, dtype, read, numbers, written, bits)
+    else:
+        launch.run_from_mask(call.spec, dtype, read, bits, numbers, written)
     if written is not target:
         target[...] = written

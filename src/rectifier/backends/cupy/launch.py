@@ -13,20 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from ...functions.specification import BACKWARD_FROM_MASK, WITH_MASK, Block, Operation, RowBlock
+from ...functions.specification import BACKWARD_FROM_MASK, WITH_MASK, Operation, Rowwise, Specification
 from . import source
 
 OPTIONS = ("-fmad=false",)
 # Blocks for each multiprocessor: some waves of the 4 to 8 blocks that one holds at a time. None was measured.
 BLOCKS = 32
 
-_kernels: dict[tuple[Any, ...], tuple[Any, Any]] = {}  # with the block, so that no other one gets its id
+_kernels: dict[tuple[Any, ...], tuple[Any, Any]] = {}  # with the specification, so that no other one gets its id
 _one_at_a_time = threading.Lock()
 
 
-def _made(block: Any, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+def _made(spec: Specification, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
     """Make a kernel the first time; CuPy then compiles it once a device."""
-    key = (id(block), *key)
+    key = (id(spec), *key)
     if key not in _kernels:
         import cupy
 
@@ -34,7 +34,7 @@ def _made(block: Any, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
             raise NotImplementedError("the kernels are written for CUDA, and this CuPy is for ROCm: use NumPy arrays")
         with _one_at_a_time:
             if key not in _kernels:
-                _kernels[key] = make(), block
+                _kernels[key] = make(), spec
     return _kernels[key][0]
 
 
@@ -65,7 +65,7 @@ def _stored(value: Any) -> Any:
 
 
 def run(
-    block: Block,
+    spec: Specification,
     operation: Operation,
     dtype: Any,
     arrays: tuple[Any, ...],
@@ -81,49 +81,54 @@ def run(
     if all(array.shape == out.shape for array in among) and (
         all(array.flags.c_contiguous for array in among) or all(array.flags.f_contiguous for array in among)
     ):
-        _run_contiguous(block, operation, name, spread, (*arrays, *numbers, *outs), out.size)
+        _run_contiguous(spec, operation, name, spread, (*arrays, *numbers, *outs), out.size)
     else:
-        kernel = _made(block, (operation.name, name), lambda: _elementwise(block, operation, name))
+        kernel = _made(spec, (operation.name, name), lambda: _elementwise(spec, operation, name))
         kernel(*map(_stored, (*arrays, *numbers, *outs)))
 
 
 def _run_contiguous(
-    block: Block, operation: Operation, dtype: str, spread: tuple[bool, ...], operands: tuple[Any, ...], size: int
+    spec: Specification,
+    operation: Operation,
+    dtype: str,
+    spread: tuple[bool, ...],
+    operands: tuple[Any, ...],
+    size: int,
 ) -> None:
     import cupy
 
     def make() -> Any:
-        parts = source.contiguous(block, operation, dtype, spread)
+        parts = source.contiguous(spec, operation, dtype, spread)
         return cupy.RawKernel(source.program(*parts), parts[-1].name, OPTIONS)
 
-    kernel = _made(block, (operation.name, dtype, spread), make)
-    at_once = 4 if operation is WITH_MASK else 16 // np.dtype(dtype).itemsize  # elements of a thread
+    kernel = _made(spec, (operation.name, dtype, spread), make)
+    at_once = 4 if operation.makes_mask else 16 // np.dtype(dtype).itemsize  # elements of a thread
     arguments = (*(_stored(o) if _is_number(o) else o for o in operands), np.int64(size))
     launch(kernel, source.BLOCK, -(-size // at_once), arguments)
 
 
-def _elementwise(block: Block, operation: Operation, dtype: str) -> Any:
+def _elementwise(spec: Specification, operation: Operation, dtype: str) -> Any:
     import cupy
 
-    preamble, statement, inputs, outputs = source.elementwise(block, operation, dtype)
-    name = f"rectifier_{block.name}_{operation.name}_{dtype}"
+    preamble, statement, inputs, outputs = source.elementwise(spec, operation, dtype)
+    name = f"rectifier_{spec.name}_{operation.name}_{dtype}"
     return cupy.ElementwiseKernel(inputs, outputs, statement, name, preamble=preamble, options=OPTIONS)
 
 
-def run_with_mask(block: Block, dtype: Any, x: Any, numbers: tuple[Any, ...], y: Any, bits: Any) -> None:
+def run_with_mask(spec: Specification, dtype: Any, x: Any, numbers: tuple[Any, ...], y: Any, bits: Any) -> None:
     """Compute the value and the mask, of arrays in C order; `bits` has room for whole words of 4 bytes."""
     if x.size:
         numbers = _spread(numbers, x.shape)
         spread = tuple(not _is_number(number) for number in numbers)
-        _run_contiguous(block, WITH_MASK, np.dtype(dtype).name, spread, (x, *numbers, y, bits), x.size)
+        _run_contiguous(spec, WITH_MASK, np.dtype(dtype).name, spread, (x, *numbers, y, bits), x.size)
 
 
-def run_from_mask(block: Block, dtype: Any, dy: Any, bits: Any, numbers: tuple[Any, ...], dx: Any) -> None:
+def run_from_mask(spec: Specification, dtype: Any, dy: Any, bits: Any, numbers: tuple[Any, ...], dx: Any) -> None:
     """Compute backward from a mask, of arrays in C order."""
     if dy.size:
         numbers = _spread(numbers, dy.shape)
         spread = tuple(not _is_number(number) for number in numbers)
-        _run_contiguous(block, BACKWARD_FROM_MASK, np.dtype(dtype).name, spread, (dy, bits, *numbers, dx), dy.size)
+        _run_contiguous(spec, BACKWARD_FROM_MASK, np.dtype(dtype).name, spread, (dy, bits, *numbers, dx), dy.size)
 
 
 def _spread(numbers: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...]:
@@ -135,7 +140,7 @@ def _spread(numbers: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...]
     return tuple(n if _is_number(n) else cupy.ascontiguousarray(cupy.broadcast_to(n, shape)) for n in numbers)
 
 
-def run_rows(block: RowBlock, backward: bool, dtype: Any, arrays: tuple[Any, ...], result: Any) -> None:
+def run_rows(spec: Rowwise, backward: bool, dtype: Any, arrays: tuple[Any, ...], result: Any) -> None:
     """Compute rows along the last axis, of arrays in C order."""
     import cupy
 
@@ -147,9 +152,9 @@ def run_rows(block: RowBlock, backward: bool, dtype: Any, arrays: tuple[Any, ...
     )
 
     def make() -> Any:
-        part = source.rows(block, backward, name)
+        part = source.rows(spec, backward, name)
         return cupy.RawKernel(source.program(part), f"{part.name}_{kind}", OPTIONS)
 
-    kernel = _made(block, (backward, name, kind), make)
+    kernel = _made(spec, (backward, name, kind), make)
     count = result.size // length
     launch(kernel, threads, count * at_once, (*arrays, result, np.int64(count), np.int64(length)))

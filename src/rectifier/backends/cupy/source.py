@@ -16,9 +16,7 @@ import numpy as np
 
 from ...formulas import bind, cuda
 from ...formulas.rows import exp_of_difference
-from ...functions import dtypes as _dtypes
-from ...functions import specification
-from ...functions.specification import Block, Operation, RowBlock, read
+from ...functions.specification import Operation, Rowwise, Specification, read
 
 BLOCK = 256  # threads
 WARP_ROWS = 1024  # numbers; a longer row takes a block of threads
@@ -30,11 +28,6 @@ STORED = {
     "int32": "int", "uint32": "unsigned int", "int64": "long long", "uint64": "unsigned long long",
     "float16": "unsigned short", "bfloat16": "unsigned short", "float32": "float", "float64": "double",
 }  # fmt: skip
-OPERATIONS = (
-    specification.VALUE, specification.DERIVATIVE, specification.BACKWARD, specification.VALUE_AND_DERIVATIVE,
-    specification.WITH_MASK,
-    specification.BACKWARD_FROM_MASK,
-)  # fmt: skip
 
 
 class Operand(NamedTuple):
@@ -52,31 +45,19 @@ class Part(NamedTuple):
     text: str
 
 
-def operations(block: Block | RowBlock) -> dict[str, Operation]:
-    """List the operations that a block has, by their names."""
-    if isinstance(block, RowBlock):
-        return {"value": specification.VALUE, "backward": specification.BACKWARD}
-    if block.gated:
-        return {"value": specification.VALUE, "backward": specification.BACKWARD_TO_BOTH}
-    return {d.name: d for d in OPERATIONS if "mask" in block.backward_from or "mask" not in (*d.inputs, *d.outputs)}
-
-
-def dtypes(block: Block | RowBlock) -> tuple[str, ...]:
-    """List the dtypes that a block is computed in."""
-    return tuple(_dtypes.WORKING) if isinstance(block, Block) and block.selects else _dtypes.FLOATS
-
-
-def write(block: Block | RowBlock, dtype: Any, operation: str) -> str:
+def write(spec: Specification, dtype: Any, operation: str) -> str:
     """Write all of what runs for contiguous arrays, or rows; `rectifier.backends.cupy.source_of` documents it."""
     name: str = dtype if isinstance(dtype, str) else np.dtype(dtype).name
-    if name not in dtypes(block):
-        raise TypeError(f"{block.name}.cuda_source: {dtype} is none of its dtypes: {', '.join(dtypes(block))}")
-    found = operations(block)
+    if name not in spec.dtypes:
+        raise TypeError(f"{spec.name}.cuda_source: {dtype} is none of its dtypes: {', '.join(spec.dtypes)}")
+    found = spec.operations
     if operation not in found:
-        raise ValueError(f"{block.name}.cuda_source: direction {operation!r} is none of {', '.join(found)}")
-    if isinstance(block, RowBlock):
-        return program(rows(block, operation == "backward", name))
-    return program(*contiguous(block, found[operation], name, (block.gated,) * len(block.parameters)))
+        raise ValueError(f"{spec.name}.cuda_source: direction {operation!r} is none of {', '.join(found)}")
+    if isinstance(spec, Rowwise):
+        return program(rows(spec, operation == "backward", name))
+    return program(
+        *contiguous(spec, found[operation], name, tuple(name not in spec.parameters for name in spec.uniform))
+    )
 
 
 @cache
@@ -99,21 +80,24 @@ def program(*parts: Part) -> str:
 
 
 def operands(
-    block: Block, operation: Operation, dtype: str, spread: tuple[bool, ...]
+    spec: Specification, operation: Operation, dtype: str, spread: tuple[bool, ...]
 ) -> tuple[list[Operand], list[Operand]]:
     """List the inputs of a operation and its outputs; `spread` says which of the parameters are arrays."""
-    arrays = [Operand(name, "bool" if name == "mask" else STORED[dtype], True) for name in operation.inputs]
-    numbers = [Operand(f"p_{name}", STORED[dtype], k) for name, k in zip(block.parameters, spread, strict=True)]
-    outputs = [Operand(name, "bool" if name == "mask" else STORED[dtype], True) for name in operation.outputs]
-    return [*arrays, *numbers], outputs
+    inputs, uniform, outputs = (list(names) for names in spec.operands(operation))
+    numbers = [Operand(f"p_{name}", STORED[dtype], k) for name, k in zip(uniform, spread, strict=True)]
+    arrays, results = (
+        [Operand(name, "bool" if name == "mask" else STORED[dtype], True) for name in names]
+        for names in (inputs, outputs)
+    )
+    return [*arrays, *numbers], results
 
 
-def element(block: Block, operation: Operation, dtype: str) -> Part:
+def element(spec: Specification, operation: Operation, dtype: str) -> Part:
     """Write the function of one element: numbers as they lie in memory in, results out by reference."""
-    working = np.dtype(block.working(dtype)).name
+    working = np.dtype(spec.working(dtype)).name
     trace = cuda.Trace(working, narrow=dtype != "float64", dtype=dtype)
-    inputs, outputs = operands(block, operation, dtype, (False,) * len(block.parameters))
-    formula = read(block, operation, trace.primitives())
+    inputs, outputs = operands(spec, operation, dtype, (False,) * len(spec.uniform))
+    formula = read(spec, operation, trace.primitives())
     nodes = [trace.input(o.name, "bool" if o.stored == "bool" else "") for o in inputs]
     results = formula(*nodes)
     results = results if isinstance(results, tuple) else (results,)
@@ -124,7 +108,7 @@ def element(block: Block, operation: Operation, dtype: str) -> Part:
         *(f"const {o.stored} {o.name}{'' if o.stored == 'bool' else '_'}" for o in inputs),
         *(f"{o.stored} &{o.name}_" for o in outputs),
     ]
-    return _function(f"{block.name}_{operation.name}_{dtype}_element", "void", arguments, lines)
+    return _function(f"{spec.name}_{operation.name}_{dtype}_element", "void", arguments, lines)
 
 
 def _load(name: str, dtype: str, working: str) -> str:
@@ -147,26 +131,26 @@ def _function(name: str, result: str, arguments: Iterable[str], lines: Iterable[
     return Part(name, f"{head} {{\n{body}\n}}\n")
 
 
-def contiguous(block: Block, operation: Operation, dtype: str, spread: tuple[bool, ...]) -> tuple[Part, Part]:
+def contiguous(spec: Specification, operation: Operation, dtype: str, spread: tuple[bool, ...]) -> tuple[Part, Part]:
     """Write the kernel for arrays without gaps, all of one shape, behind its function of one element."""
-    function = element(block, operation, dtype)
-    inputs, outputs = operands(block, operation, dtype, spread)
-    name = f"{block.name}_{operation.name}_{dtype}{'_of_arrays' * any(spread)}"
+    function = element(spec, operation, dtype)
+    inputs, outputs = operands(spec, operation, dtype, spread)
+    name = f"{spec.name}_{operation.name}_{dtype}{'_of_arrays' * any(spread)}"
     arguments = [
         *(f"const {'unsigned char' if o.stored == 'bool' else o.stored} {'*' * o.spread}{o.name}" for o in inputs),
         *(f"{'unsigned' if o.stored == 'bool' else o.stored} *{o.name}" for o in outputs),
         "const long long n",
     ]
-    write_loop = _with_mask if operation is specification.WITH_MASK else _vectors
+    write_loop = _with_mask if operation.makes_mask else _vectors
     body = write_loop(function.name, STORED[dtype], inputs, outputs)
     head = f'extern "C" __global__ void {name}({", ".join(arguments)}) {{\n'
     return function, Part(name, f"{head}{body}}}\n")
 
 
-def elementwise(block: Block, operation: Operation, dtype: str) -> tuple[str, str, str, str]:
+def elementwise(spec: Specification, operation: Operation, dtype: str) -> tuple[str, str, str, str]:
     """Give preamble, operation, inputs and outputs of CuPy's kernel for arrays of any strides."""
-    function = element(block, operation, dtype)
-    inputs, outputs = operands(block, operation, dtype, (False,) * len(block.parameters))
+    function = element(spec, operation, dtype)
+    inputs, outputs = operands(spec, operation, dtype, (False,) * len(spec.uniform))
     kind = "uint16" if dtype in ("float16", "bfloat16") else dtype
     statement = f"{function.name}({', '.join(o.name for o in (*inputs, *outputs))});"
     preamble = f"{_file('primitives.cuh')}\nnamespace rectifier {{\n{function.text}}}"
@@ -241,10 +225,10 @@ def _with_mask(function: str, stored: str, inputs: list[Operand], outputs: list[
 """
 
 
-def rows(block: RowBlock, backward: bool, dtype: str) -> Part:
+def rows(spec: Rowwise, backward: bool, dtype: str) -> Part:
     """Write the kernels of a row-wise function: `..._warp` for short rows, `..._block` for long ones."""
     stored = STORED[dtype]
-    name = f"{block.name}_{'backward' if backward else 'value'}_{dtype}"
+    name = f"{spec.name}_{'backward' if backward else 'value'}_{dtype}"
 
     def traced(function: str, formula: Any, names: tuple[str, ...], result: str = "double", to: str = "{}") -> str:
         trace = cuda.Trace("float64", narrow=dtype != "float64")
@@ -255,12 +239,12 @@ def rows(block: RowBlock, backward: bool, dtype: str) -> Part:
     load = [_load("x", dtype, "float64"), "return x;"]
     functions = [_function("number", "double", [f"const {stored} x_"], load).text]
     if backward:
-        functions.append(traced("weight", block.weight, ("dy", "y")))
-        functions.append(traced("result", block.backward, ("dy", "y", "sum"), stored, f"to_{dtype}({{}})"))
+        functions.append(traced("weight", spec.weight, ("dy", "y")))
+        functions.append(traced("result", spec.backward, ("dy", "y", "sum"), stored, f"to_{dtype}({{}})"))
         arrays = ["dy", "y", "dx"]
     else:
         functions.append(traced("exponential", exp_of_difference, ("x", "peak")))
-        functions.append(traced("result", block.value, ("x", "peak", "e", "rest"), stored, f"to_{dtype}({{}})"))
+        functions.append(traced("result", spec.value, ("x", "peak", "e", "rest"), stored, f"to_{dtype}({{}})"))
         arrays = ["x", "y"]
     arguments = [f"{'const ' * (array != arrays[-1])}{stored} *{array}" for array in arrays]
     call = "gradient_of_row" if backward else "value_of_row"

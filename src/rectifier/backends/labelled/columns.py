@@ -12,11 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ...functions import arguments, dtypes
-from ...functions.define import method_of
-from ...functions.rowwise import RowFunction, floating
-from ...functions.specification import Block, Operation
-from .. import numpy
+from ...functions import arguments, dtypes, gradients
+from ...functions.call import Call, require_one_shape
 
 
 class Column(ABC):
@@ -80,12 +77,14 @@ class Container(ABC):
         """Make an array or a table, with the labels of this one, of what `Column.like` made; it met `others`."""
 
 
-def call(function: str, block: Block, operation: Operation, given: dict[str, Any]) -> Any:
-    """Compute an elementwise operation of containers, which meet already, and of numbers and arrays of NumPy."""
-    given = _prepared(function, given)
-    first, shape = _shape(function, given)
-    compute = _gradients if block.gated and len(operation.outputs) > 1 else _results
-    return compute(block, operation, given, first, _places(given, first), shape)
+def compute(call: Call, given: dict[str, Any]) -> Any:
+    """Compute a call on containers, which meet already, and on numbers and arrays of NumPy."""
+    given = _prepared(call.name, given)
+    if call.is_rowwise:
+        return _along_rows(call, given)
+    first, shape = _shape(call.name, given)
+    of_parts = _gradients if call.gradients else _results
+    return of_parts(call, given, first, _places(given, first), shape)
 
 
 def _prepared(function: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +106,7 @@ def _containers(given: dict[str, Any]) -> dict[str, Container]:
 
 def _shape(function: str, given: dict[str, Any]) -> tuple[Container, tuple[int, ...]]:
     """Return the container whose labels the result gets, and its shape, to which all must broadcast."""
-    shape = arguments.broadcast(function, tuple(given), tuple(given.values()))
+    shape = arguments.broadcast(function, given)
     containers = _containers(given)
     names = [name for name, container in containers.items() if container.shape == shape]
     if not names:
@@ -151,16 +150,10 @@ def _missing(columns: Iterable[Column]) -> Any:
 
 
 def _results(
-    block: Block,
-    operation: Operation,
-    given: dict[str, Any],
-    first: Container,
-    places: list[int | None],
-    shape: tuple[int, ...],
+    call: Call, given: dict[str, Any], first: Container, places: list[int | None], shape: tuple[int, ...]
 ) -> Any:
-    method = method_of(block, operation)
-    several = len(operation.outputs) > 1
-    made: list[list[Any]] = [[] for _ in operation.outputs]
+    several = len(call.operation.outputs) > 1
+    made: list[list[Any]] = [[] for _ in call.operation.outputs]
     for place in places:
         columns = _columns(given, place)
         numbers = {name: _cut(value, shape, place) for name, value in given.items() if name not in columns}
@@ -168,7 +161,7 @@ def _results(
             columns = _stored(columns)
         like, missing = _like(columns.values()), _missing(columns.values())
         numbers.update({name: column.numbers() for name, column in columns.items()})
-        results = method(**numbers)
+        results = call.on(numbers)
         for outputs, result in zip(made, results if several else (results,), strict=True):
             outputs.append(like.like(result, missing))
     wrapped = tuple(first.wrap(parts, [*_containers(given).values()]) for parts in made)
@@ -183,15 +176,9 @@ def _stored(columns: dict[str, Column]) -> dict[str, Column]:
 
 
 def _gradients(
-    block: Block,
-    operation: Operation,
-    given: dict[str, Any],
-    first: Container,
-    places: list[int | None],
-    shape: tuple[int, ...],
+    call: Call, given: dict[str, Any], first: Container, places: list[int | None], shape: tuple[int, ...]
 ) -> tuple[Any, ...]:
-    """Compute both gradients of a gated function, to which nothing that is missing adds."""
-    method = method_of(block, operation)
+    """Compute several gradients, to which nothing that is missing adds."""
     rows = shape if places == [None] else shape[:1]
     parts: list[tuple[Column, Any, tuple[Any, ...]]] = []
     for place in places:
@@ -200,18 +187,17 @@ def _gradients(
             name: columns[name].numbers() if name in columns else _cut(value, shape, place)
             for name, value in given.items()
         }
-        dtype = arguments.resolve(block, [*numbers.values()])
+        dtype = arguments.resolve(call.spec.selects, [numbers[name] for name in call.operands])
         missing = _missing(columns.values())
-        gradients = method(
-            **{name: np.broadcast_to(dtypes.cast(np.asarray(n), dtype), rows) for name, n in numbers.items()}
-        )
+        spread = {name: np.broadcast_to(dtypes.cast(np.asarray(n), dtype), rows) for name, n in numbers.items()}
+        found = call.on(spread)
         if missing is not None:
             missing = np.broadcast_to(missing, rows)
-            gradients = tuple(np.where(missing, dtype.type(0), gradient) for gradient in gradients)
-        parts.append((_like(columns.values()), missing, gradients))
+            found = tuple(np.where(missing, dtype.type(0), gradient) for gradient in found)
+        parts.append((_like(columns.values()), missing, found))
     return tuple(
-        _gradient(operand, shape, [(like, missing, gradients[output]) for like, missing, gradients in parts])
-        for output, operand in enumerate([*given.values()][-2:])
+        _gradient(operand, shape, [(like, missing, found[output]) for like, missing, found in parts])
+        for output, operand in enumerate(given[name] for name in call.gradients)
     )
 
 
@@ -219,18 +205,16 @@ def _gradient(operand: Any, shape: tuple[int, ...], parts: list[tuple[Column, An
     """Return the gradient of one operand, summed to its shape."""
     if isinstance(operand, Container) and operand.shape == shape:
         return operand.wrap([like.like(gradient, missing) for like, missing, gradient in parts], [])
-    gradients = [gradient for _, _, gradient in parts]
-    whole = gradients[0] if gradients[0].ndim == len(shape) else np.stack(gradients, axis=1)
-    total = numpy.summed(whole, np.shape(operand))
+    found = [gradient for _, _, gradient in parts]
+    whole = found[0] if found[0].ndim == len(shape) else np.stack(found, axis=1)
+    total = gradients.sum_to(whole, np.shape(operand), gradients.add)
     return operand.wrap([operand.part(None).like(total, None)], []) if isinstance(operand, Container) else total[()]
 
 
-def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: Any) -> Any:
+def _along_rows(call: Call, given: dict[str, Any]) -> Any:
     """Compute a row-wise function of containers with the same labels, and of arrays of NumPy."""
-    given = _prepared(name, given)
-    shape = np.shape([*given.values()][-1])
-    if any(np.shape(value) != shape for value in given.values()):
-        raise ValueError(f"{name}: dy has shape {np.shape(given['dy'])}, y {shape}")
+    require_one_shape(call.name, given)
+    shape, axis = np.shape([*given.values()][-1]), call.axis
     first = [*_containers(given).values()][-1]
     places = _places(given, first)
     likes = [_like(reversed(_columns(given, place).values())) for place in places]
@@ -241,25 +225,25 @@ def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, A
         for place, missing in zip(places, masks, strict=True):
             columns = _columns(given, place)
             arrays = {k: columns[k].numbers() if k in columns else _cut(v, shape, place) for k, v in given.items()}
-            results.append(_rows(function, backward, arrays, missing, 0 if alone else axis))
+            results.append(_rows(call._replace(axis=0 if alone else axis), arrays, missing))
     elif places:  # along the rows of a table, whose columns promote
         arrays = {}
         for k, value in given.items():
             columns_of = [_columns(given, place).get(k) for place in places]
             arrays[k] = np.stack([c.numbers() for c in columns_of if c], axis=1) if columns_of[0] else value
         missing = np.stack([np.zeros(shape[:1], bool) if mask is None else mask for mask in masks], axis=1)
-        results = [*np.moveaxis(_rows(function, backward, arrays, missing, axis), 1, 0)]
+        results = [*np.moveaxis(_rows(call, arrays, missing), 1, 0)]
     else:
         results = []
     return first.wrap([like.like(r, m) for like, r, m in zip(likes, results, masks, strict=True)], [])
 
 
-def _rows(function: RowFunction, backward: bool, arrays: dict[str, Any], missing: Any, axis: Any) -> Any:
+def _rows(call: Call, arrays: dict[str, Any], missing: Any) -> Any:
     """Compute rows of NumPy arrays; what is missing counts nothing."""
     if missing is not None and missing.any():
         fill = {"x": -np.inf, "dy": 0.0, "y": 0.0}  # a gradient is linear in dy, so that y may be anything there
-        dtype = floating(*(array.dtype for array in arrays.values()))
+        dtype = dtypes.floating(*arrays.values())
         arrays = {
             name: np.where(missing, dtype.type(fill[name]), dtypes.cast(array, dtype)) for name, array in arrays.items()
         }
-    return function.backward(arrays["dy"], y=arrays["y"], axis=axis) if backward else function(arrays["x"], axis=axis)
+    return call.on(arrays)

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ...functions import arguments, dtypes
-from ...functions.rowwise import RowFunction
-from ...functions.specification import Block, Operation
+from ...functions.call import Call
 from . import columns
 from .columns import Column, Container
 
@@ -247,15 +246,16 @@ def _same_axes(a: Any, b: Any) -> bool:
     return all(one.equals(other) for one, other in zip(a.axes, b.axes, strict=True))
 
 
-def call(function: str, block: Block, operation: Operation, given: dict[str, Any]) -> Any:
-    """Compute an elementwise operation; labels meet as in pandas' own ufuncs, gradients need the same ones."""
-    if block.gated and len(operation.outputs) > 1:
+def compute(call: Call) -> Any:
+    """Compute a call; labels meet as in pandas' own ufuncs, gradients and rows need the same ones."""
+    function, given = call.name, call.given
+    if call.gradients or call.is_rowwise:
         _require_same_labels(function, given)
     containers = {name: _container(function, name, value) for name, value in given.items()}
-    met = _aligned(function, given)
+    met = given if call.is_rowwise else _aligned(function, given)
     if met is not given:
         containers = {name: _container(function, name, value) for name, value in met.items()}
-    return columns.call(function, block, operation, containers)
+    return columns.compute(call, containers)
 
 
 def _require_same_labels(function: str, given: dict[str, Any]) -> None:
@@ -266,10 +266,3 @@ def _require_same_labels(function: str, given: dict[str, Any]) -> None:
             raise ValueError(
                 f"{function}: the labels of {first} and {name} differ; align them first, as by reindex_like"
             )
-
-
-def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: Any) -> Any:
-    """Compute the value of x, or the gradient of dy and y, which need the same labels."""
-    _require_same_labels(name, given)
-    containers = {k: _container(name, k, value) for k, value in given.items()}
-    return columns.rowwise(name, function, backward, containers, axis)

@@ -8,9 +8,7 @@ import numpy as np
 import polars as pl
 
 from ...functions import arguments
-from ...functions.define import method_of
-from ...functions.rowwise import RowFunction
-from ...functions.specification import Block, Operation
+from ...functions.call import Call
 from . import columns
 from .columns import Column, Container
 
@@ -103,41 +101,35 @@ def _containers(function: str, given: dict[str, Any]) -> dict[str, Any]:
     return {name: _container(function, name, value) for name, value in given.items()}
 
 
-def call(function: str, block: Block, operation: Operation, given: dict[str, Any]) -> Any:
-    """Compute an elementwise operation; of expressions, give the expression."""
-    if any(isinstance(value, pl.Expr) for value in given.values()):
-        method, outputs = method_of(block, operation), len(operation.outputs)
-        if outputs == 1:
-            return _expression(function, method, given, {}, None, True)
-        return tuple(_expression(function, method, given, {}, k, not block.gated) for k in range(outputs))
-    return columns.call(function, block, operation, _containers(function, given))
+def compute(call: Call) -> Any:
+    """Compute a call; of expressions, return the expression. The row of an expression is its column."""
+    if not any(isinstance(value, pl.Expr) for value in call.given.values()):
+        return columns.compute(call, _containers(call.name, call.given))
+    if call.is_rowwise:
+        call.function(np.zeros(1), axis=call.axis)  # which refuses an axis that a column has not
+    outputs = len(call.operation.outputs)
+    elementwise = not (call.is_rowwise or call.gradients)
+    if outputs == 1:
+        return _expression(call, None, elementwise)
+    return tuple(_expression(call, k, elementwise) for k in range(outputs))
 
 
-def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: Any) -> Any:
-    """Compute the value of x, or the gradient of dy and y; the row of an expression is its column."""
-    if any(isinstance(value, pl.Expr) for value in given.values()):
-        function(np.zeros(1), axis=axis)  # which refuses an axis that a column has not
-        return _expression(name, function.backward if backward else function, given, {"axis": axis}, None, False)
-    return columns.rowwise(name, function, backward, _containers(name, given), axis)
-
-
-def _expression(
-    function: str, method: Any, given: dict[str, Any], settings: dict[str, Any], output: int | None, elementwise: bool
-) -> Any:
+def _expression(call: Call, output: int | None, elementwise: bool) -> Any:
     """Make an expression that makes the same call on the Series that come."""
+    given = call.given
     expressions = {name: value for name, value in given.items() if isinstance(value, pl.Expr)}
     others = {name: value for name, value in given.items() if name not in expressions}
     for name, value in others.items():
-        if isinstance(value, (pl.Series, pl.DataFrame)) or np.ndim(arguments.operand(function, name, value)):
+        if isinstance(value, (pl.Series, pl.DataFrame)) or np.ndim(arguments.operand(call.name, name, value)):
             raise TypeError(
-                f"{function}: {name} is a {arguments.full_name(type(value))}, and the call has expressions; it takes "
+                f"{call.name}: {name} is a {arguments.full_name(type(value))}, and the call has expressions; it takes "
                 f"those and numbers: make one of it by pl.lit(pl.Series({name}))"
             )
 
     def compute(series: Any) -> Any:
-        result = method(**dict(zip(expressions, series, strict=True)), **others, **settings)
+        result = call.on(dict(zip(expressions, series, strict=True)) | others)
         result = result if output is None else result[output]
         return result if isinstance(result, pl.Series) else result.item()
 
-    scalar = output is not None and not elementwise and [*given][output - 2] in others  # the gradient of a number
+    scalar = output is not None and not elementwise and call.gradients[output] in others  # the gradient of a number
     return pl.map_batches([*expressions.values()], compute, is_elementwise=elementwise, returns_scalar=scalar)

@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...functions import arguments
-from ...functions.rowwise import RowFunction
-from ...functions.specification import Block, Operation
+from ...functions.call import Call
 from . import columns
 from .columns import Column, Container
 
@@ -96,11 +95,6 @@ def _containers(function: str, given: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def call(function: str, block: Block, operation: Operation, given: dict[str, Any]) -> Any:
-    """Compute an elementwise operation."""
-    return columns.call(function, block, operation, _containers(function, given))
-
-
-def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: Any) -> Any:
-    """Compute the value of x, or the gradient of dy and y, along an axis."""
-    return columns.rowwise(name, function, backward, _containers(name, given), axis)
+def compute(call: Call) -> Any:
+    """Compute a call."""
+    return columns.compute(call, _containers(call.name, call.given))

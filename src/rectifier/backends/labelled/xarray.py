@@ -8,9 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ...functions import arguments, dtypes
-from ...functions.define import method_of
-from ...functions.rowwise import RowFunction
-from ...functions.specification import Block, Operation
+from ...functions.call import Call
 from .. import registry
 
 
@@ -22,7 +20,7 @@ def _prepared(function: str, given: dict[str, Any]) -> dict[str, Any]:
             for label, variable in value.data_vars.items():
                 if isinstance(variable.dtype, np.dtype):
                     dtypes.require_real(variable.dtype, f"{name}[{label!r}]", function)
-        elif not _is_own(value) and registry.backend(value) is None:
+        elif not _is_own(value) and not registry.is_other(value):
             value = arguments.operand(function, name, value)
         made[name] = value
     return made
@@ -37,23 +35,24 @@ def _raw(array: Any) -> Any:
     return getattr(array, "array", array) if _is_own(array) else array
 
 
-def call(function: str, block: Block, operation: Operation, given: dict[str, Any]) -> Any:
-    """Compute an elementwise operation as xarray's ufuncs do: by dimensions, joined by coordinates, lazily on Dask."""
-    given = _prepared(function, given)
-    method = method_of(block, operation)
-    if block.gated and len(operation.outputs) > 1:
-        return _gradients(function, method, given)
+def compute(call: Call) -> Any:
+    """Compute a call as xarray's ufuncs do: by dimensions, joined by coordinates, lazily on Dask."""
+    function, given = call.name, _prepared(call.name, call.given)
+    if call.is_rowwise:
+        return _rows(call, given)
+    if call.gradients:
+        return _gradients(call, given)
     _require_labels(function, given)
     options = xr.get_options()
 
     def compute(*arrays: Any) -> Any:
-        return method(**dict(zip(given, map(_raw, arrays), strict=True)))
+        return call.on(dict(zip(given, map(_raw, arrays), strict=True)))
 
     return xr.apply_ufunc(
         compute,
         *given.values(),
         input_core_dims=((),) * len(given),
-        output_core_dims=((),) * len(operation.outputs),
+        output_core_dims=((),) * len(call.operation.outputs),
         join=options["arithmetic_join"],
         dataset_join=options["arithmetic_join"],
         dataset_fill_value=np.nan,
@@ -95,18 +94,17 @@ def _same_coordinates(function: str, given: dict[str, Any]) -> None:
         raise ValueError(f"{function}: {error}; align them first, by xarray.align") from error
 
 
-def _gradients(function: str, method: Any, given: dict[str, Any]) -> tuple[Any, ...]:
+def _gradients(call: Call, given: dict[str, Any]) -> tuple[Any, ...]:
     """Compute both gradients, each summed over the dimensions that its array lacks."""
-    _require_arrays(function, given)
-    _same_coordinates(function, given)
+    _require_arrays(call.name, given)
+    _same_coordinates(call.name, given)
     own = {name: value for name, value in given.items() if _is_own(value)}
     dims = [*dict.fromkeys(dim for value in own.values() for dim in value.dims)]
     numbers = {name: _spread(own[name], dims) if name in own else value for name, value in given.items()}
-    gradients = method(**numbers)
-    names = [*given][-2:]
+    gradients = call.on(numbers)
     return tuple(
         _gathered(own[name], dims, gradient) if name in own else gradient
-        for name, gradient in zip(names, gradients, strict=True)
+        for name, gradient in zip(call.gradients, gradients, strict=True)
     )
 
 
@@ -123,19 +121,19 @@ def _gathered(array: Any, dims: list[Any], data: Any) -> Any:
     return array.copy(data=variable.data)
 
 
-def rowwise(name: str, function: RowFunction, backward: bool, given: dict[str, Any], axis: Any) -> Any:
-    """Compute the value of x, or the gradient of dy and y, which need the same coordinates, along an axis."""
-    given = _prepared(name, given)
+def _rows(call: Call, given: dict[str, Any]) -> Any:
+    """Compute along rows of arrays that have the same coordinates."""
+    name = call.name
     _require_arrays(name, given)
-    if not backward:
+    if "dy" not in given:
         (x,) = given.values()
-        return x.copy(data=function(_raw(x.data), axis=axis))
+        return x.copy(data=call.on({"x": _raw(x.data)}))
     _same_coordinates(name, given)
     dy, y = given["dy"], given["y"]
     if _is_own(dy) and _is_own(y):
         if set(dy.dims) != set(y.dims):
             raise ValueError(f"{name}: dy has dimensions {dy.dims}, y {y.dims}")
         dy = dy.transpose(*y.dims)
-    data = [_raw(array.data) if _is_own(array) else array for array in (dy, y)]
+    data = {k: _raw(array.data) if _is_own(array) else array for k, array in (("dy", dy), ("y", y))}
     like = y if _is_own(y) else dy
-    return like.copy(data=function.backward(data[0], y=data[1], axis=axis))
+    return like.copy(data=call.on(data))

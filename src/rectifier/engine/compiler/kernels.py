@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 
 from ...formulas import numba as numba_formulas
 from ...formulas import with_all_called
-from ...functions.specification import Block, Operation, read
+from ...functions.specification import Operation, Specification, read
 from ..runtime.layout import ALIKE, FETCH, LINE, PAST
 from .optimise import Optimised, optimise
 from .target import Target, host
@@ -192,15 +192,14 @@ def _store_past_the_caches(builder: ir.IRBuilder, target: ir.Value, buffer: ir.V
     store.set_metadata("nontemporal", builder.module.add_metadata([_I32(1)]))
 
 
-def storages(block: Block, operation: Operation, dtype: str) -> tuple[list[str], int, int]:
+def storages(block: Specification, operation: Operation, dtype: str) -> tuple[list[str], int, int]:
     """List the storage of each operand, and where the parameters begin and end among them."""
-    inputs = ["bit" if name == "mask" else dtype for name in operation.inputs]
-    outputs = ["bit" if name == "mask" else dtype for name in operation.outputs]
-    first, last = len(inputs), len(inputs) + len(block.parameters)
-    return [*inputs, *[dtype] * len(block.parameters), *outputs], first, last
+    inputs, uniform, outputs = block.operands(operation)
+    kinds = ["bit" if name == "mask" else dtype for name in (*inputs, *uniform, *outputs)]
+    return kinds, len(inputs), len(inputs) + len(uniform)
 
 
-def compile_kernel(block: Block, operation: Operation, dtype: str, target: Target | None = None) -> Optimised:
+def compile_kernel(block: Specification, operation: Operation, dtype: str, target: Target | None = None) -> Optimised:
     """Compile one kernel; `target`, by default this machine, says which instructions there are.
 
     Raises
@@ -230,7 +229,7 @@ def _words_of(formula: Any) -> set[str]:
     return used | {"fma"} if used & {"exp", "exp_parts", "expm1", "log1p", "erfcx"} else used
 
 
-def _compile(block: Block, operation: Operation, dtype: str, machine: Target, selected: bool) -> Optimised:
+def _compile(block: Specification, operation: Operation, dtype: str, machine: Target, selected: bool) -> Optimised:
     jit = numba.njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, forceinline=True)
     working = block.working(dtype)
     scalar = jit(

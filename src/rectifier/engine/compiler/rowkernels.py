@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from ...formulas import bind
 from ...formulas import numba as numba_formulas
 from ...formulas.rows import exp_of_difference
-from ...functions.specification import RowBlock
+from ...functions.specification import Rowwise
 from ..runtime.layout import BLOCK
 from .kernels import INTERLEAVE, SIGNATURE, Storage, declare_iterations_independent, loop
 from .optimise import Optimised, optimise
@@ -310,7 +310,7 @@ def put_waiting(typingctx, base, k, number):
     return types.void(types.int64, types.int64, types.float64), codegen
 
 
-def compile_kernel(block: RowBlock, backward: bool, dtype: str, target: Target | None = None) -> Optimised:
+def compile_kernel(block: Rowwise, backward: bool, dtype: str, target: Target | None = None) -> Optimised:
     """Compile the kernel of a operation in a dtype; `target`, by default this machine, says what instructions it has.
 
     Raises

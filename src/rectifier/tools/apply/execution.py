@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...functions import dtypes
-from ...functions.rowwise import RowFunction
+from ...functions.specification import Gated, Rowwise
 from ..extras import lacking
 from ..progress import Start
 from . import attributes, files
@@ -72,7 +72,7 @@ def run(job: Job, start: Start, watch: Watch | None = None) -> Outcome:
             _require_in_place(x, dtype)
         else:
             _require_free(job)
-        alone = None if others or isinstance(function, RowFunction) else call
+        alone = None if others or isinstance(function.block, Rowwise) else call
         left, notes = attributes.settle(x, others, alone, job.raw)
         fill = _fill(x, dtype, alone)
         wanted = Wanted(x, dtype, _chunks(job, x), fill, left)
@@ -119,7 +119,7 @@ def _given_dtype(name: str) -> np.dtype[Any]:
 def _call(function: Any, job: Job) -> Callable[..., Any]:
     """Return the call of a job, of x and what else there is, into `out`."""
     name = job.function
-    rows, gated = isinstance(function, RowFunction), hasattr(function, "gradient")
+    rows, gated = isinstance(function.block, Rowwise), isinstance(function.block, Gated)
     if (job.gate is not None) != gated:
         raise FileError(f"{name} needs a second array, by --gate" if gated else f"{name} takes no --gate")
     if job.derivative and job.upstream:
@@ -226,7 +226,7 @@ def _is_within(target: Path, source: Path) -> bool:
 
 
 def _whole_axis(function: Any, job: Job, x: ArrayFile) -> int | None:
-    return job.axis % len(x.shape) if isinstance(function, RowFunction) and x.shape else None
+    return job.axis % len(x.shape) if isinstance(function.block, Rowwise) and x.shape else None
 
 
 def _chunks(job: Job, x: ArrayFile) -> tuple[int, ...] | None:

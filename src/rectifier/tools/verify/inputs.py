@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ... import testing
-from ...functions.define import Activation
+from ...functions.protocols import Activation
 
 
 def ranked(dtype: np.dtype[Any], ranks: Any) -> np.ndarray[Any, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from ... import testing
 from ...formulas import bind
 from ...formulas import mpmath as exact_primitives
-from ...functions.specification import RowBlock
+from ...functions.specification import Rowwise
 from ..progress import Advance
 from .references import references_of_rows
 from .results import OURS, Row, Stage, Tally
@@ -30,7 +30,7 @@ numbers = np.frompyfunc(lambda x: mpmath.mpf(float(x)), 1, 1)
 
 def operations(block: Any) -> tuple[str, ...]:
     """Name what is checked of a function."""
-    if isinstance(block, RowBlock):
+    if isinstance(block, Rowwise):
         return "value", "backward"
     return "value", "dx", *(f"d{gate}" for gate in block.parameters)
 
@@ -39,7 +39,7 @@ def check(stage: Stage, activation: Any, start: Callable[[int], Advance]) -> Sta
     """Fill a stage; `start` is called with how many numbers there are, and what it returns with those that are done."""
     begin, dtype = time.perf_counter(), testing.dtype_of(stage.dtype)
     found: dict[tuple[str, str], Tally] = {}
-    of_rows = isinstance(activation.block, RowBlock)
+    of_rows = isinstance(activation.block, Rowwise)
     with np.errstate(all="ignore"):
         batches = list(_chosen_rows(dtype)) if of_rows else [_chosen_pairs(dtype)]
         advance = start(sum(batch.size for batch in batches))
@@ -56,7 +56,7 @@ def check(stage: Stage, activation: Any, start: Callable[[int], Advance]) -> Sta
 
 def bound(block: Any, dtype: np.dtype[Any], operation: str) -> float:
     """Give the largest error that a block allows in a operation."""
-    if isinstance(block, RowBlock):
+    if isinstance(block, Rowwise):
         return {"float32": block.ulp[0], "float64": block.ulp[1]}.get(dtype.name, 0.5001)
     return testing.bound(block, dtype, derivative=operation != "value") or 0.5
 

@@ -10,7 +10,7 @@ import mpmath
 import numpy as np
 
 from ... import testing
-from ...functions.specification import Block
+from ...functions.specification import Specification
 from .inputs import chosen, rank, ranked
 from .references import CHUNK, reference
 from .results import MARGIN, OURS, Tally
@@ -32,7 +32,7 @@ class Task:
     sources: tuple[str, ...]
 
 
-def bound(block: Block, dtype: np.dtype[Any], operation: str) -> float:
+def bound(block: Specification, dtype: np.dtype[Any], operation: str) -> float:
     """Give the largest error that a block allows in a operation: half a unit where one operation is rounded."""
     limit = testing.bound(block, dtype, derivative=operation != "value") or 0.5
     if operation != "backward" or limit <= 0.5 or dtype.itemsize == 2:
@@ -128,7 +128,7 @@ def quick_errors(result: Any, truth: Any, dtype: np.dtype[Any]) -> Any:
     return errors
 
 
-def _conventional(block: Block, x: Any, operation: str, source: str) -> Any:
+def _conventional(block: Specification, x: Any, operation: str, source: str) -> Any:
     """Tell where a result is a convention: of others at kinks, infinities and NaN, of ours in `backward` there."""
     if source == OURS and operation != "backward":
         return np.zeros(x.shape, bool)
@@ -136,7 +136,9 @@ def _conventional(block: Block, x: Any, operation: str, source: str) -> Any:
     return beyond | np.isin(x, np.array([at for at, _ in block.kinks]).astype(x.dtype))
 
 
-def _beside_a_kink(block: Block, x: Any, result: Any, dy: float, errors: Any, exact: Exact, distances: Any) -> None:
+def _beside_a_kink(
+    block: Specification, x: Any, result: Any, dy: float, errors: Any, exact: Exact, distances: Any
+) -> None:
     """Excuse a derivative that a neighbour should have: the place of a kink is rounded, as in x / 6 + 1 / 2 >= 1."""
     wrong = np.flatnonzero(errors > bound(block, x.dtype, "backward"))
     ranks, one = rank(x[wrong]), np.array(1, f"u{x.itemsize}")
@@ -145,7 +147,7 @@ def _beside_a_kink(block: Block, x: Any, result: Any, dy: float, errors: Any, ex
         errors[wrong] = np.minimum(errors[wrong], distances(result[wrong], slope * dy, x.dtype))
 
 
-def _out_of_order(block: Block, operation: str, x: Any, result: Any, exact: dict[str, Any]) -> Any:
+def _out_of_order(block: Specification, operation: str, x: Any, result: Any, exact: dict[str, Any]) -> Any:
     """Find neighbours whose results are in the wrong order, first by float64 truth and then by long doubles."""
     pairs = np.flatnonzero(_against(operation, result, exact))
     if pairs.size:

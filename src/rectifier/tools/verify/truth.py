@@ -15,7 +15,7 @@ import numpy as np
 
 from ... import testing
 from ...formulas.mpmath import Dual, Mathematics
-from ...functions.specification import Block
+from ...functions.specification import Specification
 from .inputs import chosen
 from .results import SAMPLES
 
@@ -44,7 +44,7 @@ class _Sieve(Mathematics):
 SIEVE = _Sieve(_Float64, np.where, 500.0)
 
 
-def parameters_of(block: Block, dtype: np.dtype[Any]) -> list[Any]:
+def parameters_of(block: Specification, dtype: np.dtype[Any]) -> list[Any]:
     """Return the default parameters of a block in a dtype."""
     return testing.settings_of(block, dtype, {})
 
@@ -55,7 +55,7 @@ def finite(x: Any) -> Any:
     return np.clip(x, *np.array([-largest, largest]).astype(x.dtype))
 
 
-def sieve(block: Block, x: Any) -> tuple[Any, Any]:
+def sieve(block: Specification, x: Any) -> tuple[Any, Any]:
     """Evaluate the textbook form and its derivative in float64."""
     numbers = [float(p) for p in parameters_of(block, x.dtype)]
     result = Dual.of(block.exact(SIEVE, Dual(finite(x).astype(np.float64), 1.0), *numbers))
@@ -63,22 +63,22 @@ def sieve(block: Block, x: Any) -> tuple[Any, Any]:
     return value, slope
 
 
-def by_long_doubles(block: Block, x: Any) -> tuple[Any, Any]:
+def by_long_doubles(block: Specification, x: Any) -> tuple[Any, Any]:
     """Evaluate the textbook form and its derivative in long doubles."""
     return testing.exact_arrays(block, finite(x), parameters_of(block, x.dtype))
 
 
-def by_mpmath(block: Block, x: Any) -> tuple[Any, Any]:
+def by_mpmath(block: Specification, x: Any) -> tuple[Any, Any]:
     """Evaluate the textbook form and its derivative in arbitrary precision."""
     pairs = [testing.exact(block, v, parameters_of(block, x.dtype)) for v in np.nan_to_num(finite(x)).tolist()]
     value, slope = (np.array([pair[k] for pair in pairs] + [None], object)[:-1] for k in (0, 1))
     return value, slope
 
 
-Exact = Callable[[Block, Any], tuple[Any, Any]]
+Exact = Callable[[Specification, Any], tuple[Any, Any]]
 
 
-def truth(block: Block, x: Any, exact: Exact) -> dict[str, Any]:
+def truth(block: Specification, x: Any, exact: Exact) -> dict[str, Any]:
     """Give value and derivative, with what the block says of special values and kinks, and NaN of NaN."""
     value, slope = exact(block, x)
     for results, pairs in ((value, block.special), (slope, block.kinks)):
@@ -114,7 +114,7 @@ def _distance(y: float, t: Any, dtype: np.dtype[Any]) -> float:
     return testing.ulp_distance(y, t, dtype)
 
 
-def near_a_zero(block: Block, x: Any) -> Any:
+def near_a_zero(block: Specification, x: Any) -> Any:
     """Return where inputs are near a zero of the derivative."""
     near = np.zeros(x.shape, bool)
     for zero in block.zeros:

@@ -22,8 +22,8 @@ from typing import Any
 from ... import testing
 from ...engine import fingerprint, limits
 from ...formulas.text import describe
-from ...functions.define import Activation
-from ...functions.specification import Block, RowBlock
+from ...functions.protocols import Activation
+from ...functions.specification import Rowwise, Specification
 from ..progress import Advance, Start, silent
 from . import multi_input
 from .inputs import chosen
@@ -104,12 +104,12 @@ def verify(
 
 def takes_several(activation: Any) -> bool:
     """Say whether a function takes pairs or rows of numbers."""
-    return isinstance(activation.block, RowBlock) or hasattr(activation, "gradient")
+    return isinstance(activation.block, Rowwise) or hasattr(activation, "gradient")
 
 
 def _blank(activation: Any, dtype: str, exhaustive: bool) -> Stage:
     if takes_several(activation):
-        rows = isinstance(activation.block, RowBlock)
+        rows = isinstance(activation.block, Rowwise)
         versions = {
             source: version(LIBRARIES[source]) for source in references_of_rows(activation.__name__, dtype) if rows
         }
@@ -120,11 +120,11 @@ def _blank(activation: Any, dtype: str, exhaustive: bool) -> Stage:
     return Stage(name, dtype, exhaustive, digest(block), 0.0, 0.0, versions, ())
 
 
-def digest(block: Block | RowBlock) -> str:
+def digest(block: Specification) -> str:
     """Name what decides the results: the block, and the code that reads it."""
     code, fields = block.exact.__code__, tuple[Any, ...]()
     parts = [code.co_code.hex(), repr(code.co_consts)]
-    if isinstance(block, RowBlock):
+    if isinstance(block, Rowwise):
         parts += [describe(formula) for formula in (block.value, block.weight, block.backward)]
     else:
         parts += [describe(block.value), describe(block.derivative)]

@@ -1,0 +1,210 @@
+"""The calls on arrays of JAX, PyTorch, and any library that follows the Python array API standard.
+
+Concrete (not traced) CPU arrays are passed to the CPU engine, without a copy where their library and NumPy can share
+memory. Any other array goes through the formula in the operations of its own library, and stays on its device. Smooth
+functions are computed in float64, as on the CPU, and rounded once.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from ...functions import arguments, dtypes
+from ...functions.call import Call, prepare
+from ...functions.rows import as_rows, from_rows
+from ...functions.specification import BACKWARD, DERIVATIVE, VALUE, Gated, Operation
+from .. import registry
+from .formula import compute_formula, derivative_at, row_gradient, row_tangent, row_value
+from .library import Library, RowRule, Rule
+
+RANK = 0
+capabilities = frozenset({"rows", "gradients"})
+_MODULES = {"jax": "jax", "jaxlib": "jax", "torch": "torch"}
+
+
+def compute(call: Call) -> Any:
+    """Compute a call, by the CPU engine where it can see the numbers, else by the formula."""
+    library = _library(call.given)
+    return library.entry(_rows if call.is_rowwise else _elementwise)(library, call)
+
+
+def snapshot(value: Any) -> Any:
+    """Return a copy of a parameter."""
+    return _library({"": value}).xp.asarray(value, copy=True)
+
+
+def may_share_memory(a: Any, b: Any) -> bool:
+    """Return False: no result is written to such an array."""
+    return False
+
+
+def _library(given: dict[str, Any]) -> Library:
+    array = next(value for value in given.values() if registry.is_other(value))
+    kind = type(array)
+    if kind not in _libraries:
+        _libraries[kind] = _library_of(kind) or Library(array.__array_namespace__(), kind)
+    return _libraries[kind]
+
+
+_libraries: dict[type, Library] = {}
+
+
+def _library_of(kind: type) -> Any:
+    """Return what is known of the library of a type: its own module here, or None to ask an array for its namespace."""
+    for ancestor in kind.__mro__:
+        name = _MODULES.get(ancestor.__module__.partition(".")[0])
+        if name:
+            return import_module(f".{name}", __package__).LIBRARY
+    return None
+
+
+def _elementwise(library: Library, call: Call) -> Any:
+    spec, operation = call.spec, call.operation
+    as_operand, dtype_of = partial(_operand, library), partial(_stand_in, library)
+    prepared = prepare(call, as_operand, dtype_of=dtype_of)
+    dtype, operands, parameters, shape, _ = prepared
+    for name, value in parameters.items():
+        if not library.is_own(value):
+            arguments.fitting(call.name, name, value, dtype)
+    given = operands | parameters
+    if _is_plain(library, given):
+        return _on_cpu(library, call, given)
+    kind = library.result(dtype.name)
+    if operation.name == VALUE.name:
+        return _differentiable(library, call, kind, operands, parameters, shape)
+    if len(operation.outputs) > 1 and not call.gradients:
+        return tuple(_elementwise(library, call._replace(operation=one)) for one in (VALUE, DERIVATIVE))
+    results = compute_formula(library, spec, operation, kind, tuple(given.values()), shape)
+    if call.gradients:
+        shapes = (np.shape(operands[name]) for name in call.gradients)
+        results = tuple(library.summed(gradient, own) for gradient, own in zip(results, shapes, strict=True))
+    return results
+
+
+def _is_plain(library: Library, given: dict[str, Any]) -> bool:
+    return all(library.is_plain(array) for array in given.values() if library.is_own(array))
+
+
+def _operand(library: Library, function: str, name: str, value: Any) -> Any:
+    if library.is_own(value) or arguments.is_python_number(value):
+        library.require_dense(function, name, value)
+        return value
+    arguments.refuse_masked(function, name, value)
+    if library.takes_numpy and isinstance(value, np.ndarray):
+        return library.xp.asarray(value)
+    other = registry.is_other(value)
+    if not other and isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0:
+        return arguments.operand(function, name, value)[()]
+    library_name = library.xp.__name__.partition(".")[0]
+    dense = arguments.to_numpy(name, value) if other else None
+    how = dense or f"{library_name}'s asarray"
+    raise TypeError(
+        f"{function}: {name} is a {arguments.full_name(type(value))}, and the call has arrays of {library_name}; "
+        f"it takes those and numbers: make one of it by {how}, or take all to NumPy"
+    )
+
+
+def _stand_in(library: Library, function: str, name: str, value: Any) -> Any:
+    """Return an empty array of NumPy with the dtype of another library's, from which the result's dtype follows."""
+    if not hasattr(value, "dtype") or isinstance(value, np.generic):
+        return value
+    text = str(value.dtype).rpartition(".")[2]
+    try:
+        dtype = dtypes.named(text)
+        dtypes.require_real(dtype, name, function)
+    except ImportError:
+        raise TypeError(f"{function}: {name} is bfloat16, which needs ml_dtypes: pip install ml_dtypes") from None
+    except TypeError:
+        raise TypeError(
+            f"{function}: {name} has dtype {value.dtype}; it takes integers and float16 to float64: "
+            f"{library.advice(text, name)}"
+        ) from None
+    return np.empty((0,), dtype)
+
+
+def _on_cpu(library: Library, call: Call, given: dict[str, Any]) -> Any:
+    """Have the CPU engine compute, on the memory of the arrays."""
+    numbers = {name: library.to_numpy(array) if library.is_own(array) else array for name, array in given.items()}
+    results = call.on(numbers)
+    if isinstance(results, tuple):
+        return tuple(library.from_numpy(np.asarray(result)) for result in results)
+    return library.from_numpy(np.asarray(results))
+
+
+def _differentiable(
+    library: Library,
+    call: Call,
+    dtype: str,
+    operands: dict[str, Any],
+    parameters: dict[str, Any],
+    shape: tuple[int, ...],
+) -> Any:
+    """Compute a value such that its library differentiates it by our rule."""
+    spec, given, names = call.spec, (*operands.values(), *parameters.values()), (*operands, *parameters)
+    places = [place for place, array in enumerate(given) if library.is_own(array)]
+    backward_of = spec.operations["backward"]
+    gated = isinstance(spec, Gated)
+
+    def filled(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+        every = list(given)
+        for place, array in zip(places, arrays, strict=True):
+            every[place] = array
+        return tuple(every)
+
+    def computed(operation: Operation, every: tuple[Any, ...]) -> Any:
+        named = dict(zip((*operation.inputs, *parameters), every, strict=True))
+        if _is_plain(library, named):
+            return _on_cpu(library, call._replace(operation=operation), named)
+        return compute_formula(library, spec, operation, dtype, every, shape)
+
+    def value(*arrays: Any) -> Any:
+        return computed(call.operation, filled(arrays))
+
+    def derivative(order: tuple[int, ...], *arrays: Any) -> Any:
+        return derivative_at(library, spec, dtype, tuple(places[place] for place in order), filled(arrays), shape)
+
+    def times(t: Any, order: tuple[int, ...], *arrays: Any) -> Any:
+        every = filled(arrays)
+        if len(order) == 1 and not gated and _is_plain(library, dict(enumerate((t, *every)))):  # type: ignore[arg-type]
+            return computed(BACKWARD, (t, *every))
+        d = derivative(order, *arrays)
+        wide = library.astype(t, np.dtype(spec.working(dtype)).name)
+        return library.astype(library.xp.where(d == 0, 0 * d, wide * d), dtype)
+
+    def backward(dy: Any, *arrays: Any) -> tuple[Any, ...]:
+        every = (dy, *filled(arrays))
+        if gated:  # the engine sums to the shapes that it sees
+            every = tuple(library.xp.broadcast_to(a, shape) if library.is_own(a) else a for a in every)
+        found = computed(backward_of, every)
+        found = found if isinstance(found, tuple) else (found,)
+        own = [found[place] for place in places if place < len(operands)]
+        return tuple(library.summed(g, np.shape(a)) for g, a in zip(own, arrays, strict=False))
+
+    without = tuple(names[place] for place in places if place >= len(operands))
+    rule = Rule(spec.name, derivative, times, backward, without)
+    return library.differentiable(value, rule, *(given[place] for place in places))
+
+
+def _rows(library: Library, call: Call) -> Any:
+    """Compute along rows."""
+    as_operand, dtype_of = partial(_operand, library), partial(_stand_in, library)
+    dtype, operands, _, shape, axes = prepare(call, as_operand, dtype_of=dtype_of)
+    spec: Any = call.spec
+    if _is_plain(library, operands):
+        return _on_cpu(library, call._replace(axis=axes), operands)
+    kind = library.result(dtype.name)
+    like = next(array for array in operands.values() if library.is_own(array))
+    arrays = [a if library.is_own(a) else library.number(float(a), kind, like) for a in operands.values()]
+    if len(axes) != 1:
+        how = library.xp.permute_dims, library.xp.reshape
+        rows = {name: as_rows(array, axes, *how) for name, array in zip(operands, arrays, strict=True)}
+        return from_rows(_rows(library, call._replace(operands=rows, axis=-1)), axes, shape, *how)
+    (place,) = axes
+    if "dy" in operands:
+        return row_gradient(library, spec, kind, place, *arrays)
+    rule = RowRule(*(partial(way, library, spec, kind, place) for way in (row_tangent, row_gradient)))
+    return library.differentiable_rows(partial(row_value, library, spec, kind, place), rule, *arrays)

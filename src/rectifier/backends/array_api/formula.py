@@ -1,0 +1,131 @@
+"""Formulas in the operations of an array library."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ...formulas import arrays as array_primitives
+from ...formulas import bind, duals
+from ...formulas.rows import exp_of_difference, sum_by_halves
+from ...functions import dtypes
+from ...functions.specification import DERIVATIVE, Operation, Rowwise, Specification, read
+from .library import Library
+
+
+def compute_formula(
+    library: Library,
+    spec: Specification,
+    operation: Operation,
+    dtype: str,
+    given: tuple[Any, ...],
+    shape: tuple[int, ...],
+) -> Any:
+    """Compute an operation by its formula, in the working type; round once to the dtype."""
+    with library.float64():
+        primitives, numbers = _at_work(library, spec, dtype, given)
+        results = read(spec, operation, primitives)(*numbers)
+        if isinstance(results, tuple):
+            return tuple(_rounded(library, result, dtype, shape) for result in results)
+        return _rounded(library, results, dtype, shape)
+
+
+def derivative_at(
+    library: Library,
+    spec: Specification,
+    dtype: str,
+    places: tuple[int, ...],
+    given: tuple[Any, ...],
+    shape: tuple[int, ...],
+) -> Any:
+    """Compute a derivative of any order, in the working type.
+
+    The formula is of the first derivative. For those of higher order it is given duals, of a level for each.
+    """
+    with library.float64():
+        primitives, numbers = _at_work(library, spec, dtype, given)
+        working, T, where = np.dtype(spec.working(dtype)).name, primitives["T"], primitives["where"]
+        first, *others = places
+        levels = range(1, len(places))
+        inputs = list(numbers)
+        for level, place in zip(levels, others, strict=True):
+            primitives = duals.primitives(primitives, level)
+            inputs[place] = duals.Dual(inputs[place], T(1), level)
+        d = read(spec, DERIVATIVE, primitives)(*inputs)
+        d = d[first] if isinstance(d, tuple) else d
+        for level in reversed(levels):
+            d = d.slope if isinstance(d, duals.Dual) and d.level == level else T(0)
+        for place in others:  # where a formula selects NaN, its derivative would be a number
+            d = where(numbers[place] == numbers[place], d, numbers[place])
+        return _rounded(library, d, working, shape)
+
+
+def _at_work(
+    library: Library, spec: Specification, dtype: str, given: tuple[Any, ...]
+) -> tuple[dict[str, Any], list[Any]]:
+    """Return the primitives in the working type, and arrays and numbers in it, each rounded to the dtype before."""
+    working = np.dtype(spec.working(dtype)).name
+    like = next(array for array in given if library.is_own(array))
+    numbers = []
+    for value in given:
+        if library.is_own(value):
+            numbers.append(library.astype(library.astype(value, dtype), working))
+        else:
+            number = dtypes.cast(np.asarray(value), dtypes.named(dtype)).item()
+            numbers.append(library.number(number, working, like))
+    return _primitives(library, working, like, dtype), numbers
+
+
+def _rounded(library: Library, result: Any, dtype: str, shape: tuple[int, ...]) -> Any:
+    return library.xp.broadcast_to(library.astype(result, dtype), shape)
+
+
+def _primitives(library: Library, working: str, like: Any, dtype: str = "float64") -> dict[str, Any]:
+    kind, bits = np.dtype(working).type, 24 if working == "float32" else 53
+
+    def T(literal: float) -> Any:
+        return library.number(kind(literal).item(), working, like)
+
+    return array_primitives.primitives(T, library.xp, array_primitives.fma_of(bits, library.xp), dtype)
+
+
+def row_value(library: Library, spec: Rowwise, dtype: str, axis: int, x: Any) -> Any:
+    """Compute a row-wise value along an axis, in float64; round once to the dtype."""
+    xp = library.xp
+    with library.float64():
+        primitives, x = _primitives(library, "float64", x), library.astype(x, "float64")
+        if not math.prod(x.shape):
+            return library.astype(x + primitives["T"](0), dtype)  # PyTorch wants another array
+        peak = xp.max(x, axis=axis, keepdims=True)
+        zero, one, top = primitives["T"](0), primitives["T"](1), x == peak
+        e = bind(exp_of_difference, primitives)(*(xp.where(top, zero, number) for number in (x, peak)))
+        tops = xp.sum(xp.where(top, one, zero), axis=axis, keepdims=True)
+        rest = sum_by_halves(library.xp, xp.where(top, zero, e), axis) + (tops - one)
+        # A row with NaN or inf is NaN, and so is one of nothing but -inf.
+        nan = xp.where(xp.abs(peak) < primitives["T"](math.inf), zero, primitives["T"](math.nan))
+        return library.astype(bind(spec.value, primitives)(x, peak, e, rest) + nan, dtype)
+
+
+def row_gradient(library: Library, spec: Rowwise, dtype: str, axis: int, dy: Any, y: Any) -> Any:
+    """Compute the gradient of a row-wise function of dy and y."""
+    with library.float64():
+        primitives = _primitives(library, "float64", y)
+        dy, y = (library.astype(array, "float64") for array in (dy, y))
+        s = sum_by_halves(library.xp, bind(spec.weight, primitives)(dy, y), axis)
+        return library.astype(bind(spec.backward, primitives)(dy, y, s), dtype)
+
+
+def row_tangent(library: Library, spec: Rowwise, dtype: str, axis: int, tangent: Any, y: Any) -> Any:
+    """Multiply with the Jacobian, of which backward's formulas are the transpose.
+
+    Backward is a dy + b sum(c dy), where a, b and c depend on y alone; so this is a t + c sum(b t).
+    """
+    with library.float64():
+        primitives = _primitives(library, "float64", y)
+        t, y = (library.astype(array, "float64") for array in (tangent, y))
+        weight, backward = bind(spec.weight, primitives), bind(spec.backward, primitives)
+        zero, one = primitives["T"](0), primitives["T"](1)
+        s = sum_by_halves(library.xp, backward(zero, y, one) * t, axis)
+        return library.astype(backward(one, y, zero) * t + weight(one, y) * s, dtype)

@@ -1,0 +1,160 @@
+"""What public methods do with what the compiled call refused: they make a `Call`, and a backend computes it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..backends import registry
+from ..formulas import arrays as array_primitives
+from ..formulas import bind
+from ..formulas.text import describe
+from . import arguments, subclasses
+from .call import Axis, Call
+from .mask import Mask
+from .specification import (
+    BACKWARD,
+    BACKWARD_FROM_MASK,
+    BACKWARD_FROM_Y,
+    ROWS,
+    ROWS_BACKWARD,
+    WITH_MASK,
+    Elementwise,
+    Operation,
+)
+
+
+def call(function: Any, operation: Operation, arrays: tuple[Any, ...], out: Any, values: tuple[Any, ...]) -> Any:
+    """Compute an operation that takes its arrays by their places."""
+    operands = dict(zip(operation.inputs, arrays, strict=True))
+    return registry.compute(Call(function, operation, operands, _named(function, values), out))
+
+
+def _named(function: Any, values: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(function.block.parameters, values, strict=True))
+
+
+def backward(function: Any, dy: Any, x: Any, out: Any, y: Any, mask: Any, values: tuple[Any, ...]) -> Any:
+    """Compute backward from x, y or a mask."""
+    spec, parameters = function.block, _named(function, values)
+    name = spec.named(BACKWARD)
+    given = [source for source, array in (("x", x), ("y", y), ("mask", mask)) if array is not None]
+    if len(given) != 1:
+        raise TypeError(
+            f"{name} takes dy and one of {', '.join(spec.backward_from)}; it got {' and '.join(given) or 'none'}"
+        )
+    if mask is not None:
+        _require_agreement(name, spec, mask, parameters)
+        operation, source = BACKWARD_FROM_MASK, mask
+    elif y is not None:
+        _require_source(name, spec, "y")
+        _require_y_to_determine(name, spec, parameters)
+        dx = function.methods["backward"].compiled(dy, y, *values, out)
+        if dx is not NotImplemented:
+            return dx
+        operation, source = BACKWARD_FROM_Y, y
+    else:
+        operation, source = BACKWARD, x
+    operands = dict(zip(operation.inputs, (dy, source), strict=True))
+    return registry.compute(Call(function, operation, operands, parameters, out))
+
+
+def _require_source(name: str, spec: Elementwise, source: str) -> None:
+    if source not in spec.backward_from:
+        others = " or ".join(f"{name}=" for name in spec.backward_from)
+        raise TypeError(f"{name}: {source} does not determine the derivative of {spec.name}; pass {others}")
+
+
+def _require_y_to_determine(name: str, spec: Elementwise, parameters: dict[str, Any]) -> None:
+    if spec.y_determines is None:
+        return
+    if any(registry.is_other(value) for value in parameters.values()):
+        raise TypeError(
+            f"{name}: y determines the derivative only where {describe(spec.y_determines)}, "
+            "which is not looked up in arrays on a device or of another library; pass x"
+        )
+    kind = np.dtype(np.float64)
+    numbers = [arguments.fitting(name, key, arguments.operand(name, key, v), kind) for key, v in parameters.items()]
+    holds = bind(spec.y_determines, array_primitives.primitives(np.float64))(*numbers)
+    if not np.all(np.ma.filled(holds, True) if subclasses.is_masked(holds) else holds):  # a hidden one decides nothing
+        settings = ", ".join(f"{key}={value}" for key, value in parameters.items())
+        others = " or ".join(f"{source}=" for source in spec.backward_from if source != "y")
+        raise ValueError(
+            f"{name}: y determines the derivative only where {describe(spec.y_determines)}, "
+            f"and this call has {settings}; pass {others}"
+        )
+
+
+def _require_agreement(name: str, spec: Elementwise, mask: Any, parameters: dict[str, Any]) -> None:
+    """Refuse what is no mask, or the mask of another function or of other parameters."""
+    if not isinstance(mask, Mask):
+        raise TypeError(f"{name}: mask is a {type(mask).__name__}; it takes what {spec.name}.with_mask returned")
+    if not mask.agrees(spec.full_name, parameters):
+        _require_source(name, spec, "mask")
+        raise ValueError(
+            f"{name}: this call is {_signature(spec.full_name, parameters)}, "
+            f"the mask was made by {_signature(mask.function, mask.parameters)}"
+        )
+
+
+def _signature(function: str, parameters: Any) -> str:
+    return f"{function}({', '.join(f'{name}={value!r}' for name, value in parameters.items())})"
+
+
+def with_mask(function: Any, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:
+    """Compute the value and the mask."""
+    _require_source(function.block.named(WITH_MASK), function.block, "mask")
+    both: tuple[Any, Mask] = call(function, WITH_MASK, (x,), out, values)
+    return both
+
+
+def vjp(function: Any, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Any]:
+    """Compute the value, and keep for backward a mask, else x; never y, which the user may overwrite."""
+    parameters = _named(function, values)
+    if "mask" in function.block.backward_from and "mask" in registry.serving(x, *values).capabilities:
+        y, mask = function.with_mask(x, out, **parameters)
+        return y, partial(function.backward, mask=mask, **mask.parameters)
+    _require_apart(function, out, x)
+    kept = registry.snapshot(parameters)  # copies: the user may update the parameters before the backward call
+    return function(x, out, **parameters), partial(function.backward, x=x, **kept)
+
+
+def gated_vjp(function: Any, x: Any, gate: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Any]:
+    """Compute the value, and keep both arrays for backward."""
+    parameters = _named(function, values)
+    _require_apart(function, out, x, gate)
+    kept = registry.snapshot(parameters)
+    return function(x, gate, out, **parameters), partial(_backward_to_both, function, x, gate, kept)
+
+
+def _backward_to_both(function: Any, x: Any, gate: Any, parameters: dict[str, Any], dy: Any, out: Any = None) -> Any:
+    return function.backward(dy, x, gate, out, **parameters)
+
+
+def _require_apart(function: Any, out: Any, *arrays: Any) -> None:
+    if registry.may_share_memory(out, *arrays):
+        what = "x" if len(arrays) == 1 else "what"
+        raise ValueError(f"{function.__name__}.vjp: out would overwrite {what}, which the backward call needs")
+
+
+def rows(function: Any, x: Any, out: Any, axis: Axis) -> Any:
+    """Compute the value along one or several axes."""
+    return registry.compute(Call(function, ROWS, {"x": x}, {}, out, axis))
+
+
+def rows_backward(function: Any, dy: Any, x: Any, out: Any, y: Any, axis: Axis) -> Any:
+    """Compute dx from dy and y, or from dy and x, of which y is computed first."""
+    name = function.block.named(ROWS_BACKWARD)
+    if (x is None) == (y is None):
+        raise TypeError(f"{name} takes dy and one of x, y; it got {'both' if x is not None else 'neither'}")
+    if y is None:
+        y = function(x, axis=axis)
+    return registry.compute(Call(function, ROWS_BACKWARD, {"dy": dy, "y": y}, {}, out, axis))
+
+
+def rows_vjp(function: Any, x: Any, out: Any, axis: Axis) -> tuple[Any, Any]:
+    """Compute the value, and keep x for backward."""
+    _require_apart(function, out, x)
+    return function(x, out, axis=axis), partial(function.backward, x=x, axis=axis)

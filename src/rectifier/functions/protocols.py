@@ -1,0 +1,108 @@
+"""What the decorators make: the types of public functions, for type checkers and readers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, Protocol, overload
+
+import numpy as np
+
+from .call import Axis
+from .mask import Mask
+from .specification import Elementwise, Rowwise
+from .specification import Gated as GatedSpecification
+
+
+class Applied(Protocol):
+    """A call on one array."""
+
+    ufunc: np.ufunc
+
+    def __call__(self, x: Any, out: Any = None, **parameters: Any) -> Any:
+        """Apply the function."""
+
+
+class Derivative(Applied, Protocol):
+    """The derivative; until a function has one, the decorator of its formula."""
+
+    @overload
+    def __call__(self, x: FunctionType, /) -> FunctionType: ...
+    @overload
+    def __call__(self, x: Any, out: Any = None, **parameters: Any) -> Any: ...
+
+
+class Backward(Protocol):
+    """The backward call."""
+
+    ufunc: np.ufunc
+
+    def __call__(
+        self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, mask: Mask | None = None, **parameters: Any
+    ) -> Any:
+        """Multiply `dy` by the derivative."""
+
+
+class Gated(Protocol):
+    """A function of two arrays, which `gated` makes."""
+
+    __name__: str
+    block: GatedSpecification
+    ufunc: np.ufunc
+    cuda_source: Callable[..., str]
+    gradient: Callable[[Callable[..., Any]], Any]
+
+    def __call__(self, x: Any, gate: Any, out: Any = None, **parameters: Any) -> Any:
+        """Apply the function."""
+
+    @property
+    def backward(self) -> Callable[..., tuple[Any, Any]]:
+        """Multiply a gradient by both derivatives, in one pass."""
+
+    @property
+    def vjp(self) -> Callable[..., tuple[Any, Callable[..., Any]]]:
+        """Compute the value, and the function that takes dy to both gradients."""
+
+
+class Activation(Protocol):
+    """A function of one array, which `elementwise` makes."""
+
+    __name__: str
+    block: Elementwise
+    ufunc: np.ufunc
+    derivative: Derivative
+    backward: Backward
+    value_and_derivative: Applied
+    cuda_source: Callable[..., str]
+
+    def __call__(self, x: Any, out: Any = None, **parameters: Any) -> Any:
+        """Apply the function."""
+
+    @property
+    def with_mask(self) -> Callable[..., tuple[Any, Mask]]:
+        """Compute the value, and a mask for `backward`."""
+
+    @property
+    def vjp(self) -> Callable[..., tuple[Any, Callable[..., Any]]]:
+        """Compute the value, and the function that takes dy to dx."""
+
+
+class RowFunction(Protocol):
+    """A function of whole rows, which `rowwise` makes."""
+
+    __name__: str
+    block: Rowwise
+    cuda_source: Callable[..., str]
+    weight: Callable[[Callable[..., Any]], Any]
+
+    def __call__(self, x: Any, out: Any = None, *, axis: Axis = -1) -> Any:
+        """Apply the function along one or several axes."""
+
+    @overload
+    def backward(self, dy: FunctionType, /) -> FunctionType: ...
+    @overload
+    def backward(self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, axis: Axis = -1) -> Any: ...
+
+    @property
+    def vjp(self) -> Callable[..., tuple[Any, Callable[..., Any]]]:
+        """Compute the value, and the function that takes dy to dx."""
