@@ -295,12 +295,6 @@ def with_mask(block: Block, methods: Methods, x: Any, out: Any, values: tuple[An
     if served := registry.backend(x, *values):
         return served.with_mask(block, x, out, values)
     method = methods["with_mask"]
-    if type(x) is np.ndarray and all(type(value) is float for value in values):
-        both = method.compiled(x, *values, out, None)
-        if both is not NotImplemented:
-            return both[0], Mask.made(
-                both[1], x.shape, block.full_name, dict(zip(block.parameters, values, strict=True))
-            )
     register_bfloat16()
     source, x = x, arguments.native(function, "x", x)
     dtype = arguments.holding(arguments.resolve(block, [x]), values)

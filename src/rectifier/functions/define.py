@@ -333,6 +333,9 @@ def _parameters(formula: FunctionType) -> dict[str, float]:
         "maker",
         "dx",
         "both",
+        "new",
+        "partial",
+        "backward",
     }.intersection(names):
         raise FormulaError(f"{formula.__name__}: the calls have an argument {taken.pop()} of their own")
     return {name: float(default) for name, default in zip(names, defaults, strict=True)}
@@ -391,8 +394,34 @@ _GATED_PREPARED = """
 def call_array(x, gate, out=None):
     return call(x, gate, out)
 """
-_PREPARED = """
+_WITH_MASK = """
 def call_array(x, out=None{keywords}):
+    if {numbers}:
+        both = compiled(x, {values}out, None)
+        if both is not refused:
+            mask = new(Mask)
+            y, mask._bits = both
+            mask._shape, mask._function, mask._parameters = x.shape, maker, {{{named}}}
+            return y, mask
+    return call(x, out, ({values}))
+"""
+_VJP_BY_MASK = """
+def call_array(x, out=None{keywords}):
+    if {numbers}:
+        both = compiled(x, {values}out, None)
+        if both is not refused:
+            mask = new(Mask)
+            y, mask._bits = both
+            mask._shape, mask._function, mask._parameters = x.shape, maker, {{{named}}}
+            return y, partial(backward, mask=mask{same_keywords})
+    return call(x, out, ({values}))
+"""
+_VJP_BY_X = """
+def call_array(x, out=None{keywords}):
+    if out is None{and_numbers}:
+        y = compiled(x, {values}None)
+        if y is not refused:
+            return y, partial(backward, x=x{same_keywords})
     return call(x, out, ({values}))
 """
 
@@ -411,10 +440,15 @@ def _define(
         more_keywords=keywords,
         values="".join(f"{parameter}, " for parameter in parameters),
         same="".join(f" and mask._parameters[{parameter!r}] is {parameter}" for parameter in parameters),
+        same_keywords="".join(f", {parameter}={parameter}" for parameter in parameters),
+        named=", ".join(f"{parameter!r}: {parameter}" for parameter in parameters),
+        numbers=" and ".join(f"type({parameter}) is float" for parameter in parameters) or "True",
+        and_numbers="".join(f" and type({parameter}) is float" for parameter in parameters),
     )
     namespace.update(
-        compiled=takes_nothing, from_mask=takes_nothing, refused=NotImplemented, Mask=Mask, ndarray=np.ndarray
-    )
+        compiled=takes_nothing, from_mask=takes_nothing, refused=NotImplemented, Mask=Mask, ndarray=np.ndarray,
+        new=object.__new__, partial=partial,
+    )  # fmt: skip
     exec(_compiled(text), namespace)
     function: Any = namespace.pop("call_array")
     function.__name__, function.__qualname__ = name.rpartition(".")[2], name
@@ -512,11 +546,17 @@ def _complete(activation: Any, block: Block, namespace: dict[str, Any]) -> None:
             function.ufunc = methods[operation.name].ufunc
         return words
 
-    def add(operation: Operation, name: str, words: dict[str, Any], word: str = "compiled") -> None:
-        methods[operation.name] = Method(block, operation, name, names, partial(words.__setitem__, word))
+    def add(operation: Operation, name: str, *scopes: dict[str, Any], word: str = "compiled") -> None:
+        def publish(compiled: Any) -> None:
+            for scope in scopes:
+                scope[word] = compiled
 
+        methods[operation.name] = Method(block, operation, name, names, publish)
+
+    masks = "mask" in block.backward_from
     namespace["call"] = partial(numpy.call, block, VALUE, methods)
-    add(VALUE, f"{block.name}.ufunc", namespace)
+    vjp = define(None, "vjp", _VJP_BY_MASK if masks else _VJP_BY_X, partial(numpy.vjp, block, activation))
+    add(VALUE, f"{block.name}.ufunc", namespace, *([] if masks else [vjp]))
     activation.block, activation.ufunc, activation.__doc__ = block, methods["value"].ufunc, docstrings.function(block)
     activation.cuda_source = source_of(block)
     define(DERIVATIVE, "derivative", _ONE_ARRAY, partial(numpy.call, block, DERIVATIVE, methods))
@@ -524,8 +564,9 @@ def _complete(activation: Any, block: Block, namespace: dict[str, Any]) -> None:
     words["maker"] = block.full_name
     call_both = partial(numpy.value_and_derivative, block, methods)
     define(VALUE_AND_DERIVATIVE, "value_and_derivative", _TWO_OUTPUTS, call_both)
-    define(None, "with_mask", _PREPARED, partial(numpy.with_mask, block, methods))
-    define(None, "vjp", _PREPARED, partial(numpy.vjp, block, activation))
-    if "mask" in block.backward_from:
-        add(WITH_MASK, f"{block.name}.with_mask", {})
-        add(BACKWARD_FROM_MASK, f"{block.name}.backward_from_mask", words, "from_mask")
+    with_mask = define(None, "with_mask", _WITH_MASK, partial(numpy.with_mask, block, methods))
+    vjp["maker"] = with_mask["maker"] = block.full_name
+    vjp["backward"] = activation.backward
+    if masks:
+        add(WITH_MASK, f"{block.name}.with_mask", with_mask, vjp)
+        add(BACKWARD_FROM_MASK, f"{block.name}.backward_from_mask", words, word="from_mask")

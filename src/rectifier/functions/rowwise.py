@@ -17,7 +17,8 @@ import numpy as np
 from ..backends import registry
 from ..backends.cupy import source_of
 from ..engine import ufuncs
-from ..engine.rows import RowLoop
+from ..engine.calls import takes_nothing
+from ..engine.rows import RowMethod
 from ..formulas.text import describe
 from . import arguments, docstrings, dtypes, subclasses
 from .specification import PACKAGE, RowBlock
@@ -39,7 +40,9 @@ class RowFunction:
         self.__module__ = PACKAGE if of_catalogue else value.__module__
         self._parts: dict[str, Callable[..., Any]] = {"value": value}
         self._exact, self._ulp = exact, ulp
-        self._loops: dict[tuple[bool, Any], RowLoop] = {}
+        self.methods: dict[bool, RowMethod] = {}
+        self._value: Any = takes_nothing
+        self._gradient: Any = takes_nothing
         self.block: Any = None
         self.cuda_source: Any = None
 
@@ -52,8 +55,8 @@ class RowFunction:
         """Take the formula of the gradient, of dy, y and the sum: a decorator. Then, compute it."""
         if self.block is not None:
             if len(arguments) == 1 and len(keywords) == 1 and "y" in keywords:
-                dx = self._whole(True, arguments[0], keywords["y"])
-                if dx is not None:
+                dx = self._gradient(arguments[0], keywords["y"], None)
+                if dx is not NotImplemented:
                     return dx
             return backward(self, *arguments, **keywords)
         (formula,) = arguments
@@ -61,33 +64,20 @@ class RowFunction:
         for part in self._parts.values():
             describe(part)
         self.block = RowBlock(name=self.__name__, exact=self._exact, ulp=self._ulp, **self._parts)
+        self.methods = {
+            backward: RowMethod(self.block, backward, partial(setattr, self, "_gradient" if backward else "_value"))
+            for backward in (False, True)
+        }
         self.__doc__, self.cuda_source = docstrings.rowwise(self.block), source_of(self.block)
         return formula
 
     def __call__(self, x: Any, out: Any = None, *, axis: Axis = -1) -> Any:
         """Apply the function along one or several axes."""
-        if out is None and axis == -1:
-            y = self._whole(False, x)
-            if y is not None:
+        if axis == -1:
+            y = self._value(x, out)
+            if y is not NotImplemented:
                 return y
         return call(self, x, out, axis)
-
-    def _whole(self, backward: bool, *arrays: Any) -> Any:
-        """Compute arrays that need no preparation, with a loop that is compiled; give None of others.
-
-        100 numbers take 4 us so, and 17 by `call`.
-        """
-        first = arrays[0]
-        loop = self._loops.get((backward, first.dtype)) if type(first) is np.ndarray else None
-        if loop is None or not loop.compiled or not first.size or not first.ndim:
-            return None
-        for array in arrays:
-            flags = array.flags if type(array) is np.ndarray else None
-            if flags is None or not (flags.c_contiguous and flags.aligned):
-                return None
-            if array.dtype != first.dtype or array.shape != first.shape:
-                return None
-        return loop.whole(arrays)
 
     def vjp(self, x: Any, out: Any = None, *, axis: Axis = -1) -> tuple[Any, Callable[..., Any]]:
         """Compute the value, and the function that takes dy to dx; it keeps `x`."""
@@ -105,12 +95,7 @@ class RowFunction:
         """Compile or load both operations in a dtype; return how many of them are compiled."""
         if dtype.name not in dtypes.FLOATS:  # what else there is becomes one of these
             return 0
-        return sum(self.loop(backward, dtype).prepare() for backward in (False, True))
-
-    def loop(self, backward: bool, dtype: Any) -> RowLoop:
-        """Give the loop of a operation in a dtype."""
-        found = self._loops.get((backward, dtype))
-        return found or self._loops.setdefault((backward, dtype), RowLoop(self.block, backward, dtype))
+        return sum(method.prepare(dtype) for method in self.methods.values())
 
 
 def rowwise(*, exact: Callable[..., Any], ulp: tuple[float, float]) -> Callable[[Callable[..., Any]], RowFunction]:
@@ -238,7 +223,7 @@ def _run(function: RowFunction, backward: bool, name: str, inputs: list[Any], ou
         direct = not any(np.may_share_memory(given, a) and a.ctypes.data != given.ctypes.data for a in rows)
     result: Any = given if direct else memory.empty_like(rows[0])
     if result.size:
-        function.loop(backward, dtype).run((*rows, result))
+        function.methods[backward].compute(*(dtypes.canonical(array, dtype) for array in (*rows, result)))
     if hides is not None:  # a row of which all is hidden is NaN
         np.copyto(result, 0, where=covered)
     made = from_rows(result, axes, shape)
