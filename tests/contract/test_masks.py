@@ -175,3 +175,48 @@ def test_masks_of_many_dimensions():
     assert_same(y, relu(x))
     assert np.array_equal(mask.to_array(), ~(x <= 0))
     assert_same(relu.backward(x, mask=mask), np.where(np.isnan(x), x, relu.backward(x, x)))
+
+
+@pytest.mark.parametrize("call", ["with_mask", "vjp"])
+@pytest.mark.parametrize(
+    "parameters", [{}, {"negative_slope": 0.25}, {"negative_slope": np.float32(0.25)}, {"negative_slope": 1}]
+)
+def test_every_call_with_a_mask_is_as_the_first(call, parameters):
+    x = np.array([[-1.0, 2.0, np.nan], [0.0, -0.0, 3.0]], "f4")
+    seen = []
+    for _ in range(3):  # once compiled, an ndarray goes another way than at first
+        y, made = getattr(leaky_relu, call)(x, **parameters)
+        mask = made.keywords["mask"] if call == "vjp" else made
+        assert mask.shape == (2, 3)
+        assert mask.bits.tolist() == [0b100110]
+        assert not mask._bits.flags.writeable
+        assert mask.function == "leaky_relu"
+        assert dict(mask.parameters) == {"negative_slope": parameters.get("negative_slope", 0.01)}
+        if call == "vjp":
+            again = pickle.loads(pickle.dumps(made))
+            assert_same(again(x), made(x))
+            assert_same(made(x), leaky_relu.backward(x, mask=mask, **parameters))
+            out = np.empty_like(x)
+            assert made(x, out=out) is out
+        seen.append((y, mask))
+    for y, mask in seen[1:]:
+        assert_same(y, seen[0][0])
+        assert mask == seen[0][1]
+
+
+def test_a_call_with_a_mask_takes_what_is_no_array_of_floats():
+    for x in ([-1.0, 2.0], np.float32(2.0), np.array(2.0), np.zeros((0, 3)), np.array([-1, 2])):
+        y, mask = leaky_relu.with_mask(x)
+        assert mask.shape == np.shape(x)
+        assert_same(np.asarray(y), np.asarray(leaky_relu(x)))
+        assert_same(np.asarray(leaky_relu.vjp(x)[1](y)), np.asarray(leaky_relu.backward(y, mask=mask)))
+
+
+def test_out_of_a_call_with_a_mask_may_be_x():
+    expected, mask = leaky_relu.with_mask(np.array([-1.0, 2.0, -3.0]))
+    for call in (leaky_relu.with_mask, leaky_relu.vjp):
+        x = np.array([-1.0, 2.0, -3.0])
+        y, made = call(x, out=x)
+        assert y is x
+        assert_same(x, expected)
+        assert (made.keywords["mask"] if call is leaky_relu.vjp else made) == mask

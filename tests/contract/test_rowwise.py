@@ -163,18 +163,6 @@ def test_neither_threads_nor_chunks_matter(function, shape):
 
 
 @each
-def test_exponentials_that_wait_and_that_are_computed_twice_are_the_same(function, monkeypatch):
-    x = np.random.default_rng(0).standard_normal((9, 50_000)).astype("f4")
-    expected = function(x)
-    monkeypatch.setattr("rectifier.engine.rows.LONGEST", 2048)
-    assert_same(function(x), expected)
-    assert_same(function(x.copy(), out=x), expected)
-    monkeypatch.undo()
-    x = np.random.default_rng(0).standard_normal((9, 50_000)).astype("f4")
-    assert_same(function(x, out=x), expected)
-
-
-@each
 def test_gradients_are_those_of_the_function(function):
     rng = np.random.default_rng(0)
     x, dy = rng.standard_normal((2, 3, 9))

@@ -25,6 +25,7 @@ DRIVER, ENTRY, CALLS, WAYS = (
     "backends/numpy.py",
     "engine/runtime/streaming.py",
 )
+ROWS, ROW_TESTS = "engine/runtime/rows.py", ["engine/test_rows.py"]
 TABLE, INTERPRETER = "functions/dtypes.py", "engine/interpreter.py"
 MUTANTS = {
     "relu loses +0.0 at -0.0": (FORMULA, "return where(x <= T(0), T(0), x)", "return where(x < T(0), T(0), x)"),
@@ -55,7 +56,7 @@ MUTANTS = {
     "mask bytes are read from the start": (DRIVER, "_unpack(tile, at + (i >> 3), n)", "_unpack(tile, at, n)"),
     "a mask's last bytes are not read": (DRIVER, "_copy_run(word, 1, mask + 8 * whole, 1, (n % 64 + 7) // 8, 1)",
                                          "_copy_run(word, 1, mask + 8 * whole, 1, n % 64 // 8, 1)"),
-    "a tile is no whole number of mask words": ("engine/ufuncs.py", "layout.TILE // max(sizes) // 64 * 64", "layout.TILE // max(sizes) - 3"),
+    "a tile is no whole number of mask words": ("engine/loops.py", "layout.TILE // max(sizes) // 64 * 64", "layout.TILE // max(sizes) - 3"),
     "mask bits are in memory order": (DRIVER, "if mask < 0:  # the bits", "if mask < 9:  # the bits"),
     "strides are ignored": (ENTRY, "lies = load(steps, k) == load(plan, SIZE + k)", "lies = load(steps, k) != 0"),
     "a tile is not written back": (DRIVER, "_transfer(job, k, i, n, tile, 1)", "_transfer(job, k, i, n, tile, 0)"),
@@ -107,6 +108,15 @@ MUTANTS = {
     "a line goes where the one before went": (KERNEL, "_store_past_the_caches(builder, builder.gep(array, [start]", "_store_past_the_caches(builder, builder.gep(array, [_I64(0)]", STREAMING),
     "the last line is left out": (KERNEL, "builder.udiv(n, _I64(elements)), line)", "builder.udiv(builder.sub(n, _I64(1)), _I64(elements)), line)", STREAMING),
     "a line is computed from the first elements": (KERNEL, "compute(builder.add(start, j), hoisted, targets, j)", "compute(j, hoisted, targets, j)", STREAMING),
+    "rows may overlap their output": (ROWS, "if source != target and source", "if source != source and source", ROW_TESTS),
+    "rows are computed into what is read-only": (ROWS, "if flags_of(out) & WRITEABLE == 0:", "if 0:", ROW_TESTS),
+    "rows need not be contiguous": (ROWS, "LIES = C_CONTIGUOUS | ALIGNED", "LIES = ALIGNED", ROW_TESTS),
+    "rows of any shape are one shape": (ROWS, " or not has_shape(a, axes, shape)", "", ROW_TESTS),
+    "a given output of rows is not counted": (ROWS, "        call1(load(engine, INCREF), out)\n", "", ROW_TESTS),
+    "places for exponentials are not given back": (ROWS, "    if waiting != 0:\n        call3(load(engine, POOL_FREE)", "    if waiting == 1:\n        call3(load(engine, POOL_FREE)", ROW_TESTS),
+    "bits that a call made can be changed": (ENTRY, "& ~WRITEABLE)", "| WRITEABLE)", ["contract/test_masks.py"]),
+    "a mask forgets its parameters": ("functions/define.py", "maker, {{{named}}}\n            return y, mask", "maker, {{}}\n            return y, mask", ["contract/test_masks.py"]),
+    "a pullback forgets its parameters": ("functions/define.py", "partial(backward, mask=mask{same_keywords})", "partial(backward, mask=mask)", ["contract/test_masks.py"]),
 }  # fmt: skip
 
 

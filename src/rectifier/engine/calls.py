@@ -29,7 +29,9 @@ class Call:
         not take.
     """
 
-    def __init__(self, name: str, count: int, first: int, last: int, mask: int, casts: Any = None) -> None:
+    def __init__(
+        self, name: str, count: int, first: int, last: int, mask: int, casts: Any = None, entry: str = "call"
+    ) -> None:
         from . import process
 
         self.words = np.zeros(layout.METHOD_WORDS, np.int64)
@@ -42,7 +44,7 @@ class Call:
             mask,
             casts.ctypes.data if casts is not None else 0,
         )
-        self.function, definition = capi.builtin_function(name, process.code()["call"], self.words)
+        self.function, definition = capi.builtin_function(name, process.code()[entry], self.words)
         _immortal.append((definition, self.words, self.function))
 
     def add(self, dtype: np.dtype[Any], loop: int) -> None:

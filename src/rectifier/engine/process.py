@@ -29,7 +29,7 @@ ctypes.pythonapi.Py_IncRef(ctypes.py_object(_immortal))  # helpers run on while 
 def build(target: Target | None = None) -> Optimised:
     """Compile the functions that every kernel shares."""
     from .compiler import subset
-    from .runtime import driver, entry, threads
+    from .runtime import driver, entry, rows, threads
 
     functions: list[Callable[..., Any]] = [
         driver.walk,
@@ -38,6 +38,7 @@ def build(target: Target | None = None) -> Optimised:
         threads.clock,
         entry.loop,
         entry.call,
+        rows.call_rows,
     ]
     return subset.optimised(functions, target)
 

@@ -1,8 +1,6 @@
-"""Functions of whole rows: their kernels, and how the engine drives them.
+"""Functions of whole rows, as Python calls them; `runtime.rows` drives their kernels.
 
-A kernel makes three passes over a row: its peak, a sum, the results. To the engine a job is that of an elementwise
-function without arrays, over as many elements as there are; who is given elements i to j computes the rows that begin
-there. So the order of a sum depends on neither chunks nor threads.
+A kernel makes three passes over a row: its peak, a sum, the results.
 """
 
 from __future__ import annotations
@@ -17,14 +15,12 @@ from ..formulas import arrays as array_primitives
 from ..formulas import bind, with_all_called
 from ..formulas.rows import exp_of_difference, sum_by_halves
 from ..functions.specification import Rowwise
-from .calls import takes_nothing
-from .compilation import Compilation
+from .calls import Call, takes_nothing
+from .compilation import Compilation, one_at_a_time
 from .compiler.optimise import Optimised
 from .fingerprint import KERNELS, code_of
 from .runtime import layout
 
-LOOP = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)
-BEYOND = 1 << 46  # where nothing lies: an address for an output that is none
 # The longest row whose exponentials wait for their sum, in 8 MiB a thread; a longer one's are computed twice, half as
 # slow again (200,000 float32, one thread: 0.42 and 0.64 ns a number).
 LONGEST = 1 << 20
@@ -50,23 +46,22 @@ def interpret(block: Rowwise, backward: bool, arrays: tuple[Any, ...]) -> None:
 
 
 class RowLoop(Compilation):
-    """A operation of a row-wise function in one dtype: value, or backward from y."""
+    """One operation of a row-wise function in one dtype."""
 
     def __init__(self, block: Rowwise, backward: bool, dtype: np.dtype[Any]) -> None:
         super().__init__(f"{block.name}.{'backward' if backward else 'value'}", dtype)
         self.block, self.backward = block, backward
-        self.empty_like: Any = np.empty_like  # the pool's, once compiled, from so many bytes up
-        self.pooled_from = 0
-        self.waits = not backward and block.uses_exponentials
+        waits = 0 if backward or not block.uses_exponentials else LONGEST
+        # To the driver: the number of an element, and the address that goes with all; the output has the third size.
         self.plan = (ctypes.c_int64 * layout.PLAN_WORDS)(
-            0, 0, 0, 3, 1, 2, -1, layout.TILE, 0, (2 + backward) * dtype.itemsize, 1, 8, 1
+            0, 0, 0, 2, 1, 2, -1, layout.TILE, 0, (2 + backward) * dtype.itemsize, 1, 8, dtype.itemsize
         )
+        self.plan[layout.LONGEST_WAITING] = waits
 
     def build(self, before_compiling: Callable[[], None]) -> Any:
-        """Compile or load, and give the loop."""
-        from . import memory, process, store
+        """Compile or load, and return the address of the plan."""
+        from . import process, store
 
-        self.empty_like, self.pooled_from = memory.empty_like, memory.DEFAULT_MINIMUM
         dtype, block = self.dtype.name, self.block
         parts = (block.weight, block.backward) if self.backward else (block.value,)
 
@@ -86,51 +81,59 @@ class RowLoop(Compilation):
         self.plan[layout.COST] = process.cost(NANOSECONDS)
         name = f"{block.name}.{self.backward}.{dtype}"
         self.plan[layout.KERNEL] = store.machine_code(name, KERNELS, content, compile_)["kernel"]
-        return LOOP(process.code()["loop"])
-
-    def whole(self, arrays: tuple[np.ndarray[Any, Any], ...]) -> np.ndarray[Any, Any]:
-        """Make the result of arrays that `run` takes as they are; the loop is compiled."""
-        first = arrays[0]
-        result = np.empty_like(first) if first.nbytes < self.pooled_from else self.empty_like(first)
-        self.run((*arrays, result))
-        return result
-
-    def run(self, arrays: tuple[np.ndarray[Any, Any], ...]) -> None:
-        """Compute arrays of rows: contiguous, of one shape, dtype and byte order; the last is the output."""
-        if not self.prepare():
-            interpret(self.block, self.backward, arrays)
-            return
-        length = arrays[0].shape[-1]
-        # The job, and what NumPy would hand to a loop: operands, how many elements, steps; one block, as each costs a
-        # small call as much as its row.
-        words = (ctypes.c_int64 * 13)(length, *[array.__array_interface__["data"][0] for array in arrays])
-        if self.waits and layout.BLOCK < length <= LONGEST:
-            from . import memory, process
-
-            # Who computes rows takes one of as many places as there are threads, or rows; another, if it is taken.
-            places = min(process.threads()[0], arrays[0].size // length)
-            waiting = memory.empty_like(arrays[0], np.float64, (places * length + 7,))  # sums read on to whole vectors
-            taken = np.zeros(places, np.int64)
-            words[3:6] = [taken.ctypes.data, places, waiting.ctypes.data]
-        job = ctypes.addressof(words)
-        words[6:] = [0, job, BEYOND, arrays[0].size, 1, 0, 1]
-        self.compiled(job + 6 * 8, job + 9 * 8, job + 10 * 8, ctypes.addressof(self.plan))
-        words[6:] = [0, job, BEYOND, arrays[0].size, 1, 0, 1]
-        self.compiled(job + 6 * 8, job + 9 * 8, job + 10 * 8, ctypes.addressof(self.plan))
+        return ctypes.addressof(self.plan)
 
 
 class RowMethod:
-    """Shim."""
+    """One operation of a row-wise function, as Python calls it.
 
-    def __init__(self, block: Rowwise, backward: bool, publish: Any) -> None:
-        self.block, self.backward = block, backward
-        self.loops: dict[Any, Any] = {}
+    Parameters
+    ----------
+    backward : bool
+        Whether this is the gradient, of dy and y; else it is the value, of x.
+    publish : callable
+        Called with `compiled`, when that is made.
+
+    Attributes
+    ----------
+    compiled : callable
+        Takes the inputs and the output, or None for one to be made: arrays of one shape and dtype, contiguous and
+        aligned, whose rows lie along the last axis. It returns NotImplemented for all else, before anything is
+        written. Before it is made, a function that takes nothing.
+    """
+
+    def __init__(self, block: Rowwise, backward: bool, publish: Callable[[Any], None]) -> None:
+        self.block, self.backward, self.publish = block, backward, publish
+        self.loops: dict[str, RowLoop] = {}
         self.compiled: Any = takes_nothing
 
-    def prepare(self, dtype: Any) -> bool:
-        loop = self.loops.get(dtype) or self.loops.setdefault(dtype, RowLoop(self.block, self.backward, dtype))
-        return bool(loop.prepare())
+    def prepare(self, dtype: np.dtype[Any]) -> bool:
+        """Compile the loop of `dtype`, unless that was done or cannot be; say whether it is compiled."""
+        loop = self.loops.get(dtype.name)
+        if loop is None:
+            loop = self.loops.setdefault(dtype.name, RowLoop(self.block, self.backward, dtype))
+        if loop.wants_compiling():
+            with one_at_a_time():
+                if loop.wants_compiling():
+                    try:
+                        loop.compile()
+                    finally:
+                        if loop.compiled:
+                            self._install(loop)
+        return bool(loop.compiled)
 
-    def compute(self, *arrays: Any) -> None:
+    def _install(self, loop: RowLoop) -> None:
+        """Let `compiled` take the dtype of a loop."""
+        if self.compiled is takes_nothing:
+            inputs = 1 + self.backward
+            self._call = Call(loop.what, inputs + 1, inputs, inputs, -1, entry="call_rows")
+        self._call.add(loop.dtype, loop.compiled)
+        if self.compiled is takes_nothing:
+            self.compiled = self._call.function
+            self.publish(self.compiled)
+
+    def compute(self, *arrays: np.ndarray[Any, Any]) -> None:
+        """Compute arrays that `compiled` takes, the last of which is the output, by whichever engine there is."""
         self.prepare(arrays[0].dtype)
-        self.loops[arrays[0].dtype].run(arrays)
+        if self.compiled(*arrays) is NotImplemented:
+            interpret(self.block, self.backward, arrays)

@@ -331,9 +331,14 @@ def _complete(function: Any, spec: Specification) -> None:
             complete_kind(function, spec)
 
 
-def _loop(function: Any, operation: Operation, name: str, scope: dict[str, Any], word: str = "_compiled_") -> Any:
-    """Add the compiled call of an operation, which is written into the globals of a public one when it is made."""
-    spec, publish = function.block, partial(scope.__setitem__, word)
+def _loop(function: Any, operation: Operation, name: str, *scopes: dict[str, Any], word: str = "_compiled_") -> Any:
+    """Add the compiled call of an operation; when it is made it is written into the globals of public ones."""
+    spec = function.block
+
+    def publish(compiled: Any) -> None:
+        for scope in scopes:
+            scope[word] = compiled
+
     if isinstance(spec, Rowwise):
         made: Any = RowMethod(spec, operation.name == "backward", publish)
     else:
@@ -344,9 +349,11 @@ def _loop(function: Any, operation: Operation, name: str, scope: dict[str, Any],
 
 def _method(function: Any, name: str, template: str, call: Any, operation: Operation | None = None) -> dict[str, Any]:
     """Give a function a method; return its globals."""
-    spec, scope = function.block, {"_call_": call}
-    how = {"parameters": spec.parameters, "gate": getattr(spec, "gate", ""), "doc": docstrings.method(spec, name)}
-    method = signatures.make(template, f"{spec.name}.{name}", spec.module, scope, **how)
+    spec, scope = function.block, {"_call_": call, "_backward_": getattr(function, "backward", None)}
+    method = signatures.make(
+        template, f"{spec.name}.{name}", spec.module, scope, parameters=spec.parameters, gate=getattr(spec, "gate", ""),
+        maker=spec.full_name, doc=docstrings.method(spec, name),
+    )  # fmt: skip
     setattr(function, name, method)
     if operation is not None:
         loop = _loop(function, operation, f"{spec.name}.{name}.ufunc", scope)
@@ -356,19 +363,21 @@ def _method(function: Any, name: str, template: str, call: Any, operation: Opera
 
 
 def _complete_elementwise(function: Any, spec: Elementwise) -> None:
-    function.__globals__["_call_"] = partial(methods.call, function, VALUE)
-    function.ufunc = _loop(function, VALUE, f"{spec.name}.ufunc", function.__globals__).ufunc
+    own, masks = function.__globals__, "with_mask" in spec.operations
+    own["_call_"] = partial(methods.call, function, VALUE)
+    backward = _method(function, "backward", signatures.BACKWARD, partial(methods.backward, function), BACKWARD)
     for operation, template in (
         (DERIVATIVE, signatures.ONE_ARRAY), (VALUE_AND_DERIVATIVE, signatures.TWO_RESULTS),
     ):  # fmt: skip
         _method(function, operation.name, template, partial(methods.call, function, operation), operation)
-    scope = _method(function, "backward", signatures.BACKWARD, partial(methods.backward, function), BACKWARD)
-    scope["_maker_"] = spec.full_name
-    _method(function, "with_mask", signatures.PREPARED, partial(methods.with_mask, function))
-    _method(function, "vjp", signatures.PREPARED, partial(methods.vjp, function))
-    for name, of_mask in (("with_mask", {}), ("backward_from_mask", scope)):
-        if name in spec.operations:
-            _loop(function, spec.operations[name], f"{spec.name}.{name}", of_mask, "_from_mask_")
+    with_mask = _method(function, "with_mask", signatures.WITH_MASK, partial(methods.with_mask, function))
+    by_what = signatures.VJP_BY_MASK if masks else signatures.VJP_BY_X
+    vjp = _method(function, "vjp", by_what, partial(methods.vjp, function))
+    function.ufunc = _loop(function, VALUE, f"{spec.name}.ufunc", own, *([] if masks else [vjp])).ufunc
+    if masks:
+        made, read = spec.operations["with_mask"], spec.operations["backward_from_mask"]
+        _loop(function, made, f"{spec.name}.with_mask", with_mask, vjp)
+        _loop(function, read, f"{spec.name}.backward_from_mask", backward, word="_from_mask_")
 
 
 def _complete_gated(function: Any, spec: GatedSpecification) -> None:

@@ -11,7 +11,7 @@ second argument, as in NumPy's ufuncs: keyword-only, it would cost 40 ns per cal
 from __future__ import annotations
 
 import linecache
-from functools import cache
+from functools import cache, partial
 from types import CodeType
 from typing import Any
 
@@ -48,8 +48,34 @@ def call(dy, x=None, out=None, *, y=None, mask=None{more_keywords}):
                     return _dx_
     return _call_(dy, x, out, y, mask, ({values}))
 """
-PREPARED = """
+WITH_MASK = """
 def call(x, out=None{keywords}):
+    if {numbers}:
+        _both_ = _compiled_(x, {values}out, None)
+        if _both_ is not _refused_:
+            _mask_ = _new_(_Mask_)
+            _y_, _mask_._bits = _both_
+            _mask_._shape, _mask_._function, _mask_._parameters = x.shape, _maker_, {{{named}}}
+            return _y_, _mask_
+    return _call_(x, out, ({values}))
+"""
+VJP_BY_MASK = """
+def call(x, out=None{keywords}):
+    if {numbers}:
+        _both_ = _compiled_(x, {values}out, None)
+        if _both_ is not _refused_:
+            _mask_ = _new_(_Mask_)
+            _y_, _mask_._bits = _both_
+            _mask_._shape, _mask_._function, _mask_._parameters = x.shape, _maker_, {{{named}}}
+            return _y_, _partial_(_backward_, mask=_mask_{same_keywords})
+    return _call_(x, out, ({values}))
+"""
+VJP_BY_X = """
+def call(x, out=None{keywords}):
+    if out is None and {numbers}:
+        _y_ = _compiled_(x, {values}None)
+        if _y_ is not _refused_:
+            return _y_, _partial_(_backward_, x=x{same_keywords})
     return _call_(x, out, ({values}))
 """
 GATED = """
@@ -61,7 +87,7 @@ def call(x, {gate}, out=None{keywords}):
 """
 GATED_BACKWARD = """
 def call(dy, x, {gate}, out=None{keywords}):
-    if _type_(x) is _ndarray_ and _type_({gate}) is _ndarray_ and _type_(dy) is _ndarray_{floats}:
+    if _type_(x) is _ndarray_ and _type_({gate}) is _ndarray_ and _type_(dy) is _ndarray_ and {numbers}:
         if x.shape == {gate}.shape == dy.shape:
             _both_ = _compiled_(dy, x, {gate}, {values}*(out if _type_(out) is _tuple_ else (out, out)))
             if _both_ is not _refused_:
@@ -108,6 +134,7 @@ def make(
     *,
     parameters: dict[str, float] | None = None,
     gate: str = "",
+    maker: str = "",
     doc: str = "",
 ) -> Any:
     """Make a public function of a template.
@@ -123,6 +150,8 @@ def make(
         Their defaults by their names.
     gate : str
         The name of the second array, if there is one.
+    maker : str
+        The full name of the function, which its masks keep.
     doc : str
     """
     parameters = parameters or {}
@@ -133,11 +162,14 @@ def make(
         more_keywords=keywords,
         values="".join(f"{parameter}, " for parameter in parameters),
         same="".join(f" and mask._parameters[{parameter!r}] is {parameter}" for parameter in parameters),
-        floats="".join(f" and _type_({parameter}) is _float_" for parameter in parameters),
+        same_keywords="".join(f", {parameter}={parameter}" for parameter in parameters),
+        named=", ".join(f"{parameter!r}: {parameter}" for parameter in parameters),
+        numbers=" and ".join(f"_type_({parameter}) is _float_" for parameter in parameters) or "True",
     )
     namespace.update(
         _compiled_=takes_nothing, _from_mask_=takes_nothing, _refused_=NotImplemented, _Mask_=Mask,
-        _ndarray_=np.ndarray, _type_=type, _tuple_=tuple, _float_=float,
+        _ndarray_=np.ndarray, _type_=type, _tuple_=tuple, _float_=float, _new_=object.__new__, _partial_=partial,
+        _maker_=maker,
     )  # fmt: skip
     exec(_compiled(text), namespace)
     function: Any = namespace.pop("call")

@@ -11,23 +11,20 @@ from __future__ import annotations
 
 from ..capi import (
     ALIGNED,
-    AXES,
     C_CONTIGUOUS,
     DATA,
     DESCRIPTOR,
     F_CONTIGUOUS,
     FLAGS,
     HEAD,
-    MEMORY_HANDLER,
-    OWNDATA,
     SHAPE,
     STEPS,
     WRITEABLE,
 )
 from ..compiler.instructions import *
+from .arrays import axes_of, field, flags_of, has_shape, make, refuse, type_of
 from .driver import prepare
 from .layout import *
-from .pool_layout import BOUND, MINIMUM
 from .streaming import choose, learn
 from .threads import expected, run
 
@@ -98,42 +95,19 @@ def loop(arrays: int, dims: int, steps: int, plan: int) -> None:
     leave_default_floating_point(saved)
 
 
-def _field(array: int, k: int) -> int:
-    return load(array + HEAD, k)
-
-
-def _type(thing: int) -> int:
-    return load(thing + HEAD - 8, 0)
-
-
-def _axes(array: int) -> int:
-    return load32(array + HEAD + 8 * AXES)
-
-
-def _flags(array: int) -> int:
-    return load32(array + HEAD + 8 * FLAGS)
-
-
-def _refuse(engine: int) -> int:
-    answer = load(engine, NOT_IMPLEMENTED)
-    call1(load(engine, INCREF), answer)
-    return answer
-
-
-def _has_shape(array: int, axes: int, extents: int) -> int:
-    if _axes(array) != axes:
-        return False
-    shape, same = _field(array, SHAPE), 1
-    for d in range(axes):
-        same &= load(shape, d) == load(extents, d)
-    return same
+def plan_of(method: int, descriptor: int) -> int:
+    """Find the plan that serves a dtype; 0 if none does."""
+    for row in range(load(method, METHOD_ROWS)):
+        if load(method, METHOD_TABLE + 2 * row) == descriptor:
+            return load(method, METHOD_TABLE + 2 * row + 1)
+    return 0
 
 
 def _strides(job: int, k: int, array: int, axes: int) -> None:
     """Write where operand k lies, repeated along the axes that it lacks."""
-    own = _axes(array)
-    shape, steps, strides = _field(array, SHAPE), _field(array, STEPS), STRIDES + MAX_DIMENSIONS * k
-    store(job, POINTERS + k, _field(array, DATA))
+    own = axes_of(array)
+    shape, steps, strides = field(array, SHAPE), field(array, STEPS), STRIDES + MAX_DIMENSIONS * k
+    store(job, POINTERS + k, field(array, DATA))
     for d in range(axes):
         o = d - axes + own
         repeated = o < 0
@@ -179,25 +153,6 @@ def _order(job: int, count: int, mask: int, given: int, axes: int, order: int) -
     return plain
 
 
-def _made(engine: int, descriptor: int, axes: int, extents: int, steps: int, size: int) -> int:
-    """Make an output, with these strides if `steps` is not 0, else in C order; a large one on memory of the pool."""
-    pool, data, flags = load(engine, POOL), 0, 0
-    if pool != 0 and size >= load(pool, MINIMUM) and load(pool, BOUND) != 0:
-        data, flags = call2(load(engine, POOL_ALLOCATE), pool, size), WRITEABLE
-    call1(load(engine, INCREF), descriptor)
-    array_type = load(engine, ARRAY_TYPE)
-    array = call8(load(engine, NEW_ARRAY), array_type, descriptor, axes, extents, steps, data, flags if data else 0, 0)
-    if data and array == 0:
-        call3(load(engine, POOL_FREE), pool, data, size)
-    elif data:
-        # The array owns its data, and NumPy gives it back to the handler: what PyDataMem_SetHandler would bring about,
-        # for 190 ns more.
-        call1(load(engine, INCREF), load(engine, HANDLER))
-        store(array + HEAD, MEMORY_HANDLER, load(engine, HANDLER))
-        store(array + HEAD, FLAGS, load(array + HEAD, FLAGS) | OWNDATA)
-    return array
-
-
 def _put(address: int, source: int, kind: int) -> None:
     """Write a Python float as a parameter of the kernel's: rounded once, to nearest; -0.0 as 0."""
     number = stack(1)
@@ -237,10 +192,12 @@ def _make_outputs(
             call1(load(engine, INCREF), a)
         elif o == mask:
             store(bits, 0, (total + 7) // 8)
-            a = _made(engine, load(engine, UINT8), 1, bits, 0, load(bits, 0))
-            store(job, POINTERS + o, _field(a, DATA) if a else 0)
+            a = make(engine, load(engine, UINT8), 1, bits, 0, load(bits, 0))
+            if a:  # what a mask keeps does not change
+                store(job, POINTERS + o, field(a, DATA))
+                store(a + HEAD, FLAGS, load(a + HEAD, FLAGS) & ~WRITEABLE)
         else:
-            a = _made(engine, descriptor, axes, extents, steps, total * load(plan, SIZE + o))
+            a = make(engine, descriptor, axes, extents, steps, total * load(plan, SIZE + o))
             if a:
                 _strides(job, o, a, axes)
         if a == 0:
@@ -297,71 +254,69 @@ def _call(method: int, arguments: int, number: int) -> int:
     array_type, none = load(engine, ARRAY_TYPE), load(engine, NONE)
     x = load(arguments, 0)
     casts = load(method, METHOD_CASTS)
-    if number != count or _type(x) != array_type:
-        return _refuse(engine)
-    descriptor, plan = load(method, METHOD_TABLE) if casts else _field(x, DESCRIPTOR), 0
-    for row in range(load(method, METHOD_ROWS)):
-        if load(method, METHOD_TABLE + 2 * row) == descriptor:
-            plan = load(method, METHOD_TABLE + 2 * row + 1)
+    if number != count or type_of(x) != array_type:
+        return refuse(engine)
+    descriptor = load(method, METHOD_TABLE) if casts else field(x, DESCRIPTOR)
+    plan = plan_of(method, descriptor)
     if plan == 0:
-        return _refuse(engine)
+        return refuse(engine)
 
     job, numbers = stack(JOB_WORDS), stack(MAX_OPERANDS)
     store(job, PLAN, plan)
-    axes, alike, flags = _axes(x), 1, _flags(x)
+    axes, alike, flags = axes_of(x), 1, flags_of(x)
     for k in range(count):
         a = load(arguments, k)
         store(job, WIDTHS + k, load(plan, SIZE + k))
         store(job, CASTS + k, 0)
         if k >= last and a == none:
             continue
-        if _type(a) == array_type:
-            if _field(a, DESCRIPTOR) != (load(engine, UINT8) if k == mask else descriptor):
+        if type_of(a) == array_type:
+            if field(a, DESCRIPTOR) != (load(engine, UINT8) if k == mask else descriptor):
                 if casts == 0 or k >= first or k == mask:
-                    return _refuse(engine)
+                    return refuse(engine)
                 alike = 0
                 for c in range(load(casts, 0)):
                     cast = casts + 8 * (CAST_NEXT - CAST_DESCRIPTOR) * c
-                    if load(cast, CAST_DESCRIPTOR) == _field(a, DESCRIPTOR):
+                    if load(cast, CAST_DESCRIPTOR) == field(a, DESCRIPTOR):
                         store(job, WIDTHS + k, load(cast, CAST_WIDTH))
                         store(job, CASTS + k, load(cast, CAST_FUNCTION))
                 if load(job, CASTS + k) == 0:
-                    return _refuse(engine)
+                    return refuse(engine)
             if k != mask:
-                if k < last and _axes(a) > axes:
-                    axes = _axes(a)
+                if k < last and axes_of(a) > axes:
+                    axes = axes_of(a)
                 if k < first or k >= last:
-                    flags &= _flags(a)
-        elif first <= k < last and _type(a) == load(engine, FLOAT_TYPE) and load(plan, FLOAT):
+                    flags &= flags_of(a)
+        elif first <= k < last and type_of(a) == load(engine, FLOAT_TYPE) and load(plan, FLOAT):
             _put(numbers + 8 * k, a + HEAD, load(plan, FLOAT))
         else:
-            return _refuse(engine)
+            return refuse(engine)
     if axes == 0:
-        return _refuse(engine)
+        return refuse(engine)
 
     extents = job + 8 * EXTENTS
     for d in range(axes):
         store(extents, d, 1)
     for k in range(last):
         a = load(arguments, k)
-        if k == mask or _type(a) != array_type:
+        if k == mask or type_of(a) != array_type:
             continue
-        own, shape = _axes(a), _field(a, SHAPE)
+        own, shape = axes_of(a), field(a, SHAPE)
         for d in range(own):
             extent, o = load(shape, d), d + axes - own
             if load(extents, o) == 1:
                 store(extents, o, extent)
             elif extent != 1 and extent != load(extents, o):
-                return _refuse(engine)
+                return refuse(engine)
     total, given = 1, 0
     for d in range(axes):
         total *= load(extents, d)
     for k in range(last):
         a = load(arguments, k)
-        if _type(a) == array_type and k != mask:
+        if type_of(a) == array_type and k != mask:
             if k >= first:
-                alike &= _axes(a) == 0
-            elif not _has_shape(a, axes, extents):
+                alike &= axes_of(a) == 0
+            elif not has_shape(a, axes, extents):
                 alike = 0
     orders = C_CONTIGUOUS | F_CONTIGUOUS if mask < 0 else C_CONTIGUOUS  # the bits of a mask are in C order
     simple = alike and flags & ALIGNED != 0 and flags & orders != 0
@@ -371,17 +326,17 @@ def _call(method: int, arguments: int, number: int) -> int:
         a = load(arguments, k)
         if k == mask:
             bits = (total + 7) // 8
-            store(job, POINTERS + k, _field(a, DATA))
-            if _axes(a) != 1 or load(_field(a, SHAPE), 0) != bits or _flags(a) & C_CONTIGUOUS == 0:
-                return _refuse(engine)
-        elif _type(a) == array_type and (k < first or _axes(a) > 0):
+            store(job, POINTERS + k, field(a, DATA))
+            if axes_of(a) != 1 or load(field(a, SHAPE), 0) != bits or flags_of(a) & C_CONTIGUOUS == 0:
+                return refuse(engine)
+        elif type_of(a) == array_type and (k < first or axes_of(a) > 0):
             given |= 1 << k
             _strides(job, k, a, axes)
         else:
-            if _type(a) == array_type:  # a parameter of one element, which may be misaligned, or -0.0
+            if type_of(a) == array_type:  # a parameter of one element, which may be misaligned, or -0.0
                 width = load(plan, SIZE + k)
                 store(numbers, k, 0)
-                copy_memory(numbers + 8 * k, _field(a, DATA), width)
+                copy_memory(numbers + 8 * k, field(a, DATA), width)
                 if load(plan, FLOAT) and load(numbers, k) == 1 << (8 * width - 1):
                     store(numbers, k, 0)
             store(job, POINTERS + k, numbers + 8 * k)
@@ -391,22 +346,22 @@ def _call(method: int, arguments: int, number: int) -> int:
         a = load(arguments, o)
         if a == none:
             continue
-        if _flags(a) & WRITEABLE == 0:
-            return _refuse(engine)
+        if flags_of(a) & WRITEABLE == 0:
+            return refuse(engine)
         if o == mask:
-            store(job, POINTERS + o, _field(a, DATA))
-            if _axes(a) != 1 or load(_field(a, SHAPE), 0) != (total + 7) // 8 or _flags(a) & C_CONTIGUOUS == 0:
-                return _refuse(engine)
+            store(job, POINTERS + o, field(a, DATA))
+            if axes_of(a) != 1 or load(field(a, SHAPE), 0) != (total + 7) // 8 or flags_of(a) & C_CONTIGUOUS == 0:
+                return refuse(engine)
             continue
-        if not _has_shape(a, axes, extents):
-            return _refuse(engine)
+        if not has_shape(a, axes, extents):
+            return refuse(engine)
         given |= 1 << o
         _strides(job, o, a, axes)
         for k in range(o):
             known = k != mask and (k < last or load(arguments, k) != none)
             twice = k >= last and load(job, POINTERS + k) == load(job, POINTERS + o)
             if known and (twice or not _lies_apart(job, k, o, plan, axes)):
-                return _refuse(engine)
+                return refuse(engine)
 
     made = stack(MAX_OPERANDS)
     layout = flags & C_CONTIGUOUS == 0 or alike == 0
@@ -422,6 +377,6 @@ def _call(method: int, arguments: int, number: int) -> int:
 def call(method: int, arguments: int, number: int) -> int:
     """Be the builtin function: give the output, or a tuple of two; NotImplemented; or 0 with an exception set."""
     saved = enter_default_floating_point()
-    answer = _call(_field(method, DATA), arguments, number)
+    answer = _call(field(method, DATA), arguments, number)
     leave_default_floating_point(saved)
     return answer

@@ -31,7 +31,8 @@ SIZE = 10  # SIZE + k: bytes of an element of operand k
 WAYS = SIZE + MAX_OPERANDS  # what was learned of results of each class of sizes (`streaming`), in so many words each:
 LEFT, WAY, USES, KEPT, OTHER, WAY_WORDS = range(6)
 CLASSES = 16  # each of twice the size of the one before
-PLAN_WORDS = WAYS + CLASSES * WAY_WORDS
+LONGEST_WAITING = WAYS + CLASSES * WAY_WORDS  # of rows: the longest whose exponentials wait for their sum, or 0
+PLAN_WORDS = LONGEST_WAITING + 1
 
 # What an element or a byte takes is far below a tick: of x86-64's clock some 0.25 ns, of AArch64's 1 to 40.
 FRACTION = 16
@@ -61,6 +62,10 @@ CASTS = WIDTHS + MAX_OPERANDS  # CASTS + k: address of what makes elements for t
 EXTENTS = CASTS + MAX_OPERANDS
 STRIDES = EXTENTS + MAX_DIMENSIONS  # STRIDES + MAX_DIMENSIONS k + d: bytes along axis d of operand k
 JOB_WORDS = STRIDES + MAX_OPERANDS * MAX_DIMENSIONS
+
+# Where rows lie, for their kernel: how long one is, each array, then a word for each place where exponentials may wait,
+# the number of those, and the first
+ROW_WORDS = 8
 
 # How a kernel is called: with one number for each parameter; so that what it makes goes past the caches, and then
 # with how many lines ahead its inputs are fetched, in the bits from FETCH on
