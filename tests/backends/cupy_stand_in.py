@@ -21,7 +21,7 @@ import pytest
 from rectifier.backends.cupy import calls, launch
 from rectifier.catalogue import ROWWISE
 from rectifier.engine.interpreter import sweep
-from rectifier.functions.specification import RowBlock
+from rectifier.functions.specification import Rowwise
 from rectifier.testing import dtype_of
 
 MULTIPROCESSORS = 4
@@ -198,7 +198,7 @@ class RawKernel:
         launches.append(Launch(self.genuine, grid, block, arguments, Device.current[-1]))
         assert all(isinstance(a, (ndarray, np.generic)) for a in arguments), "a Python number is 8 bytes to a kernel"
         what, operation, dtype, *_ = _what(self)
-        if isinstance(what, RowBlock):
+        if isinstance(what, Rowwise):
             *arrays, count, length = arguments
             assert all(a.host.flags.c_contiguous and a.size == count * length for a in arrays)
             *inputs, result = (a.host for a in arrays)

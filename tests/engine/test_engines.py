@@ -531,7 +531,7 @@ def assert_nothing_is_called(code: str) -> None:
 def test_gates_are_vector_code(name):
     from rectifier.engine.compiler import kernels
 
-    for operation in (specification.VALUE, specification.BACKWARD_TO_BOTH):
+    for operation in GATES[name].block.operations.values():
         code = str(kernels.compile_kernel(GATES[name].block, operation, "float32").module)
         assert_vector_code(code, loops=1)
         assert_nothing_is_called(code)

@@ -216,7 +216,7 @@ def test_homogeneity_is_that_of_the_textbook_form():
         block = getattr(getattr(rectifier, name), "block", None)
         if not isinstance(block, Block):
             continue
-        names = [] if block.gated else [*block.parameters]
+        names = [*block.parameters]
         for count in range(len(names) + 1):
             for scaled in itertools.combinations(names, count):
                 with mpmath.workdps(30):

@@ -15,6 +15,7 @@ import rectifier
 from conftest import BACKENDS, FLOATS, INTEGERS, assert_same, numbers, require_gpu_tier
 from rectifier import testing
 from rectifier.catalogue import ALL, CATALOGUE, GATES, ROWWISE
+from rectifier.functions.specification import BACKWARD, VALUE
 
 cupy = require_gpu_tier("cupy")
 
