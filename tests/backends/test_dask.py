@@ -274,7 +274,7 @@ def test_a_graph_of_the_catalogue_pickles(call):
 def test_a_call_pickles_by_name():
     call = next(iter(relu(da.from_array(X)).__dask_graph__().layers.values()))
     assert call is not None
-    text = pickle.dumps(rectifier.backends.dask.Call(relu, "", ("x",), {}))
+    text = pickle.dumps(rectifier.backends.dask.tasks.Task(relu, "", ("x",), {}))
     assert len(text) < 200
     assert pickle.loads(text).function is relu
 
@@ -525,5 +525,5 @@ def test_a_task_enters_one_thread(monkeypatch):
 
 
 def test_cloudpickle_of_main_is_not_needed_for_a_module():
-    call = rectifier.backends.dask.Call(capped, "", ("x",), {"top": 0.5})
+    call = rectifier.backends.dask.tasks.Task(capped, "", ("x",), {"top": 0.5})
     assert cloudpickle.loads(cloudpickle.dumps(call)).function is capped

@@ -92,7 +92,7 @@ def test_a_known_side_beside_an_unknown_one():
 
 
 def test_a_task_says_what_differs():
-    call = rectifier.backends.dask.Call(relu, "backward", ("dy", "x"), {}, ((-1, (0, 1)),))
+    call = rectifier.backends.dask.tasks.Task(relu, "backward", ("dy", "x"), {}, ((-1, (0, 1)),))
     assert_same(call(DY, X), relu.backward(DY, X))
     with pytest.raises(
         ValueError, match=r"relu.backward: .* along axis 1, dy has 1, x has 6; call compute_chunk_sizes"

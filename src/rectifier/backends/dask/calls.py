@@ -1,0 +1,159 @@
+"""The calls on Dask arrays: each adds one blockwise layer, whose tasks make the same call on one chunk.
+
+Nothing is computed here. The graph grows by one task per block, and where two results come back by two more, which only
+pick one of them. The chunks may be NumPy's or CuPy's.
+
+There are three kinds of Dask arrays: those of ``dask.array``, those of the same module where the setting
+``array.query-planning`` is on, and those of the package ``dask_array``. The last two are expressions, which Dask
+rewrites before it makes a graph of them. What is used here all three have; the second lacks much of the first.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ...functions import arguments, dtypes, gradients, subclasses
+from ...functions.call import Call, Prepared, prepare
+from ...functions.mask import Mask
+from .. import registry
+from .chunks import add_layer, has_unknown, in_one_chunk, is_lazy, one_module
+from .masks import ChunkedMask
+from .tasks import Task
+
+RANK = 0
+capabilities = frozenset({"mask", "rows", "gradients"})
+
+
+def compute(call: Call) -> Any:
+    """Add a layer to the graph that makes the same call on the chunks."""
+    if call.is_rowwise:
+        return _rows(call)
+    mask = call.operands.get("mask")
+    if mask is not None and not isinstance(mask, ChunkedMask):
+        raise TypeError(f"{call.name}: the mask is of a NumPy array, and dy of Dask; take the mask of the Dask array")
+    da = one_module(call.name, call.arrays)
+    prepared = _prepare(call, da)
+    dtype, arrays, others = prepared.dtype, *_apart(da, call, prepared)
+    if call.gradients:
+        numbers = {name: others.pop(name) for name in call.operands if name in others}
+        arrays |= {name: _whole(da, dtypes.cast(np.asarray(number), dtype)) for name, number in numbers.items()}
+        _require_known_sums(call.name, [*arrays.values()], prepared.shape)
+    whole: tuple[str, ...] = ()
+    if mask is not None:  # last, so that the others are cut as its bits are packed
+        arrays, whole = arrays | {"mask": mask._bits}, ("mask",)
+    task = Task(call.function, _method(call), tuple(arrays), others)
+    operands, outputs = [*arrays.values()], call.operation.outputs
+    results = add_layer(da, task, call.name, operands, dtype, len(outputs), whole=whole, cut=mask is None)
+    if call.gradients:
+        shapes = (arguments.shape_of(call.operands[name]) for name in call.gradients)
+        return tuple(gradients.sum_to(gradient, shape, _add) for gradient, shape in zip(results, shapes, strict=True))
+    if call.operation.makes_mask:
+        y, masks = results
+        recorded = registry.snapshot(call.parameters)
+        return y, ChunkedMask.made(masks, y.shape, call.spec.full_name, recorded)
+    return results if len(results) > 1 else results[0]
+
+
+def _method(call: Call) -> str:
+    return "" if call.method is call.function else call.method.__name__
+
+
+def _rows(call: Call) -> Any:
+    """Compute along rows.
+
+    A row must lie in one chunk, as its sum has one order whatever the chunks are: the arrays are rechunked so.
+    """
+    da = one_module(call.name, call.operands)
+    dtype, operands, _, _, axes = _prepare(call, da)
+    arrays = {name: array if is_lazy(array) else _whole(da, array) for name, array in operands.items()}
+    *_, last = arrays
+    arrays[last] = in_one_chunk(call.name, last, arrays[last], axes)
+    task = Task(call.function, _method(call), tuple(arrays), {"axis": axes})
+    (result,) = add_layer(da, task, call.name, [*arrays.values()], dtype, 1, whole=tuple(arrays), cut=False)
+    return result
+
+
+def snapshot(value: Any) -> Any:
+    """Return a parameter as it is now: an array of Dask can be assigned to, except with query planning."""
+    return value.copy() if hasattr(value, "copy") else value
+
+
+def may_share_memory(a: Any, b: Any) -> bool:
+    """Return False: no result is written to an array of Dask."""
+    return False
+
+
+def _whole(da: Any, array: Any) -> Any:
+    """Make a Dask array that is cut as the others are."""
+    return da.from_array(np.asanyarray(array), chunks=-1)
+
+
+def _prepare(call: Call, da: Any) -> Prepared:
+    """Check the arguments of a call: Dask arrays, arrays to be cut, and numbers that every task gets."""
+
+    def operand(function: str, name: str, value: Any) -> Any:
+        if isinstance(value, Mask):
+            return value
+        if not is_lazy(value) and registry.is_other(value):
+            raise TypeError(
+                f"{function}: {name} is a {arguments.full_name(type(value))}, and the call has Dask arrays; "
+                f"make one of it by {da.__name__}.from_array({name})"
+            )
+        operand = arguments.operand(function, name, value)
+        return operand[()] if type(operand) is np.ndarray and operand.ndim == 0 else operand
+
+    prepared = prepare(call, operand, broadcast=_shape)
+    for name, value in prepared.parameters.items():
+        if not is_lazy(value):
+            arguments.fitting(call.name, name, value, prepared.dtype)
+    return prepared
+
+
+def _apart(da: Any, call: Call, prepared: Prepared) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arrays of a call as Dask's, and the numbers that every task gets."""
+    dtype, operands, parameters, *_ = prepared
+    given = {name: value for name, value in (operands | parameters).items() if not isinstance(value, Mask)}
+    arrays = {
+        name: value if is_lazy(value) else _whole(da, value)
+        for name, value in given.items()
+        if is_lazy(value) or np.ndim(value) or subclasses.is_masked(value)
+    }
+    own = arguments.resolve(call.spec.selects, [given[name] for name in operands if name in given])
+    if own.kind in "iu" and dtype != own:  # a task would look at the numbers of a parameter, which may fit
+        arrays = {name: array.astype(dtype) if name in operands else array for name, array in arrays.items()}
+    return arrays, {name: value for name, value in given.items() if name not in arrays}
+
+
+def _shape(function: str, operands: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Broadcast shapes; NaN stands for an unknown side, which is taken to be that of the others."""
+    shapes = {name: arguments.shape_of(array) for name, array in operands.items()}
+    result = []
+    for sides in itertools.zip_longest(*(shape[::-1] for shape in shapes.values()), fillvalue=1):
+        known = {side for side in sides if side != 1 and not math.isnan(side)}
+        if len(known) > 1:
+            text = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise ValueError(f"{function}: shapes do not broadcast: {text}")
+        result.append(known.pop() if known else math.nan if has_unknown(sides) else 1)
+    return tuple(result[::-1])
+
+
+def _require_known_sums(function: str, operands: list[Any], shape: tuple[Any, ...]) -> None:
+    """Refuse to sum gradients over sides of which nobody knows whether they were broadcast."""
+    alike = all(arguments.may_be_equal(array.shape, shape) for array in operands)
+    if not alike and any(has_unknown(array.shape) for array in operands):
+        raise ValueError(
+            f"{function}: a gradient cannot be summed over unknown sides; call compute_chunk_sizes() first"
+        )
+
+
+def _add(gradient: Any, axes: tuple[int, ...], shape: tuple[Any, ...]) -> Any:
+    """Sum a gradient by chunks, in their order."""
+    wide = np.float64 if gradient.dtype.itemsize < 8 else gradient.dtype
+    total = gradient.sum(axis=axes, dtype=wide, keepdims=True)
+    total = total.map_blocks(dtypes.cast, gradient.dtype, dtype=gradient.dtype)
+    return total[(0,) * (gradient.ndim - len(shape))]
