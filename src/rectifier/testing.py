@@ -20,9 +20,7 @@ from .functions.protocols import Activation
 from .functions.specification import Specification
 
 dtype_of = dtypes.named
-FLOATS = ("float16", "bfloat16", "float32", "float64")
-# bits of the significand, exponent of the smallest subnormal
-_FORMATS = {"float16": (11, -24), "bfloat16": (8, -133), "float32": (24, -149), "float64": (53, -1074)}
+FLOATS = dtypes.FLOATS
 _DIGITS = 60
 
 
@@ -41,7 +39,8 @@ def special_values(dtype: Any) -> np.ndarray[Any, Any]:
     array([ 0.,  1., inf, nan], dtype=float32)
     """
     dtype = dtype_of(dtype) if isinstance(dtype, str) else np.dtype(dtype)
-    bits, smallest = _FORMATS[dtype.name]
+    row = dtypes.FORMATS[dtype.name]
+    bits, smallest = row.significand, row.smallest
     integer = np.dtype(f"u{dtype.itemsize}")
     largest = 2.0 ** (2 - bits - smallest)  # the largest power of two
     positive = np.array([0, 1, math.inf, math.nan, 0.5, 2, 3, 6, 1.5 * largest, largest]).astype(dtype)
@@ -60,7 +59,8 @@ def nearest(exact: Any, dtype: Any) -> Any:
     >>> nearest(mpmath.mpf(2) ** -150, np.dtype("float32"))
     np.float32(0.0)
     """
-    bits, smallest = _FORMATS[dtype.name]
+    row = dtypes.FORMATS[dtype.name]
+    bits, smallest = row.significand, row.smallest
     if not mpmath.isfinite(exact) or exact == 0:
         return np.array(float(exact)).astype(dtype)[()]
     with mpmath.workdps(_DIGITS):
@@ -85,13 +85,15 @@ def ulp_distance(actual: Any, exact: Any, dtype: Any) -> float:
         return 0.0 if math.isnan(value) and mpmath.isnan(exact) else math.inf
     if math.isinf(value) or not mpmath.isfinite(exact):
         return 0.0 if value == float(nearest(exact, dtype)) else math.inf
-    bits, smallest = _FORMATS[dtype.name]
+    row = dtypes.FORMATS[dtype.name]
+    bits, smallest = row.significand, row.smallest
     exponent = mpmath.frexp(exact)[1] if exact else -(10**9)
     return float(abs(mpmath.mpf(value) - exact) / mpmath.ldexp(1, max(exponent - bits, smallest)))
 
 
 def _largest(dtype: np.dtype[Any]) -> float:
-    bits, smallest = _FORMATS[dtype.name]
+    row = dtypes.FORMATS[dtype.name]
+    bits, smallest = row.significand, row.smallest
     return (2.0 - 2.0 ** (1 - bits)) * 2.0 ** (2 - bits - smallest)
 
 
@@ -127,7 +129,8 @@ def exact_arrays(block: Specification, x: Any, parameters: Iterable[Any]) -> tup
 
 def ulps(actual: Any, exact: Any, dtype: Any) -> Any:
     """Give the distances of results from long doubles, in units in the last place of those; see `ulp_distance`."""
-    bits, smallest = _FORMATS[dtype.name]
+    row = dtypes.FORMATS[dtype.name]
+    bits, smallest = row.significand, row.smallest
     overflow = np.ldexp(np.longdouble(2 - 2.0**-bits), 2 - bits - smallest)  # rounds to infinity from here on
     with np.errstate(all="ignore"):
         actual = actual.astype(np.longdouble)

@@ -11,6 +11,7 @@ import sysconfig
 import threading
 from functools import partial
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -18,8 +19,10 @@ from conftest import BACKENDS, FLOATS, INTEGERS, STAND_INS, assert_same, numbers
 from rectifier import elementwise, relu
 from rectifier.catalogue import CATALOGUE, GATES
 from rectifier.engine import capi, casting, choice, ufuncs
+from rectifier.engine.runtime import layout
 from rectifier.formulas import T, where
 from rectifier.functions import specification
+from rectifier.functions.dtypes import FORMATS
 from rectifier.testing import dtype_of, special_values
 
 EXACT = [name for name, activation in CATALOGUE.items() if activation.block.ulp.float32 == 0]
@@ -97,6 +100,18 @@ def test_the_engines_are_what_they_are_called():
         "print(engine(), 'numba' in sys.modules)"
     )
     assert run_python(code, RECTIFIER_ENGINE="numpy").stdout.strip() == "('numpy', 'RECTIFIER_ENGINE=numpy') False"
+
+
+def test_a_float_has_the_code_by_which_compiled_code_knows_its_dtype():
+    codes = {"float16": layout.HALF, "bfloat16": layout.BFLOAT, "float32": layout.SINGLE, "float64": layout.DOUBLE}
+    assert {name: row.code for name, row in FORMATS.items() if row.code} == codes
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_the_table_of_dtypes_is_right_about_floats(name):
+    row, found = FORMATS[name], ml_dtypes.finfo(dtype_of(name))
+    assert (row.bits, row.exponent, row.significand) == (found.bits, found.nexp, found.nmant + 1)
+    assert 2.0**row.smallest == float(found.smallest_subnormal)
 
 
 def python_run_by(ufunc, *arguments, **keywords):

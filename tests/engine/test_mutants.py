@@ -26,6 +26,7 @@ DRIVER, ENTRY, CALLS, WAYS = (
     "engine/runtime/streaming.py",
 )
 ROWS, ROW_TESTS = "engine/runtime/rows.py", ["engine/test_rows.py"]
+ROUNDING = "engine/compiler/rounding.py"
 TABLE, INTERPRETER = "functions/dtypes.py", "engine/interpreter.py"
 MUTANTS = {
     "relu loses +0.0 at -0.0": (FORMULA, "return where(x <= T(0), T(0), x)", "return where(x < T(0), T(0), x)"),
@@ -45,10 +46,10 @@ MUTANTS = {
     ),
     "NaN is off in a mask": ("functions/define.py", "x, *parameters: (x <= T(0), T(0), T(1))", "x, *parameters: (where(x > T(0), T(0), T(1)) > T(0), T(0), T(1))"),
     "the last element is left out": (KERNEL, 'icmp_signed("<", following, n)', 'icmp_signed("<", builder.add(following, _I64(1)), n)'),
-    "bfloat16 rounds half up": (KERNEL, "builder.add(odd, ir.Constant(_I32, 0x7FFF))", "ir.Constant(_I32, 0x8000)"),
-    "bfloat16 truncates": (KERNEL, "builder.lshr(rounded, ir", "builder.lshr(bits, ir"),
+    "bfloat16 rounds half up": (ROUNDING, "builder.add(odd, ir.Constant(_I32, 0x7FFF))", "ir.Constant(_I32, 0x8000)"),
+    "bfloat16 truncates": (ROUNDING, "builder.lshr(rounded, ir", "builder.lshr(bits, ir"),
     "bfloat16 products are narrowed by the processor": (KERNEL, 'if "fptrunc" not in', 'if "nonsense" not in'),
-    "every parameter is one number": (KERNEL, 'icmp_signed("!=", builder.and_(how, _I64(ALIKE))', 'icmp_signed(">=", builder.and_(how, _I64(ALIKE))'),
+    "every parameter is one number": (KERNEL, "with arrays_of_them:\n                self.hoisted = {}", "with arrays_of_them:\n                self.hoisted = {k: self._load(k, _I64(0))[1] for k in range(self.first, self.last)}"),
     "an operand is taken for the one before": (KERNEL, "builder.gep(pointers, [_I64(k)])", "builder.gep(pointers, [_I64(max(k - 1, 0))])"),
     "fast arithmetic": (KERNEL, 'jit = numba.njit(error_model="numpy", ', 'jit = numba.njit(fastmath={"nnan", "ninf", "nsz", "contract"}, error_model="numpy", '),
     "bits after the last are left": (DRIVER, "copy8(tile + i, word)", "copy8(tile + i, tile + i)"),
@@ -66,13 +67,13 @@ MUTANTS = {
     "an output may overlap an input": (ENTRY, "return same or at_k + high_k", "return 1 or at_k + high_k"),
     "an output that follows an input is shared among threads": (ENTRY, "apart &= _lies_apart", "apart |= _lies_apart", THREADS),
     "a slope of -0.0 stays": (ENTRY, "0 if load(source, 0) << 1 == 0 else", "0 if load(source, 0) == 1 else"),
-    "a slope is rounded twice": ("engine/compiler/instructions.py", "builder.select(builder.and_(inexact, even), builder.add(bits, step), bits)", "bits"),
+    "a slope is rounded twice": (ROUNDING, "builder.select(builder.and_(inexact, even), builder.add(bits, step), bits)", "bits"),
     "the floating-point state is the caller's": ("engine/compiler/instructions.py", "ir.Constant(_I32, 0x1F80)", "ir.Constant(_I32, 0x9FC0)"),
     "the caller's state is not restored": (ENTRY, "    leave_default_floating_point(saved)\n    return answer", "    return answer"),
-    "float16 is computed in float16": (TABLE, '"float16": np.float32', '"float16": np.float16'),
-    "bfloat16 is computed in float64": (TABLE, '"bfloat16": np.float32', '"bfloat16": np.float64'),
-    "int16 is computed in int8": (TABLE, '"int16": np.int16', '"int16": np.int8'),
-    "float64 is computed in float32": (TABLE, '"float64": np.float64', '"float64": np.float32'),
+    "float16 is computed in float16": (TABLE, '"float16", 16, 5, np.float32', '"float16", 16, 5, np.float16'),
+    "bfloat16 is computed in float64": (TABLE, '"bfloat16", 16, 8, np.float32', '"bfloat16", 16, 8, np.float64'),
+    "int16 is computed in int8": (TABLE, '"int16", 16, 0, np.int16', '"int16", 16, 0, np.int8'),
+    "float64 is computed in float32": (TABLE, '"float64", 64, 11, np.float64', '"float64", 64, 11, np.float32'),
     "bool is let in": (TABLE, "return dtype.name in WORKING", "return dtype.name in (*WORKING, 'bool')"),
     "a mask is made after its parameters are overwritten": (
         CALLS, "Mask.made(bits, shape, block.full_name, recorded)", "Mask.made(bits, shape, block.full_name, arguments.recorded(block, values))",
@@ -105,9 +106,9 @@ MUTANTS = {
     "past the caches, arrays of parameters are one number each": (WAYS, "store(job, UNIFORM, load(job, CONSTANT))", "store(job, UNIFORM, 1)", STREAMING),
     "outputs need not lie alike in their lines": (WAYS, "- target) & (LINE - 1):", "- target) & 0:", STREAMING),
     "a mask that is made goes past the caches": (WAYS, " or mask >= last:\n        return", ":\n        return", STREAMING),
-    "a line goes where the one before went": (KERNEL, "_store_past_the_caches(builder, builder.gep(array, [start]", "_store_past_the_caches(builder, builder.gep(array, [_I64(0)]", STREAMING),
-    "the last line is left out": (KERNEL, "builder.udiv(n, _I64(elements)), line)", "builder.udiv(builder.sub(n, _I64(1)), _I64(elements)), line)", STREAMING),
-    "a line is computed from the first elements": (KERNEL, "compute(builder.add(start, j), hoisted, targets, j)", "compute(j, hoisted, targets, j)", STREAMING),
+    "a line goes where the one before went": (KERNEL, "stream_line_at(builder, builder.gep(array, [start]", "stream_line_at(builder, builder.gep(array, [_I64(0)]", STREAMING),
+    "the last line is left out": (KERNEL, "builder.udiv(self.n, _I64(elements)), line)", "builder.udiv(builder.sub(self.n, _I64(1)), _I64(elements)), line)", STREAMING),
+    "a line is computed from the first elements": (KERNEL, "self._compute(i, into, j)", "self._compute(j, into, j)", STREAMING),
     "rows may overlap their output": (ROWS, "if source != target and source", "if source != source and source", ROW_TESTS),
     "rows are computed into what is read-only": (ROWS, "if flags_of(out) & WRITEABLE == 0:", "if 0:", ROW_TESTS),
     "rows need not be contiguous": (ROWS, "LIES = C_CONTIGUOUS | ALIGNED", "LIES = ALIGNED", ROW_TESTS),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..formulas import with_all_called
+from ..functions.dtypes import FORMATS
 from ..functions.specification import Operation, Specification
 from .compilation import Compilation
 from .fingerprint import KERNELS, code_of
@@ -32,10 +33,9 @@ class Loop(Compilation):
         mask = names.index("mask") if "mask" in names else -1
         sizes = [1 if name == "mask" else dtype.itemsize for name in names]
         tile = layout.TILE // max(sizes) // 64 * 64  # whole words of a mask
-        floats = {"float16": layout.HALF, "bfloat16": layout.BFLOAT, "float32": layout.SINGLE, "float64": layout.DOUBLE}
         moved = sum(size for k, size in enumerate(sizes) if k != mask and not first <= k < last)
         self.plan = (ctypes.c_int64 * layout.PLAN_WORDS)(
-            0, 0, 0, len(names), first, last, mask, tile, floats.get(dtype.name, 0), moved, *sizes
+            0, 0, 0, len(names), first, last, mask, tile, FORMATS[dtype.name].code, moved, *sizes
         )
         self.address = ctypes.addressof(self.plan)
 

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from ..functions.dtypes import SIGNIFICAND
+from ..functions.dtypes import FLOATS, FORMATS
 from . import polynomials
 
 _word = njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, forceinline=True)
@@ -288,7 +288,7 @@ def erfcx_wide(x, tail):
 
 def rounding(T: type[np.generic], dtype: str) -> Any:
     """Make the function that rounds a literal to a dtype and gives it the working type; LLVM makes a constant of it."""
-    dropped = np.int64(53 - SIGNIFICAND.get(dtype, 53))
+    dropped = np.int64(53 - (FORMATS[dtype].significand if dtype in FLOATS else 53))
     if dropped == 0:
         return T
     below = (np.int64(1) << (dropped - np.int64(1))) - np.int64(1)  # half of the last place, less 1

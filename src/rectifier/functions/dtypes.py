@@ -5,30 +5,67 @@ from __future__ import annotations
 import math
 import sys
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-# dtype -> the type its formulas are computed in; results are rounded once, back to the dtype that came in.
-# The order is the order in which a ufunc looks for the first loop that holds its inputs safely.
-WORKING: dict[str, type[np.generic]] = {
-    "int8": np.int8,
-    "uint8": np.uint8,
-    "int16": np.int16,
-    "uint16": np.uint16,
-    "int32": np.int32,
-    "uint32": np.uint32,
-    "int64": np.int64,
-    "uint64": np.uint64,
-    "float16": np.float32,
-    "float32": np.float32,
-    "float64": np.float64,
-    "bfloat16": np.float32,
-}
-INTEGERS = tuple(name for name in WORKING if "int" in name)
-FLOATS = tuple(name for name in WORKING if "float" in name)
 
-SIGNIFICAND = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}  # bits
+class Format(NamedTuple):
+    """A dtype: how its elements lie in memory, and what they are computed in.
+
+    Attributes
+    ----------
+    name : str
+    bits : int
+    exponent : int
+        How many of the bits are the exponent; 0 for integers.
+    working : type
+        What formulas are computed in. Results are rounded once, back to the dtype that came in.
+    cpp : str
+        The type of an element in CUDA C++. Floats of 16 bits are seen as integers, which every CuPy has.
+    code : int
+        What a Python float becomes as a parameter of compiled code, by its number there. Integers take none.
+    """
+
+    name: str
+    bits: int
+    exponent: int
+    working: type[np.generic]
+    cpp: str
+    code: int = 0
+
+    @property
+    def significand(self) -> int:
+        """How many bits the significand of a float has, with the first, which is not stored."""
+        return self.bits - self.exponent
+
+    @property
+    def smallest(self) -> int:
+        """The exponent of the smallest subnormal number."""
+        return 3 - 2 ** (self.exponent - 1) - self.significand
+
+
+# The order is the order in which a ufunc looks for the first loop that holds its inputs safely.
+FORMATS = {
+    row.name: row
+    for row in (
+        Format("int8", 8, 0, np.int8, "signed char"),
+        Format("uint8", 8, 0, np.uint8, "unsigned char"),
+        Format("int16", 16, 0, np.int16, "short"),
+        Format("uint16", 16, 0, np.uint16, "unsigned short"),
+        Format("int32", 32, 0, np.int32, "int"),
+        Format("uint32", 32, 0, np.uint32, "unsigned int"),
+        Format("int64", 64, 0, np.int64, "long long"),
+        Format("uint64", 64, 0, np.uint64, "unsigned long long"),
+        Format("float16", 16, 5, np.float32, "unsigned short", 1),
+        Format("float32", 32, 8, np.float32, "float", 4),
+        Format("float64", 64, 11, np.float64, "double", 8),
+        Format("bfloat16", 16, 8, np.float32, "unsigned short", 2),
+    )
+}
+WORKING = {name: row.working for name, row in FORMATS.items()}
+INTEGERS = tuple(name for name, row in FORMATS.items() if not row.exponent)
+FLOATS = tuple(name for name, row in FORMATS.items() if row.exponent)
 
 _ADVICE = {
     "b": "use {0}.astype(np.uint8)",
@@ -55,7 +92,7 @@ def named(name: str) -> np.dtype[Any]:
 def rounded(value: float, name: str) -> float:
     """Round a number of ordinary size to a dtype of a name, which need not be there: bfloat16 is ml_dtypes'."""
     fraction, exponent = math.frexp(value)
-    bits = SIGNIFICAND.get(name, 53)
+    bits = FORMATS[name].significand if name in FLOATS else 53
     return math.ldexp(round(math.ldexp(fraction, bits)), exponent - bits)
 
 

@@ -16,18 +16,12 @@ import numpy as np
 
 from ...formulas import bind, cuda
 from ...formulas.rows import exp_of_difference
+from ...functions.dtypes import FORMATS
 from ...functions.specification import Operation, Rowwise, Specification, read
 
 BLOCK = 256  # threads
 WARP_ROWS = 1024  # numbers; a longer row takes a block of threads
 ROW_BLOCK = 512  # threads
-
-# What lies in memory. Floats of 16 bits are seen as integers, which every CuPy has.
-STORED = {
-    "int8": "signed char", "uint8": "unsigned char", "int16": "short", "uint16": "unsigned short",
-    "int32": "int", "uint32": "unsigned int", "int64": "long long", "uint64": "unsigned long long",
-    "float16": "unsigned short", "bfloat16": "unsigned short", "float32": "float", "float64": "double",
-}  # fmt: skip
 
 
 class Operand(NamedTuple):
@@ -84,9 +78,9 @@ def operands(
 ) -> tuple[list[Operand], list[Operand]]:
     """List the inputs of a operation and its outputs; `spread` says which of the parameters are arrays."""
     inputs, uniform, outputs = (list(names) for names in spec.operands(operation))
-    numbers = [Operand(f"p_{name}", STORED[dtype], k) for name, k in zip(uniform, spread, strict=True)]
+    numbers = [Operand(f"p_{name}", FORMATS[dtype].cpp, k) for name, k in zip(uniform, spread, strict=True)]
     arrays, results = (
-        [Operand(name, "bool" if name == "mask" else STORED[dtype], True) for name in names]
+        [Operand(name, "bool" if name == "mask" else FORMATS[dtype].cpp, True) for name in names]
         for names in (inputs, outputs)
     )
     return [*arrays, *numbers], results
@@ -142,7 +136,7 @@ def contiguous(spec: Specification, operation: Operation, dtype: str, spread: tu
         "const long long n",
     ]
     write_loop = _with_mask if operation.makes_mask else _vectors
-    body = write_loop(function.name, STORED[dtype], inputs, outputs)
+    body = write_loop(function.name, FORMATS[dtype].cpp, inputs, outputs)
     head = f'extern "C" __global__ void {name}({", ".join(arguments)}) {{\n'
     return function, Part(name, f"{head}{body}}}\n")
 
@@ -227,7 +221,7 @@ def _with_mask(function: str, stored: str, inputs: list[Operand], outputs: list[
 
 def rows(spec: Rowwise, backward: bool, dtype: str) -> Part:
     """Write the kernels of a row-wise function: `..._warp` for short rows, `..._block` for long ones."""
-    stored = STORED[dtype]
+    stored = FORMATS[dtype].cpp
     name = f"{spec.name}_{'backward' if backward else 'value'}_{dtype}"
 
     def traced(function: str, formula: Any, names: tuple[str, ...], result: str = "double", to: str = "{}") -> str:

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from .instructions import Instruction, at
+from ...functions.dtypes import FORMATS
+from .instructions import Instruction, at, external
 from .optimise import Optimised
+from .rounding import FLOATS, widen_bfloat
 from .subset import optimised
 from .target import Target
 
 LANES = 16  # elements at once; a tile has room for a whole number of them
-_FLOATS = {"float16": ir.HalfType(), "float32": ir.FloatType(), "float64": ir.DoubleType()}
 
 
 def _lanes(element: ir.Type) -> ir.VectorType:
@@ -23,23 +24,18 @@ def _lanes(element: ir.Type) -> ir.VectorType:
 
 def _convert(source: str, swapped: bool, target: str) -> Instruction:
     """Make the instruction that converts so many elements; what `target` does not hold is rounded."""
-    bits = 16 if source == "bfloat16" else 8 * np.dtype(source).itemsize
+    bits = FORMATS[source].bits
 
     def emit(builder: ir.IRBuilder, to: ir.Value, here: ir.Value) -> None:
         numbers: Any = builder.load(at(builder, here, _lanes(ir.IntType(bits))))
         numbers.align = 1
         if swapped and bits > 8:
-            swap = ir.FunctionType(numbers.type, [numbers.type])
-            name = f"llvm.bswap.v{LANES}i{bits}"
-            numbers = builder.call(
-                builder.module.globals.get(name) or ir.Function(builder.module, swap, name), [numbers]
-            )
-        if source == "bfloat16":  # the upper half of a float32
-            wide = _lanes(ir.IntType(32))
-            numbers = builder.shl(builder.zext(numbers, wide), ir.Constant(wide, [16] * LANES))
-            numbers = builder.bitcast(numbers, _lanes(ir.FloatType()))
-        elif source in _FLOATS:
-            numbers = builder.bitcast(numbers, _lanes(_FLOATS[source]))
+            swap = external(builder, f"llvm.bswap.v{LANES}i{bits}", numbers.type, [numbers.type])
+            numbers = builder.call(swap, [numbers])
+        if source == "bfloat16":
+            numbers = widen_bfloat(builder, numbers)
+        elif source in FLOATS:
+            numbers = builder.bitcast(numbers, _lanes(FLOATS[source]))
         if source != target:
             numbers = _widen(builder, numbers, source, target)
         builder.store(numbers, at(builder, to, numbers.type)).align = 1
@@ -49,10 +45,10 @@ def _convert(source: str, swapped: bool, target: str) -> Instruction:
 
 def _widen(builder: ir.IRBuilder, numbers: ir.Value, source: str, target: str) -> ir.Value:
     unsigned = source.startswith("u")
-    if target not in _FLOATS:
-        wide = _lanes(ir.IntType(8 * np.dtype(target).itemsize))
+    if target not in FLOATS:
+        wide = _lanes(ir.IntType(FORMATS[target].bits))
         return builder.zext(numbers, wide) if unsigned else builder.sext(numbers, wide)
-    wide = _lanes(_FLOATS[target])
+    wide = _lanes(FLOATS[target])
     if "int" in source:
         return builder.uitofp(numbers, wide) if unsigned else builder.sitofp(numbers, wide)
     return numbers if numbers.type == wide else builder.fpext(numbers, wide)
@@ -66,7 +62,7 @@ def _cast(to: int, here: int, n: int) -> None:
 def build(source: str, swapped: bool, target: str, machine: Target | None = None) -> Optimised:
     """Compile a cast, ``void cast(void *to, void *here, intp n)``: both are tiles."""
     sizes = {"HERE": source, "TO": target}
-    words: dict[str, Any] = {word: 2 if name == "bfloat16" else np.dtype(name).itemsize for word, name in sizes.items()}
+    words: dict[str, Any] = {word: FORMATS[name].bits // 8 for word, name in sizes.items()}
     words.update(convert=_convert(source, swapped, target), LANES=LANES)
     return optimised([FunctionType(_cast.__code__, words, "cast")], machine)
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from llvmlite import ir
 
+from .rounding import round_to_bfloat, to_odd_single
 from .target import Target
 
 _I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
@@ -111,13 +112,18 @@ def _copy_memory(builder: ir.IRBuilder, target: ir.Value, source: ir.Value, size
     builder.call(copy, [at(builder, target, _I8), at(builder, source, _I8), size, _I1(0)])
 
 
-def _stream_line(builder: ir.IRBuilder, target: ir.Value, source: ir.Value) -> None:
-    line = ir.VectorType(_I32, 16)
-    load = builder.load(at(builder, source, line))
-    load.align = 4
-    store = builder.store(load, at(builder, target, line))
+def stream_line_at(builder: ir.IRBuilder, target: ir.Value, source: ir.Value, align: int) -> None:
+    """Write a line past the caches; only of a vector LLVM makes such a store without taking the loop apart."""
+    line = ir.VectorType(_I32, 16).as_pointer()
+    load = builder.load(builder.bitcast(source, line))
+    load.align = align
+    store = builder.store(load, builder.bitcast(target, line))
     store.align = 64
     store.set_metadata("nontemporal", builder.module.add_metadata([_I32(1)]))
+
+
+def _stream_line(builder: ir.IRBuilder, target: ir.Value, source: ir.Value) -> None:
+    stream_line_at(builder, at(builder, target, _I32), at(builder, source, _I32), 4)
 
 
 def _row(numbers: Iterable[int]) -> ir.Constant:
@@ -233,36 +239,18 @@ def _put_float(builder: ir.IRBuilder, address: ir.Value, source: ir.Value) -> No
     builder.store(builder.fptrunc(number, ir.FloatType()), at(builder, address, ir.FloatType()))
 
 
-def _to_odd(builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
-    """Round to the bits of a float32, inexact results to the odd one.
-
-    A second rounding takes that for the exact number.
-
-    S. Boldo and G. Melquiond, "Emulation of FMA and correctly rounded sums", IEEE Trans. Computers 57 (2008).
-    """
-    single = builder.fptrunc(number, ir.FloatType())
-    back, bits = builder.fpext(single, ir.DoubleType()), builder.bitcast(single, _I32)
-    magnitudes = [builder.and_(builder.bitcast(x, _I64), _I64((1 << 63) - 1)) for x in (back, number)]
-    step = builder.select(builder.icmp_unsigned("<", *magnitudes), _I32(1), _I32(-1))
-    inexact = builder.fcmp_ordered("!=", back, number)
-    even = builder.icmp_unsigned("==", builder.and_(bits, _I32(1)), _I32(0))
-    return builder.select(builder.and_(inexact, even), builder.add(bits, step), bits)
-
-
 def _put_half(builder: ir.IRBuilder, address: ir.Value, source: ir.Value) -> None:
     number = _double(builder, source)
     if builder.module.target.converts_halves:  # else there is no kernel that would ask
-        single = builder.bitcast(_to_odd(builder, number), ir.FloatType())
+        single = builder.bitcast(to_odd_single(builder, number), ir.FloatType())
         builder.store(builder.fptrunc(single, ir.HalfType()), at(builder, address, ir.HalfType()))
 
 
 def _put_bfloat(builder: ir.IRBuilder, address: ir.Value, source: ir.Value) -> None:
     number = _double(builder, source)
-    bits = _to_odd(builder, number)
-    odd = builder.and_(builder.lshr(bits, _I32(16)), _I32(1))
-    rounded = builder.lshr(builder.add(bits, builder.add(odd, _I32(0x7FFF))), _I32(16))
+    rounded = round_to_bfloat(builder, to_odd_single(builder, number))
     nan = builder.fcmp_unordered("uno", number, number)
-    half = builder.trunc(builder.select(nan, _I32(0x7FC0), rounded), ir.IntType(16))
+    half = builder.select(nan, ir.IntType(16)(0x7FC0), rounded)
     builder.store(half, at(builder, address, ir.IntType(16)))
 
 

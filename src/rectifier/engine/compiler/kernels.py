@@ -10,7 +10,7 @@ data to this kernel (`driver`), so the bits of a result cannot depend on how the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -21,9 +21,12 @@ from numba.extending import intrinsic
 
 from ...formulas import numba as numba_formulas
 from ...formulas import with_all_called
+from ...functions.dtypes import FORMATS
 from ...functions.specification import Operation, Specification, read
 from ..runtime.layout import ALIKE, FETCH, LINE, PAST
+from .instructions import stream_line_at
 from .optimise import Optimised, optimise
+from .rounding import FLOATS, BFloat, round_to_bfloat, to_odd, widen_bfloat
 from .target import Target, host
 
 _I64 = ir.IntType(64)
@@ -44,19 +47,6 @@ OPERANDS = types.CPointer(types.voidptr)
 SIGNATURE = types.void(OPERANDS, types.intp, types.intp)
 
 
-class _BFloat(ir.types._BaseFloatType):
-    """LLVM's bfloat, which llvmlite lacks."""
-
-    null = "0.0"
-    intrinsic_name = "bf16"
-
-    def __str__(self) -> str:
-        return "bfloat"
-
-
-_BFloat._create_instance()
-
-
 class Storage:
     """How an operand lies in memory, and how it becomes a number to compute with and back.
 
@@ -67,13 +57,9 @@ class Storage:
         self.name = name
         self.selected = selected
         self.wide = working is np.float64 and name != "float64"
-        self.size = 1 if name == "bit" else 2 if name == "bfloat16" else np.dtype(name).itemsize
+        self.size = 1 if name == "bit" else FORMATS[name].bits // 8
         self.working = types.boolean if name == "bit" else numba.from_dtype(np.dtype(working))
-        self.type: ir.Type = {
-            "float16": ir.HalfType(),
-            "float32": ir.FloatType(),
-            "float64": ir.DoubleType(),
-        }.get(name) or ir.IntType(8 * self.size)
+        self.type: ir.Type = FLOATS.get(name) or ir.IntType(8 * self.size)
 
     def widen(self, builder: ir.IRBuilder, stored: ir.Value) -> ir.Value:
         """Make a number of what lies in memory."""
@@ -83,9 +69,9 @@ class Storage:
         if self.name == "float16":
             number = builder.fpext(stored, ir.FloatType())
         if self.name == "bfloat16" and self.selected:
-            number = builder.fpext(builder.bitcast(stored, _BFloat()), ir.FloatType())
-        elif self.name == "bfloat16":  # the upper half of a float32; LLVM does not vectorise arithmetic on a bfloat
-            number = builder.bitcast(builder.shl(builder.zext(stored, _I32), ir.Constant(_I32, 16)), ir.FloatType())
+            number = builder.fpext(builder.bitcast(stored, BFloat()), ir.FloatType())
+        elif self.name == "bfloat16":
+            number = widen_bfloat(builder, stored)
         return builder.fpext(number, ir.DoubleType()) if self.wide else number
 
     def narrow(self, builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
@@ -93,34 +79,16 @@ class Storage:
         if self.name == "bit":
             return builder.zext(number, self.type)
         if self.wide:
-            number = number if self.name == "float32" else _to_odd(builder, number)
+            number = number if self.name == "float32" else to_odd(builder, number)
             number = builder.fptrunc(number, ir.FloatType())
         if self.name == "float16":
             return builder.fptrunc(number, self.type)
         if self.name == "bfloat16":
-            return self._narrow_to_bfloat16(builder, number)
+            if self.selected:
+                return builder.bitcast(builder.fptrunc(number, BFloat()), _I16)
+            # A NaN needs no care: it is the default one or has the payload of an operand, so its lower half is 0.
+            return round_to_bfloat(builder, builder.bitcast(number, _I32))
         return number
-
-    def _narrow_to_bfloat16(self, builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
-        if self.selected:
-            return builder.bitcast(builder.fptrunc(number, _BFloat()), _I16)
-        # Round to even in integers: AVX-512's vcvtneps2bf16 flushes subnormals whatever MXCSR says. A NaN needs no
-        # care: it is the default one or has the payload of an operand, so its lower half is 0.
-        bits = builder.bitcast(number, _I32)
-        odd = builder.and_(builder.lshr(bits, ir.Constant(_I32, 16)), ir.Constant(_I32, 1))
-        rounded = builder.add(bits, builder.add(odd, ir.Constant(_I32, 0x7FFF)))
-        return builder.trunc(builder.lshr(rounded, ir.Constant(_I32, 16)), _I16)
-
-
-def _to_odd(builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
-    """Round a float64 to 24 bits, inexact results to the odd neighbour: a second rounding takes it for the exact one.
-
-    S. Boldo and G. Melquiond, "Emulation of FMA and correctly rounded sums", IEEE Trans. Computers 57 (2008).
-    """
-    lost = _I64((1 << 29) - 1)
-    bits = builder.bitcast(number, _I64)
-    sticky = builder.add(builder.and_(bits, lost), lost)
-    return builder.bitcast(builder.and_(builder.or_(bits, sticky), builder.not_(lost)), ir.DoubleType())
 
 
 class _DistinctMetadata(ir.MDValue):
@@ -183,15 +151,6 @@ def _fetch(builder: ir.IRBuilder, address: ir.Value) -> None:
     builder.call(function, [builder.bitcast(address, pointer), _I32(0), _I32(3), _I32(1)])
 
 
-def _store_past_the_caches(builder: ir.IRBuilder, target: ir.Value, buffer: ir.Value) -> None:
-    """Write a line; only of a vector LLVM makes a non-temporal store without taking the loop apart."""
-    line = ir.VectorType(_I32, LINE // 4).as_pointer()
-    load = builder.load(builder.bitcast(buffer, line))
-    store = builder.store(load, builder.bitcast(target, line))
-    load.align = store.align = LINE
-    store.set_metadata("nontemporal", builder.module.add_metadata([_I32(1)]))
-
-
 def storages(block: Specification, operation: Operation, dtype: str) -> tuple[list[str], int, int]:
     """List the storage of each operand, and where the parameters begin and end among them."""
     inputs, uniform, outputs = block.operands(operation)
@@ -229,25 +188,175 @@ def _words_of(formula: Any) -> set[str]:
     return used | {"fma"} if used & {"exp", "exp_parts", "expm1", "log1p", "erfcx"} else used
 
 
+class _Sweep:
+    """The loops of one kernel around its formula.
+
+    Parameters
+    ----------
+    operands : list of Storage
+        Inputs, parameters from `first`, outputs from `last`.
+    evaluate : callable
+        Emits the formula: from the numbers that it takes to those that it gives.
+    arrays : list of ir.Value
+        Pointers to the operands.
+    n, how : ir.Value
+        As the kernel is called.
+    """
+
+    def __init__(
+        self, kernel: _Kernel, builder: ir.IRBuilder, evaluate: Callable[[list[ir.Value]], list[ir.Value]],
+        arrays: list[ir.Value], n: ir.Value, how: ir.Value,
+    ) -> None:  # fmt: skip
+        self.kernel, self.builder, self.evaluate = kernel, builder, evaluate
+        self.arrays, self.n, self.how = arrays, n, how
+        self.operands, self.first, self.last = kernel.operands, kernel.first, kernel.last
+        self.outputs = self.operands[self.last :]
+        self.hoisted: dict[int, ir.Value] = {}  # parameters of which each is one number
+
+    def emit(self) -> None:
+        """Emit a loop for each way in which the kernel may be called."""
+        if self.first == self.last:
+            self._through_or_past()
+            return
+        with self._if_asked(ALIKE) as (one_number_each, arrays_of_them):
+            with one_number_each:
+                self.hoisted = {k: self._load(k, _I64(0))[1] for k in range(self.first, self.last)}
+                self._through_or_past()
+            with arrays_of_them:
+                self.hoisted = {}
+                self._through_or_past()
+
+    def _through_or_past(self) -> None:
+        with self._if_asked(PAST) as (past_the_caches, through_them):
+            with past_the_caches:
+                self._past()
+            with through_them:
+                self._through()
+
+    def _if_asked(self, bit: int) -> Any:
+        return self.builder.if_else(self.builder.icmp_signed("!=", self.builder.and_(self.how, _I64(bit)), _I64(0)))
+
+    def _load(self, k: int, i: ir.Value) -> tuple[ir.Instruction, ir.Value]:
+        """Load element i of an operand; return the access to memory and the number."""
+        stored = self.builder.load(self.builder.gep(self.arrays[k], [i], inbounds=True))
+        stored.align = self.operands[k].size
+        return stored, self.operands[k].widen(self.builder, stored)
+
+    def _compute(self, i: ir.Value, targets: list[ir.Value], j: ir.Value) -> list[ir.Instruction]:
+        """Compute element i, and put it where the targets have index j; return the accesses to memory."""
+        accesses, numbers = [], []
+        for k in range(self.last):
+            if k in self.hoisted:
+                numbers.append(self.hoisted[k])
+            else:
+                access, number = self._load(k, i)
+                accesses.append(access)
+                numbers.append(number)
+        results = self.evaluate(numbers)
+        for target, operand, number in zip(targets, self.outputs, results, strict=True):
+            stored = operand.narrow(self.builder, number)
+            access = self.builder.store(stored, self.builder.gep(target, [j], inbounds=True))
+            access.align = operand.size
+            accesses.append(access)
+        return accesses
+
+    def _loop(self, start: ir.Value, count: ir.Value, targets: list[ir.Value] | None = None, width: int = 0) -> None:
+        """Compute elements from `start` on: into the outputs, or from the first element of the targets on."""
+
+        def body(j: ir.Value) -> None:
+            i = self.builder.add(start, j)
+            accesses.extend(
+                self._compute(i, self.arrays[self.last :], i) if into is None else self._compute(i, into, j)
+            )
+
+        accesses: list[ir.Instruction] = []
+        into = targets
+        back_edge = loop(self.builder, count, body)
+        declare_iterations_independent(
+            self.builder.module, accesses, back_edge, wide=self.kernel.wide, line=into is not None, width=width
+        )
+
+    def _through(self) -> None:
+        """Let the results go through the caches."""
+        builder, done = self.builder, _I64(0)
+        if self.kernel.waits:
+            elements = LINES * LINE // self.operands[0].size
+
+            def fetching(number: ir.Value) -> None:
+                start = builder.mul(number, _I64(elements))
+                for array in self.arrays[: self.first]:
+                    for line in range(LINES):
+                        ahead = _I64((FETCHED + line) * elements // LINES)
+                        _fetch(builder, builder.gep(array, [builder.add(start, ahead)]))
+                self._loop(start, _I64(elements))
+
+            blocks = builder.udiv(self.n, _I64(elements))
+            loop(builder, blocks, fetching)
+            done = builder.mul(blocks, _I64(elements))
+        self._loop(done, builder.sub(self.n, done))
+
+    def _past(self) -> None:
+        """Let each line of the outputs leave a buffer, which LLVM keeps in a register."""
+        builder = self.builder
+        elements = LINE // max(operand.size for operand in self.outputs)
+        ahead = builder.mul(builder.ashr(self.how, _I64(FETCH)), _I64(elements))
+        buffers = [None if operand.name == "bit" else self._buffer(operand, elements) for operand in self.outputs]
+        # Of NEON's registers a line takes four. In a loop over them it would go to the stack and be read back: 37
+        # instructions, where one vector of them all takes 16 (AVX2 is as fast either way; and where vectors scale, LLVM
+        # remarks on a width, on the user's stderr).
+        neon = self.kernel.machine.architecture == "aarch64" and not self.kernel.machine.scales
+        width = elements if neon and not self.kernel.wide else 0
+
+        def line(number: ir.Value) -> None:
+            start = builder.mul(number, _I64(elements))
+            for array, operand in zip(self.arrays[: self.first], self.operands, strict=False):
+                if operand.name != "bit":
+                    _fetch(builder, builder.gep(array, [builder.add(start, ahead)]))
+            places = list(zip(self.arrays[self.last :], buffers, strict=True))
+            targets = [
+                builder.gep(array, [start], inbounds=True) if buffer is None else buffer for array, buffer in places
+            ]
+            self._loop(start, _I64(elements), targets, width)
+            for array, buffer in places:
+                if buffer is not None:
+                    stream_line_at(builder, builder.gep(array, [start], inbounds=True), buffer, LINE)
+
+        loop(builder, builder.udiv(self.n, _I64(elements)), line)
+
+    def _buffer(self, operand: Storage, elements: int) -> ir.Value:
+        """Make room for a line on the stack."""
+        buffer = cgutils.alloca_once(self.builder, ir.ArrayType(operand.type, elements))
+        buffer.align = LINE
+        return self.builder.bitcast(buffer, operand.type.as_pointer())
+
+
+class _Kernel(NamedTuple):
+    """What of a kernel is known before its formula is compiled."""
+
+    operands: list[Storage]
+    first: int  # of the parameters
+    last: int  # of the outputs
+    machine: Target
+    wide: bool  # a smooth function
+    waits: bool  # for dy, which is loaded where the derivative is not 0
+
+
 def _compile(block: Specification, operation: Operation, dtype: str, machine: Target, selected: bool) -> Optimised:
     jit = numba.njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, forceinline=True)
     working = block.working(dtype)
-    scalar = jit(
-        read(
-            block,
-            operation,
-            numba_formulas.primitives(working, narrow=dtype != "float64", dtype=dtype),
-            compile_primitive=jit,
-        )
-    )
+    primitives = numba_formulas.primitives(working, narrow=dtype != "float64", dtype=dtype)
+    scalar = jit(read(block, operation, primitives, compile_primitive=jit))
     names, first, last = storages(block, operation, dtype)
     operands = [Storage(name, working, selected) for name in names]
-    inputs, outputs = operands[:last], operands[last:]
+    waits = block.wide and dtype == "float64" and "dy" in operation.inputs
+    kernel = _Kernel(operands, first, last, machine, block.wide, waits)
 
     @intrinsic
     def sweep(typingctx, pointers, n, how):
         function = numba.typeof(scalar)
-        call = function.get_call_type(typingctx, [operand.working for operand in inputs], {})
+        call = function.get_call_type(typingctx, [operand.working for operand in operands[:last]], {})
+        several = isinstance(call.return_type, types.BaseTuple)
+        kinds = tuple(call.return_type.types) if several else (call.return_type,)
 
         def codegen(context, builder, signature, arguments):
             formula = context.get_function(function, call)
@@ -258,133 +367,21 @@ def _compile(block: Specification, operation: Operation, dtype: str, machine: Ta
                 for k, operand in enumerate(operands)
             ]
 
-            def load(k: int, i: ir.Value) -> tuple[ir.Instruction, ir.Value]:
-                stored = builder.load(builder.gep(arrays[k], [i], inbounds=True))
-                stored.align = operands[k].size
-                return stored, operands[k].widen(builder, stored)
-
-            def compute(i: ir.Value, hoisted: dict[int, ir.Value], targets: list[ir.Value], j: ir.Value) -> Any:
-                """Compute element i, and put it where the targets have index j; give the accesses to memory."""
-                accesses, numbers = [], []
-                for k in range(last):
-                    if k in hoisted:
-                        numbers.append(hoisted[k])
-                    else:
-                        access, number = load(k, i)
-                        accesses.append(access)
-                        numbers.append(number)
+            def evaluate(numbers: list[ir.Value]) -> list[ir.Value]:
                 parameters = context.make_tuple(builder, call.args[-1], numbers[first:])
                 result = formula(builder, [*numbers[:first], parameters])
-                results = [result]
-                if isinstance(call.return_type, types.BaseTuple):
-                    results = [builder.extract_value(result, k) for k in range(len(outputs))]
-                for target, operand, number, kind in zip(
-                    targets, outputs, results, _kinds(call.return_type), strict=True
-                ):
-                    number = context.cast(builder, number, kind, operand.working)
-                    access = builder.store(operand.narrow(builder, number), builder.gep(target, [j], inbounds=True))
-                    access.align = operand.size
-                    accesses.append(access)
-                return accesses
-
-            def sweep_part(hoisted: dict[int, ir.Value], start: ir.Value, count: ir.Value) -> None:
-                def body(j: ir.Value) -> None:
-                    i = builder.add(start, j)
-                    accesses.extend(compute(i, hoisted, arrays[last:], i))
-
-                accesses: list[ir.Instruction] = []
-                declare_iterations_independent(builder.module, accesses, loop(builder, count, body), wide=block.wide)
-
-            def sweep_through(hoisted: dict[int, ir.Value]) -> None:
-                done = _I64(0)
-                if block.wide and dtype == "float64" and "dy" in operation.inputs:
-                    elements = LINES * LINE // operands[0].size
-
-                    def fetching(number: ir.Value) -> None:
-                        start = builder.mul(number, _I64(elements))
-                        for array in arrays[:first]:
-                            for line in range(LINES):
-                                ahead = _I64((FETCHED + line) * elements // LINES)
-                                _fetch(builder, builder.gep(array, [builder.add(start, ahead)]))
-                        sweep_part(hoisted, start, _I64(elements))
-
-                    blocks = builder.udiv(n, _I64(elements))
-                    loop(builder, blocks, fetching)
-                    done = builder.mul(blocks, _I64(elements))
-                sweep_part(hoisted, done, builder.sub(n, done))
-
-            def sweep_past(hoisted: dict[int, ir.Value]) -> None:
-                """Let each line of the outputs leave a buffer, which LLVM keeps in a register."""
-                elements = LINE // max(operand.size for operand in outputs)
-                ahead = builder.mul(builder.ashr(how, _I64(FETCH)), _I64(elements))
-
-                def line(number: ir.Value) -> None:
-                    start = builder.mul(number, _I64(elements))
-                    for k, operand in enumerate(operands[:first]):
-                        if operand.name != "bit":
-                            _fetch(builder, builder.gep(arrays[k], [builder.add(start, ahead)]))
-
-                    def body(j: ir.Value) -> None:
-                        accesses.extend(compute(builder.add(start, j), hoisted, targets, j))
-
-                    targets = [
-                        builder.gep(array, [start], inbounds=True) if buffer is None else buffer
-                        for array, buffer in zip(arrays[last:], buffers, strict=True)
-                    ]
-                    accesses: list[ir.Instruction] = []
-                    back_edge = loop(builder, _I64(elements), body)
-                    # Of NEON's registers a line takes four. In a loop over them it would go to the stack and be read
-                    # back: 37 instructions, where one vector of them all takes 16 (AVX2 is as fast either way; and
-                    # where vectors scale, LLVM remarks on a width, on the user's stderr).
-                    neon = machine.architecture == "aarch64" and not machine.scales
-                    width = elements if neon and not block.wide else 0
-                    declare_iterations_independent(
-                        builder.module, accesses, back_edge, wide=block.wide, line=True, width=width
-                    )
-                    for array, buffer in zip(arrays[last:], buffers, strict=True):
-                        if buffer is not None:
-                            _store_past_the_caches(builder, builder.gep(array, [start], inbounds=True), buffer)
-
-                buffers = [
-                    None
-                    if operand.name == "bit"
-                    else cgutils.alloca_once(builder, ir.ArrayType(operand.type, elements))
-                    for operand in outputs
+                results = [builder.extract_value(result, k) for k in range(len(kinds))] if several else [result]
+                return [
+                    context.cast(builder, number, kind, operand.working)
+                    for number, kind, operand in zip(results, kinds, operands[last:], strict=True)
                 ]
-                for buffer in filter(None, buffers):
-                    buffer.align = LINE
-                buffers = [
-                    buffer and builder.bitcast(buffer, operand.type.as_pointer())
-                    for buffer, operand in zip(buffers, outputs, strict=True)
-                ]
-                loop(builder, builder.udiv(n, _I64(elements)), line)
 
-            def either(hoisted: dict[int, ir.Value]) -> None:
-                past = builder.icmp_signed("!=", builder.and_(how, _I64(PAST)), _I64(0))
-                with builder.if_else(past) as (past_the_caches, through_them):
-                    with past_the_caches:
-                        sweep_past(hoisted)
-                    with through_them:
-                        sweep_through(hoisted)
-
-            if first == last:
-                either({})
-            else:
-                alike = builder.icmp_signed("!=", builder.and_(how, _I64(ALIKE)), _I64(0))
-                with builder.if_else(alike) as (one_number_each, arrays_of_them):
-                    with one_number_each:
-                        either({k: load(k, _I64(0))[1] for k in range(first, last)})
-                    with arrays_of_them:
-                        either({})
+            _Sweep(kernel, builder, evaluate, arrays, n, how).emit()
             return context.get_dummy_value()
 
         return types.void(OPERANDS, types.intp, types.intp), codegen
 
-    def kernel(operands, n, how):
+    def call_sweep(operands, n, how):
         sweep(operands, n, how)
 
-    return optimise({"kernel": (SIGNATURE, kernel)}, machine)
-
-
-def _kinds(result: Any) -> tuple[Any, ...]:
-    return tuple(result.types) if isinstance(result, types.BaseTuple) else (result,)
+    return optimise({"kernel": (SIGNATURE, call_sweep)}, machine)
