@@ -15,6 +15,7 @@ import pytest
 from rectifier import elementwise, gated, relu, rowwise, silu, softmax, tanh, testing
 from rectifier.catalogue import ALL, CATALOGUE, GATES, ROWWISE
 from rectifier.formulas import T, exp, where
+from rectifier.functions.dtypes import FORMATS
 from rectifier.tools import cli, gallery, verify
 from rectifier.tools.documents import put_section
 from rectifier.tools.verify import inputs, multi_input, report, results, single_input, truth, verification
@@ -184,7 +185,7 @@ def test_float64_truth_agrees_with_mpmath(name):
 @pytest.mark.parametrize("name", ["float16", "bfloat16", "float32"])
 def test_quick_errors_are_those_of_testing(name):
     dtype, random = testing.dtype_of(name), np.random.default_rng(0)
-    bits, smallest = testing._FORMATS[name]
+    bits, smallest = FORMATS[name].significand, FORMATS[name].smallest
     truth = random.standard_normal(3000) * 2.0 ** random.integers(smallest - 3, 2 - smallest - bits, 3000)
     truth = np.concatenate([truth, testing.special_values(dtype).astype(np.float64)])
     with np.errstate(all="ignore"):

@@ -49,15 +49,19 @@ class Compilation:
         """Return whether nobody has tried yet."""
         return self.compiled is None and choice.compiles()
 
-    def prepare(self) -> bool:
-        """Compile, unless that was done or cannot be; return whether it is compiled."""
+    def prepare(self, install: Callable[[Any], None]) -> bool:
+        """Compile and install, unless that was done or cannot be; return whether it is compiled."""
         if self.wants_compiling():
             with _compiling:
                 if self.wants_compiling():
-                    self.compile()
+                    try:
+                        self._compile()
+                    finally:
+                        if self.compiled:
+                            install(self)
         return bool(self.compiled)
 
-    def compile(self) -> None:
+    def _compile(self) -> None:
         """Compile in a thread that no interrupt strikes: in the middle of it, Numba would be left unusable.
 
         Whatever a signal handler raises meanwhile is raised when the kernel is compiled.
@@ -108,5 +112,5 @@ class Compilation:
             f"rectifier computes {what} with NumPy, slower than compiled ({type(error).__name__}: {error}); "
             "RECTIFIER_ENGINE=numpy asks for that without this warning",
             RuntimeWarning,
-            stacklevel=6,
+            stacklevel=7,
         )

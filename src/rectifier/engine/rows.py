@@ -16,7 +16,7 @@ from ..formulas import bind, with_all_called
 from ..formulas.rows import exp_of_difference, sum_by_halves
 from ..functions.specification import Rowwise
 from .calls import Call, takes_nothing
-from .compilation import Compilation, one_at_a_time
+from .compilation import Compilation
 from .compiler.optimise import Optimised
 from .fingerprint import KERNELS, code_of
 from .runtime import layout
@@ -112,15 +112,7 @@ class RowMethod:
         loop = self.loops.get(dtype.name)
         if loop is None:
             loop = self.loops.setdefault(dtype.name, RowLoop(self.block, self.backward, dtype))
-        if loop.wants_compiling():
-            with one_at_a_time():
-                if loop.wants_compiling():
-                    try:
-                        loop.compile()
-                    finally:
-                        if loop.compiled:
-                            self._install(loop)
-        return bool(loop.compiled)
+        return loop.prepare(self._install)
 
     def _install(self, loop: RowLoop) -> None:
         """Let `compiled` take the dtype of a loop."""

@@ -128,16 +128,7 @@ class Method:
     def prepare(self, dtype: np.dtype[Any]) -> bool:
         """Compile the loop of `dtype`, unless that was done or cannot be; say whether it is compiled."""
         loop = self.loops.get(dtype.name)
-        if loop is None or not loop.wants_compiling():
-            return bool(loop and loop.compiled)
-        with one_at_a_time():
-            if loop.wants_compiling():
-                try:
-                    loop.compile()
-                finally:
-                    if loop.compiled:
-                        self._install(loop)
-        return bool(loop.compiled)
+        return loop is not None and loop.prepare(self._install)
 
     def _install(self, loop: Loop) -> None:
         """Put the compiled loop in the place of `_first_call`, and let `compiled` take its dtype."""

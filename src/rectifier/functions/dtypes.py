@@ -42,7 +42,7 @@ class Format(NamedTuple):
     @property
     def smallest(self) -> int:
         """The exponent of the smallest subnormal number."""
-        return 3 - 2 ** (self.exponent - 1) - self.significand
+        return 3 - (1 << (self.exponent - 1)) - self.significand
 
 
 # The order is the order in which a ufunc looks for the first loop that holds its inputs safely.

@@ -24,11 +24,11 @@ BFloat._create_instance()
 
 def widen_bfloat(builder: ir.IRBuilder, stored: ir.Value) -> ir.Value:
     """Make float32 of the bits of bfloat16, of one or a vector: its upper half. LLVM vectorises no bfloat."""
-    bits, single, sixteen = _I32, _SINGLE, 16
+    bits, single, sixteen = _I32, _SINGLE, ir.Constant(_I32, 16)
     if isinstance(stored.type, ir.VectorType):
-        count = stored.type.count
-        bits, single, sixteen = ir.VectorType(_I32, count), ir.VectorType(_SINGLE, count), [16] * count
-    return builder.bitcast(builder.shl(builder.zext(stored, bits), ir.Constant(bits, sixteen)), single)
+        bits, single = (ir.VectorType(kind, stored.type.count) for kind in (_I32, _SINGLE))
+        sixteen = ir.Constant(bits, [16] * stored.type.count)
+    return builder.bitcast(builder.shl(builder.zext(stored, bits), sixteen), single)
 
 
 def round_to_bfloat(builder: ir.IRBuilder, bits: ir.Value) -> ir.Value:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ... import testing
+from ...functions.dtypes import FORMATS
 from ...functions.protocols import Activation
 
 
@@ -59,7 +60,8 @@ def chosen(activation: Any, dtype_name: str, points: int) -> np.ndarray[Any, Any
 
 def _edges(activation: Activation, dtype: np.dtype[Any]) -> list[int]:
     """Find the ranks between which a result becomes 0, 1, infinite, subnormal or x."""
-    tiny = 2.0 ** (sum(testing._FORMATS[dtype.name]) - 1)
+    row = FORMATS[dtype.name]
+    tiny = 2.0 ** (row.significand + row.smallest - 1)
 
     def kind(ranks: Any) -> Any:
         x, kinds = ranked(dtype, ranks), 0

@@ -10,6 +10,7 @@ import mpmath
 import numpy as np
 
 from ... import testing
+from ...functions.dtypes import FORMATS
 from ...functions.specification import Specification
 from .inputs import chosen, rank, ranked
 from .references import CHUNK, reference
@@ -115,7 +116,7 @@ def quick_errors(result: Any, truth: Any, dtype: np.dtype[Any]) -> Any:
     >>> quick_errors(np.array([1 + 2**-23, 0.0]), np.array([1, 2.0**-150]), np.dtype(np.float32)).tolist()
     [1.0, 0.5]
     """
-    bits, smallest = testing._FORMATS[dtype.name]
+    bits, smallest = FORMATS[dtype.name].significand, FORMATS[dtype.name].smallest
     exponent = truth.view(np.uint64) & np.uint64(0x7FF << 52)
     np.maximum(exponent, np.uint64((smallest + bits - 1 + 1023) << 52), out=exponent)
     np.subtract(np.uint64((2 * 1023 + bits - 1) << 52), exponent, out=exponent)
