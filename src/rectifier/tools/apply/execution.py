@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -106,14 +105,10 @@ def _given_dtype(name: str) -> np.dtype[Any]:
     """Return the dtype of a name that a user wrote."""
     if name not in dtypes.WORKING:
         raise FileError(f"--dtype takes {', '.join(dtypes.WORKING)}, and not {name!r}")
-    if name != "bfloat16":
-        return np.dtype(name)
-    if importlib.util.find_spec("ml_dtypes") is None:
-        raise FileError("--dtype bfloat16 needs ml_dtypes: pip install ml_dtypes")
-    import ml_dtypes
-
-    dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-    return dtype
+    try:
+        return dtypes.named(name)
+    except ImportError:
+        raise FileError("--dtype bfloat16 needs ml_dtypes: pip install ml_dtypes") from None
 
 
 def _call(function: Any, job: Job) -> Callable[..., Any]:

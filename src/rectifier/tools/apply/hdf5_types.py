@@ -7,6 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ...functions import dtypes
 from .layout import FileError, unsupported
 
 _FORMATS = {  # sign, exponent, its bits, mantissa, its bits; bias: of the types that are computed with
@@ -67,10 +68,10 @@ def _float(datatype: Any) -> tuple[np.dtype[Any], Any]:
         )
     if name == "bfloat16":
         try:
-            import ml_dtypes
+            bfloat16 = dtypes.named(name)
         except ImportError:
             raise FileError("its dtype is bfloat16, which NumPy lacks: pip install ml_dtypes") from None
-        return np.dtype(ml_dtypes.bfloat16), datatype_of(np.dtype(ml_dtypes.bfloat16))
+        return bfloat16, datatype_of(bfloat16)
     dtype = np.dtype(name)
     return dtype.newbyteorder(">" if datatype.get_order() == h5py.h5t.ORDER_BE else "<"), None
 

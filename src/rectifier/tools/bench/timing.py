@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from ...catalogue import CATALOGUE
+from ...functions import dtypes
 from .case import Baseline, Call, Case, ours
 from .estimates import NARROW, half_width
 from .points import Point, itemsize
@@ -84,17 +85,12 @@ def _collect(
 def _batch(rows: int, columns: int, dtype: str) -> tuple[Any, Any]:
     rng, arrays = np.random.default_rng(0), []
     for _ in range(2):
-        array = np.empty((rows, columns), _dtype(dtype))
+        array = np.empty((rows, columns), dtypes.named(dtype))
         flat, block = array.reshape(-1), rng.standard_normal(min(rows * columns, 1 << 20), np.float32)
         for k in range(0, flat.size, block.size):
             flat[k : k + block.size] = block[: flat.size - k]
         arrays.append(array)
     return arrays[0], arrays[1]
-
-
-def _dtype(name: str) -> np.dtype[Any]:
-    dtype: np.dtype[Any] = np.dtype(import_module("ml_dtypes").bfloat16 if name == "bfloat16" else name)
-    return dtype
 
 
 def case_of(point: Point) -> Case | None:
@@ -243,9 +239,8 @@ def measure(
     case = case_of(point)
     if case is None:
         raise NotMeasuredError
-    if (
-        point.form == "fresh"
-    ):  # a virtual machine's host may have to give the memory first: not at the cost of who comes first
+    if point.form == "fresh":
+        # The host of a virtual machine may have to map this memory first, which the first to be timed would pay for.
         np.ones(2 * _held_results(point) * point.elements * itemsize(point.dtype), np.uint8)
     block = CATALOGUE[point.function].block
     tolerance = 0 if block.selects else 2**-6 if itemsize(point.dtype) == 2 else 2**-18 if block.wide else 2**-20
