@@ -27,7 +27,7 @@ def run_on_cluster(
     counter: Counter | None,
     watch: Watch,
 ) -> Outcome:
-    """Have the workers of a Dask cluster read, compute and write chunks, which lie where all of them reach them."""
+    """Run a job on a Dask cluster, whose workers read and write chunks at a place that all of them reach."""
     import dask
 
     if "dask.array" not in sys.modules:  # while that is imported Dask looks whether to plan, and then it has no Zarr

@@ -190,7 +190,7 @@ def _fill(x: ArrayFile, dtype: np.dtype[Any], alone: Callable[..., Any] | None) 
 
 
 def _is_same(a: Any, b: Any) -> bool:
-    """Tell whether two numbers of one dtype have the same bits, or are both NaN."""
+    """Check whether two numbers of one dtype have the same bits, or are both NaN."""
     return bool(a.tobytes() == b.tobytes() or (a != a and b != b))
 
 
@@ -215,7 +215,7 @@ def _require_free(job: Job) -> None:
 
 
 def _is_within(target: Path, source: Path) -> bool:
-    """Tell whether one of two paths is a directory in which the other lies."""
+    """Check whether one of two paths is a directory in which the other lies."""
     one, other = target.parent.resolve() / target.name, source.resolve()
     return one in other.parents or other in one.parents
 

@@ -93,7 +93,7 @@ def datatype_of(dtype: np.dtype[Any]) -> Any:
 
 
 def is_reference(datatype: Any) -> bool:
-    """Tell whether values of a type refer to other objects, which an output does not have."""
+    """Check whether values of a type refer to other objects, which an output does not have."""
     kind = datatype.get_class()
     if kind in (h5py.h5t.VLEN, h5py.h5t.ARRAY):
         return is_reference(datatype.get_super())
@@ -103,7 +103,7 @@ def is_reference(datatype: Any) -> bool:
 
 
 def is_variable(datatype: Any) -> bool:
-    """Tell whether values of a type have a length of their own, and lie elsewhere in the file."""
+    """Check whether values of a type have a variable length, and lie elsewhere in the file."""
     if datatype.get_class() == h5py.h5t.STRING:
         return bool(datatype.is_variable_str())
     if datatype.get_class() == h5py.h5t.COMPOUND:

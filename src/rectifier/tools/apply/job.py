@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Job:
-    """What to apply, to what.
+    """A function, its inputs, its output, and the options.
 
     Attributes
     ----------
@@ -20,7 +20,7 @@ class Job:
     target : Path or None
         Where the result goes; None to replace x by it, in place.
     derivative : bool
-        Give f'(x) instead of f(x).
+        Compute f'(x) instead of f(x).
     upstream, gate : Path or None
         The array dy, for dx; the second array of a gated function.
     parameters : dict

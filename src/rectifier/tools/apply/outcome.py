@@ -1,4 +1,4 @@
-"""What came of a job."""
+"""The outcome of a job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .layout import Layout
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was done.
+    """The result of a job: its output, time and counts.
 
     Attributes
     ----------

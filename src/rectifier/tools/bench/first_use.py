@@ -1,4 +1,4 @@
-"""What the first result of a program costs: import, compilation, memory, files."""
+"""The cost of a program's first result: import, compilation, memory, files."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _first_use(
 
 
 def _evict(files: Sequence[Path]) -> None:
-    """Put files out of the page cache, except what another process has mapped."""
+    """Drop files from the page cache, except what another process has mapped."""
     for path in files:
         with path.open("rb") as file:
             os.fsync(file.fileno())  # what is still to be written stays

@@ -1,4 +1,4 @@
-"""What a run leaves in a folder: JSON, pictures, a page, and the section of a README."""
+"""Write the files of a run: JSON, pictures, a page, and the section of a README."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def write_all(result: Run, output: Path, readme: Path | None = None) -> list[Pat
 
 
 def digest(path: Path) -> str:
-    """Name the content of a file; the pictures that were drawn of a run bear it."""
+    """Return the hash of a file; pictures bear that of their run."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -19,14 +19,14 @@ THREAD_VARIABLES = (
 
 
 def environment(threads: int, pooled: bool = True) -> dict[str, str]:
-    """Give the environment of a process that measures: so many threads for ours and for each baseline."""
+    """Return the environment of a process that measures, with so many threads for ours and for each baseline."""
     settings = dict.fromkeys(THREAD_VARIABLES, str(threads))
     settings.update({} if pooled else {"RECTIFIER_POOL_BYTES": "0"})
     return {**os.environ, **settings, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
 
 
 def converse(task: dict[str, Any], environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Start the process of a pair, and give what it says until it ends."""
+    """Start the process of a pair, and yield its messages until it ends."""
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
         subprocess.Popen(

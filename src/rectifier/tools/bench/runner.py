@@ -171,7 +171,7 @@ def run(
 
 
 def _points_of(baseline: Baseline, points: Sequence[Point]) -> list[Point]:
-    """Give the points at which a baseline is measured: on a GPU, those that are not about the memory of the host."""
+    """Return the points at which a baseline is measured; on a GPU none about the memory of the host."""
     if not baseline.gpu:
         return list(points)
     return [point._replace(device="gpu") for point in points if point.form not in ("fresh", "unpooled")]
@@ -193,7 +193,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """Name the commit of this file's repository, with a + if something differs from it; None if it is in none."""
+    """Return the commit of this file's repository, with a + if something differs; None outside a repository."""
     directory, name = os.path.split(__file__)
     done = None
     with suppress(OSError, subprocess.CalledProcessError):

@@ -145,7 +145,7 @@ def _timer(call: Call, point: Point) -> timeit.Timer:
 
 
 def _give_back() -> None:
-    """Give free memory back to the system: what our pool holds, and the C library, where they have such a thing."""
+    """Return free memory to the system: that of our pool, and that of the C library where it can."""
     with suppress(ImportError):
         import_module("rectifier.memory").clear()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
@@ -160,7 +160,7 @@ class NotMeasuredError(Exception):
 def _ways(
     baseline: Baseline, case: Case, tolerance: float, report: Callable[[str], object], near_zero: float = 0
 ) -> dict[str, tuple[Call, str]]:
-    """Give each way in which a baseline does the work right, with the dtype of its result; report the others."""
+    """Return the calls of a baseline with the right result, and the result's dtype; report the others."""
     expected = None
     right: dict[str, tuple[Call, str]] = {}
     calls = baseline.calls(case)
@@ -276,6 +276,6 @@ def measure(
 
 
 def _nanoseconds(seconds: float) -> float:
-    """Keep four digits, the clock has no more; and no dot where it says nothing, for the file's sake."""
+    """Return nanoseconds with the four digits that the clock has; as an integer from 1,000 on, for a shorter file."""
     rounded = float(f"{1e9 * seconds:.4g}")
     return int(rounded) if rounded >= 1000 else rounded

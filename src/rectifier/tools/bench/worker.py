@@ -20,7 +20,7 @@ from .timing import NotMeasuredError, case_of, measure, one_line
 
 
 def measure_pair(task: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
-    """Measure the points of one baseline: what the process of a pair does."""
+    """Measure the points of one baseline; `say` takes the messages."""
     (baseline,) = (baseline for baseline in BASELINES if baseline.name == task["baseline"])
     name, *_ = baseline.packages
     version = getattr(import_module(name), "__version__", None) or metadata.version(name)
@@ -56,7 +56,7 @@ def measure_pair(task: dict[str, Any], say: Callable[[dict[str, Any]], None]) ->
 
 
 def _limit_copy(gpu: bool, beyond_caches: float) -> tuple[str, Callable[[Any, Any], object], float]:
-    """Give what bounds the speed of large arrays, and from how many bytes on.
+    """Return what bounds the speed of large arrays: its name, the copy, and the bytes from which it is a bound.
 
     That is a copy on the GPU, or by our threads past the caches, if there is one.
     """
