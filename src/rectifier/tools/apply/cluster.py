@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from . import files
-from .counting import Counter
-from .job import Job
+from .counting import Counter, outcome_of
+from .job import Job, Outcome
 from .layout import ArrayFile, FileError, Wanted
-from .outcome import Outcome, outcome_of
 from .watch import Watch
 from .zarr import Zarr
 

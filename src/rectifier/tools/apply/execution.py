@@ -18,10 +18,9 @@ from ..extras import lacking
 from ..progress import Start
 from . import attributes, files
 from .boxes import Boxes, plan
-from .counting import Counter
-from .job import Job
+from .counting import Counter, outcome_of
+from .job import Job, Outcome
 from .layout import ArrayFile, Box, FileError, SeveralError, Wanted, named
-from .outcome import Outcome, outcome_of
 from .watch import Watch, resident
 
 REPORT_EVERY = 1 << 25

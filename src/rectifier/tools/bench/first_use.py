@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..progress import Start
-from . import processes
+from . import worker
 from .baselines import OUR_FIRST
 from .case import Baseline
 
@@ -53,7 +53,7 @@ def first_uses_of(
     for name, package, program, store in programs:
         try:
             with tempfile.TemporaryDirectory() as directory:
-                found[name] = _first_use(package, program, store, Path(directory), runs, processes.environment(threads))
+                found[name] = _first_use(package, program, store, Path(directory), runs, worker.environment(threads))
         except (subprocess.SubprocessError, OSError, LookupError, ValueError) as error:
             skip(f"{name}: first use: {' '.join(str(error).split())}")
         advance()

@@ -22,7 +22,7 @@ from time import perf_counter
 from typing import Any
 
 from ..progress import Start, silent
-from . import processes
+from . import worker
 from .baselines import BASELINES
 from .case import Baseline
 from .first_use import first_uses_of
@@ -152,7 +152,7 @@ def run(
             "copy_from_bytes": copy_from_bytes,
             "seconds": budget if quick else None,
         }
-        for message in processes.converse(task, processes.environment(threads, part[0].form != "unpooled")):
+        for message in worker.converse(task, worker.environment(threads, part[0].form != "unpooled")):
             if "version" in message:
                 overheads.append(perf_counter() - job_begun)
                 versions[baseline.name] = message["version"]
