@@ -17,6 +17,7 @@ import os
 import h5py
 import numpy as np
 import pytest
+from outcomes import done, refused
 
 import rectifier
 from conftest import assert_same
@@ -30,25 +31,6 @@ ml_dtypes = pytest.importorskip("ml_dtypes")
 X = np.random.default_rng(0).standard_normal((12, 10)).astype("f4")
 RELU = np.maximum(X, 0)
 FOUR = h5py.h5s.create_simple((4,))
-
-
-def done(result, *words):
-    """Check that a run ended well, and said these things alone."""
-    code, _, err = result
-    assert code == 0, err
-    lines = [line for line in err.splitlines() if line.strip() and "changed in place" not in line]
-    assert len(lines) == len(words), err
-    for line, word in zip(lines, words, strict=True):
-        assert word in line
-    return result
-
-
-def refused(result, *words):
-    code, out, err = result
-    assert (code, out) == (2, ""), err
-    assert len(err.strip().splitlines()) == 1, err
-    for word in words:
-        assert word in err
 
 
 def pipeline(dataset):

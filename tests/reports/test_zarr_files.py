@@ -19,6 +19,7 @@ import numcodecs
 import numpy as np
 import pytest
 import zarr
+from outcomes import done, refused
 
 import rectifier
 from conftest import assert_same
@@ -29,24 +30,6 @@ ml_dtypes = pytest.importorskip("ml_dtypes")
 
 X = np.random.default_rng(0).standard_normal((8, 6)).astype("f4")
 RELU = np.maximum(X, 0)
-
-
-def done(result, *words):
-    """Check that a run ended well, and said these things alone."""
-    code, _, err = result
-    assert code == 0, err
-    lines = [line for line in err.splitlines() if line.strip() and "changed in place" not in line]
-    assert len(lines) == len(words), err
-    for line, word in zip(lines, words, strict=True):
-        assert word in line
-
-
-def refused(result, *words):
-    code, out, err = result
-    assert (code, out) == (2, ""), err
-    assert len(err.strip().splitlines()) == 1, err
-    for word in words:
-        assert word in err
 
 
 def stored(path):

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 import pytest
 import zarr
+from outcomes import refused
 
 import rectifier
 from conftest import assert_same, numbers
@@ -68,17 +69,6 @@ def load(path):
 
 def left(directory):
     return sorted(path.name for path in directory.iterdir())
-
-
-def refused(result, *words):
-    code, out, err = result
-    lines = [line for line in err.splitlines() if line.strip()]
-    assert code == 2, err
-    assert not out
-    assert len(lines) == 1, err
-    assert lines[0].startswith("rectifier apply: ")
-    for word in words:
-        assert word in lines[0], lines[0]
 
 
 @pytest.mark.parametrize("source", SUFFIXES)

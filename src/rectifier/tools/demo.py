@@ -1,4 +1,4 @@
-"""What ``rectifier demo`` computes: a network trained with this library, and this library timed.
+"""The computations of ``rectifier demo``: train a network with this library, and time this library.
 
 The network is written out in plain NumPy, to show what the calls are for. The timings set the default
 calls against the recipe for NumPy and Numba that this library grew from. Nothing here prints: `run`
@@ -42,7 +42,7 @@ HEADER = ("call", "shape", "NumPy µs", "Numba µs", "ours µs", "vs NumPy", "vs
 
 @dataclass(frozen=True)
 class Training:
-    """What training gave.
+    """The result of training.
 
     Attributes
     ----------
@@ -101,7 +101,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Demo:
-    """All that the demo found, on which machine, and where its pictures are."""
+    """All results of the demo, the machine, and the paths of the pictures."""
 
     machine: Machine
     training: Training
@@ -224,7 +224,7 @@ def _layer(rng: np.random.Generator, fan_in: int, fan_out: int) -> _Layer:
 
 
 def _forward(layers: Sequence[_Layer], x: Array) -> tuple[Array, list[tuple[Array, Mask | None]]]:
-    """Give the logits, and what the backward pass needs of each layer: its input, and a ReLU's mask."""
+    """Return the logits, and for the backward pass the input and the mask of each layer."""
     kept: list[tuple[Array, Mask | None]] = []
     for layer in layers[:-1]:
         y, mask = relu.with_mask(x @ layer.w + layer.b)
@@ -321,12 +321,12 @@ def _ratio(value: float | None) -> str:
 
 
 def ours_is_slower(cell: str) -> bool | None:
-    """Say whether a cell of `rows` is a ratio below 1; None for a cell that is no ratio."""
+    """Return whether a cell of `rows` is a ratio below 1; None for a cell that is no ratio."""
     return float(cell[:-1]) < 1 if cell.endswith("x") else None
 
 
 def notes(timings: Sequence[Timing], machine: Machine) -> list[str]:
-    """Say under which conditions the timings hold, and where ours is the slower one."""
+    """Return the conditions of the timings, and where ours is slower."""
     how = "compiled" if machine.engine == "numba" else "interpreted by NumPy, not compiled"
     used = machine.threads["used"]
     threads = f"{used} thread{'' if used == 1 else 's'}"
@@ -347,7 +347,7 @@ def notes(timings: Sequence[Timing], machine: Machine) -> list[str]:
 
 
 def draw_function() -> Figure:
-    """Draw ReLU and its derivative, with what they are at 0."""
+    """Draw ReLU and its derivative, with their values at 0."""
     from matplotlib import style
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine

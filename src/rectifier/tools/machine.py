@@ -33,7 +33,7 @@ _SIMD = {
 
 @dataclass(frozen=True)
 class Calibration:
-    """What large calls begin with here; they go on learning from their own times.
+    """The settings that large calls begin with; they go on learning from their own times.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Machine:
-    """What decides the speed of a call here; ``dataclasses.asdict`` makes JSON of it.
+    """The facts that decide the speed of a call; ``dataclasses.asdict`` returns what JSON can hold.
 
     Attributes
     ----------
@@ -172,7 +172,7 @@ def _read(path: Path) -> str:
 
 
 def _processor(root: Path) -> str:
-    """Name the processor; Linux on Arm knows no name, but numbers of its cores and mostly the board's name."""
+    """Return the processor's name; on Arm, Linux has numbers of the cores, and mostly the board's name."""
     text = _read(root / "proc/cpuinfo")
     fields = (line.partition(":") for line in text.splitlines())
     names = [value.strip() for name, _, value in fields if name.strip() == "model name"]

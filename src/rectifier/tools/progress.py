@@ -1,4 +1,4 @@
-"""How a long computation tells its progress, and the bars on stderr that show it."""
+"""Report the progress of a long computation, by bars on stderr."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A careful measurement of this machine: from where results go past the caches, how far ahead inputs are fetched.
 
 What is found is kept in the store, and where the processes that come after begin. They go on learning from there, since
-the neighbours on a shared machine change (`cpu.streaming`).
+the neighbours on a shared machine change (`engine.runtime.streaming`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LARGEST, SHARE = 1 << 28, 16  # bytes of a result, of which there are three; and
 
 @dataclass(frozen=True)
 class Point:
-    """The two ways of one result.
+    """The times of one call in both ways of writing its result.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What was found.
+    """The results of a tuning.
 
     Attributes
     ----------
@@ -149,7 +149,7 @@ def _octaves(least: int, most: int) -> list[int]:
 
 @contextmanager
 def _as_told(words: Any) -> Iterator[None]:
-    """Have no call learn, and put back what rules afterwards."""
+    """Disable learning from calls, and restore the settings at the end."""
     names = (layout.THREADS, layout.AHEAD, layout.STREAM_FROM, layout.LEARN_FROM, layout.LEARN_TO)
     before = [words[name] for name in names]
     words[layout.LEARN_FROM] = words[layout.LEARN_TO] = process.NEVER

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from .execution import run
-from .job import Job
+from .job import Job, Outcome
 from .layout import FileError
-from .outcome import Outcome
 from .watch import StoppedError, Watch, watched
 
 __all__ = ["FileError", "Job", "Outcome", "StoppedError", "Watch", "run", "watched"]

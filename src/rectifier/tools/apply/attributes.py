@@ -110,7 +110,7 @@ def _missing(array: ArrayFile) -> Iterable[tuple[str, Any]]:
 
 
 def _is_kept(apply: Callable[[Any], Any], value: Any) -> bool:
-    """Tell whether a number is its own result, and that of none beside it."""
+    """Check whether a number is its own result, and no neighbour of the number has that result."""
     wide = np.asarray(value).astype(np.float64)
     beside = value.dtype.type(0)
     if not _is_whole(value.dtype):

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from . import files
-from .counting import Counter
-from .job import Job
+from .counting import Counter, outcome_of
+from .job import Job, Outcome
 from .layout import ArrayFile, FileError, Wanted
-from .outcome import Outcome, outcome_of
 from .watch import Watch
 from .zarr import Zarr
 
@@ -27,7 +26,7 @@ def run_on_cluster(
     counter: Counter | None,
     watch: Watch,
 ) -> Outcome:
-    """Have the workers of a Dask cluster read, compute and write chunks, which lie where all of them reach them."""
+    """Run a job on a Dask cluster, whose workers read and write chunks at a place that all of them reach."""
     import dask
 
     if "dask.array" not in sys.modules:  # while that is imported Dask looks whether to plan, and then it has no Zarr

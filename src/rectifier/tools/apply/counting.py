@@ -1,15 +1,16 @@
-"""Count the active units of boxes."""
+"""Count what a job does: active units, bytes, seconds."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .boxes import RESERVE
-from .job import Job
-from .layout import ArrayFile, Box, FileError
+from .job import Job, Outcome
+from .layout import ArrayFile, Box, FileError, Layout
 from .watch import resident
 
 COLUMN = 200  # bytes for the number of a column, measured
@@ -53,3 +54,18 @@ class Counter:
             rows = size // self.shape[-1]
             found["active_fraction_by_column"] = (self.columns / rows).tolist()
         return found
+
+
+def outcome_of(job: Job, sources: Sequence[Layout], target: Layout, seconds: float, counter: Counter | None) -> Outcome:
+    """Return what a job has done."""
+    size = math.prod(target.shape)
+    return Outcome(
+        output=str(job.target or job.source),
+        shape=target.shape,
+        dtype=str(target.dtype),
+        seconds=seconds,
+        bytes_read=sum(size * array.dtype.itemsize for array in sources),
+        bytes_written=size * target.dtype.itemsize,
+        notes=tuple(dict.fromkeys(note for array in (*sources, target) for note in array.notes)),
+        **(counter.fields() if counter else {}),
+    )

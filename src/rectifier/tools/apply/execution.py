@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -19,10 +18,9 @@ from ..extras import lacking
 from ..progress import Start
 from . import attributes, files
 from .boxes import Boxes, plan
-from .counting import Counter
-from .job import Job
+from .counting import Counter, outcome_of
+from .job import Job, Outcome
 from .layout import ArrayFile, Box, FileError, SeveralError, Wanted, named
-from .outcome import Outcome, outcome_of
 from .watch import Watch, resident
 
 REPORT_EVERY = 1 << 25
@@ -106,14 +104,10 @@ def _given_dtype(name: str) -> np.dtype[Any]:
     """Return the dtype of a name that a user wrote."""
     if name not in dtypes.WORKING:
         raise FileError(f"--dtype takes {', '.join(dtypes.WORKING)}, and not {name!r}")
-    if name != "bfloat16":
-        return np.dtype(name)
-    if importlib.util.find_spec("ml_dtypes") is None:
-        raise FileError("--dtype bfloat16 needs ml_dtypes: pip install ml_dtypes")
-    import ml_dtypes
-
-    dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-    return dtype
+    try:
+        return dtypes.named(name)
+    except ImportError:
+        raise FileError("--dtype bfloat16 needs ml_dtypes: pip install ml_dtypes") from None
 
 
 def _call(function: Any, job: Job) -> Callable[..., Any]:
@@ -195,7 +189,7 @@ def _fill(x: ArrayFile, dtype: np.dtype[Any], alone: Callable[..., Any] | None) 
 
 
 def _is_same(a: Any, b: Any) -> bool:
-    """Tell whether two numbers of one dtype have the same bits, or are both NaN."""
+    """Check whether two numbers of one dtype have the same bits, or are both NaN."""
     return bool(a.tobytes() == b.tobytes() or (a != a and b != b))
 
 
@@ -220,7 +214,7 @@ def _require_free(job: Job) -> None:
 
 
 def _is_within(target: Path, source: Path) -> bool:
-    """Tell whether one of two paths is a directory in which the other lies."""
+    """Check whether one of two paths is a directory in which the other lies."""
     one, other = target.parent.resolve() / target.name, source.resolve()
     return one in other.parents or other in one.parents
 

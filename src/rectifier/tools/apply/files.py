@@ -138,7 +138,7 @@ def made(path: Path, wanted: Wanted, force: bool, watch: Watch) -> Iterator[Arra
 
 
 def part_of(path: Path) -> Path:
-    """Name an output that is not yet whole; the number of a process alone is not unique among containers."""
+    """Return the path of an output that is not yet whole; a process number alone is not unique among containers."""
     return path.with_name(f".{path.name}.part-{os.getpid()}-{secrets.token_hex(3)}")
 
 
@@ -203,7 +203,7 @@ def require_replaceable(path: Path) -> None:
 
 
 def publish(part: Path, path: Path, force: bool, watch: Watch) -> None:
-    """Name a whole output; what has that name is replaced only by force."""
+    """Rename a whole output to its path; an existing file is replaced only by force."""
     old: Path | None = None
     with watch.held:
         watch.look()

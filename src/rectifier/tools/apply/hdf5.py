@@ -246,7 +246,7 @@ class HDF5(ArrayFile):
     def _keep_filter(
         self, properties: Any, code: int, flags: int, values: tuple[int, ...], title: str, make: Wanted
     ) -> None:
-        """Keep a filter that is in copied properties, or take it out if it would round the result."""
+        """Remove a filter from copied properties if it would round the result."""
         if not is_lossless(code, values, make.dtype):
             properties.remove_filter(code)
             self.notes.append(f"left out {filter_name(code, title)}, which may round what is written")
@@ -362,7 +362,7 @@ class HDF5(ArrayFile):
         scale.attrs["_Netcdf4Dimid"] = np.int32(number)
 
     def has_scale(self, axis: int) -> bool:
-        """Tell whether an axis is one of several arrays, as a dimension of netCDF is."""
+        """Check whether an axis is shared by several arrays, as a dimension of netCDF is."""
         return bool(self._scales[axis])
 
     def group_attributes(self, group: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where the numbers of a dataset are: behind links, in other datasets, in other files."""
+"""Find the numbers of a dataset: behind links, in other datasets, in other files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def find(file: Any, name: str | None) -> tuple[str, Any]:
 
 
 def _dangling(file: Any, name: str) -> str | None:
-    """Tell what link on the way to a name leads nowhere."""
+    """Return a description of the broken link on the way to a name, if there is one."""
     parts = name.split("/")
     for depth in range(len(parts)):
         place = "/".join(parts[: depth + 1])

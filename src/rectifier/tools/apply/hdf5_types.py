@@ -7,6 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ...functions import dtypes
 from .layout import FileError, unsupported
 
 _FORMATS = {  # sign, exponent, its bits, mantissa, its bits; bias: of the types that are computed with
@@ -67,10 +68,10 @@ def _float(datatype: Any) -> tuple[np.dtype[Any], Any]:
         )
     if name == "bfloat16":
         try:
-            import ml_dtypes
+            bfloat16 = dtypes.named(name)
         except ImportError:
             raise FileError("its dtype is bfloat16, which NumPy lacks: pip install ml_dtypes") from None
-        return np.dtype(ml_dtypes.bfloat16), datatype_of(np.dtype(ml_dtypes.bfloat16))
+        return bfloat16, datatype_of(bfloat16)
     dtype = np.dtype(name)
     return dtype.newbyteorder(">" if datatype.get_order() == h5py.h5t.ORDER_BE else "<"), None
 
@@ -92,7 +93,7 @@ def datatype_of(dtype: np.dtype[Any]) -> Any:
 
 
 def is_reference(datatype: Any) -> bool:
-    """Tell whether values of a type refer to other objects, which an output does not have."""
+    """Check whether values of a type refer to other objects, which an output does not have."""
     kind = datatype.get_class()
     if kind in (h5py.h5t.VLEN, h5py.h5t.ARRAY):
         return is_reference(datatype.get_super())
@@ -102,7 +103,7 @@ def is_reference(datatype: Any) -> bool:
 
 
 def is_variable(datatype: Any) -> bool:
-    """Tell whether values of a type have a length of their own, and lie elsewhere in the file."""
+    """Check whether values of a type have a variable length, and lie elsewhere in the file."""
     if datatype.get_class() == h5py.h5t.STRING:
         return bool(datatype.is_variable_str())
     if datatype.get_class() == h5py.h5t.COMPOUND:

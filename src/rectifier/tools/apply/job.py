@@ -1,4 +1,4 @@
-"""A job of `rectifier apply`."""
+"""A job of `rectifier apply`, and its outcome."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Job:
-    """What to apply, to what.
+    """A function, its inputs, its output, and the options.
 
     Attributes
     ----------
@@ -20,7 +20,7 @@ class Job:
     target : Path or None
         Where the result goes; None to replace x by it, in place.
     derivative : bool
-        Give f'(x) instead of f(x).
+        Compute f'(x) instead of f(x).
     upstream, gate : Path or None
         The array dy, for dx; the second array of a gated function.
     parameters : dict
@@ -62,3 +62,39 @@ class Job:
     scheduler: str | None = None
     dtype: str | None = None
     raw: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of a job: its output, time and counts.
+
+    Attributes
+    ----------
+    output : str
+        The file.
+    shape : tuple of int
+    dtype : str
+        Of the result.
+    seconds : float
+        Of the pass over the data.
+    bytes_read, bytes_written : int
+    active : int or None
+        How many elements were on, if they were counted.
+    active_fraction : float or None
+        Of all; None where there are none.
+    active_fraction_by_column : list of float or None
+        For each index of the last axis.
+    notes : tuple of str
+        What of the input was left out.
+    """
+
+    output: str
+    shape: tuple[int, ...]
+    dtype: str
+    seconds: float
+    bytes_read: int
+    bytes_written: int
+    active: int | None = None
+    active_fraction: float | None = None
+    active_fraction_by_column: list[float] | None = None
+    notes: tuple[str, ...] = ()

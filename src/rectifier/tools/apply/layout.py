@@ -1,4 +1,4 @@
-"""How an array lies in a file, what every format can do with one, and what is wrong with a file."""
+"""Layouts of arrays in files, the interface of every format, and the errors of files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class FileError(ValueError):
 
 @contextlib.contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Put the name of a file before what is wrong with it; what a codec finds wrong has many types."""
+    """Prefix errors with the name of a file; codecs raise many types of exceptions."""
     try:
         yield
     except FileError as error:
@@ -50,7 +50,7 @@ def named(path: Path) -> Iterator[None]:
 
 
 class Layout:
-    """How an array lies in a file, or is to.
+    """The layout of an array in a file.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Coordinate:
-    """What lies along an axis, in an array of its own that has the axis' name."""
+    """The coordinates of an axis: an array of its own with the name of the axis."""
 
     array: Any
     dtype: np.dtype[Any]
@@ -150,7 +150,7 @@ class ArrayFile(Layout, ABC):
         return None
 
     def has_scale(self, axis: int) -> bool:
-        """Tell whether an axis is one of several arrays, as a dimension of netCDF is."""
+        """Check whether an axis is shared by several arrays, as a dimension of netCDF is."""
         return False
 
     def group_attributes(self, group: str) -> Mapping[str, Any]:
@@ -188,7 +188,7 @@ class ArrayFile(Layout, ABC):
             yield from zip(itertools.product(*sides), there.ravel().tolist(), strict=True)
 
     def _stored(self, box: Box) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
-        """Tell of each chunk that a box touches whether it is stored; None if all are."""
+        """Return for each chunk that a box touches whether it is stored; None if all are."""
         return None
 
     @abstractmethod
@@ -200,11 +200,11 @@ class ArrayFile(Layout, ABC):
         """Write a box."""
 
     def close(self) -> None:
-        """Let go of the file, with all that was written in it."""
+        """Close the file; all that was written is in it."""
 
 
 class Wanted(Layout):
-    """What an output is to be.
+    """The layout of an output that is to be made.
 
     Attributes
     ----------

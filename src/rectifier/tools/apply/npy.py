@@ -462,7 +462,7 @@ def _require_size(size: int, array: ArrayFile) -> None:
 
 
 def _reserve(file: BinaryIO, size: int) -> None:
-    """Have the disk say now whether the file fits, without filling it if not."""
+    """Reserve room for the file, without filling the disk if it does not fit."""
     room = os.statvfs(file.fileno())
     if size > room.f_bfree * room.f_frsize:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -48,7 +48,7 @@ class StoppedError(Exception):
 
 
 class Watch:
-    """What a job and the thread that watches it tell each other.
+    """The state that a job shares with the thread that watches it.
 
     Attributes
     ----------

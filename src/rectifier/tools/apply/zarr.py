@@ -267,7 +267,7 @@ def _open(place: Path, writable: bool) -> Any:
 
 
 def _register_bfloat16() -> None:
-    """Tell Zarr of bfloat16, which its register of extensions has ("zarr-extensions", data-types/bfloat16)."""
+    """Register bfloat16 with Zarr, whose register of extensions has it ("zarr-extensions", data-types/bfloat16)."""
     try:
         import ml_dtypes
         from zarr.dtype import Float16, data_type_registry

@@ -1,4 +1,4 @@
-"""Whom ours is measured against.
+"""The baselines that ours is measured against.
 
 A baseline turns a `Case` into calls that do the same work; the benchmark measures the quickest of them. What a
 baseline does not offer (JAX has no ``out=``) is no call and no row.

@@ -1,4 +1,4 @@
-"""The work of one point, a call that does it, and whoever offers such calls."""
+"""The work of one point, a call that does it, and the baselines that offer such calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_FORMS = ("default", "fresh", "unpooled")  # of a call that makes its res
 
 
 def threads() -> int:
-    """Say how many threads ours and each baseline have: what the environment of a pair's process says."""
+    """Return how many threads ours and each baseline use, from the environment of the process of a pair."""
     return int(os.environ.get("RECTIFIER_THREADS") or 1)
 
 
@@ -29,7 +29,7 @@ class Case:
     Attributes
     ----------
     function, operation, form : str
-        A name of the catalogue; value, derivative, backward or backward_from_mask; one of `runner.FORMS`.
+        A name of the catalogue; value, derivative, backward or backward_from_mask; one of `points.FORMS`.
     dy, x : ndarray
         The gradient from above, and the input; on a GPU, of CuPy.
     out : ndarray or None
@@ -48,17 +48,17 @@ class Case:
 
     @property
     def gradient(self) -> str:
-        """The operation, whatever it is computed from: value, derivative or backward."""
+        """Operation without its source: value, derivative or backward."""
         return self.operation.removesuffix("_from_mask")
 
     @cached_property
     def y(self) -> Any:
-        """The value of x."""
+        """Value at x."""
         return CATALOGUE[self.function](self.x)
 
     @property
     def into(self) -> dict[str, Any]:
-        """The keyword argument ``out``, if there is one."""
+        """Keyword argument ``out``, if there is one."""
         return {} if self.out is None else {"out": self.out}
 
 
@@ -74,19 +74,19 @@ class Call:
     to_numpy: Callable[[Any], Any] = lambda array: array.get() if hasattr(array, "get") else np.asarray(array)
 
     def statement(self) -> tuple[str, dict[str, Any]]:
-        """Write it out for `timeit`, with the names that it uses."""
+        """Return the call as a statement for `timeit`, and the names in it."""
         names = {f"a{k}": argument for k, argument in enumerate(self.arguments)}
         keywords = [f"{name}={name}" for name in self.keywords]
         return f"f({', '.join([*names, *keywords])}){self.suffix}", {"f": self.function, **names, **self.keywords}
 
     def result(self) -> Any:
-        """Compute it once, for NumPy."""
+        """Compute the call once; return an array of NumPy."""
         return self.to_numpy(self.function(*self.arguments, **self.keywords))
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """Somebody who offers the same.
+    """Another library, or the recipe in one, that computes the same functions.
 
     Attributes
     ----------
@@ -116,7 +116,7 @@ class Baseline:
     gpu: bool = False
 
     def missing(self) -> str | None:
-        """Say why it cannot be measured here."""
+        """Return why the baseline cannot be measured here; None if it can."""
         absent = [package for package in self.packages if importlib.util.find_spec(package) is None]
         if absent:
             return f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} not installed"
@@ -124,7 +124,7 @@ class Baseline:
 
 
 def ours(case: Case) -> Call:
-    """Give this library's call."""
+    """Return this library's call."""
     f: Any = CATALOGUE[case.function]
     match case.operation:
         case "value":

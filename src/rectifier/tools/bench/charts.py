@@ -18,7 +18,7 @@ _COLORS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c6d31")
 
 
 def draw(result: Run) -> dict[str, Figure]:
-    """Draw for each function the time per element, the ratio and the part of the limit, over the size.
+    """Draw for each function the time per element, the ratio and the fraction of a copy's speed, over the size.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def _figure(found: Found, draw_panel: Callable[[Any, Found], None], title: str) 
 
 
 def _baselines_lines(found: Found) -> Iterator[tuple[list[Point], list[Measurement], dict[str, Any]]]:
-    """Give for each baseline where it was measured, what was found there, and how its line looks."""
+    """Yield for each baseline its points, their measurements, and the style of its line."""
     for index, (name, title) in enumerate(TITLES.items()):
         line = [(point, m) for point, at in found.items() for m in at if m.baseline == name]
         if line:

@@ -20,7 +20,7 @@ SIGNIFICANCE = 0.05
 
 @dataclass(frozen=True)
 class Change:
-    """How the time of ours changed at a point, relative to its baselines.
+    """The change of the time of ours at a point, relative to its baselines.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ def compare(old: Run, new: Run) -> list[Change]:
 
 
 def _test(pairs: Sequence[tuple[Measurement, Measurement]]) -> tuple[float, float]:
-    """Give the probability of a change, and its logarithm."""
+    """Return the p-value of a change, and its logarithm."""
     shifts = [a.estimate[0] - b.estimate[0] for a, b in pairs]
     # Hodges and Lehmann's estimate, which one baseline in four may not mislead.
     shift = statistics.median((a + b) / 2 for a, b in combinations_with_replacement(shifts, 2))
@@ -91,13 +91,13 @@ def _test(pairs: Sequence[tuple[Measurement, Measurement]]) -> tuple[float, floa
 
 
 def comparable(old: Run, new: Run) -> bool:
-    """Say whether two runs were made under the same conditions, so that a change is the code's."""
+    """Check whether two runs were made under the same conditions, so that a change is the code's."""
     names = ("processor", "simd", "engine", "cache_bytes")
     return old.threads == new.threads and all(old.machine[name] == new.machine[name] for name in names)
 
 
 def differences(old: Run, new: Run) -> list[str]:
-    """Say what else two runs differ in, which may be why their figures do."""
+    """Return a line for each condition in which two runs differ."""
     lines = [
         f"{name}: {before} then, {new.machine.get(name)} now"
         for name, before in old.machine.items()

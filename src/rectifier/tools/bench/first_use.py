@@ -1,4 +1,4 @@
-"""What the first result of a program costs: import, compilation, memory, files."""
+"""The cost of a program's first result: import, compilation, memory, files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..progress import Start
-from . import processes
+from . import worker
 from .baselines import OUR_FIRST
 from .case import Baseline
 
@@ -53,7 +53,7 @@ def first_uses_of(
     for name, package, program, store in programs:
         try:
             with tempfile.TemporaryDirectory() as directory:
-                found[name] = _first_use(package, program, store, Path(directory), runs, processes.environment(threads))
+                found[name] = _first_use(package, program, store, Path(directory), runs, worker.environment(threads))
         except (subprocess.SubprocessError, OSError, LookupError, ValueError) as error:
             skip(f"{name}: first use: {' '.join(str(error).split())}")
         advance()
@@ -102,7 +102,7 @@ def _first_use(
 
 
 def _evict(files: Sequence[Path]) -> None:
-    """Put files out of the page cache, except what another process has mapped."""
+    """Drop files from the page cache, except what another process has mapped."""
     for path in files:
         with path.open("rb") as file:
             os.fsync(file.fileno())  # what is still to be written stays

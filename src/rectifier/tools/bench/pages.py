@@ -1,28 +1,25 @@
-"""What a run leaves in a folder: JSON, pictures, a page, and the section of a README."""
+"""Write the files of a run: JSON, pictures, a page, and the section of a README."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..documents import markdown_table, put_section, three_digits, write
+from ..documents import markdown_table, put_section, write
 from ..pictures import save_figure
 from .baselines import BASELINES
 from .charts import draw
-from .points import describe_point
 from .report import (
     BEGIN,
     END,
     FIRST_HEADER,
     HEADER,
     SUMMARY_HEADER,
-    TITLES,
     first_rows,
     markdown,
     notes,
-    ratio_of,
     rows,
     summary,
 )
@@ -75,7 +72,7 @@ def write_all(result: Run, output: Path, readme: Path | None = None) -> list[Pat
 
 
 def digest(path: Path) -> str:
-    """Name the content of a file; the pictures that were drawn of a run bear it."""
+    """Return the hash of a file; pictures bear that of their run."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -83,7 +80,6 @@ def page(result: Run, pictures: Sequence[Path]) -> str:
     """Write a page in Markdown, with its pictures beside it."""
     packages = ", ".join(dict.fromkeys(version.partition(" ")[0] for version in result.baselines.values()))
     remarks = [f"{one.title}: {one.note}" for one in BASELINES if one.note and one.name in result.baselines]
-    measured = ("point", "rival", "its call", "result", "rounds", "ratio", "95 %")
     sections = {
         f"# rectifier against {packages}": [f"{result.started}, {result.seconds:.0f} s in all.", _list(notes(result))],
         "": [f"![{path.stem}]({path.name})" for path in pictures],
@@ -91,7 +87,6 @@ def page(result: Run, pictures: Sequence[Path]) -> str:
         "## Slower here": [markdown_table(HEADER, slower)] if (slower := rows(result, ("baseline",))) else [],
         "## Against the fastest rival at each point": [markdown_table(HEADER, rows(result))],
         "## First use": [FIRST_NOTE, markdown_table(FIRST_HEADER, first_rows(result))] if result.first_use else [],
-        "## Every measurement": [markdown_table(measured, list(_all_rows(result)))],
         "## How to read a rival": [_list(remarks)] if remarks else [],
         "## Not measured": [_list(result.skipped)] if result.skipped else [],
     }
@@ -108,18 +103,3 @@ FIRST_NOTE = (
     "process itself has mapped. Installed: those files. Ours compiles with an empty store of machine code, and finds "
     "what it needs in a filled one."
 )
-
-
-def _all_rows(result: Run) -> Iterator[tuple[str, ...]]:
-    for point, found in result.by_point.items():
-        for m in found:
-            low, high = m.interval
-            yield (
-                describe_point(point),
-                TITLES[m.baseline],
-                m.baseline_call,
-                m.baseline_dtype,
-                str(sum(map(len, m.ratios))),
-                ratio_of(m),
-                f"{three_digits(low)} to {three_digits(high)}",
-            )

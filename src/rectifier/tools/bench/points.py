@@ -1,4 +1,4 @@
-"""What the benchmark measures: functions, operations, forms of a call, and sizes."""
+"""The points of the benchmark: functions, operations, forms of a call, and sizes."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ IDLE = ((100, 100), (1000, 1000))
 
 
 class Point(NamedTuple):
-    """What is measured: a operation of a function, called in a form, on a batch.
+    """An operation of a function, called in a form, on a batch.
 
     Attributes
     ----------
     function, operation, form : str
-        As in `baselines.Case`. A default call makes its result; fresh results are kept, so that none lies where one
+        As in `case.Case`. A default call makes its result; fresh results are kept, so that none lies where one
         before it lay; unpooled is a default call with our pool switched off.
     state : str
         hot, or idle: one call after 10 ms without work.
@@ -61,7 +61,7 @@ class Point(NamedTuple):
 
     @property
     def elements(self) -> int:
-        """How many the call computes."""
+        """Number of elements of the result."""
         return self.rows * self.columns
 
 

@@ -100,7 +100,7 @@ def _verdicts(result: Run) -> str:
 
 
 def _memory(result: Run) -> str:
-    """Say whose results lie in memory that was used before."""
+    """Return a note on whose results lie in memory that was used before."""
     reusing = [TITLES[name] for name in ("tensorflow", "onnxruntime") if name in result.baselines]
     forms = {point.form for point in result.by_point}
     lines = ["A default call makes its result, which is dropped before the next."]
@@ -116,7 +116,7 @@ def _memory(result: Run) -> str:
 
 
 def notes(result: Run) -> list[str]:
-    """Say how it was measured, what was not, and where ours loses."""
+    """Return how a run was measured, what was not, and where ours loses."""
     machine = result.machine
     noisy = sum(not m.conclusive for m in result.measurements)
     processes = max(len(m.ratios) for m in result.measurements)

@@ -51,7 +51,7 @@ class Measurement:
 
     @cached_property
     def estimate(self) -> tuple[float, float, float]:
-        """The logarithm of `times_faster`, its standard error, and the degrees of freedom of that."""
+        """Logarithm of `times_faster`, its standard error, and the degrees of freedom of that."""
         logs = [math.log(statistics.median(ratios)) for ratios in self.ratios]
         within = statistics.median(half_width(ratios) for ratios in self.ratios) / 1.96
         found = statistics.variance(logs) if len(logs) > 1 else 0.0
@@ -60,7 +60,7 @@ class Measurement:
 
     @property
     def times_faster(self) -> float:
-        """The median ratio of a process, and the geometric mean of those; below 1 ours is slower."""
+        """Geometric mean over the processes of their median ratios; below 1 ours is slower."""
         return math.exp(self.estimate[0])
 
     @cached_property
@@ -71,7 +71,7 @@ class Measurement:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the ratio lies, with 95 % confidence."""
+        """Interval of the ratio with 95 % confidence."""
         return math.exp(self.estimate[0] - self.half_width), math.exp(self.estimate[0] + self.half_width)
 
     @property
@@ -81,13 +81,13 @@ class Measurement:
 
     @property
     def verdict(self) -> str:
-        """Say who is faster, if that is known: ours, baseline or undecided."""
+        """Which is faster, if that is known: ours, baseline or undecided."""
         low, high = self.interval
         return "undecided" if not self.conclusive or low <= 1 <= high else "ours" if low > 1 else "baseline"
 
     @cached_property
     def fraction_of_copy(self) -> float | None:
-        """The time of copying as many bytes as ours moves, divided by ours; None where that is no limit."""
+        """Time of copying as many bytes as ours moves, divided by ours; None where that is no limit."""
         if self.point.form == "in_place" or not self.copy_nanoseconds:
             return None
         moved = {"backward": 3.0, "backward_from_mask": 2 + 1 / (8 * itemsize(self.point.dtype))}
@@ -102,7 +102,7 @@ def _divide(numerators: Sequence[float], denominators: Sequence[float]) -> list[
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that a run found.
+    """The results of a run, and its conditions.
 
     Attributes
     ----------
@@ -144,7 +144,7 @@ class Run:
 
     @cached_property
     def by_point(self) -> dict[Point, list[Measurement]]:
-        """The measurements of each point, the fastest baseline first; the points in the order of the tables."""
+        """Measurements of each point, the fastest baseline first; the points in the order of the tables."""
         found: dict[Point, list[Measurement]] = {}
         for measurement in sorted(self.measurements, key=lambda m: m.times_faster):
             found.setdefault(measurement.point, []).append(measurement)
@@ -157,7 +157,7 @@ class Run:
         return {point: found[point] for point in sorted(found, key=order)}
 
     def verdict(self, point: Point) -> str:
-        """Say ours if it is faster than every baseline, baseline if one is faster, else undecided."""
+        """Return ours if it is faster than every baseline, baseline if one is faster, else undecided."""
         verdicts = {measurement.verdict for measurement in self.by_point[point]}
         return "baseline" if "baseline" in verdicts else "undecided" if "undecided" in verdicts else "ours"
 

@@ -22,7 +22,7 @@ from time import perf_counter
 from typing import Any
 
 from ..progress import Start, silent
-from . import processes
+from . import worker
 from .baselines import BASELINES
 from .case import Baseline
 from .first_use import first_uses_of
@@ -152,7 +152,7 @@ def run(
             "copy_from_bytes": copy_from_bytes,
             "seconds": budget if quick else None,
         }
-        for message in processes.converse(task, processes.environment(threads, part[0].form != "unpooled")):
+        for message in worker.converse(task, worker.environment(threads, part[0].form != "unpooled")):
             if "version" in message:
                 overheads.append(perf_counter() - job_begun)
                 versions[baseline.name] = message["version"]
@@ -171,7 +171,7 @@ def run(
 
 
 def _points_of(baseline: Baseline, points: Sequence[Point]) -> list[Point]:
-    """Give the points at which a baseline is measured: on a GPU, those that are not about the memory of the host."""
+    """Return the points at which a baseline is measured; on a GPU none about the memory of the host."""
     if not baseline.gpu:
         return list(points)
     return [point._replace(device="gpu") for point in points if point.form not in ("fresh", "unpooled")]
@@ -193,7 +193,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """Name the commit of this file's repository, with a + if something differs from it; None if it is in none."""
+    """Return the commit of this file's repository, with a + if something differs; None outside a repository."""
     directory, name = os.path.split(__file__)
     done = None
     with suppress(OSError, subprocess.CalledProcessError):

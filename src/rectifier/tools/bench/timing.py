@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from ...catalogue import CATALOGUE
+from ...functions import dtypes
 from .case import Baseline, Call, Case, ours
 from .estimates import NARROW, half_width
 from .points import Point, itemsize
@@ -84,17 +85,12 @@ def _collect(
 def _batch(rows: int, columns: int, dtype: str) -> tuple[Any, Any]:
     rng, arrays = np.random.default_rng(0), []
     for _ in range(2):
-        array = np.empty((rows, columns), _dtype(dtype))
+        array = np.empty((rows, columns), dtypes.named(dtype))
         flat, block = array.reshape(-1), rng.standard_normal(min(rows * columns, 1 << 20), np.float32)
         for k in range(0, flat.size, block.size):
             flat[k : k + block.size] = block[: flat.size - k]
         arrays.append(array)
     return arrays[0], arrays[1]
-
-
-def _dtype(name: str) -> np.dtype[Any]:
-    dtype: np.dtype[Any] = np.dtype(import_module("ml_dtypes").bfloat16 if name == "bfloat16" else name)
-    return dtype
 
 
 def case_of(point: Point) -> Case | None:
@@ -149,7 +145,7 @@ def _timer(call: Call, point: Point) -> timeit.Timer:
 
 
 def _give_back() -> None:
-    """Give free memory back to the system: what our pool holds, and the C library, where they have such a thing."""
+    """Return free memory to the system: that of our pool, and that of the C library where it can."""
     with suppress(ImportError):
         import_module("rectifier.memory").clear()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
@@ -164,7 +160,7 @@ class NotMeasuredError(Exception):
 def _ways(
     baseline: Baseline, case: Case, tolerance: float, report: Callable[[str], object], near_zero: float = 0
 ) -> dict[str, tuple[Call, str]]:
-    """Give each way in which a baseline does the work right, with the dtype of its result; report the others."""
+    """Return the calls of a baseline with the right result, and the result's dtype; report the others."""
     expected = None
     right: dict[str, tuple[Call, str]] = {}
     calls = baseline.calls(case)
@@ -243,9 +239,8 @@ def measure(
     case = case_of(point)
     if case is None:
         raise NotMeasuredError
-    if (
-        point.form == "fresh"
-    ):  # a virtual machine's host may have to give the memory first: not at the cost of who comes first
+    if point.form == "fresh":
+        # The host of a virtual machine may have to map this memory first, which the first to be timed would pay for.
         np.ones(2 * _held_results(point) * point.elements * itemsize(point.dtype), np.uint8)
     block = CATALOGUE[point.function].block
     tolerance = 0 if block.selects else 2**-6 if itemsize(point.dtype) == 2 else 2**-18 if block.wide else 2**-20
@@ -281,6 +276,6 @@ def measure(
 
 
 def _nanoseconds(seconds: float) -> float:
-    """Keep four digits, the clock has no more; and no dot where it says nothing, for the file's sake."""
+    """Return nanoseconds with the four digits that the clock has; as an integer from 1,000 on, for a shorter file."""
     rounded = float(f"{1e9 * seconds:.4g}")
     return int(rounded) if rounded >= 1000 else rounded

@@ -1,4 +1,4 @@
-"""What commands write: results and tables to stdout; refusals and notes to stderr."""
+"""The output of commands: results and tables to stdout; refusals and notes to stderr."""
 
 import errno
 import json

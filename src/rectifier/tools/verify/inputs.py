@@ -13,7 +13,7 @@ from ...functions.protocols import Activation
 
 
 def ranked(dtype: np.dtype[Any], ranks: Any) -> np.ndarray[Any, Any]:
-    """Give the values of a dtype by their rank: NaN with a sign first, then -inf and so on upwards to inf and NaN.
+    """Return the values of a dtype by their rank: NaN with a sign first, then -inf and so on upwards to inf and NaN.
 
     Examples
     --------
@@ -27,7 +27,7 @@ def ranked(dtype: np.dtype[Any], ranks: Any) -> np.ndarray[Any, Any]:
 
 
 def rank(x: Any) -> np.ndarray[Any, Any]:
-    """Give the rank of values: the inverse of `ranked`."""
+    """Return the rank of values: the inverse of `ranked`."""
     bits = x.view(f"u{x.itemsize}")
     sign = bits.dtype.type(1 << (8 * x.itemsize - 1))
     ranks: np.ndarray[Any, Any] = np.where(bits & sign, ~bits, bits ^ sign)

@@ -1,4 +1,4 @@
-"""Functions of multi_input numbers: those of two arrays on pairs, those of rows on rows. There is no trying all."""
+"""Check functions of several numbers, of which not all can be tried: gated ones on pairs, row-wise ones on rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ numbers = np.frompyfunc(lambda x: mpmath.mpf(float(x)), 1, 1)
 
 
 def operations(block: Any) -> tuple[str, ...]:
-    """Name what is checked of a function."""
+    """Return the operations that are checked of a function."""
     if isinstance(block, Rowwise):
         return "value", "backward"
     return "value", "dx", *(f"d{gate}" for gate in block.parameters)
@@ -55,7 +55,7 @@ def check(stage: Stage, activation: Any, start: Callable[[int], Advance]) -> Sta
 
 
 def bound(block: Any, dtype: np.dtype[Any], operation: str) -> float:
-    """Give the largest error that a block allows in a operation."""
+    """Return the largest error that a block allows in an operation."""
     if isinstance(block, Rowwise):
         return {"float32": block.ulp[0], "float64": block.ulp[1]}.get(dtype.name, 0.5001)
     return testing.bound(block, dtype, derivative=operation != "value") or 0.5
@@ -65,7 +65,7 @@ _Found = Iterator[tuple[str, str, Any, Any, Any, Any]]
 
 
 def _pairs(activation: Any, batch: Any) -> _Found:
-    """Give operation, source, where, results, truth and errors, for pairs of numbers."""
+    """Yield operation, source, inputs, results, truth and errors, for pairs of numbers."""
     block, dtype = activation.block, batch.dtype
     x, gate = batch
     results = activation(x, gate), *activation.backward(np.ones_like(x), x, gate)
@@ -133,7 +133,7 @@ def _distances(result: Any, truth: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def _rows(activation: Any, x: Any) -> _Found:
-    """Give operation, source, where, results, truth and errors, for rows of numbers."""
+    """Yield operation, source, inputs, results, truth and errors, for rows of numbers."""
     block, dtype, primitives = activation.block, x.dtype, exact_primitives.primitives()
     weight, gradient = (
         np.frompyfunc(bind(formula, primitives), formula.__code__.co_argcount, 1)

@@ -1,4 +1,4 @@
-"""What other libraries compute for the functions of the catalogue."""
+"""Results of other libraries for the functions of the catalogue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was found, as tables and as JSON."""
+"""Tables and JSON of a verification."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def save(stages: Iterable[Stage], path: Path) -> None:
 
 
 def plain(stage: Stage) -> dict[str, Any]:
-    """Give what JSON can hold."""
+    """Return what JSON can hold of a stage."""
     found = asdict(stage) | {"holds": stage.holds}
     for row, original in zip(found["rows"], stage.rows, strict=True):
         tally = row.pop("tally")
@@ -102,7 +102,7 @@ def _share(part: int, whole: int, digits: int = 4) -> str:
 
 
 def broken(stages: Iterable[Stage]) -> list[str]:
-    """Say which bounds do not hold, and where."""
+    """Return a line for each bound that does not hold."""
     lines = []
     for stage in stages:
         for row in stage.rows:
@@ -118,7 +118,7 @@ def broken(stages: Iterable[Stage]) -> list[str]:
 
 
 def notes(stages: Sequence[Stage]) -> list[str]:
-    """Say what was checked, and against what."""
+    """Return what was checked, and against what."""
     versions = dict(pair for stage in stages for pair in stage.versions.items())
     inputs: dict[str, None] = {}
     for stage in stages:

@@ -1,4 +1,4 @@
-"""What a verification finds: tallies of errors, by operation and library, of a function in a dtype."""
+"""Results of a verification: tallies of errors, by operation and library, of a function in a dtype."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXACT_TO = 1e-9
 
 @dataclass
 class Tally:
-    """What was found in one operation, of ours or of another library.
+    """Errors in one operation, of ours or of another library.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Tally:
     out_of_order_at: str = ""
 
     def count(self, x: Any, result: Any, truth: Any, errors: Any) -> None:
-        """Take in the errors of so many results."""
+        """Count the errors of so many results."""
         self.points += errors.size
         self.correctly_rounded += int(np.count_nonzero(errors <= 0.5 + EXACT_TO))
         self.within_1_ulp += int(np.count_nonzero(errors <= 1 + EXACT_TO))
@@ -63,7 +63,7 @@ class Tally:
             self.exact = mpmath.nstr(truth[k], 20) if truth.dtype == object else repr(float(truth[k]))
 
     def add(self, other: Tally) -> None:
-        """Take in what another process found."""
+        """Add the tally of another process."""
         worst = max(self, other, key=lambda tally: tally.worst_ulp)
         self.worst_ulp, self.at, self.result, self.exact = worst.worst_ulp, worst.at, worst.result, worst.exact
         self.out_of_order_at = self.out_of_order_at or other.out_of_order_at
@@ -84,7 +84,7 @@ class Row:
     ordered : bool
         Whether neighbours were compared: where every input was taken.
     tally : Tally
-        What was found.
+        The errors.
     """
 
     operation: str
@@ -106,7 +106,7 @@ class Stage:
     Attributes
     ----------
     function, dtype : str
-        Which.
+        Names of the two.
     exhaustive : bool
         Whether all values of the dtype were taken.
     digest : str
@@ -118,7 +118,7 @@ class Stage:
     versions : dict
         Of the other libraries.
     rows : tuple of Row
-        One a operation and library.
+        One per operation and library.
     """
 
     function: str
@@ -137,9 +137,9 @@ class Stage:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """Tell whether it would be found again."""
+        """Key of what decides the result; a kept stage with the same key is not computed again."""
         return self.function, self.dtype, self.exhaustive, self.digest, tuple(self.versions.items())
 
     def row(self, operation: str, source: str = OURS) -> Row | None:
-        """Give a row, if there is one."""
+        """Return a row, if there is one."""
         return next((row for row in self.rows if (row.operation, row.source) == (operation, source)), None)

@@ -34,7 +34,7 @@ class Task:
 
 
 def bound(block: Specification, dtype: np.dtype[Any], operation: str) -> float:
-    """Give the largest error that a block allows in a operation: half a unit where one operation is rounded."""
+    """Return the largest error that a block allows in an operation: half a unit where one rounding happens."""
     limit = testing.bound(block, dtype, derivative=operation != "value") or 0.5
     if operation != "backward" or limit <= 0.5 or dtype.itemsize == 2:
         return limit
@@ -103,13 +103,13 @@ def _by_sieve(task: Task, x: Any, counted: int, found: dict[tuple[str, str], Tal
 
 
 def _threshold(tally: Tally, limit: float) -> float:
-    """Give the error that would change what is reported."""
+    """Return the error that would change what is reported."""
     worse = tally.worst_ulp + MARGIN
     return worse if tally.worst_ulp > limit else min(worse, limit)
 
 
 def quick_errors(result: Any, truth: Any, dtype: np.dtype[Any]) -> Any:
-    """Give the distances of results from float64 truth, as `testing.ulps` does, in a tenth of the time.
+    """Compute the distances of results from float64 truth, as `testing.ulps` does, in a tenth of the time.
 
     Examples
     --------
@@ -130,7 +130,7 @@ def quick_errors(result: Any, truth: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def _conventional(block: Specification, x: Any, operation: str, source: str) -> Any:
-    """Tell where a result is a convention: of others at kinks, infinities and NaN, of ours in `backward` there."""
+    """Return where a result is a convention: of others at kinks, infinities and NaN, of ours in `backward` there."""
     if source == OURS and operation != "backward":
         return np.zeros(x.shape, bool)
     beyond = np.isinf(x) if source == OURS else ~np.isfinite(x)
@@ -158,7 +158,7 @@ def _out_of_order(block: Specification, operation: str, x: Any, result: Any, exa
 
 
 def _against(operation: str, result: Any, exact: dict[str, Any]) -> Any:
-    """Tell between which neighbours along the first axis the results go against the truth."""
+    """Return between which neighbours along the first axis the results go against the truth."""
     slope = exact["derivative"]
     if operation == "value":  # between neighbours the truth may rise by less than its own rounding
         up, down = slope > 0, slope < 0

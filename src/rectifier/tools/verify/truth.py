@@ -50,7 +50,7 @@ def parameters_of(block: Specification, dtype: np.dtype[Any]) -> list[Any]:
 
 
 def finite(x: Any) -> Any:
-    """Put the largest numbers in the place of infinities, for the limit there."""
+    """Replace infinities by the largest numbers, for the limit there."""
     largest = testing._largest(x.dtype)
     return np.clip(x, *np.array([-largest, largest]).astype(x.dtype))
 
@@ -79,7 +79,7 @@ Exact = Callable[[Specification, Any], tuple[Any, Any]]
 
 
 def truth(block: Specification, x: Any, exact: Exact) -> dict[str, Any]:
-    """Give value and derivative, with what the block says of special values and kinks, and NaN of NaN."""
+    """Return value and derivative, with the block's special values and kinks, and NaN of NaN."""
     value, slope = exact(block, x)
     for results, pairs in ((value, block.special), (slope, block.kinks)):
         for at, expected in pairs:
@@ -93,7 +93,7 @@ def truth(block: Specification, x: Any, exact: Exact) -> dict[str, Any]:
 
 
 def truth_error(activation: Any, dtype_name: str, samples: int = SAMPLES) -> float:
-    """Give the largest distance of the sieve from mpmath, where it decides alone, in units of a dtype's last place."""
+    """Return the largest distance of the sieve from mpmath, where it decides alone, in units of a dtype."""
     block, dtype = activation.block, testing.dtype_of(dtype_name)
     x = chosen(activation, dtype_name, 1 << 14)
     with np.errstate(all="ignore"):
@@ -108,7 +108,7 @@ def truth_error(activation: Any, dtype_name: str, samples: int = SAMPLES) -> flo
 
 
 def _distance(y: float, t: Any, dtype: np.dtype[Any]) -> float:
-    """Give the distance in units in the last place; 0 where both round to infinity, or the sieve says nothing."""
+    """Return the distance in units in the last place; 0 where both round to infinity, or the sieve says nothing."""
     if not math.isfinite(y) or (math.isinf(float(testing.nearest(t, dtype))) and abs(y) >= testing._largest(dtype)):
         return 0.0
     return testing.ulp_distance(y, t, dtype)

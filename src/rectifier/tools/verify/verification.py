@@ -72,7 +72,7 @@ def verify(
     Returns
     -------
     list of Stage
-        For each function, one a dtype.
+        For each function, one per dtype.
 
     Examples
     --------
@@ -103,7 +103,7 @@ def verify(
 
 
 def takes_several(activation: Any) -> bool:
-    """Say whether a function takes pairs or rows of numbers."""
+    """Check whether a function takes pairs or rows of numbers."""
     return isinstance(activation.block, Rowwise) or hasattr(activation, "gradient")
 
 
@@ -121,7 +121,7 @@ def _blank(activation: Any, dtype: str, exhaustive: bool) -> Stage:
 
 
 def digest(block: Specification) -> str:
-    """Name what decides the results: the block, and the code that reads it."""
+    """Return the hash of what decides the results: the block, and the code that reads it."""
     code, fields = block.exact.__code__, tuple[Any, ...]()
     parts = [code.co_code.hex(), repr(code.co_consts)]
     if isinstance(block, Rowwise):
@@ -134,7 +134,7 @@ def digest(block: Specification) -> str:
 
 
 def _code(path: Path) -> str:
-    """Give the code of a file without comments, layout and docstrings."""
+    """Return the code of a file without comments, layout and docstrings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
@@ -164,7 +164,7 @@ def _pool(processes: int) -> ProcessPoolExecutor:
 
 
 def _begin() -> None:
-    """Make a process one of many: one thread, and an end when its parent ends, however that came about."""
+    """Set up a process of the pool: one thread, and an end when its parent ends."""
     from ...engine.settings import settings
 
     settings.threads = 1
@@ -209,7 +209,7 @@ def _fill(
 
 
 def _done(tasks: list[Task], pool: ProcessPoolExecutor | None) -> Iterator[tuple[Task, dict[tuple[str, str], Tally]]]:
-    """Give the tasks with what they found, as they are done."""
+    """Yield the tasks with their tallies, as they are done."""
     if pool is None:
         yield from ((task, check(task)) for task in tasks)
     else:
