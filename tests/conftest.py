@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -19,7 +20,6 @@ import pytest
 import rectifier
 from rectifier.catalogue import CATALOGUE
 from rectifier.testing import dtype_of
-from rectifier.tools import cli
 
 # What one test compiles the others find, and no test finds what was there before.
 if "RECTIFIER_TEST_STORE" not in os.environ:
@@ -176,18 +176,41 @@ def assert_same(actual, expected) -> None:
     assert same.all(), f"{np.count_nonzero(~same)} of {same.size} differ, first at {np.flatnonzero(~same)[0]}"
 
 
+def write(root: Path, files: dict[str, str]) -> Path:
+    """Write files into a folder, by their paths in it, and return the folder."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
 @pytest.fixture
-def applied(monkeypatch, capsys, tmp_path):
-    """Run ``rectifier apply`` with arguments in this process, in a new directory: exit status, stdout, stderr."""
+def command_line(monkeypatch, capsys):
+    """Run ``rectifier`` with arguments in this process: exit status, stdout, stderr."""
+    from rectifier.tools import cli
+
     handler = signal.getsignal(signal.SIGINT)
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.chdir(tmp_path)
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["rectifier", "apply", "--memory", "4GiB", *map(str, arguments)])
+        monkeypatch.setattr(sys, "argv", ["rectifier", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         return (ended.value.code or 0, *capsys.readouterr())
 
     yield call
     signal.signal(signal.SIGINT, handler)
+
+
+@pytest.fixture
+def run(command_line):
+    """Run ``rectifier``, or the command that a file of tests is about."""
+    return command_line
+
+
+@pytest.fixture
+def applied(command_line, monkeypatch, tmp_path):
+    """Run ``rectifier apply`` with arguments in this process, in a new directory: exit status, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: command_line("apply", "--memory", "4GiB", *arguments)

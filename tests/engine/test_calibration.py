@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_machine import write
 
-from conftest import run_python
+from conftest import run_python, write
 from rectifier import relu, settings
 from rectifier.engine import calibration, limits, process, ufuncs
 from rectifier.engine.runtime import layout, streaming, threads

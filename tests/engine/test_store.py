@@ -10,12 +10,12 @@ import stat
 import subprocess
 import sys
 import time
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
+from stored_sample import CONTENT, compiles
 
 import rectifier
 from rectifier.engine import elf, fingerprint, options, store
@@ -27,64 +27,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the store is ke
 START = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-import test_store
+import stored_sample
 from rectifier.engine import fingerprint, store
 from rectifier.engine.compiler import optimise, target
 from rectifier.engine.fingerprint import KERNELS
 """
-CONTENT = b"the sample"
 HEADER = len(store.MAGIC) + store.HASH
-
-
-def functions():
-    """Give sample functions: `free`, whose name is also another's, and `count` share a helper that is not inlined."""
-    import numba
-    from numba import types
-
-    @numba.njit(error_model="numpy", nogil=True, no_cpython_wrapper=True)
-    def fibonacci(n):
-        return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
-
-    def count(n):
-        return 10 * fibonacci(n)
-
-    def free(x, n):
-        return x / fibonacci(n)
-
-    return {
-        "count": (types.int64(types.int64), count),
-        "free": (types.float64(types.float64, types.int64), free),
-    }
-
-
-@cache
-def sample() -> optimise.Optimised:
-    return optimise.optimise(functions())
-
-
-class Build:
-    """Counts how often something was compiled."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def __call__(self) -> optimise.Optimised:
-        self.calls += 1
-        return optimise.Optimised(sample().module.clone(), sample().names)
-
-
-def assert_right(addresses: dict[str, int]) -> None:
-    assert set(addresses) == {"count", "free"}
-    integer = ctypes.c_int64
-    assert ctypes.CFUNCTYPE(integer, integer)(addresses["count"])(10) == 550
-    assert ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double, integer)(addresses["free"])(1.0, 3) == 0.5
-
-
-def compiles(content: bytes = CONTENT) -> int:
-    """Ask the store for the sample, check what it gives, and say how often that was compiled."""
-    build = Build()
-    assert_right(store.machine_code("sample", KERNELS, content, build))
-    return build.calls
 
 
 def run_python(code: str, **environment: str) -> str:
@@ -186,7 +134,7 @@ def test_another_release_of_numba_is_another_key(directory, monkeypatch, tmp_pat
 
 
 def test_the_key_is_the_same_where_numba_is_not_to_be_imported(directory):
-    code = "sys.modules['numba'] = None\nprint(store._key('sample', KERNELS, test_store.CONTENT))"
+    code = "sys.modules['numba'] = None\nprint(store._key('sample', KERNELS, stored_sample.CONTENT))"
     assert run_python(code).strip() == store._key("sample", KERNELS, CONTENT)
 
 
@@ -201,7 +149,7 @@ def test_an_object_under_the_name_of_another_is_not_loaded(kept):
 def test_a_new_process_computes_with_what_is_kept_and_imports_no_numba(kept):
     code = """
 assert "numba" not in sys.modules
-assert test_store.compiles() == 0
+assert stored_sample.compiles() == 0
 assert "numba" not in sys.modules
 """
     run_python(code)
@@ -431,7 +379,7 @@ import os, time
 open({str(tmp_path)!r} + f"/ready{{os.getpid()}}", "w").close()
 while not os.path.exists({str(tmp_path / "go")!r}):
     time.sleep(0.001)
-test_store.compiles()
+stored_sample.compiles()
 """
     name = store._key("sample", KERNELS, CONTENT) + store.SUFFIX
     processes = [subprocess.Popen([sys.executable, "-W", "error", "-c", START + code]) for _ in range(8)]
@@ -586,7 +534,7 @@ def test_memory_is_copied_by_the_functions_that_llvm_puts_in(directory):
 def assert_free_of_addresses(code: str, path: Path) -> None:
     """Assert that two processes, whose addresses and past differ, keep the same bytes when they run `code`."""
     stores = []
-    for k, past in enumerate(("", "test_store.sample(); x = [bytes(n) for n in range(1 << 14)]\n")):
+    for k, past in enumerate(("", "stored_sample.sample(); x = [bytes(n) for n in range(1 << 14)]\n")):
         run_python(past + code, RECTIFIER_STORE=str(path / str(k)))
         stores.append({file.name: file.read_bytes() for file in (path / str(k)).iterdir()})
     assert stores[0]
@@ -594,13 +542,13 @@ def assert_free_of_addresses(code: str, path: Path) -> None:
 
 
 def test_an_object_has_no_trace_of_the_process_that_made_it(tmp_path):
-    assert_free_of_addresses("test_store.compiles()", tmp_path)
+    assert_free_of_addresses("stored_sample.compiles()", tmp_path)
 
 
 def test_a_thread_runs_on_in_the_code_while_the_interpreter_ends(kept):
     code = """
 import ctypes, threading, time
-addresses = store.machine_code("sample", KERNELS, test_store.CONTENT, None)
+addresses = store.machine_code("sample", KERNELS, stored_sample.CONTENT, None)
 count = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(addresses["count"])
 threading.Thread(target=count, args=(90,), daemon=True).start()
 time.sleep(0.05)
@@ -615,7 +563,7 @@ if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):  # PR_SET_MDWE, from Linux 6.3 on
     print("skip")
 else:
     try:
-        test_store.compiles()
+        stored_sample.compiles()
     except OSError as error:
         assert "executable memory" in str(error), error
     else:

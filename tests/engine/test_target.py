@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import stored_sample
+from code_for_arm import ARM, EVERY, assemble
 
 import rectifier
-from conftest import FLOATS, INTEGERS, run_python
-from rectifier import relu
-from rectifier.engine import elf, process, store
+from conftest import run_python
+from rectifier.engine import process, store
 from rectifier.engine.compiler import optimise, target
 from rectifier.engine.compiler.instructions import (
     call4,
@@ -21,117 +22,26 @@ from rectifier.engine.compiler.instructions import (
     leave_default_floating_point,
     load,
     pack64,
-    pause,
-    ticks,
     unpack64,
 )
 from rectifier.engine.compiler.instructions import store as put
 from rectifier.engine.runtime import layout
 from rectifier.engine.runtime.threads import expected
-from rectifier.functions import specification
 
-HERE, EVERY = [str(Path(__file__).parents[k]) for k in (0, 1)], (*INTEGERS, *FLOATS)
-ARM = {
-    "linux": target.Target("aarch64-unknown-linux-gnu", "generic", ""),
-    "mac": target.Target("arm64-apple-darwin23.0.0", "apple-m1", ""),
-    "sve": target.Target("aarch64-unknown-linux-gnu", "neoverse-v2", "+neon,+lse,+sve,+sve2"),
-}
 # As on Arm before: LLVM has no parser for it.
 INLINE_ASSEMBLY = 'define void @"rectifier.f"() {\n  call void asm sideeffect "nop", ""()\n  ret void\n}\n'
 
 
-def wait():
-    pause()
-    return ticks()
-
-
-def around():
-    saved = enter_default_floating_point()
-    leave_default_floating_point(saved)
-
-
-def operations():
-    """List the operations of every function of elements: its block, and the operation."""
-    from rectifier.catalogue import CATALOGUE
-    from rectifier.engine import ufuncs
-
-    for function in CATALOGUE.values():
-        for method in ufuncs.methods(function.block):
-            yield function.block, method.operation
-
-
-def some_kernels():
-    """List kernels so that each operation, each way to compute, and each dtype is among them."""
-    every = {operation.name for _, operation in operations()}
-    chosen = {"relu": every, "leaky_relu": {"backward"}, "silu": {"value", "backward"},
-              "swiglu": {"backward"}}  # fmt: skip
-    cases = [case for case in operations() if case[1].name in chosen.get(case[0].name, ())]
-    assert {operation.name for _, operation in cases} == every
-    yield from ((*case, FLOATS[k % len(FLOATS)]) for k, case in enumerate(cases))
-    yield from ((relu.block, specification.VALUE, dtype) for dtype in ("bfloat16", "uint8"))
-
-
-def all_kernels():
-    yield from ((*case, dtype) for case in operations() for dtype in FLOATS)
-    yield from ((block, operation, dtype) for block, operation in operations() for dtype in INTEGERS if block.selects)
-
-
-def shared_modules():
-    """Compile for AArch64 what every call needs, the casts, and rows; with what each is for."""
-    from rectifier.engine import memory, process
-    from rectifier.engine.compiler import casts, rowkernels
-
-    arm, every = ARM["linux"], tuple(ARM.values())
-    yield "engine", process.build(arm), every
-    yield "pool", memory.build(arm), every
-    for k, source in enumerate(EVERY):
-        to = next(to for to in reversed(EVERY) if casts.exists(source, to))
-        yield f"cast from {source} to {to}", casts.build(source, k % 2 == 0, to, arm), every
-    for function, backward, dtype in (rectifier.softmax, False, "float16"), (rectifier.log_softmax, True, "float32"):
-        yield f"rows in {dtype}", rowkernels.compile_kernel(function.block, backward, dtype, arm), every
-
-
-def modules_of(cases):
-    """Compile kernels for AArch64, every other one with SVE."""
-    from rectifier.engine.compiler import kernels
-
-    for k, (block, operation, dtype) in enumerate(cases):
-        kinds = (ARM["sve"],) if k % 2 else tuple(ARM.values())
-        compiled = kernels.compile_kernel(block, operation, dtype, kinds[0])
-        yield f"{block.name}.{operation.name} in {dtype}", compiled, kinds
-
-
-def emit_all(modules):
-    """Emit them for each kind of AArch64: where LLVM cannot, this process ends."""
-    for name, built, kinds in modules:
-        print(name, flush=True)
-        for arm in kinds:
-            module = built.module.clone()
-            module.triple, module.data_layout = arm.triple, str(arm.machine().target_data)
-            code = optimise.object_of(module, arm)
-            assert len(code) > 300
-            if elf.is_elf(code):
-                defined, undefined = elf.symbols(code)
-                assert defined == {optimise.PREFIX + function for function in built.names}
-                assert undefined <= store.MAY_CALL, undefined
-
-
-def assemble(*functions):
-    """Give the assembly of translated functions on AArch64."""
-    from rectifier.engine.compiler import subset
-
-    return ARM["linux"].machine().emit_assembly(subset.optimised(functions, ARM["linux"]).module)
-
-
 def ours(code: str):
     """Run code in a process of its own, which may end."""
-    return run_python(f"import sys; sys.path[:0] = {HERE!r}; import test_target\n{code}")
+    folders = [str(Path(__file__).parents[k]) for k in (0, 1)]
+    return run_python(f"import sys; sys.path[:0] = {folders!r}; import code_for_arm\n{code}")
 
 
 def emitted(modules: str) -> list[str]:
     run = ours("from rectifier.engine.compiler import target; target.emit = target._emit_here\n"
-               "test_target.optimise.emit = target._emit_here\n"
-               f"from test_target import *; emit_all({modules})")  # fmt: skip
+               "code_for_arm.optimise.emit = target._emit_here\n"
+               f"from code_for_arm import *; emit_all({modules})")  # fmt: skip
     assert run.returncode == 0, f"after {run.stdout.splitlines()[-1:]}: {run.stderr}"
     assert not run.stderr  # LLVM remarks on what it was told and could not do
     return run.stdout.splitlines()
@@ -151,7 +61,7 @@ def test_llvm_makes_code_for_arm_of_every_kernel():
 
 
 def test_on_arm_the_clock_and_the_floating_point_registers_are_those_that_programs_may_use():
-    run = ours("print(test_target.assemble(test_target.wait), test_target.assemble(test_target.around))")
+    run = ours("print(code_for_arm.assemble(code_for_arm.wait), code_for_arm.assemble(code_for_arm.around))")
     assert re.search(r"\tyield\n\tmrs\tx0, CNTVCT_EL0\n\tret", run.stdout), run.stdout + run.stderr
     moves = re.findall(r"\t(mrs|msr)\t(\w+), (\w+)", run.stdout)
     read = {special: register for kind, register, special in moves if kind == "mrs" and special != "CNTVCT_EL0"}
@@ -350,9 +260,7 @@ def test_each_architecture_has_its_own_numbers_of_system_calls():
 
 @pytest.mark.skipif(target.host().architecture != "x86_64", reason="the same code from both")
 def test_another_process_makes_the_same_code():
-    import test_store
-
-    module = test_store.sample().module.clone()
+    module = stored_sample.sample().module.clone()
     assert target.emit_apart(module, target.host()) == target._emit_here(module, target.host())
 
 

@@ -12,7 +12,6 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
-import test_cli
 from matplotlib.image import imread
 
 from conftest import STAND_INS, run_python
@@ -35,7 +34,6 @@ from rectifier.tools.bench.points import FORMS, Point, plan
 from rectifier.tools.bench.stream_copy import stream_copy
 from rectifier.tools.documents import put_section
 
-run = test_cli.run  # the fixture
 ROOT = Path(__file__).parents[2]
 BASELINE = {baseline.name: baseline for baseline in BASELINES}
 NUMPY = BASELINE["numpy"]

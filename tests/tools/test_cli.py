@@ -8,23 +8,7 @@ import sys
 import pytest
 
 import rectifier
-from rectifier.tools import cli, demo, machine
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run ``rectifier`` with arguments in this process: exit status, stdout, stderr."""
-    handler = signal.getsignal(signal.SIGINT)
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["rectifier", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return (ended.value.code or 0, *capsys.readouterr())
-
-    yield call
-    signal.signal(signal.SIGINT, handler)
+from rectifier.tools import demo, machine
 
 
 def keys(value):

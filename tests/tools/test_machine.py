@@ -5,24 +5,16 @@ import os
 import platform
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import llvmlite.binding
 import numpy as np
 import pytest
 
 import rectifier
+from conftest import write
 from rectifier.engine.choice import engine
 from rectifier.tools import machine
 from rectifier.tools.machine import describe
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
 
 
 def test_the_description_becomes_json_and_back():

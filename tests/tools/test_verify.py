@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import signal
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from rectifier import elementwise, gated, relu, rowwise, silu, softmax, tanh, te
 from rectifier.catalogue import ALL, CATALOGUE, GATES, ROWWISE
 from rectifier.formulas import T, exp, where
 from rectifier.functions.dtypes import FORMATS
-from rectifier.tools import cli, gallery, verify
+from rectifier.tools import gallery, verify
 from rectifier.tools.documents import put_section
 from rectifier.tools.verify import inputs, multi_input, report, results, single_input, truth, verification
 
@@ -48,22 +46,13 @@ def serrated_derivative(x):
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(command_line, monkeypatch):
     """Run ``rectifier verify`` with arguments, few points and no other process: exit status, stdout, stderr."""
-    handler, quick = signal.getsignal(signal.SIGINT), verify.verify
-    monkeypatch.setenv("COLUMNS", "100")
+    quick = verify.verify
     monkeypatch.setattr(
         verify, "verify", lambda *args, **kwargs: quick(*args, **kwargs | {"processes": 1, "points": FEW})
     )
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["rectifier", "verify", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return (ended.value.code or 0, *capsys.readouterr())
-
-    yield call
-    signal.signal(signal.SIGINT, handler)
+    return lambda *arguments: command_line("verify", *arguments)
 
 
 def test_bounds_hold_in_every_dtype():
