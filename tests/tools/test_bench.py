@@ -82,9 +82,9 @@ def made_up(seed, factor=1.0, baselines=("numpy", "torch", "jax"), points=POINTS
     measurements = []
     for baseline in baselines:
         for k, point in enumerate(points):
-            ratio = (1.5 + k / 10) * np.exp(between * rng.standard_normal((worker, 1)))
-            ours = 100 * factor * np.exp(0.2 * rng.standard_normal((worker, 9)))  # load, which both see
-            theirs = ours / factor * ratio * np.exp(0.04 * rng.standard_normal((worker, 9)))
+            ratio = (1.5 + k / 10) * np.exp(between * rng.standard_normal((processes, 1)))
+            ours = 100 * factor * np.exp(0.2 * rng.standard_normal((processes, 9)))  # load, which both see
+            theirs = ours / factor * ratio * np.exp(0.04 * rng.standard_normal((processes, 9)))
             times = (tuple(map(tuple, array.tolist())) for array in (ours, theirs, ours))
             measurements.append(results.Measurement(baseline, point, "f(x)", "float32", *times))
     versions = {baseline: f"{baseline} 1.0" for baseline in baselines}

@@ -32,7 +32,7 @@ def operations(block: Any) -> tuple[str, ...]:
     """Return the operations that are checked of a function."""
     if isinstance(block, Rowwise):
         return "value", "backward"
-    return "value", "dx", *(f"d{gate}" for gate in block.parameters)
+    return "value", *block.operations["backward"].outputs
 
 
 def check(stage: Stage, activation: Any, start: Callable[[int], Advance]) -> Stage:

@@ -23,7 +23,7 @@ from ... import testing
 from ...engine import fingerprint, limits
 from ...formulas.text import describe
 from ...functions.protocols import Activation
-from ...functions.specification import Rowwise, Specification
+from ...functions.specification import Gated, Rowwise, Specification
 from ..progress import Advance, Start, silent
 from . import multi_input
 from .inputs import chosen
@@ -104,7 +104,7 @@ def verify(
 
 def takes_several(activation: Any) -> bool:
     """Check whether a function takes pairs or rows of numbers."""
-    return isinstance(activation.block, Rowwise) or hasattr(activation, "gradient")
+    return isinstance(activation.block, Gated | Rowwise)
 
 
 def _blank(activation: Any, dtype: str, exhaustive: bool) -> Stage:
