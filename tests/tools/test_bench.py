@@ -747,7 +747,9 @@ class TestCommand:
     def test_json_is_alone_on_stdout(self, run, tmp_path):
         code, out, _ = run("bench", "--quick", "--json", "--rival", "numpy", "--output", tmp_path)
         assert code == 0
-        assert json.loads(out)["measurements"][0]["ours_nanoseconds"]
+        found = json.loads(out)
+        assert found["measurements"][0]["ours_nanoseconds"]
+        assert (found["measurements"][0]["rival"], *found["rivals"]) == ("numpy", "numpy")  # as in files that are kept
 
     def test_the_table_fits_80_columns(self, run, tmp_path, monkeypatch):
         monkeypatch.setenv("COLUMNS", "80")
