@@ -12,7 +12,7 @@ from ..formulas import arrays as array_primitives
 from ..formulas import bind
 from ..formulas.text import describe
 from . import arguments, subclasses
-from .call import Axis, Call
+from .call import Axis, Call, require_one_shape
 from .mask import Mask
 from .specification import (
     BACKWARD,
@@ -150,6 +150,8 @@ def rows_backward(function: Any, dy: Any, x: Any, out: Any, y: Any, axis: Axis) 
     if (x is None) == (y is None):
         raise TypeError(f"{name} takes dy and one of x, y; it got {'both' if x is not None else 'neither'}")
     if y is None:
+        if not registry.is_other(dy) and not registry.is_other(x):  # the name in the error is that of the argument
+            require_one_shape(name, {"dy": dy, "x": x})
         y = function(x, axis=axis)
     return registry.compute(Call(function, ROWS_BACKWARD, {"dy": dy, "y": y}, {}, out, axis))
 

@@ -1,0 +1,124 @@
+"""The types of the package for editors and type checkers: ``python -m rectifier.tools.stubs`` writes ``__init__.pyi``.
+
+Functions with the same parameters share their types, so that an editor offers ``negative_slope`` where it is one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..catalogue import ALL
+from ..functions.specification import Gated, Rowwise
+
+FILE = Path(__file__).parent.parent / "__init__.pyi"
+
+_HEAD = '''\
+# Written by `python -m rectifier.tools.stubs`.
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, Protocol, overload
+
+import numpy as np
+
+from . import memory as memory
+from .engine.settings import settings as settings
+from .functions.define import elementwise as elementwise
+from .functions.define import gated as gated
+from .functions.define import rowwise as rowwise
+from .functions.mask import Mask as Mask
+from .functions.protocols import Activation as Activation
+from .functions.protocols import Gated as Gated
+from .functions.protocols import RowFunction
+from .functions.specification import Elementwise as _Elementwise
+from .functions.specification import Gated as _Gated
+from .functions.warmup import warmup as warmup
+
+__version__: str
+'''
+
+_ELEMENTWISE = '''\
+class _Applied{key}(Protocol):
+    ufunc: np.ufunc
+
+    def __call__(self, x: Any, out: Any = None{keywords}) -> Any: ...
+
+class _Derivative{key}(Protocol):
+    ufunc: np.ufunc
+
+    @overload
+    def __call__(self, x: FunctionType, /) -> FunctionType: ...
+    @overload
+    def __call__(self, x: Any, out: Any = None{keywords}) -> Any: ...
+
+class _Backward{key}(Protocol):
+    ufunc: np.ufunc
+
+    def __call__(
+        self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, mask: Mask | None = None{more}
+    ) -> Any: ...
+
+class _Function{key}(_Applied{key}, Protocol):
+    __name__: str
+    block: _Elementwise
+    derivative: _Derivative{key}
+    backward: _Backward{key}
+    value_and_derivative: _Applied{key}
+    cuda_source: Callable[..., str]
+
+    def with_mask(self, x: Any, out: Any = None{keywords}) -> tuple[Any, Mask]: ...
+    def vjp(self, x: Any, out: Any = None{keywords}) -> tuple[Any, Callable[..., Any]]: ...
+'''
+
+_GATED = '''\
+class _GatedBackward{key}(Protocol):
+    ufunc: np.ufunc
+
+    def __call__(self, dy: Any, x: Any, {gate}: Any, out: Any = None{keywords}) -> tuple[Any, Any]: ...
+
+class _GatedFunction{key}(Protocol):
+    __name__: str
+    block: _Gated
+    ufunc: np.ufunc
+    backward: _GatedBackward{key}
+    cuda_source: Callable[..., str]
+
+    def __call__(self, x: Any, {gate}: Any, out: Any = None{keywords}) -> Any: ...
+    def gradient(self, formula: Callable[..., Any]) -> Any: ...
+    def vjp(self, x: Any, {gate}: Any, out: Any = None{keywords}) -> tuple[Any, Callable[..., Any]]: ...
+'''
+
+
+def _default(value: float) -> str:
+    """Write a default as a stub may have it, which is short."""
+    return repr(value) if len(repr(value)) <= 10 else "..."
+
+
+def text() -> str:
+    """Return what the file says."""
+    types: dict[str, str] = {}
+    lines = {}
+    for name, function in ALL.items():
+        spec = function.block
+        if isinstance(spec, Rowwise):
+            lines[name] = "RowFunction"
+            continue
+        gate = spec.gate if isinstance(spec, Gated) else ""
+        given = "".join(f", {key}: Any = {_default(value)}" for key, value in spec.parameters.items())
+        kind, template = ("_GatedFunction", _GATED) if gate else ("_Function", _ELEMENTWISE)
+        words = "_".join([*[gate] * bool(gate), *spec.parameters])
+        key = "".join(word.capitalize() for word in words.split("_"))
+        made = template.format(key="{key}", keywords=f", *{given}" if given else "", more=given, gate=gate)
+        while types.setdefault(kind + key, made) != made:  # the same names, other defaults
+            key += "X"
+        lines[name] = kind + key
+    lines["swish"] = lines["silu"]
+    written = (made.replace("{key}", _key_of(name)) for name, made in types.items())
+    return "\n".join([_HEAD, *written, *(f"{name}: {kind}" for name, kind in lines.items()), ""])
+
+
+def _key_of(name: str) -> str:
+    return name.partition("Function")[2]
+
+
+if __name__ == "__main__":
+    FILE.write_text(text())
