@@ -38,7 +38,7 @@ _I64 = ir.IntType(64)
 
 @intrinsic
 def address(typingctx, pointer):
-    """Give a pointer as an integer."""
+    """Return a pointer as an integer."""
     return types.int64(pointer), lambda context, builder, signature, values: builder.ptrtoint(values[0], _I64)
 
 
@@ -302,7 +302,7 @@ def put_waiting(typingctx, base, k, number):
 
 
 def compile_kernel(block: Rowwise, backward: bool, dtype: str, target: Target | None = None) -> Optimised:
-    """Compile the kernel of a operation in a dtype; `target`, by default this machine, says what instructions it has.
+    """Compile the kernel of an operation in a dtype; `target`, by default this machine, says what instructions it has.
 
     Raises
     ------
