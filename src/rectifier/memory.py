@@ -1,4 +1,4 @@
-"""The memory of large outputs: look at what is held for reuse, bound it, give it back.
+"""The memory of large outputs: how much is held for reuse, its bound, and its release.
 
 A fresh page of memory costs more than the arithmetic on it, so the memory of a large output is not returned to the
 system when the array dies, but held for the next output of about that size. An array that is alive is never touched:
@@ -53,7 +53,7 @@ class Statistics(NamedTuple):
 
 
 def statistics() -> Statistics:
-    """Look at the pool.
+    """Return the state of the pool.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def statistics() -> Statistics:
 
 
 def bound() -> int:
-    """Say how many bytes the pool may hold.
+    """Return how many bytes the pool may hold.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def set_bound(nbytes: SupportsIndex) -> None:
 
 
 def clear() -> int:
-    """Give all memory that is held back to the system; arrays that are alive keep theirs.
+    """Release all held memory to the system; arrays that are alive keep theirs.
 
     Returns
     -------

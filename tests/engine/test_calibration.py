@@ -162,7 +162,7 @@ def test_each_size_has_its_class_within_the_plan():
     assert classes == sorted(classes)
     assert set(classes) == set(range(layout.CLASSES))
     assert [streaming._class(size) for size in (2 * streaming.SMALLEST - 1, 2 * streaming.SMALLEST)] == [0, 1]
-    assert layout.WAYS + layout.WAY_WORDS * layout.CLASSES == layout.PLAN_WORDS
+    assert layout.WAYS + layout.WAY_WORDS * layout.CLASSES == layout.LONGEST_WAITING == layout.PLAN_WORDS - 1
 
 
 def test_calls_of_several_threads_at_once_only_learn_less():

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from conftest import BACKENDS, FLOATS, INTEGERS, STAND_INS, assert_same, numbers, run_python, settings_of
-from rectifier import elementwise, relu
+from rectifier import elementwise, memory, relu, settings
 from rectifier.catalogue import CATALOGUE, GATES
-from rectifier.engine import capi, casting, choice, ufuncs
+from rectifier.engine import capi, casting, choice, options, ufuncs
 from rectifier.engine.runtime import layout
 from rectifier.formulas import T, where
 from rectifier.functions import specification
@@ -383,6 +383,73 @@ print(os.waitpid(child, 0)[1])
 def test_a_fork_while_another_thread_compiles():
     result = run_python(FORK_WHILE_COMPILING, RECTIFIER_STORE="off")
     assert result.stdout.strip() == "0", result.stderr
+
+
+LOCKS_OVER_A_FORK = """
+import os, threading, time
+from rectifier.engine import forks
+abandoned = []
+short, long, own = forks.Lock(5, lambda: abandoned.append(0)), forks.Lock(0.1, lambda: abandoned.append(1)), forks.Lock()
+taken, leave = threading.Barrier(3), threading.Event()
+def briefly():
+    with short:
+        taken.wait()
+        time.sleep(0.3)
+def for_good():
+    with long:
+        taken.wait()
+        leave.wait()
+threads = [threading.Thread(target=work) for work in (briefly, for_good)]
+[t.start() for t in threads]
+taken.wait()
+with own:  # the forking thread's, in the child as in the parent
+    child = os.fork()
+    free = child or [lock.acquire(timeout=0) for lock in (short, long, own)]
+if not child:
+    os._exit(free == [True] * 3 and abandoned == [1])
+leave.set()
+[t.join() for t in threads]
+free = [lock.acquire(timeout=0) for lock in (short, long, own)]
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), free, abandoned)
+"""
+
+
+def test_no_forked_child_finds_a_lock_that_a_thread_of_its_parent_holds():
+    result = run_python(LOCKS_OVER_A_FORK)
+    assert result.stdout.strip() == "1 [True, True, True] []", result.stderr
+
+
+def test_an_option_set_in_code_rules_the_environment_and_acts_once():
+    seen = []
+    option = options.Option(
+        "threads", "1 or 2", int, lambda name, value: value, (1, 2).__contains__, lambda: (1, "default")
+    )
+    option.acts.append(lambda: seen.append(option.in_force()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECTIFIER_THREADS", "3")
+        with pytest.raises(ValueError, match="RECTIFIER_THREADS is '3'; it takes 1 or 2"):
+            option.in_force()
+        patch.setenv("RECTIFIER_THREADS", " 2 ")
+        assert option.in_force() == (2, "RECTIFIER_THREADS")
+        with pytest.raises(ValueError, match="threads is 5; it takes 1 or 2"):
+            option.set(5)
+        option.set(1)
+    assert seen == [option.in_force()] == [(1, "set in code")]
+
+
+def test_the_bound_of_the_pool_is_one_option_however_it_is_set():
+    before = settings.pool_bytes
+    try:
+        memory.set_bound(12345)
+        assert settings.pool_bytes == memory.bound() == 12345
+        settings.pool_bytes = 54321
+        assert memory.bound() == 54321
+        for wrong, error in ((-1, ValueError), (1.5, TypeError), ("1", TypeError)):
+            with pytest.raises(error, match="pool_bytes"):
+                memory.set_bound(wrong)
+        assert settings.pool_bytes == 54321
+    finally:
+        settings.pool_bytes = before
 
 
 def test_first_calls_from_many_threads():

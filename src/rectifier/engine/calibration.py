@@ -104,7 +104,7 @@ def tuning() -> dict[str, Any] | None:
 
 
 def keep(found: dict[str, Any]) -> bool:
-    """Have this process go by what was found, and those that come after; return whether the store took it."""
+    """Use a finding in this process and keep it for later ones; return whether the store took it."""
     before = tuning() or {"stream_from": {}}
     _found.update(found, stream_from={**before["stream_from"], **found["stream_from"]})
     forget()

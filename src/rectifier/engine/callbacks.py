@@ -10,7 +10,7 @@ _raising: set[int] = set()
 
 
 def keep(error: BaseException) -> None:
-    """Keep an exception for `raising`; in a call of a bare ufunc, which is not within that, raise it soon after."""
+    """Store an exception for `raising`. In a call of a bare ufunc, which is not within that, raise it soon after."""
     import threading
 
     thread = threading.get_ident()

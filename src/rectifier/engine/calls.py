@@ -20,7 +20,7 @@ def takes_nothing(*operands: Any) -> Any:
 
 
 class Call:
-    """The compiled call of a operation: a builtin function, over the dtypes whose loops are there.
+    """The compiled call of an operation: a builtin function, over the dtypes whose loops are there.
 
     Attributes
     ----------

@@ -25,7 +25,7 @@ class Casts:
         _immortal.append(self.words)
 
     def lacks(self, dtype: np.dtype[Any]) -> bool:
-        """Say whether nobody has tried yet to make a cast from `dtype`."""
+        """Return whether nobody has tried yet to make a cast from `dtype`."""
         return dtype != self.target and _key_of(dtype) not in self.known
 
     def add(self, dtype: np.dtype[Any]) -> None:
@@ -37,7 +37,7 @@ class Casts:
                 self.known[_key_of(dtype)] = None
 
     def view(self, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
-        """Give x with the dtype object that compiled code knows, if there is a cast for it, else None."""
+        """Return x with the dtype object that compiled code knows, if there is a cast for it, else None."""
         dtype = self.target if x.dtype == self.target else self.known[_key_of(x.dtype)]
         return None if dtype is None else x.view(dtype)
 
@@ -67,5 +67,5 @@ _casts: dict[np.dtype[Any], Casts] = {}
 
 
 def casts_to(target: np.dtype[Any]) -> Casts:
-    """Give the casts to a dtype, the same to every thread: a compiled call keeps their address."""
+    """Return the casts to a dtype, the same to every thread: a compiled call keeps their address."""
     return _casts.get(target) or _casts.setdefault(target, Casts(target))

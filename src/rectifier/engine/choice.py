@@ -1,4 +1,4 @@
-"""Which engine makes the loops, and why."""
+"""The engine that makes the loops, Numba or NumPy, and the reason."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def compiles() -> bool:
 
 
 def fall_back(reason: str) -> None:
-    """Have NumPy compute all that is not compiled yet."""
+    """Switch to NumPy for all that is not compiled yet."""
     _Engine.name, _Engine.reason = "numpy", reason

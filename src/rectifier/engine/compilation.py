@@ -35,7 +35,7 @@ def _fork_before_numba() -> None:
 
 
 class Compilation:
-    """What is compiled when it is first called: an operation of a function in one dtype."""
+    """An operation of a function in one dtype, compiled when it is first called."""
 
     def __init__(self, what: str, dtype: np.dtype[Any]) -> None:
         self.what, self.dtype = what, dtype

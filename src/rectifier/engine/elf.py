@@ -6,12 +6,12 @@ import struct
 
 
 def is_elf(code: bytes) -> bool:
-    """Say whether an object is in the format that `symbols` reads: ELF, of 64 bits."""
+    """Return whether an object is in the format that `symbols` reads: ELF, of 64 bits."""
     return code.startswith(b"\x7fELF\x02")
 
 
 def symbols(code: bytes) -> tuple[set[str], set[str]]:
-    """Give the functions that an ELF object offers, and the names that it needs.
+    """Return the functions that an ELF object defines, and the names that it needs.
 
     Raises
     ------

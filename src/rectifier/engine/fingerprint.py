@@ -51,7 +51,7 @@ def source(family: Family) -> bytes:
 
 
 def code_of(function: Callable[..., Any]) -> bytes:
-    """Give what a Python function computes, by its own code: not where it stands, nor what its globals are.
+    """Return what a Python function computes, by its own code, without its place and its globals.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def code_of(function: Callable[..., Any]) -> bytes:
 
 
 def content_of(block: Specification) -> bytes:
-    """Give what decides the results of a block, whatever process it is in."""
+    """Return what decides the results of a function, the same in every process."""
     return b"\0".join(map(_code, block.stated()))
 
 

@@ -1,4 +1,4 @@
-"""What a forked child finds: hooks where the system forks, locks that are free, and memory that is zero there."""
+"""Forked children: hooks, locks that a child finds free, and memory that it finds zeroed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def at_fork(**hooks: Callable[[], object]) -> None:
 
 
 def wipe_on_fork(address: int, length: int) -> None:
-    """Have a forked child find zeros in whole pages: by the kernel, or, where that cannot do it, by a hook.
+    """Zero whole pages in a forked child: by the kernel, or, where that cannot do it, by a hook.
 
     The kernel does it at each fork, `os.fork` or not.
     """

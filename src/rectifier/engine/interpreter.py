@@ -1,4 +1,4 @@
-"""The loops of a ufunc in Python, by the NumPy reading: the engine where nothing can be compiled."""
+"""The loops of a ufunc in Python, by the NumPy interpretation: the engine where nothing can be compiled."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _view(address: int, n: int, step: int, dtype: np.dtype[Any]) -> np.ndarray[A
 def interpret(
     block: Specification, operation: Operation, dtype: np.dtype[Any], arrays: Any, dims: Any, steps: Any
 ) -> None:
-    """Do what the compiled inner loop would do with the same arguments."""
+    """Compute what the compiled inner loop would, from the same arguments."""
     arrays_, uniform, outputs = block.operands(operation)
     names = (*arrays_, *uniform, *outputs)
     n, last = dims[0], len(arrays_) + len(uniform)
@@ -49,7 +49,7 @@ def interpret(
 
 
 def sweep(block: Specification, operation: Operation, dtype: np.dtype[Any], operands: list[Any]) -> None:
-    """Do what the compiled call would do with the same arrays, of a operation with a mask.
+    """Compute what the compiled call of an operation with a mask would, from the same arrays.
 
     In C order, with no temporary of their size.
     """

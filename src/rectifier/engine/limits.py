@@ -1,4 +1,4 @@
-"""What the system allows this process: processors and memory."""
+"""The limits of this process: processors, memory and caches."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _quotas(root: str) -> Iterator[float]:
 
 
 def memory(root: str = "/") -> Iterator[int]:
-    """Give each limit on this process's memory, in bytes: the machine's, and those of its control groups."""
+    """Yield each limit on this process's memory, in bytes: the machine's, and those of its control groups."""
     for line in _read(root, "proc/meminfo").splitlines():
         if line.startswith("MemTotal:"):
             yield int(line.split()[1]) * 1024
@@ -94,7 +94,7 @@ def bytes_of(name: str, text: str) -> int:
 
 
 def caches(root: str = "/") -> dict[str, int]:
-    """Give the sizes of the first processor's data caches, such as ``{"L1d": 32768}``, the smallest first."""
+    """Return the sizes of the first processor's data caches, such as ``{"L1d": 32768}``, the smallest first."""
     return {name: int(size[:-1]) * 1024 for name, size in _of_caches(root, "size") if size.endswith("K")}
 
 

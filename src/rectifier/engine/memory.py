@@ -55,7 +55,7 @@ DEFAULT_MINIMUM = 1 << 17
 
 
 class _Pool(NamedTuple):
-    """What is made at the first use of the pool and stays to the end of the process."""
+    """The pool, made at its first use; it stays to the end of the process."""
 
     settings: Any  # ctypes array over the page
     handler: object
@@ -72,7 +72,7 @@ _making = forks.Lock()
 
 
 def handler() -> object | None:
-    """Give the allocation handler, as the capsule that ``PyDataMem_SetHandler`` takes; it is the same at each call.
+    """Return the allocation handler, as the capsule that ``PyDataMem_SetHandler`` takes; it is the same at each call.
 
     Returns
     -------
@@ -90,18 +90,18 @@ def handler() -> object | None:
 
 
 def functions() -> dict[str, int]:
-    """Give the addresses of the pool's functions, by name."""
+    """Return the addresses of the pool's functions, by name."""
     return _code()
 
 
 def settings() -> int:
-    """Give the address of the settings' words; 0 without a pool. `BOUND` is 0 while the pool is switched off."""
+    """Return the address of the settings' words; 0 without a pool. `BOUND` is 0 while the pool is switched off."""
     pool = _State.pool or _made()
     return ctypes.addressof(pool.settings) if pool else 0
 
 
 def _write_bound() -> None:
-    """Keep to another bound, and return what is above it to the system."""
+    """Apply another bound, and return what is above it to the system."""
     with _making:
         if _State.pool:
             nbytes, _ = options.POOL_BYTES.in_force()
@@ -113,7 +113,7 @@ options.POOL_BYTES.acts.append(_write_bound)
 
 
 def trim(nbytes: int) -> int:
-    """Give held blocks back to the system, the oldest first, until at most `nbytes` are held; count the bytes."""
+    """Return held blocks to the system, the oldest first, until at most `nbytes` are held; count the bytes."""
     pool = _State.pool
     return pool.trim(ctypes.addressof(pool.settings), nbytes) if pool else 0
 

@@ -1,4 +1,4 @@
-"""The engine of a process: compiled code, and what it needs to know, in one block of words.
+"""The engine of a process: compiled code, and one block of words with all that it reads.
 
 Made at the first call, from the store of machine code where that has it, and then without Numba.
 """
@@ -45,7 +45,7 @@ def build(target: Target | None = None) -> Optimised:
 
 @cache
 def code() -> dict[str, int]:
-    """Give the addresses of the compiled functions that every kernel shares."""
+    """Return the addresses of the compiled functions that every kernel shares."""
     return store.machine_code("engine", RUNTIME, bytes([capi.HEAD]) + code_of(build), build)
 
 
@@ -92,7 +92,7 @@ def _write_threads() -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Have large calls use one thread while the block runs, in all threads of the process."""
+    """Limit large calls to one thread while the block runs, in all threads of the process."""
     with _making:
         _State.alone += 1
     try:
@@ -245,7 +245,7 @@ def ticks_per_microsecond() -> float:
 
 
 def measure(loop: int) -> int:
-    """Give what the plan at an address shall have as COST."""
+    """Return the COST of the loop descriptor at an address."""
     ticks: int = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(code()["measure"])(loop)
     return ticks
 

@@ -1,4 +1,4 @@
-"""What a user may set, in code or by environment variables, and what is in force, with the reason."""
+"""User settings: values, environment variables, and where each current value comes from."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Settings:
         options.STORE.set(directory)
 
     def reasons(self) -> dict[str, Setting]:
-        """Give each setting's value, and why it has it."""
+        """Return each setting's value, and why it has it."""
         return {
             "threads": Setting(*process.threads()),
             "spin_microseconds": Setting(*process.spin_microseconds()),

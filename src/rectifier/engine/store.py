@@ -1,13 +1,12 @@
 """The store: machine code kept on disk, so that only the first process on a machine compiles.
 
-An object is found by a key: the hash of all that decided its bytes. So nothing in the store is ever wrong or
-out of date, it is only not found; and what is not found, or is not what its own hash says, is compiled anew.
+Entries cannot be stale: the key hashes every input of the compilation, so a change is a cache miss. What is missing, or
+is not what its own hash says, is compiled anew.
 
-Code in a file is code that runs, and a hash is no signature. So the directory must belong to this user and nobody else
-may write there, the same holds for each file, and what cannot be trusted or used is done without: then each process
-compiles.
+Code in a file is code that runs, and a hash is no signature. So the directory and each file must belong to this user,
+and nobody else may write to them. A directory or a file that cannot be trusted is ignored: then each process compiles.
 
-What is in the store is loaded by llvmlite alone; only compiling imports Numba.
+llvmlite alone loads what is in the store; only compiling imports Numba.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ MAY_CALL = frozenset({"memcpy", "memmove", "memset"})
 
 
 def machine_code(name: str, family: Family, content: bytes, build: Callable[[], Optimised]) -> dict[str, int]:
-    """Give the addresses of compiled functions, from the store, or compiled by `build` and put there.
+    """Return the addresses of compiled functions, from the store, or compiled by `build` and put there.
 
     The code stays in this process until its very end.
 
@@ -121,7 +120,7 @@ def _release_of_numba() -> bytes:
 
 
 def _hash(data: bytes) -> bytes:
-    """Give the SHA-256, without OpenSSL, whose loading by `hashlib` takes 8 ms: more than all else here."""
+    """Return the SHA-256, without OpenSSL, whose loading by `hashlib` takes 8 ms: more than all else here."""
     for module in ("_sha2", "_sha256", "hashlib"):  # as `random` does it: from Python 3.12 on, before, and in any case
         with suppress(ImportError):
             digest: bytes = importlib.import_module(module).sha256(data).digest()
@@ -156,7 +155,7 @@ options.STORE.acts.append(_begin)
 
 
 def location() -> tuple[str | None, str]:
-    """Say in which directory machine code is kept, and why there; or None, and why nowhere."""
+    """Return in which directory machine code is kept, and why there; or None, and why nowhere."""
     path, reason = _chosen()
     if path is None:
         return None, reason
@@ -211,7 +210,7 @@ def _seal(key: str, code: bytes) -> bytes:
 
 
 def _read(key: str) -> bytes | None:
-    """Give the object of a key if it is there, ours, and whole."""
+    """Return the object of a key if it is there, ours, and whole."""
     code = _read_sealed(key, SUFFIX)
     if code is None:
         return None
@@ -232,7 +231,7 @@ def read_note(name: str, about: bytes) -> bytes | None:
 
 
 def write_note(name: str, about: bytes, content: bytes) -> bool:
-    """Keep a note beside the machine code; return whether that was possible."""
+    """Write a note beside the machine code; return whether that was possible."""
     _write(_key_of_note(name, about), content, NOTE)
     return location()[0] is not None and not _State.failure
 
@@ -261,7 +260,7 @@ def _read_sealed(key: str, suffix: str) -> bytes | None:
 
 
 def _write(key: str, code: bytes, suffix: str = SUFFIX) -> None:
-    """Keep an object, or a note; where that is not possible, do without."""
+    """Write an object, or a note, if that is possible."""
     path, _ = _chosen()
     if path is None:
         return

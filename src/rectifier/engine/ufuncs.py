@@ -2,7 +2,7 @@
 
 It exists from import on and has a loop for every dtype, but its loops start as `_first_call`, a Python callback that
 compiles the kernel and has NumPy put the compiled loop in its own place; where nothing can be compiled, the callback
-stays and interprets. A operation with a mask has no ufunc, since a mask has no element of its own.
+stays and interprets. An operation with a mask has no ufunc, since a mask has no element of its own.
 
 Beside it, `compiled` takes whole arrays of the dtypes whose kernels are there, and no Python runs inside a call of it.
 """
@@ -36,7 +36,10 @@ _loops: dict[int, Loop] = {}
 
 @LOOP  # type: ignore[untyped-decorator]
 def _first_call(arrays: Any, dims: Any, steps: Any, data: int) -> None:
-    """Be a loop until there is compiled code; no exception can leave it, so it is kept for `raising`."""
+    """Compute as a placeholder until the compiled loop is installed.
+
+    A C callback cannot propagate an exception, so it is stored and raised by `raising`.
+    """
     loop = _loops[data]
     try:
         _owners[data].prepare(loop.dtype)
@@ -69,7 +72,7 @@ class Method:
     Attributes
     ----------
     ufunc : numpy.ufunc or None
-        With a loop for every dtype; None for a operation with a mask.
+        With a loop for every dtype; None for an operation with a mask.
     compiled : callable
         `Call`'s, over whole arrays; before there is one, a function that takes nothing.
     """
@@ -283,7 +286,7 @@ def methods(block: Specification) -> list[Method]:
 
 
 def register_bfloat16() -> None:
-    """Give every ufunc its bfloat16 loop, once ml_dtypes has brought the dtype to NumPy."""
+    """Add a bfloat16 loop to every ufunc, once ml_dtypes has registered the dtype."""
     dtype = dtypes.bfloat16() if _awaiting_bfloat16 else None
     if dtype is not None:
         with one_at_a_time():

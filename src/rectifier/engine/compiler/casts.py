@@ -68,7 +68,7 @@ def build(source: str, swapped: bool, target: str, machine: Target | None = None
 
 
 def exists(source: str, target: str) -> bool:
-    """Say whether there is a cast: to the same dtype or one that holds it."""
+    """Return whether there is a cast: to the same dtype or one that holds it."""
     if source == target:
         return target != "bfloat16"
     return target not in ("float16", "bfloat16") and np.can_cast("float32" if source == "bfloat16" else source, target)

@@ -18,6 +18,8 @@ from ...formulas import numba as numba_formulas
 from ...formulas.rows import exp_of_difference
 from ...functions.specification import Rowwise
 from ..runtime.layout import BLOCK
+from . import instructions
+from .instructions import Instruction, at
 from .kernels import INTERLEAVE, SIGNATURE, Storage, declare_iterations_independent, loop
 from .optimise import Optimised, optimise
 from .target import Target, host
@@ -36,18 +38,24 @@ _I64 = ir.IntType(64)
 
 @intrinsic
 def address(typingctx, pointer):
-    """Give a pointer as an integer."""
+    """Return a pointer as an integer."""
     return types.int64(pointer), lambda context, builder, signature, values: builder.ptrtoint(values[0], _I64)
 
 
-@intrinsic
-def word(typingctx, base, k):
-    """Load a 64-bit word."""
+def _intrinsic_of(instruction: Instruction, result: Any, count: int) -> Any:
+    """Make an intrinsic of an instruction on so many words."""
 
     def codegen(context, builder, signature, values):
-        return builder.load(builder.gep(builder.inttoptr(values[0], _I64.as_pointer()), [values[1]]))
+        emitted = instruction.emit(builder, *values)
+        return context.get_dummy_value() if result is types.void else emitted
 
-    return types.int64(types.int64, types.int64), codegen
+    made = result(*[types.int64] * count), codegen
+    return intrinsic({2: lambda typingctx, x, y: made, 3: lambda typingctx, x, y, z: made}[count])
+
+
+word = _intrinsic_of(instructions.load, types.int64, 2)
+compare_and_swap = _intrinsic_of(instructions.compare_and_swap, types.int64, 3)
+atomic_store = _intrinsic_of(instructions.atomic_store, types.void, 2)
 
 
 def _stack(count: int) -> Any:
@@ -75,7 +83,7 @@ _VECTOR = ir.VectorType(_DOUBLE, LANES)
 def _vector(builder: ir.IRBuilder, address: ir.Value, k: int | ir.Value) -> ir.Value:
     """Point to vector k at an address."""
     number = _I64(k) if isinstance(k, int) else k
-    return builder.gep(builder.inttoptr(address, _VECTOR.as_pointer()), [number])
+    return builder.gep(at(builder, address, _VECTOR), [number])
 
 
 def _load_vector(builder: ir.IRBuilder, address: ir.Value, k: int | ir.Value) -> ir.Value:
@@ -198,28 +206,6 @@ def add_in_any_order(typingctx, x, y):
     )
 
 
-@intrinsic
-def take(typingctx, place):
-    """Take a place, if it is free, and say whether it was."""
-
-    def codegen(context, builder, signature, values):
-        pointer = builder.inttoptr(values[0], _I64.as_pointer())
-        return builder.extract_value(builder.cmpxchg(pointer, _I64(0), _I64(1), "acq_rel", "monotonic"), 1)
-
-    return types.boolean(types.int64), codegen
-
-
-@intrinsic
-def leave(typingctx, place):
-    """Leave a place that was taken."""
-
-    def codegen(context, builder, signature, values):
-        builder.store_atomic(_I64(0), builder.inttoptr(values[0], _I64.as_pointer()), "release", 8)
-        return context.get_dummy_value()
-
-    return types.void(types.int64), codegen
-
-
 def _order(storage: Storage) -> tuple[Any, Any, Any]:
     """Make the functions that load element k as an integer of the same order, and give its number; and the least one.
 
@@ -235,7 +221,7 @@ def _order(storage: Storage) -> tuple[Any, Any, Any]:
     @intrinsic
     def key(typingctx, base, k):
         def codegen(context, builder, signature, values):
-            loaded = builder.load(builder.gep(builder.inttoptr(values[0], kind.as_pointer()), [values[1]]))
+            loaded = builder.load(builder.gep(at(builder, values[0], kind), [values[1]]))
             loaded.align = storage.size
             return reorder(builder, loaded)
 
@@ -266,7 +252,7 @@ def _sweep(formula: Any, sources: tuple[Storage, ...], target: Storage) -> Any:
             constants = cgutils.unpack_tuple(builder, values[2])
 
             def element(k: int, storage: Storage, j: ir.Value) -> ir.Value:
-                return builder.gep(builder.inttoptr(bases[k], storage.type.as_pointer()), [j])
+                return builder.gep(at(builder, bases[k], storage.type), [j])
 
             def body(j: ir.Value) -> None:
                 elements = []
@@ -294,7 +280,7 @@ def _get(storage: Storage) -> Any:
     @intrinsic
     def get(typingctx, base, k):
         def codegen(context, builder, signature, values):
-            pointer = builder.gep(builder.inttoptr(values[0], storage.type.as_pointer()), [values[1]])
+            pointer = builder.gep(at(builder, values[0], storage.type), [values[1]])
             stored = builder.load(pointer)
             stored.align = storage.size
             return storage.widen(builder, stored)
@@ -309,14 +295,14 @@ def put_waiting(typingctx, base, k, number):
     """Store element k of an array of float64."""
 
     def codegen(context, builder, signature, values):
-        builder.store(values[2], builder.gep(builder.inttoptr(values[0], ir.DoubleType().as_pointer()), [values[1]]))
+        builder.store(values[2], builder.gep(at(builder, values[0], ir.DoubleType()), [values[1]]))
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.float64), codegen
 
 
 def compile_kernel(block: Rowwise, backward: bool, dtype: str, target: Target | None = None) -> Optimised:
-    """Compile the kernel of a operation in a dtype; `target`, by default this machine, says what instructions it has.
+    """Compile the kernel of an operation in a dtype; `target`, by default this machine, says what instructions it has.
 
     Raises
     ------
@@ -348,8 +334,8 @@ def compile_kernel(block: Rowwise, backward: bool, dtype: str, target: Target | 
         "clear": clear,
         "add_up": add_up,
         "total": total,
-        "take": take,
-        "leave": leave,
+        "compare_and_swap": compare_and_swap,
+        "atomic_store": atomic_store,
         "min": min,
         "range": range,
         "weight": weight,
@@ -441,7 +427,7 @@ def _value(operands, n):  # x to y
         row = end
     if word(job, 3) != 0 and row < end:
         taken = 0
-        while not take(word(job, 3) + 8 * taken):
+        while compare_and_swap(word(job, 3) + 8 * taken, 0, 1) == 0:
             taken = where(taken + 1 == word(job, 4), 0, taken + 1)
         waiting, room, within = word(job, 5) + 8 * taken * length, length, -1
     while row < end:
@@ -467,7 +453,7 @@ def _value(operands, n):  # x to y
             begin += room
         row += 1
     if taken >= 0:
-        leave(word(job, 3) + 8 * taken)
+        atomic_store(word(job, 3) + 8 * taken, 0)
 
 
 def _backward(operands, n):  # dy and y to dx

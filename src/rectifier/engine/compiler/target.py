@@ -1,4 +1,4 @@
-"""What machine code is made for, and its emission by LLVM: here, or in a process of its own.
+"""Targets of machine code, and its emission by LLVM: here, or in a process of its own.
 
 Where LLVM cannot emit something it ends the process, and nothing can catch that: "Inline asm not supported by this
 streamer" was the end of every process on 64-bit Arm. So in this process it emits only what the tests emit, and
@@ -23,7 +23,7 @@ class EmissionError(RuntimeError):
 
 
 def obstacle() -> str:
-    """Say why there is no compiled engine for this system; nothing where there is one."""
+    """Return why there is no compiled engine for this system; an empty text where there is one."""
     if os.name != "posix":
         return "the compiled engine is for Linux and macOS"
     if sys.byteorder != "little" or sys.maxsize < 1 << 32 or os.uname().machine not in ("x86_64", "aarch64", "arm64"):
@@ -32,7 +32,7 @@ def obstacle() -> str:
 
 
 class Target(NamedTuple):
-    """What machine code is made for.
+    """A target of machine code.
 
     Attributes
     ----------
@@ -171,7 +171,7 @@ def emit_apart(module: Any, target: Target) -> bytes:
 
 
 def _answer() -> None:
-    """Do what `emit_apart` asks for."""
+    """Emit what `emit_apart` asks for."""
     import json
 
     head, _, bitcode = sys.stdin.buffer.read().partition(b"\n")
