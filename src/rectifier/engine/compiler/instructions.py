@@ -7,10 +7,11 @@ access is sequentially consistent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, overload
 
 from llvmlite import ir
 
+from ..runtime.structure import Array, Structure, Words
 from .target import Target
 
 _I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
@@ -200,6 +201,7 @@ def _leave_default_floating_point(builder: ir.IRBuilder, saved: ir.Value) -> Non
 load = Instruction(_load)  # word k at an address
 store = Instruction(_store)
 load32 = Instruction(lambda b, p: b.zext(b.load(at(b, p, _I32)), _I64))
+store32 = Instruction(lambda b, p, v: b.store(b.trunc(v, _I32), at(b, p, _I32)))
 atomic_load = Instruction(lambda b, p: b.load_atomic(at(b, p, _I64), "seq_cst", 8))
 atomic_store = Instruction(lambda b, p, v: b.store_atomic(v, at(b, p, _I64), "seq_cst", 8))
 atomic_add = Instruction(lambda b, p, v: b.atomic_rmw("add", at(b, p, _I64), v, "seq_cst"))  # gives the old value
@@ -271,6 +273,18 @@ put_half, put_bfloat, put_float = map(Instruction, (_put_half, _put_bfloat, _put
 put_double = Instruction(lambda b, p, q: b.store(_double(b, q), at(b, p, ir.DoubleType())))
 
 
-def stack(words: int) -> int:
-    """Stand for `words` words on the stack, aligned to a cache line, with anything in them."""
+S = TypeVar("S", bound=Structure)
+
+
+@overload
+def stack(room: type[S]) -> S: ...
+@overload
+def stack(room: int) -> Words: ...
+def stack(room: Any) -> Any:
+    """Stand for a structure or so many words on the stack, aligned to a cache line, with anything in them."""
+    raise TypeError("code for translation is not called as written")
+
+
+def address(field: int | Array) -> int:
+    """Stand for the address of a field of a structure, or of an element of one."""
     raise TypeError("code for translation is not called as written")

@@ -17,8 +17,9 @@ from typing import Any
 
 from llvmlite import ir
 
-from .instructions import Instruction, Module, Number
+from .instructions import Instruction, Module, Number, load, load32, store, store32
 from .optimise import PREFIX, Optimised
+from .structures import lower
 from .target import Target, host
 
 I1, I64 = ir.IntType(1), ir.IntType(64)
@@ -28,6 +29,7 @@ _ARITHMETIC = {
     ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor", ast.LShift: "shl", ast.RShift: "ashr",
 }  # fmt: skip
 _COMPARISONS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
+_MEMORY = {"load": load, "load32": load32, "store": store, "store32": store32}
 
 
 def optimised(functions: Sequence[Callable[..., Any]], target: Target | None = None) -> Optimised:
@@ -78,6 +80,7 @@ class _Translation:
         target: ir.Function,
     ) -> None:
         self.module, self.translated, self.function, self.target = module, translated, function, target
+        self.scope = {**_MEMORY, **function.__globals__}
         self.entry = target.append_basic_block("entry")
         self.builder = ir.IRBuilder(target.append_basic_block("body"))
         self.variables: dict[str, ir.Value] = {}
@@ -85,6 +88,7 @@ class _Translation:
 
     def run(self) -> None:
         tree: Any = ast.parse(textwrap.dedent(inspect.getsource(self.function))).body[0]
+        tree = lower(tree, self.scope, self.refuse)
         for name, value in zip(self.function.__code__.co_varnames, self.target.args, strict=False):
             self.builder.store(value, self.variable(name))
         self.block(tree.body)
@@ -232,7 +236,7 @@ class _Translation:
     def of_Name(self, node: ast.Name) -> ir.Value:
         if node.id in self.function.__code__.co_varnames:
             return self.builder.load(self.variable(node.id))
-        number = self.function.__globals__.get(node.id)
+        number = self.scope.get(node.id)
         if isinstance(number, Number):
             number = getattr(number, self.module.target.architecture)
         return I64(number) if isinstance(number, int) else self.refuse(node)
@@ -287,7 +291,7 @@ class _Translation:
         if name == "abs":
             negative = self.builder.icmp_signed("<", values[0], I64(0))
             return self.builder.select(negative, self.builder.neg(values[0]), values[0])
-        function = self.function.__globals__.get(name)
+        function = self.scope.get(name)
         if isinstance(function, Instruction):
             result = function.emit(self.builder, *values)
             return result if isinstance(result, ir.Value) and result.type == I64 else I64(0)
