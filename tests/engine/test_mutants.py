@@ -59,7 +59,7 @@ MUTANTS = {
     "a tile is no whole number of mask words": ("engine/loops.py", "layout.TILE // max(sizes) // 64 * 64", "layout.TILE // max(sizes) - 3"),
     "mask bits are in memory order": (DRIVER, "if mask < 0:  # the bits", "if mask < 9:  # the bits"),
     "strides are ignored": (ENTRY, "lies = steps[k] == plan.size[k]", "lies = steps[k] != 0"),
-    "what is one number in the formula is not one in memory": (WAYS, "if plan.first <= k < last:", "if 8 <= k < last:", STREAMING),
+    "inputs of integers are taken for parameters": (WAYS, "if plan.first <= k < last:", "if plan.float_kind <= k < last:", STREAMING),
     "a tile is not written back": (DRIVER, "_transfer(job, k, i, n, tile, 1)", "_transfer(job, k, i, n, tile, 0)"),
     "a row begins where the last ended": (DRIVER, "row[k] - back + job", "row[k] + job"),
     "axes are joined that are not one": (DRIVER, "join &= k == mask or", "join |= k == mask or"),

@@ -361,6 +361,21 @@ def test_what_is_replaced_or_not_whole_goes_through_the_caches(words, pieces):
     assert any(piece.how & layout.PAST for piece in both)
 
 
+def test_integers_that_replace_their_input_go_through_the_caches(words, pieces):
+    x = np.zeros(4096 + 16, np.int32)
+    x = x[-x.ctypes.data % layout.LINE // 4 :][:4096]
+    out = np.zeros(4096 + 16, np.int32)
+    out = out[-out.ctypes.data % layout.LINE // 4 :][:4096]
+    relu(x)
+    heard = pieces(relu, "value", "int32")
+    words.stream_from = EVERYWHERE
+    relu(x, out=x)
+    assert heard
+    assert not any(piece.how & layout.PAST for piece in heard)
+    relu(x, out=out)
+    assert any(piece.how & layout.PAST for piece in heard)
+
+
 def test_what_one_thread_does_goes_past_the_caches_as_well(words, pieces):
     x, out = numbers(4096, np.dtype("f4")), room(4096, np.dtype("f4"))
     relu(x)

@@ -6,6 +6,7 @@ access is sequentially consistent.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar, overload
 
@@ -40,6 +41,12 @@ class Instruction(NamedTuple):
     """What is written as a call, and emitted as instructions."""
 
     emit: Callable[..., Any]
+    number: int | None = None  # of arguments, where `emit` takes any
+
+    @property
+    def arguments(self) -> int:
+        """How many arguments a call has."""
+        return len(inspect.signature(self.emit).parameters) - 1 if self.number is None else self.number
 
     def __call__(self, *values: int | Number) -> int:
         """Stand for a value in code that is translated and never run."""
@@ -214,7 +221,7 @@ pause = Instruction(_pause)
 ticks = Instruction(_ticks)  # of a clock that runs at a constant rate
 divide = Instruction(lambda b, x, y: b.udiv(x, y))  # of numbers that are not negative; // has a branch for each sign
 count_bits = Instruction(lambda b, x: b.ctpop(x))
-call0, call1, call2, call3, call4, call5, call6, call8 = (Instruction(_call) for n in (0, 1, 2, 3, 4, 5, 6, 8))
+call0, call1, call2, call3, call4, call5, call6, call8 = (Instruction(_call, n + 1) for n in (0, 1, 2, 3, 4, 5, 6, 8))
 copy_memory = Instruction(_copy_memory)
 stream_line = Instruction(_stream_line)  # 64 bytes, past the caches; the target is aligned
 pack64 = Instruction(_pack64)  # 64 bytes, each 0 or 1, into 64 bits

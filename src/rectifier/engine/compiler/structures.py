@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from ..runtime.structure import Field, Structure, Words
 
 Kind = type[Structure] | None
+_ACCESSES = ("load", "load32", "store", "store32")  # what fields become
 
 
 def lower(
@@ -57,7 +58,7 @@ class _Lowering(ast.NodeTransformer):
             element: Kind = owner.fields[node.value.attr].element if owner and node.value.attr in owner.fields else None
             return element
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id == "stack":
+            if node.func.id == "stack" and node.args:
                 return self._named(node.args[0]) or Words
             function = self.scope.get(node.func.id)
             if isinstance(function, FunctionType):
@@ -113,6 +114,9 @@ class _Lowering(ast.NodeTransformer):
         return _call("load", *self._place(node))
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if name in _ACCESSES and not hasattr(self.scope.get(name), "emit"):  # something else of that name
+            self.refuse(node)
         if isinstance(node.func, ast.Name) and len(node.args) == 1:
             (argument,) = node.args
             if node.func.id == "address":
@@ -139,6 +143,8 @@ class _Lowering(ast.NodeTransformer):
         for target in node.targets:
             pair = isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple)
             targets, values = (target.elts, node.value.elts) if pair else ([target], [node.value])  # type: ignore[attr-defined]
+            if len(targets) != len(values):
+                self.refuse(node)
             for name, value in zip(targets, values, strict=True):
                 if not isinstance(name, ast.Name):
                     self.refuse(node)

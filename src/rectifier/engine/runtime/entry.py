@@ -216,9 +216,9 @@ def _compute(job: Job, plan: LoopDescriptor, engine: Engine, simple: int) -> Non
     if simple:
         job.dimensions = 1
         job.extents[0] = total
+        first, last = plan.first, plan.last
         for k in range(plan.count):
-            step = 0 if plan.first <= k < plan.last else plan.size[k]
-            job.strides[k, 0] = step
+            job.strides[k, 0] = 0 if first <= k < last else plan.size[k]
     prepare(job)
     choose(job, plan, engine)
     if small:

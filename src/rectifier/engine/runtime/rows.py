@@ -111,7 +111,8 @@ def _call(method: Method, arguments: Words, number: int) -> int:
                 return refuse(engine)
         call1(engine.incref, out)
     rows.arrays[last + 1] = 0
-    if BLOCK < length <= plan.longest_waiting:
+    longest = plan.longest_waiting
+    if BLOCK < length <= longest:
         _compute_long(plan, engine, rows, last + 1, total, length)
     else:
         _compute(plan, engine, rows, total)
