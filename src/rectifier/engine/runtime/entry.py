@@ -26,7 +26,7 @@ from ..compiler.instructions import (
 )
 from .arrays import has_shape, make, refuse
 from .driver import prepare
-from .layout import DOUBLE, HALF, MAX_DIMENSIONS, MAX_OPERANDS, SINGLE, Engine, Job, LoopDescriptor, Method
+from .layout import DOUBLE, HALF, MAX_DIMENSIONS, MAX_OPERANDS, SINGLE, Casts, Engine, Job, LoopDescriptor, Method
 from .streaming import choose, learn
 from .structure import Words
 from .threads import expected, run
@@ -104,6 +104,14 @@ def plan_of(method: Method, descriptor: int) -> LoopDescriptor:
         if method.table[row, 0] == descriptor:
             return LoopDescriptor(method.table[row, 1])
     return LoopDescriptor(0)
+
+
+def _cast_of(casts: Casts, descriptor: int) -> int:
+    """Find the cast from a dtype: its row, or -1 if there is none."""
+    for row in range(casts.number):
+        if casts.rows[row, 0] == descriptor:
+            return row
+    return -1
 
 
 def _strides(job: Job, k: int, array: ArrayObject, axes: int) -> None:
@@ -270,12 +278,11 @@ def _call(method: Method, arguments: Words, number: int) -> int:
                 if casts == 0 or k >= first or k == mask:
                     return refuse(engine)
                 alike = 0
-                for c in range(casts.number):
-                    if casts.rows[c, 0] == a.descriptor:
-                        job.casts[k] = casts.rows[c, 1]
-                        job.widths[k] = casts.rows[c, 2]
-                if job.casts[k] == 0:
+                row = _cast_of(casts, a.descriptor)
+                if row < 0:
                     return refuse(engine)
+                job.casts[k] = casts.rows[row, 1]
+                job.widths[k] = casts.rows[row, 2]
             if k != mask:
                 if k < last and a.axes > axes:
                     axes = a.axes
