@@ -60,7 +60,7 @@ def statistics() -> Statistics:
     Statistics
         All zero before the first large output.
     """
-    return Statistics(*_pool.snapshot())
+    return Statistics(**_pool.snapshot())
 
 
 def bound() -> int:

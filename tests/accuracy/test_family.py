@@ -15,7 +15,6 @@ from conftest import BACKENDS, assert_same, numbers, others, package_of
 from rectifier import settings
 from rectifier.catalogue import CATALOGUE
 from rectifier.engine import process
-from rectifier.engine.runtime import layout
 from rectifier.testing import bound, check_algebra, check_backward, check_points, dtype_of, exact, special_values
 
 
@@ -268,14 +267,11 @@ def shared_and_past_the_caches():
     """Let every call be shared, where there are threads to share it, and its results go past the caches."""
     words = process.words()
     settings.threads = max(2, settings.threads)
-    names = (layout.START_FROM, layout.WAKE_FROM, layout.PARALLEL_FROM, layout.STREAM_FROM, layout.LEARN_FROM)
-    before = {word: words[word] for word in names}
-    for word in before:
-        words[word] = 0
-    words[layout.STREAM_FROM], words[layout.LEARN_FROM] = 1, 1 << 62
+    before = words.read("start_from", "wake_from", "parallel_from", "stream_from", "learn_from")
+    words.write(**dict.fromkeys(before, 0))
+    words.stream_from, words.learn_from = 1, 1 << 62
     yield words
-    for word, value in before.items():
-        words[word] = value
+    words.write(**before)
 
 
 @pytest.mark.parametrize("name", ["float16", "float32", "float64"])
@@ -290,9 +286,9 @@ def test_element_does_not_depend_on_chunk_thread_or_cache(activation_name, name,
         gradients, x = np.resize(dy, 20_011), np.resize(short, 20_011)
         assert_same(call(gradients, x), expected)
         assert_same(with_arrays(gradients, x), expected)
-        shared_and_past_the_caches[layout.STREAM_FROM] = 1 << 62
+        shared_and_past_the_caches.stream_from = 1 << 62
         assert_same(call(gradients, x), expected)
-        shared_and_past_the_caches[layout.STREAM_FROM] = 1
+        shared_and_past_the_caches.stream_from = 1
 
 
 def test_calls_that_do_two_things_do_each(member, dtype):

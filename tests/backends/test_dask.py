@@ -20,7 +20,6 @@ from conftest import assert_same, numbers
 from rectifier import Mask, elementwise, glu, leaky_relu, log_softmax, relu, settings, softmax, swiglu
 from rectifier.catalogue import ALL, CATALOGUE
 from rectifier.engine import process
-from rectifier.engine.runtime import layout
 from rectifier.formulas import T, where
 
 SHAPE = (6, 10)
@@ -499,7 +498,7 @@ def test_a_task_uses_one_thread():
 
     def look(array):
         with process.one_thread():
-            used.append(process.words()[layout.THREADS])
+            used.append(process.words().threads)
         return array
 
     before = settings.threads
@@ -507,11 +506,11 @@ def test_a_task_uses_one_thread():
     try:
         compute(da.from_array(X, chunks=3).map_blocks(look, meta=np.empty((0, 0), "f4")))
         assert set(used) == {1}
-        assert process.words()[layout.THREADS] == 2
+        assert process.words().threads == 2
         with process.one_thread():
             settings.threads = 3
-            assert process.words()[layout.THREADS] == 1
-        assert process.words()[layout.THREADS] == 3
+            assert process.words().threads == 1
+        assert process.words().threads == 3
     finally:
         settings.threads = before
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import runpy
 import signal
@@ -20,7 +19,6 @@ from distributed import Client, LocalCluster, wait
 from conftest import assert_same, numbers
 from rectifier import gelu, relu
 from rectifier.engine import process
-from rectifier.engine.runtime import layout
 
 EXAMPLE = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "data_parallel.py"))
 STEPS = 8
@@ -66,9 +64,9 @@ def test_a_worker_finds_compiled_code_and_uses_one_thread(client):
     assert_same(gelu(da.from_array(x, chunks=1 << 18)).compute(), expected)
 
     def look():
-        control = (ctypes.c_int64 * layout.CONTROL_WORDS).from_address(process.words()[layout.CONTROL])
+        control = process.words().control
         # Not Numba itself, which Dask brings where the package sparse is installed.
-        return "rectifier.engine.compiler.kernels" in sys.modules, control[layout.HELPERS]
+        return "rectifier.engine.compiler.kernels" in sys.modules, control.helpers
 
     for compiler, helpers in client.run(look).values():
         assert not compiler

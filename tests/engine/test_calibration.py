@@ -20,7 +20,6 @@ from rectifier import relu, settings
 from rectifier.engine import calibration, limits, process, ufuncs
 from rectifier.engine.runtime import layout, streaming, threads
 
-ENGINE, PLAN, JOB = 1 << 20, 2 << 20, 3 << 20  # where things lie in a memory that is a table
 MIB = 1 << 20
 
 
@@ -28,34 +27,26 @@ class Loop:
     """A loop's memory, and calls that take as long as they are told to."""
 
     def __init__(self, stream_from: int = 8 * MIB, least: int = 2 * MIB, most: int = 64 * MIB) -> None:
-        self.memory: dict[int, int] = {}
         self.clock = 0
-        names = {"load": self.load, "store": self.store, "ticks": lambda: self.clock}
         self.functions: dict[str, Callable[..., int]] = {}
-        scope: dict[str, Any] = {**vars(streaming), **names}
+        scope: dict[str, Any] = {**vars(streaming), "ticks": lambda: self.clock}
         for name in ("_class", "_goes_past", "learn"):
             scope[name] = self.functions[name] = FunctionType(getattr(streaming, name).__code__, scope)
-        words = {layout.STREAM_FROM: stream_from, layout.LEARN_FROM: least, layout.LEARN_TO: most}
-        self.memory |= {ENGINE + 8 * word: value for word, value in words.items()}
+        self.plan, self.job = layout.LoopDescriptor.new(), layout.Job.new()
+        self.engine = layout.Engine.new(stream_from=stream_from, learn_from=least, learn_to=most)
 
-    def load(self, address: int, k: int) -> int:
-        return self.memory.get(address + 8 * k, 0)
-
-    def store(self, address: int, k: int, value: int) -> None:
-        self.memory[address + 8 * k] = value
-
-    def begin(self, size: int, job: int = JOB) -> int:
-        self.store(job, layout.TRIAL, 0)
-        self.store(job, layout.TOTAL, size // 4)
-        past = self.functions["_goes_past"](job, PLAN, ENGINE, size)
-        self.store(job, layout.BEGAN, self.clock)
+    def begin(self, size: int, job: layout.Job | None = None) -> int:
+        job = job or self.job
+        job.trial, job.total = layout.Way(0), size // 4
+        past = self.functions["_goes_past"](job, self.plan, self.engine, size)
+        job.began = self.clock
         return past
 
     def call(self, size: int, through: int, past: int) -> int:
         """Make a call that takes one of two times; give its way."""
         way = self.begin(size)
         self.clock += past if way else through
-        self.functions["learn"](JOB)
+        self.functions["learn"](self.job)
         return way
 
     def calls(self, number: int, size: int, through: int, past: int) -> list[int]:
@@ -87,7 +78,7 @@ def test_the_first_call_of_a_way_in_a_trial_does_not_count():
 def test_after_a_change_the_next_trial_comes_soon():
     loop = Loop()
     loop.calls(20_000, 4 * MIB, 500, 1000)
-    while not loop.call(4 * MIB, 1000, 500) or loop.load(JOB, layout.TRIAL):
+    while not loop.call(4 * MIB, 1000, 500) or loop.job.trial:
         pass
     ways = loop.calls(streaming.SELDOM + streaming.CALLS, 4 * MIB, 1000, 500)
     assert ways.index(0) == streaming.SELDOM - 1 + streaming.CALLS
@@ -96,10 +87,11 @@ def test_after_a_change_the_next_trial_comes_soon():
 def test_a_call_beside_the_last_of_a_trial_goes_by_what_was_known_and_teaches_nothing():
     loop = Loop()
     loop.calls(streaming.FIRST + TRIAL - 1, 4 * MIB, 500, 1000)
-    assert loop.begin(4 * MIB, JOB) == 1
-    for k in range(1, 5):
-        assert loop.begin(4 * MIB, JOB + (k << 16)) == 0
-        assert loop.load(JOB + (k << 16), layout.TRIAL) == 0
+    assert loop.begin(4 * MIB) == 1
+    for _ in range(4):
+        job = layout.Job.new()
+        assert loop.begin(4 * MIB, job) == 0
+        assert job.trial == 0
 
 
 def test_a_trial_that_nobody_ends_is_begun_anew():
@@ -116,7 +108,7 @@ def test_a_way_that_is_hardly_faster_changes_nothing():
     loop = Loop()
     for _ in range(3000):
         way = loop.call(4 * MIB, 1000, 960)
-        assert not way or loop.load(JOB, layout.TRIAL)  # only in trials
+        assert not way or loop.job.trial  # only in trials
 
 
 def test_trials_become_seldom_and_cost_less_than_two_in_a_hundred():
@@ -152,7 +144,7 @@ def test_sizes_are_learned_apart():
         loop.call(16 * MIB, 500, 1000)
         loop.call(60 * MIB, 1000, 500)
     sizes = (4 * MIB, 16 * MIB, 60 * MIB)
-    ways = [loop.load(PLAN, layout.WAYS + layout.WAY_WORDS * streaming._class(size) + layout.WAY) for size in sizes]
+    ways = [loop.plan.ways[streaming._class(size)].way for size in sizes]
     assert ways == [1, 0, 1]
     assert streaming._class(1 << 50) == layout.CLASSES - 1
 
@@ -162,20 +154,20 @@ def test_each_size_has_its_class_within_the_plan():
     assert classes == sorted(classes)
     assert set(classes) == set(range(layout.CLASSES))
     assert [streaming._class(size) for size in (2 * streaming.SMALLEST - 1, 2 * streaming.SMALLEST)] == [0, 1]
-    assert layout.WAYS + layout.WAY_WORDS * layout.CLASSES == layout.LONGEST_WAITING == layout.PLAN_WORDS - 1
+    assert layout.LoopDescriptor.fields["ways"].shape[0] == layout.CLASSES
 
 
 def test_calls_of_several_threads_at_once_only_learn_less():
     """Whatever the order of beginnings and ends, each call has a way, and trials end."""
     random_ = random.Random(0)
     loop, running, ways = Loop(), [], []
-    for k in range(30_000):
+    for _ in range(30_000):
         if running and random_.random() < 0.5:
             job, way = running.pop(random_.randrange(len(running)))
             loop.clock += 500 if way else 1000
             loop.functions["learn"](job)
         else:
-            job = JOB + (k << 16)
+            job = layout.Job.new()
             way = loop.begin(4 * MIB, job)
             assert way in (0, 1)
             running.append((job, way))
@@ -191,37 +183,37 @@ def test_compiled_calls_learn():
     relu(x, out=out)
     words = process.words()
     loop = next(m for m in ufuncs.methods(relu.block) if m.operation.name == "value").loops["float32"]
-    at = layout.WAYS + layout.WAY_WORDS * streaming._class(x.nbytes)
-    names = (layout.LEARN_FROM, layout.LEARN_TO, layout.STREAM_FROM, layout.PARALLEL_FROM)
-    before = [words[word] for word in names]
-    words[layout.LEARN_FROM], words[layout.LEARN_TO], words[layout.STREAM_FROM] = MIB, 64 * MIB, 8 * MIB
+    way = loop.plan.ways[streaming._class(x.nbytes)]
+    nothing = dict.fromkeys(("left", "way", "uses"), 0)
+    before = words.read("learn_from", "learn_to", "stream_from", "parallel_from")
+    words.learn_from, words.learn_to, words.stream_from = MIB, 64 * MIB, 8 * MIB
     try:
-        loop.plan[at : at + layout.WAY_WORDS] = [0] * layout.WAY_WORDS
+        way.write(**nothing)
         relu(x, out=x)  # in place it never goes past them, and teaches nothing
-        assert loop.plan[at + layout.USES] == 0
+        assert way.uses == 0
         for _ in range(streaming.FIRST + TRIAL):
             relu(x, out=out)
         mask = relu.with_mask(x)[1]
         from_mask = next(m for m in ufuncs.methods(relu.block) if m.operation.name == "backward_from_mask")
-        for least in (words[layout.PARALLEL_FROM], 1 << 40):  # shared, and by one thread
-            words[layout.PARALLEL_FROM] = least
+        for least in (words.parallel_from, 1 << 40):  # shared, and by one thread
+            words.parallel_from = least
             for called, run in (
                 (loop, lambda: relu(x, out=out)),
                 (from_mask.loops["float32"], lambda: relu.backward(x, mask=mask, out=out)),
             ):
-                called.plan[at : at + layout.WAY_WORDS] = [0] * layout.WAY_WORDS
+                learned = called.plan.ways[streaming._class(x.nbytes)]
+                learned.write(**nothing)
                 for _ in range(streaming.FIRST + TRIAL):
                     run()
-                assert called.plan[at + layout.LEFT] == called.plan[at + layout.USES] > 0
-        kept, other, uses, left = (loop.plan[at + k] for k in (layout.KEPT, layout.OTHER, layout.USES, layout.LEFT))
+                assert learned.left == learned.uses > 0
+        kept, other = way.times[0], way.times[1]
         assert kept > 0
         assert other > 0
-        assert left == uses
-        assert uses in (streaming.SELDOM, 2 * streaming.SELDOM)
-        assert loop.plan[at + layout.WAY] == (streaming.WORSE * other < streaming.BETTER * kept)
+        assert way.left == way.uses
+        assert way.uses in (streaming.SELDOM, 2 * streaming.SELDOM)
+        assert way.way == (streaming.WORSE * other < streaming.BETTER * kept)
     finally:
-        for word, value in zip(names, before, strict=True):
-            words[word] = value
+        words.write(**before)
 
 
 def machine(root: Path, own: str, last: str, processors: str, flags: str, *, online: str = "", cores: str = "0") -> str:
@@ -309,12 +301,8 @@ def test_the_limits_are_in_order_on_any_machine(tmp_path, own):
 
 
 def worth(gain: int, tries: int, helpers: int = 1, reached: int = 2000, least: int = 3000, most: int = 500_000) -> int:
-    words = {
-        layout.PARALLEL_FROM: least, layout.START_FROM: most, layout.GAIN: gain, layout.TRIES: tries,
-        layout.REACHED: reached,
-    }  # fmt: skip
-    names = {"load": lambda address, k: words[k], "max": max, "min": min}
-    return FunctionType(threads.worth_sharing.__code__, {**vars(threads), **names})(0, helpers)
+    engine = layout.Engine.new(parallel_from=least, start_from=most, gain=gain, tries=tries, reached=reached)
+    return threads.worth_sharing(engine, helpers)
 
 
 def test_two_cores_share_from_eight_times_what_it_takes_to_reach_one():
@@ -343,9 +331,9 @@ def test_what_threads_do_together_is_measured_once_there_are_helpers():
         "x = np.ones(4_000_000, 'f4')\n"
         "for _ in range(400):\n"
         "    relu(x, out=x)\n"
-        "    if settings.threads < 2 or process.words()[layout.GAIN]: break\n"
+        "    if settings.threads < 2 or process.words().gain: break\n"
         "    time.sleep(0.01)\n"
-        "print(settings.threads < 2 or 500 < process.words()[layout.GAIN] < 1100 * settings.threads)"
+        "print(settings.threads < 2 or 500 < process.words().gain < 1100 * settings.threads)"
     )
     assert (run.stdout.strip(), run.stderr) == ("True", "")
 
@@ -365,7 +353,7 @@ assert all(point.through > 0 and point.past > 0 for point in found.points)
 assert found.fetch_lines in found.fetch_seconds
 assert found.not_kept == ""
 assert process.streaming().reason.startswith("rectifier tune, 20")
-print(json.dumps([process.streaming().from_bytes, found.fetch_lines, process.words()[layout.AHEAD]]))
+print(json.dumps([process.streaming().from_bytes, found.fetch_lines, process.words().ahead]))
 """
 AFTER = """
 import json
@@ -373,7 +361,7 @@ import numpy as np
 from rectifier import relu
 from rectifier.engine import process; from rectifier.engine.runtime import layout
 relu(np.zeros(3, "f4"))
-print(json.dumps([process.streaming().from_bytes, process.words()[layout.AHEAD], process.words()[layout.TRIES]]))
+print(json.dumps([process.streaming().from_bytes, process.words().ahead, process.words().tries]))
 print(process.streaming().reason)
 """
 
@@ -436,7 +424,7 @@ def test_a_store_that_is_set_later_is_asked(tmp_path):
         assert "tune" not in process.streaming().reason
         settings.store = tmp_path
         assert process.streaming().reason == "rectifier tune, 2026-01-02"
-        assert words[layout.STREAM_FROM] == 3 * MIB
+        assert words.stream_from == 3 * MIB
     finally:
         settings.store = before
     assert "2026-01-02" not in process.streaming().reason
@@ -458,18 +446,18 @@ def test_a_limit_that_is_set_rules_and_nothing_is_learned():
     try:
         settings.stream_bytes = 5 * MIB
         assert settings.stream_bytes == 5 * MIB
-        assert words[layout.STREAM_FROM] == 5 * MIB
-        assert words[layout.LEARN_FROM] == process.NEVER
+        assert words.stream_from == 5 * MIB
+        assert words.learn_from == process.NEVER
         assert settings.reasons()["stream_bytes"] == (5 * MIB, "set in code")
         with process.one_thread():
-            assert words[layout.STREAM_FROM] == 5 * MIB
+            assert words.stream_from == 5 * MIB
         for wrong, error in ((-1, ValueError), ("1MiB", TypeError), (True, TypeError), (1.5, TypeError)):
             with pytest.raises(error, match="stream_bytes"):
                 settings.stream_bytes = wrong
         assert settings.stream_bytes == 5 * MIB
     finally:
         settings.stream_bytes = None
-    assert words[layout.LEARN_FROM] == calibration.streaming(settings.threads).least
+    assert words.learn_from == calibration.streaming(settings.threads).least
     assert settings.stream_bytes is None
 
 

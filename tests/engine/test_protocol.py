@@ -35,7 +35,10 @@ from typing import Any, NamedTuple
 import pytest
 
 import rectifier
+from rectifier.engine.compiler.structures import lower
 from rectifier.engine.runtime import layout, threads
+from rectifier.engine.runtime.layout import Control, Engine, Job
+from rectifier.engine.runtime.structure import Structure
 
 ENGINE, BLOCK, PLANS, JOBS = (n << 24 for n in range(1, 5))  # where things lie
 OWNS, JOB = 1 << 20, 1 << 13  # bytes of each owner's stack, and between jobs on it
@@ -87,9 +90,22 @@ class _Stepwise(ast.NodeTransformer):
         return ast.Yield(ast.Tuple([ast.Constant(name), *values], ast.Load()))
 
 
+def refuse(node: ast.AST) -> Any:
+    raise AssertionError(f"no field: {ast.unparse(node)}")
+
+
+def word_of(structure: type[Structure], name: str, k: int = 0) -> int:
+    """Return where a field lies in a structure, or an element of it, in bytes."""
+    return 8 * (structure.fields[name].word + k)
+
+
 def stepwise(source: str, names: set[str], words: dict[str, Any]) -> dict[str, Callable[..., Generator]]:
     """Make generators of functions in a source."""
-    functions = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+    functions = {
+        node.name: lower(node, {**vars(threads), **words}, refuse)
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef) and node.name in names
+    }
     tree = ast.Module([_Stepwise(names).visit(functions[name]) for name in sorted(names)], [])
     namespace = dict(words)
     exec(compile(ast.unparse(ast.fix_missing_locations(tree)), "<stepwise>", "exec"), namespace)
@@ -353,8 +369,8 @@ class Model:
             owner = (address - JOBS) // OWNS
             if t != owner and not 0 <= address - state.jobs[owner][0] < JOB:
                 raise ViolationError("a job is touched that is over")
-        takes = name == "atomic_add" and BLOCK + 8 * layout.NEXT <= address < PLANS
-        door = self.slots.get(BLOCK + 8 * layout.DOOR)
+        takes = name == "atomic_add" and BLOCK + word_of(Control, "next") <= address < PLANS
+        door = self.slots.get(BLOCK + word_of(Control, "door"))
         if takes and t < self.owners and self.wake and door is not None:
             differing = [was ^ state.memory[door] for was in state.asleep[self.owners :] if was is not None]
             if any(difference & (threads.OPEN | threads.NUMBERS) for difference in differing):
@@ -393,11 +409,12 @@ class Model:
 
 PROTOCOL = {"helper", "run", "_take", "_open", "_close", "_range", "_futex", "_room"}
 OWNER = """
-def owner(engine, job, step, total, jobs):
+def owner(engine: Engine, first, step, total, jobs):
     for k in range(jobs):
-        begin(job + k * step, total - k % 2)
-        store(job + k * step, TOTAL, total - k % 2)
-        run(job + k * step, engine)
+        begin(first + k * step, total - k % 2)
+        job = Job(first + k * step)
+        job.total = total - k % 2
+        run(job, engine)
         end()
 """
 
@@ -419,23 +436,23 @@ def model(
     names = {node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)} & PROTOCOL
     names |= {"_parts", "expected", "owner"}
     made = stepwise(source + given + OWNER, names, {**vars(threads), **settings})
-    constants = dict.fromkeys((ENGINE + 8 * k for k in range(layout.ENGINE_WORDS)), 0) | {
-        ENGINE + 8 * layout.CONTROL: BLOCK,
-        ENGINE + 8 * layout.THREADS: owners + helpers,
-        ENGINE + 8 * layout.WAKE_FROM: 0 if wake else 100,
-        BLOCK + 8 * layout.STARTED: 0,
+    constants = dict.fromkeys((ENGINE + 8 * k for k in range(Engine.WORDS)), 0) | {
+        ENGINE + word_of(Engine, "control"): BLOCK,
+        ENGINE + word_of(Engine, "threads"): owners + helpers,
+        ENGINE + word_of(Engine, "wake_from"): 0 if wake else 100,
+        BLOCK + word_of(Control, "started"): 0,
     }
     programs = []
     for k in range(owners):
         at = JOBS + k * OWNS
-        constants |= {at + j * step + 8 * layout.PLAN: PLANS for j in range(jobs)}
+        constants |= {at + j * step + word_of(Job, "plan"): PLANS for j in range(jobs)}
         programs.append(partial(made["owner"], ENGINE, at, step, total, jobs))
     return Model(
         [Thread(program, constants) for program in programs],
         [
             Thread(
                 partial(made["helper"], ENGINE),
-                constants | {BLOCK + 8 * layout.NUMBERED: h, BLOCK + 8 * (layout.TASKS + h + 1): 0},
+                constants | {BLOCK + word_of(Control, "numbered"): h, BLOCK + word_of(Control, "tasks", h + 1): 0},
             )
             for h in range(helpers)
         ],
@@ -470,9 +487,9 @@ ENTERS = "if compare_and_swap32(door, now, now + 1):"
 LOOKS = """            atomic_add(sleepers, 1)
             now = atomic_load32(door)
 """
-SLEEPERS = "atomic_load(control + 8 * SLEEPERS)"
+SLEEPERS = "atomic_load(address(control.sleepers))"
 ASKS = """    exchange32(door, (atomic_load32(door) + NUMBER) & NUMBERS | OPEN)
-    if wake and atomic_load(control + 8 * SLEEPERS) > 0:
+    if wake and atomic_load(address(control.sleepers)) > 0:
 """
 SHUTS = """            if now & INSIDE:
                 _futex(engine, door, WAIT, now)
@@ -487,16 +504,16 @@ MUTANTS = {
         ENTERS, "if add32(door, 1) & OPEN == 0:\n                add32(door, -1)\n            else:", "woken|ends|over",
     ),
     "a helper takes the job before it goes in": (
-        ENTERS, "job = load(control, JOB)\n            " + ENTERS, "two threads access a word at once",
+        ENTERS, "job = control.job\n            " + ENTERS, "two threads access a word at once",
     ),
     "the door is opened before the job is there": (
-        "    store(job, CHUNK, chunk)\n",
-        "    exchange32(control + 8 * DOOR, (atomic_load32(control + 8 * DOOR) + NUMBER) & NUMBERS | OPEN)\n"
-        "    store(job, CHUNK, chunk)\n", "over|at once",
+        "    job.chunk = chunk\n",
+        "    exchange32(address(control.door), (atomic_load32(address(control.door)) + NUMBER) & NUMBERS | OPEN)\n"
+        "    job.chunk = chunk\n", "over|at once",
     ),
     "chunks are taken by a load and a store": (
-        "i = atomic_add(control + 8 * (NEXT + 8 * t), chunk)",
-        "i = atomic_load(control + 8 * (NEXT + 8 * t)); atomic_store(control + 8 * (NEXT + 8 * t), i + chunk)", "twice",
+        "i = atomic_add(address(control.next[t, 0]), chunk)",
+        "i = atomic_load(address(control.next[t, 0])); atomic_store(address(control.next[t, 0]), i + chunk)", "twice",
     ),
     "a range ends beyond the job": ("end = min(total, (t + 1) * length)", "end = (t + 1) * length", "has not"),
     "ranges overlap": ("end = min(total, (t + 1) * length)", "end = total", "twice"),
@@ -515,9 +532,9 @@ MUTANTS = {
     "the owner is woken by the first to leave alone": ("left & INSIDE == 1:", "left & INSIDE > 1:", "a job never ends"),
     "the owner sleeps without a look": (SHUTS, SHUTS.replace("now & INSIDE", "1"), "a job never ends"),
     "a helper looks at the room without order": (
-        "min(atomic_load(control + 8 * LIMIT)", "min(load(control, LIMIT)", "at once",
+        "min(atomic_load(address(control.limit))", "min(control.limit", "at once",
     ),
-    "nobody locks": ("compare_and_swap(control + 8 * LOCK, 0, 1)", "1", "at once"),
+    "nobody locks": ("compare_and_swap(address(control.lock), 0, 1)", "1", "at once"),
 }  # fmt: skip
 
 
@@ -570,6 +587,7 @@ def run(job, engine):
         pause()
 """
 FIELDS = {name: 8 * k for k, name in enumerate(("GENERATION", "WITHIN", "X", "N", "CURSOR", "DOORS"), 100)}
+FIELDS |= {"CONTROL": word_of(Engine, "control") // 8, "TOTAL": word_of(Job, "total") // 8}
 
 
 @pytest.mark.parametrize(("check", "right"), [("1", False), ("atomic_load(control + DOORS)", True)])
@@ -587,61 +605,66 @@ STEPS = {
     "compare_and_swap32", "exchange32", "or32", "store", "add32", "_take",
 }  # fmt: skip
 DELAY = """
-def _delay(engine: int, place: int) -> None:
+def _delay(engine: Engine, place: int) -> None:
     noise = (ticks() + place * 7919) * 2654435761 >> 16 & 4095
     if noise < 4:
-        call1(load(engine, SYSTEM_CALL), SCHED_YIELD)
+        call1(engine.system_call, SCHED_YIELD)
     elif noise < 256:
         until = ticks() + (noise << (13 if noise < 8 else 3))
         while ticks() < until:
             pause()
-        atomic_add(load(engine, CONTROL) + 8 * (DELAYS + place), 1)
+        atomic_add(address(Words(engine.control)[DELAYS + place]), 1)
 """
-DELAYS = layout.TASKS + layout.MAX_THREADS // 2  # words that few threads leave free
-HELPED, SHARED = layout.CONTROL_WORDS - 2, layout.CONTROL_WORDS - 1  # chunks that helpers computed, calls with such
+DELAYS = word_of(Control, "tasks", layout.MAX_THREADS // 2) // 8  # words that few threads leave free
+HELPED, SHARED = Control.WORDS - 2, Control.WORDS - 1  # chunks that helpers computed, calls with such
 COUNTING = [
     (
         "call3(walk, job, i, min(i + chunk, end))",
-        "call3(walk, job, i, min(i + chunk, end))\n            atomic_add(load(engine, CONTROL) + 8 * HELPED, me > 0)",
+        "call3(walk, job, i, min(i + chunk, end))\n"
+        "            atomic_add(address(Words(engine.control)[HELPED]), me > 0)",
     ),
     (
         "_open(job, engine, control, parts, wake)\n            _delay",
-        "helped = atomic_load(control + 8 * HELPED)\n"
+        "helped = atomic_load(address(Words(control)[HELPED]))\n"
         "            _open(job, engine, control, parts, wake)\n            _delay",
     ),
     (
         "_close(engine, control)\n        else:",
         "_close(engine, control)\n"
-        "            store(control, SHARED, load(control, SHARED) + (atomic_load(control + 8 * HELPED) != helped))\n"
+        "            counters = Words(control)\n"
+        "            counters[SHARED] += atomic_load(address(counters[HELPED])) != helped\n"
         "        else:",
     ),
 ]
 STRESS = """
+from ..compiler.instructions import stack
 from .driver import prepare
-from .plan import DIMENSIONS, EXTENTS, JOB_WORDS, MAX_DIMENSIONS, PLAN, POINTERS, STRIDES
-from .raw import load, stack, store
+from .layout import Engine, Job, LoopDescriptor
+from .structure import Words
 from .threads import run
 
 
-def stress(engine: int, plan: int, data: int, slope: int, n: int, rounds: int) -> int:
-    job, wrong = stack(JOB_WORDS), 0
-    number = load(data, 0)
+def stress(engine: Engine, plan: LoopDescriptor, data: Words, slope: int, n: int, rounds: int) -> int:
+    job, wrong = stack(Job), 0
+    number = data[0]
     for _ in range(rounds):
-        store(job, PLAN, plan)
-        store(job, DIMENSIONS, 1)
-        store(job, EXTENTS, n)
+        job.plan = plan
+        job.dimensions = 1
+        job.extents[0] = n
         for k in range(3):
-            store(job, POINTERS + k, slope if k == 1 else data)
-            store(job, STRIDES + MAX_DIMENSIONS * k, 0 if k == 1 else 4)
+            job.pointers[k] = slope if k == 1 else data
+            job.widths[k] = 4
+            job.casts[k] = 0
+            job.strides[k, 0] = 0 if k == 1 else 4
         prepare(job)
         run(job, engine)
         number -= 1 << 55 | 1 << 23  # the exponents of two
         differing = 0
         for w in range(n >> 1):
-            differing |= load(data, w) ^ number
+            differing |= data[w] ^ number
         if differing:
             wrong += 1
-            number = load(data, 0)
+            number = data[0]
     return wrong
 """
 LOAD = """
@@ -658,14 +681,15 @@ module, names = subset.optimised([stress.stress])
 address = store._load(optimise.object_of(module, target.host()), {optimise.PREFIX + name for name in names})["stress"]
 compiled = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 6)(address)
 words = process.words()
-control = (ctypes.c_int64 * layout.CONTROL_WORDS).from_address(words[layout.CONTROL])
+control = words.control
+counters = (ctypes.c_int64 * layout.Control.WORDS).from_address(control)
 settings.threads, settings.spin_microseconds = number_of_threads, spin
-words[layout.START_FROM] = words[layout.WAKE_FROM] = words[layout.PARALLEL_FROM] = 0
-words[layout.MEASURED] = words[layout.TRIES] = 1 << 30  # keep to these
-words[layout.CHECK_EVERY] = 1 << 44
-control[layout.ALLOWED], control[layout.REFUSED] = number_of_threads, -1 << 61  # whatever processors there are
-control[layout.CHECKED] = ctypes.CFUNCTYPE(ctypes.c_int64)(process.code()["clock"])()
-loop = next(m for m in ufuncs.methods(leaky_relu.block) if m.operation.name == "value").loops["float32"].address
+words.start_from = words.wake_from = words.parallel_from = 0
+words.measured = words.tries = 1 << 30  # keep to these
+words.check_every = 1 << 44
+control.allowed, control.refused = number_of_threads, -1 << 61  # whatever processors there are
+control.checked = ctypes.CFUNCTYPE(ctypes.c_int64)(process.code()["clock"])()
+loop = next(m for m in ufuncs.methods(leaky_relu.block) if m.operation.name == "value").loops["float32"].plan
 slope = np.full(1, 0.5, np.float32)
 counts, progress = [], [0]
 
@@ -674,23 +698,23 @@ def watch():
     while progress[0] != before:
         before = progress[0]
         time.sleep(60)
-    print("no progress after", before, {k: control[getattr(plan, k)] for k in ("DOOR", "SLEEPERS", "LOCK", "ACTIVE")},
-          {k: words[getattr(plan, k)] for k in ("THREADS", "SPIN")}, flush=True)
+    print("no progress after", before, control.read("door", "sleepers", "lock", "active"),
+          words.read("threads", "spin"), flush=True)
     os._exit(3)
 
 def own(seed):
     random_ = random.Random(seed)
     room = np.empty(40_000, np.float32)
     wrong = done = 0
-    while control[shared] < wanted and time.perf_counter() - began < seconds:
+    while counters[shared] < wanted and time.perf_counter() - began < seconds:
         n = 2 * random_.choice([1024, 4096, 9000, 12000, 15000, 18000, random_.randrange(512, 20_000)])
         room[:n] = -(2.0**100)
-        wrong += compiled(ctypes.addressof(words), loop, room.ctypes.data, slope.ctypes.data, n, 200)
+        wrong += compiled(words, loop, room.ctypes.data, slope.ctypes.data, n, 200)
         done += 200
         progress[0] += 200
         if done == 200:
-            for h in range(1, control[layout.HELPERS] + 1):  # also on the caller's processor
-                os.sched_setaffinity(control[layout.TASKS + h], os.sched_getaffinity(0))
+            for h in range(1, control.helpers + 1):  # also on the caller's processor
+                os.sched_setaffinity(control.tasks[h], os.sched_getaffinity(0))
     counts.append((done, wrong))
 
 threading.Thread(target=watch, daemon=True).start()
@@ -702,8 +726,8 @@ for caller in callers:
     caller.join()
 print(json.dumps({
     "calls": sum(done for done, _ in counts), "wrong": sum(wrong for _, wrong in counts),
-    "shared": control[shared], "helpers": control[layout.HELPERS], "seconds": round(time.perf_counter() - began, 1),
-    "delays": list(control[delays : delays + 64]),
+    "shared": counters[shared], "helpers": control.helpers, "seconds": round(time.perf_counter() - began, 1),
+    "delays": list(counters[delays : delays + 64]),
 }))
 """
 
@@ -726,7 +750,11 @@ class _Delayed(ast.NodeTransformer):
         here = statement.test if isinstance(statement, ast.If) else statement
         inner = isinstance(statement, (ast.For, ast.While))
         calls = {part.func.id for part in ast.walk(here) if isinstance(part, ast.Call)}
-        if inner or not calls & STEPS:
+        stores = isinstance(statement, (ast.Assign, ast.AugAssign)) and any(
+            isinstance(part, (ast.Attribute, ast.Subscript)) and isinstance(part.ctx, ast.Store)
+            for part in ast.walk(statement)
+        )
+        if inner or not (stores or calls & STEPS):
             return [statement]
         self.places += 1
         return [*ast.parse(f"_delay(engine, {self.places})").body, statement]
@@ -744,7 +772,8 @@ def delayed(source: str) -> str:
         assert text.count(statement) == 1, f"threads.py no longer says {statement!r}"
         text = text.replace(statement, counted)
     number = "Number(24, 124)"
-    return f"{text}\n\nSCHED_YIELD, DELAYS, HELPED, SHARED = {number}, {DELAYS}, {HELPED}, {SHARED}\n{DELAY}"
+    words = f"SCHED_YIELD, DELAYS, HELPED, SHARED = {number}, {DELAYS}, {HELPED}, {SHARED}"
+    return f"{text}\n\nfrom .structure import Words\n{words}\n{DELAY}"
 
 
 def under_load(where: Path, source: str, *arguments: int) -> subprocess.CompletedProcess[str]:

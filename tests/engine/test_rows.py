@@ -12,7 +12,6 @@ import pytest
 from conftest import assert_same
 from rectifier import log_softmax, softmax
 from rectifier.engine import choice, memory, process
-from rectifier.engine.runtime import layout
 
 X = np.random.default_rng(0).standard_normal((6, 10)).astype("f4")
 
@@ -170,37 +169,37 @@ def test_what_is_made_belongs_to_the_caller_alone():
 @pytest.fixture
 def pool():
     words = process.words()
-    before = words[layout.POOL]
+    before = words.pool
     yield words
-    words[layout.POOL] = before
+    words.pool = before
 
 
 def test_exponentials_that_wait_and_that_are_computed_twice_are_the_same(pool):
     x = np.random.default_rng(0).standard_normal((9, 50_000)).astype("f4")
     plan = softmax.methods["value"].loops["float32"].plan
-    longest = plan[layout.LONGEST_WAITING]
+    longest = plan.longest_waiting
     assert longest >= x.shape[-1]
     expected = softmax(x)
     try:
-        for plan[layout.LONGEST_WAITING], has_memory in ((2048, True), (longest, True), (longest, False)):
+        for plan.longest_waiting, has_memory in ((2048, True), (longest, True), (longest, False)):
             if not has_memory:
-                pool[layout.POOL] = 0
+                pool.pool = 0
             assert_same(softmax(x), expected)
             own = x.copy()
             assert_same(softmax(own, out=own), expected)
     finally:
-        plan[layout.LONGEST_WAITING] = longest
+        plan.longest_waiting = longest
 
 
 def test_the_places_where_exponentials_wait_are_given_back():
     x = np.random.default_rng(0).standard_normal((2, 50_000)).astype("f4")
     out = np.empty_like(x)
-    names = dict(zip(memory.COUNTERS, memory.snapshot(), strict=True))
+    before = memory.snapshot()
     for _ in range(20):
         softmax(x, out=out)
-    after = dict(zip(memory.COUNTERS, memory.snapshot(), strict=True))
-    assert after["live_bytes"] == names["live_bytes"]
-    assert after["hits"] + after["misses"] >= names["hits"] + names["misses"] + 20
+    after = memory.snapshot()
+    assert after["live_bytes"] == before["live_bytes"]
+    assert after["hits"] + after["misses"] >= before["hits"] + before["misses"] + 20
 
 
 def test_rounding_is_the_default_s_whatever_the_caller_s():

@@ -36,21 +36,11 @@ def words():
     settings.threads = max(2, settings.threads)
     for _ in range(40):  # what is measured when helpers start is not measured again
         relu(np.ones(1_000_000, np.float32))
-    names = (
-        layout.START_FROM,
-        layout.WAKE_FROM,
-        layout.PARALLEL_FROM,
-        layout.STREAM_FROM,
-        layout.LEARN_FROM,
-        layout.THREADS,
-    )
-    before = [everything[name] for name in names]
-    everything[layout.LEARN_FROM] = NOWHERE
-    for name in names[:3]:
-        everything[name] = 0
+    before = everything.read("start_from", "wake_from", "parallel_from", "stream_from", "learn_from", "threads")
+    everything.learn_from = NOWHERE
+    everything.start_from = everything.wake_from = everything.parallel_from = 0
     yield everything
-    for name, value in zip(names, before, strict=True):
-        everything[name] = value
+    everything.write(**before)
 
 
 def room(n: int, dtype: np.dtype) -> np.ndarray:
@@ -138,11 +128,11 @@ def test_the_lengths_and_offsets_reach_every_piece():
 def test_at_every_length_and_offset_the_bits_are_those_through_the_caches(words, name, dtype_name):
     activation, dtype, longest = CATALOGUE[name], dtype_of(dtype_name), max(SHORT)
     dys, xs = everywhere(numbers(longest, dtype, seed=1)), everywhere(numbers(longest, dtype, seed=2))
-    words[layout.THREADS] = 1
+    words.threads = 1
     for way in ways(activation):
-        words[layout.STREAM_FROM] = NOWHERE
+        words.stream_from = NOWHERE
         expected, outputs = results(way, dys[0], xs[0]), Outputs(way.outputs, longest + 16, dtype)
-        words[layout.STREAM_FROM] = EVERYWHERE
+        words.stream_from = EVERYWHERE
         for offset in OFFSETS:
             for n in SHORT:
                 dy, x = dys[(offset + n // 16) % 16][:n], xs[(offset + n) % 16][:n]
@@ -155,11 +145,11 @@ def test_at_every_length_and_offset_the_bits_are_those_through_the_caches(words,
 def test_in_several_pieces_and_chunks_the_bits_are_those_through_the_caches(words, name, dtype_name, threads):
     activation, dtype, longest = CATALOGUE[name], dtype_of(dtype_name), max(LONG)
     dys, xs = everywhere(numbers(longest, dtype, seed=3)), everywhere(numbers(longest, dtype, seed=4))
-    words[layout.THREADS] = threads
+    words.threads = threads
     for way in ways(activation):
-        words[layout.STREAM_FROM] = NOWHERE
+        words.stream_from = NOWHERE
         expected, outputs = results(way, dys[0], xs[0]), Outputs(way.outputs, longest + 16, dtype)
-        words[layout.STREAM_FROM] = EVERYWHERE
+        words.stream_from = EVERYWHERE
         for k, n in enumerate(LONG):
             for offset in range(k % 3, 16, 3 if n < 50_000 else 7):
                 dy, x = dys[(3 * offset + k) % 16][:n], xs[(offset + k) % 16][:n]
@@ -172,11 +162,11 @@ def test_two_outputs_may_lie_differently_in_their_lines(words, name, dtype_name)
     activation, dtype = CATALOGUE[name], dtype_of(dtype_name)
     x = numbers(9999, dtype)
     (both,) = (way for way in ways(activation) if way.outputs == 2)
-    words[layout.STREAM_FROM] = NOWHERE
+    words.stream_from = NOWHERE
     expected, outputs = results(both, x, x), Outputs(2, 9999 + 48, dtype)
-    words[layout.STREAM_FROM] = EVERYWHERE
+    words.stream_from = EVERYWHERE
     for threads in (1, 2):
-        words[layout.THREADS] = threads
+        words.threads = threads
         for n in (5, 31, 64, 200, 9999):
             for first in OFFSETS:
                 for second in (first, (first + 1) % 16, (first + 7) % 16, first + 32):  # a line further is alike
@@ -203,11 +193,11 @@ def test_parameters_may_be_numbers_or_arrays(words, name, dtype_name):
         dy, x = numbers(n, dtype, seed=5), numbers(n, dtype, seed=6)
         for parameters in parameter_settings(activation, n, dtype):
             for way in ways(activation, **parameters):
-                words[layout.STREAM_FROM], words[layout.THREADS] = NOWHERE, 1
+                words.stream_from, words.threads = NOWHERE, 1
                 expected, outputs = results(way, dy, x), Outputs(way.outputs, n + 16, dtype)
-                words[layout.STREAM_FROM] = EVERYWHERE
+                words.stream_from = EVERYWHERE
                 for threads in (1, 2):
-                    words[layout.THREADS] = threads
+                    words.threads = threads
                     for offset in (0, 1, 6, 15):
                         outputs.check(way, dy, x, expected, *[offset] * way.outputs)
 
@@ -229,11 +219,11 @@ def test_rows_and_columns_of_parameters_and_other_layouts(words, name, dtype_nam
         )
         for given in (across, down, {}) if parameters else ({},):
             for way in ways(activation, **given):
-                words[layout.STREAM_FROM], words[layout.THREADS] = NOWHERE, 1
+                words.stream_from, words.threads = NOWHERE, 1
                 expected = results(way, x, x)
-                words[layout.STREAM_FROM] = EVERYWHERE
+                words.stream_from = EVERYWHERE
                 for threads in (1, 2):
-                    words[layout.THREADS] = threads
+                    words.threads = threads
                     for actual, right in zip(results(way, x, x), expected, strict=True):
                         assert_same(actual, right)
 
@@ -245,11 +235,11 @@ def test_in_place(words, name, dtype_name, threads):
     activation, dtype = CATALOGUE[name], dtype_of(dtype_name)
     for n in (1, 40, 200, 2049, 9999):
         dy, x = numbers(n, dtype, seed=7), numbers(n, dtype, seed=8)
-        words[layout.THREADS] = threads
+        words.threads = threads
         for way in ways(activation):
-            words[layout.STREAM_FROM] = NOWHERE
+            words.stream_from = NOWHERE
             expected = results(way, dy, x)
-            words[layout.STREAM_FROM] = EVERYWHERE
+            words.stream_from = EVERYWHERE
             for offset in (0, 1, 9):
                 for place in ("x", "dy"):
                     operands = {"dy": room(n + 16, dtype)[offset:][:n], "x": room(n + 16, dtype)[offset:][:n]}
@@ -269,11 +259,11 @@ def test_through_the_ufunc(words, dtype_name):
     dtype = dtype_of(dtype_name)
     x, slope = numbers(9999, dtype), np.full(1, 0.25).astype(dtype)
     way = Way("ufunc", 1, lambda dy, x, out: leaky_relu.ufunc(x, slope, out=out))
-    words[layout.STREAM_FROM], words[layout.THREADS] = NOWHERE, 1
+    words.stream_from, words.threads = NOWHERE, 1
     expected, outputs = (leaky_relu(x, negative_slope=slope),), Outputs(1, 9999 + 16, dtype)
-    words[layout.STREAM_FROM] = EVERYWHERE
+    words.stream_from = EVERYWHERE
     for threads in (1, 2):
-        words[layout.THREADS] = threads
+        words.threads = threads
         for n in (2, 33, 200, 9999):
             for offset in OFFSETS:
                 outputs.check(way, x[:n], x[:n], expected, offset)
@@ -295,8 +285,8 @@ def pieces(words, request):
     def listen(activation: Any, operation: str, dtype_name: str) -> list[Piece]:
         loop = next(m for m in ufuncs.methods(activation.block) if m.operation.name == operation).loops[dtype_name]
         kind = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_int64), ctypes.c_int64, ctypes.c_int64)
-        kernel, heard = loop.plan[layout.KERNEL], []
-        last = loop.plan[layout.LAST]
+        kernel, heard = loop.plan.kernel, []
+        last = loop.plan.last
 
         def note(operands: Any, n: int, how: int) -> None:
             heard.append(Piece(operands[last], n, how))
@@ -304,11 +294,11 @@ def pieces(words, request):
 
         callback = kind(note)
         kept.append(callback)
-        request.addfinalizer(lambda: loop.plan.__setitem__(layout.KERNEL, kernel))
-        loop.plan[layout.KERNEL] = ctypes.cast(callback, ctypes.c_void_p).value
+        request.addfinalizer(lambda: loop.plan.write(kernel=kernel))
+        loop.plan.kernel = ctypes.cast(callback, ctypes.c_void_p).value
         return heard
 
-    words[layout.THREADS] = 1
+    words.threads = 1
     return listen
 
 
@@ -329,7 +319,7 @@ def test_all_whole_lines_go_past_the_caches_and_nothing_else_does(words, pieces,
             for offset in (0, 1, line - 1):
                 outs = tuple(room(n + line, dtype)[offset : offset + n] for _ in range(way.outputs))
                 heard.clear()
-                words[layout.STREAM_FROM] = limit
+                words.stream_from = limit
                 way.call(x[:n], x[:n], out=outs if way.outputs > 1 else outs[0])
                 at = outs[0].ctypes.data
                 for piece in heard:
@@ -350,7 +340,7 @@ def test_what_is_replaced_or_not_whole_goes_through_the_caches(words, pieces):
     leaky_relu(x), leaky_relu.value_and_derivative(x)
     heard = pieces(leaky_relu, "value", "float32")
     both = pieces(leaky_relu, "value_and_derivative", "float32")
-    words[layout.STREAM_FROM] = EVERYWHERE
+    words.stream_from = EVERYWHERE
     slopes = np.linspace(0, 1, n, dtype=dtype)
     for call in (
         lambda: leaky_relu(x, out=x),
@@ -371,11 +361,26 @@ def test_what_is_replaced_or_not_whole_goes_through_the_caches(words, pieces):
     assert any(piece.how & layout.PAST for piece in both)
 
 
+def test_integers_that_replace_their_input_go_through_the_caches(words, pieces):
+    x = np.zeros(4096 + 16, np.int32)
+    x = x[-x.ctypes.data % layout.LINE // 4 :][:4096]
+    out = np.zeros(4096 + 16, np.int32)
+    out = out[-out.ctypes.data % layout.LINE // 4 :][:4096]
+    relu(x)
+    heard = pieces(relu, "value", "int32")
+    words.stream_from = EVERYWHERE
+    relu(x, out=x)
+    assert heard
+    assert not any(piece.how & layout.PAST for piece in heard)
+    relu(x, out=out)
+    assert any(piece.how & layout.PAST for piece in heard)
+
+
 def test_what_one_thread_does_goes_past_the_caches_as_well(words, pieces):
     x, out = numbers(4096, np.dtype("f4")), room(4096, np.dtype("f4"))
     relu(x)
     heard = pieces(relu, "value", "float32")
-    words[layout.STREAM_FROM], words[layout.PARALLEL_FROM] = EVERYWHERE, 1 << 40
+    words.stream_from, words.parallel_from = EVERYWHERE, 1 << 40
     relu(x, out=out)
     assert all(piece.how & layout.PAST for piece in heard)
     assert heard
@@ -387,6 +392,6 @@ def test_a_result_below_the_limit_goes_through_the_caches_and_one_at_it_past_the
     heard = pieces(relu, "value", "float32")
     for limit, past in ((out.nbytes, True), (out.nbytes + 1, False)):
         heard.clear()
-        words[layout.STREAM_FROM] = limit
+        words.stream_from = limit
         relu(x, out=out)
         assert any(piece.how & layout.PAST for piece in heard) == past

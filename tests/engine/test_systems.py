@@ -135,8 +135,8 @@ def test_on_macos_the_compiled_engine_is_the_same_on_one_thread():
         "assert rectifier.settings.threads == 1, rectifier.settings\n"
         f"found = digests(*{what}, rectifier)\n"
         "words = process.words()\n"
-        "control = (ctypes.c_int64 * layout.CONTROL_WORDS).from_address(words[layout.CONTROL])\n"
-        "print(*choice.engine(), '|', process.threads()[1], words[layout.SYSTEM_CALL], any(control))\n"
+        "control = words.control\n"
+        "print(*choice.engine(), '|', process.threads()[1], words.system_call, any(control))\n"
         "print(found)",
         RECTIFIER_STORE="off",
     )
@@ -153,13 +153,13 @@ def test_on_macos_a_forked_child_finds_the_engine_and_the_pool_as_new():
         "from rectifier.engine.runtime import layout, pool_layout\n"
         "x = np.linspace(-1, 1, 2_000_000, dtype='f4')\n"
         "right = relu(x).tobytes(); relu(x)\n"
-        "control = (ctypes.c_int64 * layout.CONTROL_WORDS).from_address(process.words()[layout.CONTROL])\n"
-        "control[layout.LOCK] = 1  # as if another thread were in the middle of a call\n"
-        "assert memory.statistics().hits > 0 and pool._State.pool.settings[pool_layout.HUGE_FROM] == pool.LARGEST\n"
+        "control = process.words().control\n"
+        "control.lock = 1  # as if another thread were in the middle of a call\n"
+        "assert memory.statistics().hits > 0 and pool.settings().huge_from == pool.LARGEST\n"
         "pid = os.fork()\n"
         "if pid == 0:\n"
         "    same = relu(x).tobytes() == right\n"
-        "    os._exit(same and control[layout.LOCK] == 0 and memory.statistics().hits == 0)\n"
+        "    os._exit(same and control.lock == 0 and memory.statistics().hits == 0)\n"
         "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))",
     )
     assert said == "1\n"

@@ -26,6 +26,7 @@ from rectifier.engine.compiler.instructions import (
 )
 from rectifier.engine.compiler.instructions import store as put
 from rectifier.engine.runtime import layout
+from rectifier.engine.runtime.layout import Engine, LoopDescriptor
 from rectifier.engine.runtime.threads import expected
 
 # As on Arm before: LLVM has no parser for it.
@@ -161,7 +162,7 @@ def test_control_and_flags_of_floating_point_are_as_before_after_a_call(state, n
     arrays, sizes, steps = (np.array(words) for words in ([x.ctypes.data, y.ctypes.data], [x.size], [4, 4]))
     (call,) = native(probe)
     code = process.code()["loop"]
-    assert call(state, code, arrays.ctypes.data, sizes.ctypes.data, steps.ctypes.data, loop.address) == state
+    assert call(state, code, arrays.ctypes.data, sizes.ctypes.data, steps.ctypes.data, loop.plan) == state
     assert y.tobytes() == expected.tobytes()
 
 
@@ -198,7 +199,7 @@ def test_masks_take_few_instructions_of_neon(function, most):
     assert 10 < len(lines) <= most
 
 
-def estimate(plan, engine, n):
+def estimate(plan: LoopDescriptor, engine: Engine, n):
     return expected(plan, engine, n)
 
 
@@ -206,16 +207,14 @@ def estimate(plan, engine, n):
 def test_what_a_job_takes_is_expected_to_a_hundredth_on_slow_clocks_and_of_any_length(monkeypatch, megahertz):
     (ticks_of,) = native(estimate)
     monkeypatch.setattr(process._State, "ticks_per_microsecond", float(megahertz))
-    loop, words = np.zeros(layout.PLAN_WORDS, np.int64), np.zeros(layout.ENGINE_WORDS, np.int64)
-    loop[layout.BYTES], loop[layout.COST] = 8, process.cost(0.1)
-    words[layout.NEAR_CACHE], words[layout.BYTE_COST] = 32768, process.cost(0.05)
+    loop, words = layout.LoopDescriptor.new(), layout.Engine.new()
+    loop.element_bytes, loop.cost = 8, process.cost(0.1)
+    words.near_cache, words.byte_cost = 32768, process.cost(0.05)
     for n, nanoseconds in ((4096, 409.6), (10**6, 5e5), (10**9, 5e8)):
-        found = ticks_of(loop.ctypes.data, words.ctypes.data, n)
+        found = ticks_of(loop, words, n)
         assert abs(found - nanoseconds * megahertz / 1e3) <= 0.01 * nanoseconds * megahertz / 1e3 + 1
-    loop[layout.BYTES], loop[layout.COST] = 8 * layout.MAX_OPERANDS, process.cost(100)
-    assert (
-        ticks_of(loop.ctypes.data, words.ctypes.data, 2**60) >= ticks_of(loop.ctypes.data, words.ctypes.data, 10**9) > 0
-    )
+    loop.element_bytes, loop.cost = 8 * layout.MAX_OPERANDS, process.cost(100)
+    assert ticks_of(loop, words, 2**60) >= ticks_of(loop, words, 10**9) > 0
 
 
 CALLS = np.zeros(1, np.int64)
@@ -240,10 +239,10 @@ def test_a_kernel_is_timed_to_a_hundredth_by_a_clock_that_ticks_seldom(monkeypat
         instructions.Instruction(lambda b: b.udiv(b.load(instructions.at(b, kind(COUNTER), kind)), kind(runs_a_tick))),
     )
     (kernel, measured), length = native(counting_kernel, driver.measure), 512
-    loop = np.zeros(layout.PLAN_WORDS, np.int64)
-    loop[layout.KERNEL], loop[layout.COUNT], loop[layout.LENGTH] = ctypes.cast(kernel, ctypes.c_void_p).value, 2, length
+    loop = layout.LoopDescriptor.new()
+    loop.kernel, loop.count, loop.length = ctypes.cast(kernel, ctypes.c_void_p).value, 2, length
     truth = 2**layout.FRACTION / (runs_a_tick * length)
-    assert abs(measured(loop.ctypes.data) - truth) <= 0.011 * truth + 1
+    assert abs(measured(loop) - truth) <= 0.011 * truth + 1
 
 
 def test_each_architecture_has_its_own_numbers_of_system_calls():

@@ -14,7 +14,6 @@ import pytest
 from conftest import PATIENCE, assert_same, numbers, run_python
 from rectifier import leaky_relu, relu, settings
 from rectifier.engine import process
-from rectifier.engine.runtime import layout
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="helper threads are for Linux")
 
@@ -28,16 +27,16 @@ from rectifier import leaky_relu, relu, settings, warmup
 from rectifier.engine import process; from rectifier.engine.runtime import layout
 warmup(relu)
 words = process.words()
-control = (ctypes.c_int64 * layout.CONTROL_WORDS).from_address(words[layout.CONTROL])
+control = words.control
 x = np.random.default_rng(0).standard_normal(1_000_000, dtype="f4")
 right = np.maximum(x, 0)
 def start():
     settings.threads = max(2, settings.threads)
-    words[layout.START_FROM] = words[layout.WAKE_FROM] = words[layout.PARALLEL_FROM] = 0
+    words.start_from = words.wake_from = words.parallel_from = 0
     for _ in range(20):
         assert np.array_equal(relu(x), right)
-    words[layout.PARALLEL_FROM] = words[layout.WAKE_FROM] = 0  # the start measured, and set them
-    return control[layout.HELPERS]
+    words.parallel_from = words.wake_from = 0  # the start measured, and set them
+    return control.helpers
 def helped(calls=20):
     '''Count in how many of some series of calls a helper had a processor.'''
     spent = 0
@@ -50,10 +49,10 @@ def helped(calls=20):
 def ticks_of_each():
     '''Give the nanoseconds of processor time that each helper has had.'''
     times = []
-    while control[layout.STARTED] < control[layout.HELPERS]:  # a call does not wait long for a helper to begin
+    while control.started < control.helpers:  # a call does not wait long for a helper to begin
         time.sleep(0.001)
-    for h in range(1, control[layout.HELPERS] + 1):
-        with open(f"/proc/self/task/{control[layout.TASKS + h]}/schedstat") as file:
+    for h in range(1, control.helpers + 1):
+        with open(f"/proc/self/task/{control.tasks[h]}/schedstat") as file:
             times.append(int(file.read().split()[0]))
     return times
 def ticks_of_helpers():
@@ -61,13 +60,13 @@ def ticks_of_helpers():
 def start_as_if_there_were_processors(threads, spin):
     '''Start as many helpers as asked for, where a call would start those for which there is a processor.'''
     settings.threads, settings.spin_microseconds = threads, spin
-    words[layout.START_FROM] = words[layout.WAKE_FROM] = words[layout.PARALLEL_FROM] = 0
-    words[layout.MEASURED] = words[layout.TRIES] = 1 << 30  # keep to these
-    words[layout.CHECK_EVERY] = 1 << 44
-    control[layout.ALLOWED], control[layout.REFUSED] = threads, -1 << 61
-    control[layout.CHECKED] = ctypes.CFUNCTYPE(ctypes.c_int64)(process.code()["clock"])()
+    words.start_from = words.wake_from = words.parallel_from = 0
+    words.measured = words.tries = 1 << 30  # keep to these
+    words.check_every = 1 << 44
+    control.allowed, control.refused = threads, -1 << 61
+    control.checked = ctypes.CFUNCTYPE(ctypes.c_int64)(process.code()["clock"])()
     relu(x)
-    return control[layout.HELPERS]
+    return control.helpers
 """
 
 
@@ -92,8 +91,8 @@ def test_large_calls_start_helpers_and_use_them():
 def test_helpers_block_every_signal_and_stay_within_the_caller_s_affinity():
     code = """
 start()
-for h in range(1, control[layout.HELPERS] + 1):
-    task = control[layout.TASKS + h]
+for h in range(1, control.helpers + 1):
+    task = control.tasks[h]
     with open(f"/proc/self/task/{task}/status") as file:
         blocked = int(next(line.split()[1] for line in file if line.startswith("SigBlk")), 16)
     # The C library keeps two more to itself, which Python does not list either.
@@ -128,9 +127,9 @@ callers = [threading.Thread(target=work) for _ in range(2)]
 for _ in range(30):
     child = os.fork()
     if not child:
-        ok = control[layout.HELPERS] == 0 and control[layout.DOOR] == 0 and control[layout.LOCK] == 0
+        ok = control.helpers == 0 and control.door == 0 and control.lock == 0
         ok &= all(np.array_equal(relu(x), right) for _ in range(20))
-        os._exit(0 if ok and control[layout.HELPERS] >= 1 else 1)
+        os._exit(0 if ok and control.helpers >= 1 else 1)
     assert os.waitpid(child, 0)[1] == 0
 stop.append(1)
 [caller.join() for caller in callers]
@@ -243,7 +242,7 @@ for _ in range(20):
 stop.append(1)
 caller.join()
 assert not wrong
-print(control[layout.HELPERS])
+print(control.helpers)
 """
     said = check(
         code.replace("LAYER", repr(layer)),
@@ -281,11 +280,11 @@ def test_dask_s_threads_in_a_child_that_is_forked_after_helpers_have_started():
 import multiprocessing
 import dask.array as da
 def work(k):
-    assert control[layout.HELPERS] == 0
+    assert control.helpers == 0
     for _ in range(5):
         y = da.from_array(x, chunks=100_000).map_blocks(relu).compute(scheduler="threads", num_workers=4)
         assert np.array_equal(y, right)
-    assert control[layout.HELPERS] >= 1
+    assert control.helpers >= 1
 assert start() >= 1
 context = multiprocessing.get_context("fork")
 for _ in range(3):
@@ -328,8 +327,8 @@ print(start())
 def test_where_no_thread_can_be_had_calls_are_serial():
     code = """
 refuse = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 4)(lambda *arguments: 11)  # EAGAIN
-words[layout.THREAD_CREATE] = ctypes.cast(refuse, ctypes.c_void_p).value
-print(start(), control[layout.REFUSED] != 0)
+words.thread_create = ctypes.cast(refuse, ctypes.c_void_p).value
+print(start(), control.refused != 0)
 """
     assert check(code) == "0 True"
 
@@ -349,15 +348,15 @@ try:
 except RuntimeError:
     pass
 while_refused = start()
-refused = control[layout.REFUSED]
+refused = control.refused
 resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
 print(while_refused, refused != 0, end=" ")
 end = time.time() + 10
-while control[layout.HELPERS] == 0 and time.time() < end:
+while control.helpers == 0 and time.time() < end:
     assert np.array_equal(relu(x), right)
 later = ctypes.CFUNCTYPE(ctypes.c_int64)(process.code()["clock"])() - refused
-same = control[layout.REFUSED] == refused
-print(control[layout.HELPERS] >= 1, same, later > 1000 * words[layout.CHECK_EVERY], end=" ")
+same = control.refused == refused
+print(control.helpers >= 1, same, later > 1000 * words.check_every, end=" ")
 print(helped() > 0)
 """
     said = check(code)
@@ -408,7 +407,7 @@ print(len(caught), caught[0].category.__name__)
 
 
 def test_one_thread_means_one():
-    assert check("settings.threads = 1\nfor _ in range(50): relu(x)\nprint(control[layout.HELPERS])") == "0"
+    assert check("settings.threads = 1\nfor _ in range(50): relu(x)\nprint(control.helpers)") == "0"
     code = "start()\nsettings.threads = 1\nrelu(x)\ntime.sleep(0.05)\nprint(helped(3))"  # they spin for a while
     assert check(code) == "0"
     assert check("print(settings.threads)", RECTIFIER_THREADS="1") == "1"
@@ -498,22 +497,12 @@ def everything_is_shared():
     for _ in range(40):
         relu(np.ones(1_000_000, np.float32))
     words = process.words()
-    names = (
-        layout.START_FROM,
-        layout.WAKE_FROM,
-        layout.PARALLEL_FROM,
-        layout.STREAM_FROM,
-        layout.LEARN_FROM,
-        layout.THREADS,
-    )
-    before = [words[name] for name in names]
-    words[layout.LEARN_FROM] = 1 << 62
-    for name in names[:3]:
-        words[name] = 0
-    words[layout.THREADS] = max(2, words[layout.THREADS])
+    before = words.read("start_from", "wake_from", "parallel_from", "stream_from", "learn_from", "threads")
+    words.learn_from = 1 << 62
+    words.start_from = words.wake_from = words.parallel_from = 0
+    words.threads = max(2, words.threads)
     yield words
-    for name, value in zip(names, before, strict=True):
-        words[name] = value
+    words.write(**before)
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -523,12 +512,12 @@ def test_bits_do_not_depend_on_chunks_threads_or_streaming(everything_is_shared,
     table = room[:200_000].reshape(2000, 100)
     row, column = (np.linspace(-1, 2, n).astype(dtype_name) for n in (100, 2000))
     column = column[:, None]
-    everything_is_shared[layout.THREADS] = 1
+    everything_is_shared.threads = 1
     whole, d = relu(room), relu.derivative(room)
     by_row, by_column = leaky_relu(table, negative_slope=row), leaky_relu(table, negative_slope=column)
     flags = relu.with_mask(room)[1].to_array()
-    everything_is_shared[layout.THREADS] = 2
-    everything_is_shared[layout.STREAM_FROM] = 1 if streaming else 1 << 62
+    everything_is_shared.threads = 2
+    everything_is_shared.stream_from = 1 if streaming else 1 << 62
     for n in (1, 63, 1023, 1024, 1025, 4095, 4097, 8192, 40_961, 65_537, 200_000):
         for start in (0, 1, 7, 33):
             x = room[start : start + n]
@@ -554,8 +543,8 @@ def test_bits_do_not_depend_on_chunks_threads_or_streaming(everything_is_shared,
 def test_an_output_that_follows_behind_its_input_is_as_if_computed_in_order(everything_is_shared, behind, streaming):
     """NumPy lets it pass without a copy; another thread would write over what is still to be read."""
     x = np.arange(1, 300_001, dtype=np.float32)
-    everything_is_shared[layout.THREADS] = 2
-    everything_is_shared[layout.STREAM_FROM] = 1 if streaming else 1 << 62
+    everything_is_shared.threads = 2
+    everything_is_shared.stream_from = 1 if streaming else 1 << 62
     for _ in range(20):
         room = x.copy()
         relu.ufunc(room[behind:], out=room[:-behind])

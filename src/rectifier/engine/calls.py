@@ -30,26 +30,19 @@ class Call:
     """
 
     def __init__(
-        self, name: str, count: int, first: int, last: int, mask: int, casts: Any = None, entry: str = "call"
+        self, name: str, count: int, first: int, last: int, mask: int, casts: int = 0, entry: str = "call"
     ) -> None:
         from . import process
 
-        self.words = np.zeros(layout.METHOD_WORDS, np.int64)
-        self.words[: layout.METHOD_TABLE] = (
-            ctypes.addressof(process.words()),
-            0,
-            count,
-            first,
-            last,
-            mask,
-            casts.ctypes.data if casts is not None else 0,
-        )
-        self.function, definition = capi.builtin_function(name, process.code()[entry], self.words)
-        _immortal.append((definition, self.words, self.function))
+        owner = np.zeros(layout.Method.WORDS, np.int64)  # compiled code is given this array
+        self.method = layout.Method(owner.ctypes.data)
+        self.method.write(engine=process.words(), count=count, first=first, last=last, mask=mask, casts=casts)
+        self.function, definition = capi.builtin_function(name, process.code()[entry], owner)
+        _immortal.append((definition, owner, self.function))
 
     def add(self, dtype: np.dtype[Any], loop: int) -> None:
         """Take arrays of `dtype`, by the plan at an address."""
-        row = self.words[layout.METHOD_ROWS]
+        row = self.method.rows
         _immortal.append(dtype)
-        self.words[layout.METHOD_TABLE + 2 * row :][:2] = id(dtype), loop
-        self.words[layout.METHOD_ROWS] = row + 1
+        self.method.table[row, 0], self.method.table[row, 1] = id(dtype), loop
+        self.method.rows = row + 1

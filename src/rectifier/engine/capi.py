@@ -21,13 +21,36 @@ import numpy as np
 from numpy._core import _multiarray_umath, multiarray  # type: ignore[attr-defined]
 
 from .runtime.layout import MAX_DIMENSIONS
+from .runtime.structure import Structure, Words, words
 
 # Python: an object's head is what comes before what its type adds; the pointer to the type ends it. A float adds its
 # number.
 HEAD = object.__basicsize__
 
-# The fields of PyArrayObject, in words after the head (numpy/ndarraytypes.h); AXES and FLAGS have 32 bits
-DATA, AXES, SHAPE, STEPS, DESCRIPTOR, FLAGS, MEMORY_HANDLER = 0, 1, 2, 3, 5, 6, 9
+
+class FloatObject(Structure):
+    """PyFloatObject."""
+
+    type: int = words(at=HEAD // 8 - 1)
+    number: int
+
+
+class ArrayObject(Structure):
+    """PyArrayObject, up to what compiled code needs (numpy/ndarraytypes.h)."""
+
+    type: int = words(at=HEAD // 8 - 1)
+    data: int
+    axes: int = words(bits=32)
+    shape: Words
+    strides: Words
+    base: int
+    descriptor: int
+    flags: int = words(bits=32)
+    weak_references: int
+    buffer: int
+    memory_handler: int
+
+
 C_CONTIGUOUS, F_CONTIGUOUS, OWNDATA, ALIGNED, WRITEABLE = 0x1, 0x2, 0x4, 0x100, 0x400
 
 # Entries of NumPy's two tables of C functions (numpy/__multiarray_api.h, numpy/__ufunc_api.h)
@@ -138,6 +161,14 @@ def new_from_descriptor() -> int:
     return address
 
 
+def _new_array(dtype: np.dtype[Any], shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
+    """Make an array as compiled code does."""
+    kind = ctypes.PYFUNCTYPE(_Object, _Object, _Object, _Int, *[_Address] * 3, _Int, _Address)
+    extents, steps = ((ctypes.c_int64 * len(numbers))(*numbers) for numbers in (shape, strides))
+    ctypes.pythonapi.Py_IncRef(_Object(dtype))  # the constructor takes it over
+    return kind(new_from_descriptor())(np.ndarray, dtype, len(shape), extents, steps, None, 0, None)
+
+
 @cache
 def _handler_function(entry: int, *arguments: Any) -> Any:
     return ctypes.PYFUNCTYPE(_Object, *arguments)(_array_table[entry])
@@ -212,44 +243,54 @@ class _Reader:
 
 def _differences(words: Callable[[int, int], tuple[int, ...]]) -> Iterator[str]:
     """Name what is not as it should be; nothing is relied on before it was compared."""
+
+    def field(kind: type[Structure], thing: object, name: str) -> int:
+        place = kind.fields[name]
+        (number,) = words(id(thing) + 8 * place.word, 1)
+        return number & 0xFFFFFFFF if place.bits == 32 else number
+
     x = np.zeros((2, 3, 5), np.int16)
     fixed = x[:, ::-2]
     fixed.flags.writeable = False
     misaligned = np.frombuffer(bytearray(7), np.int16, offset=1)
-    size = 1 + max(DATA, AXES, SHAPE, STEPS, DESCRIPTOR, FLAGS, MEMORY_HANDLER)
-    if np.ndarray.__basicsize__ < HEAD + 8 * size:
+    if np.ndarray.__basicsize__ < 8 * ArrayObject.WORDS:
         yield "the fields of an array"
-    for thing in (x, 1.5):
-        if words(id(thing) + HEAD - 8, 1) != (id(type(thing)),):
+    for thing, kind in ((x, ArrayObject), (1.5, FloatObject)):
+        if field(kind, thing, "type") != id(type(thing)):
             yield "the type of an object"
-    if words(id(1.5) + HEAD, 1) != struct.unpack("q", struct.pack("d", 1.5)):
+    if field(FloatObject, 1.5, "number") != struct.unpack("q", struct.pack("d", 1.5))[0]:
         yield "the number of a float"
     flags: dict[Any, int] = {
         "C_CONTIGUOUS": C_CONTIGUOUS, "F_CONTIGUOUS": F_CONTIGUOUS, "OWNDATA": OWNDATA, "ALIGNED": ALIGNED,
         "WRITEABLE": WRITEABLE,
     }  # fmt: skip
     for array in (x, x.T, fixed, misaligned):
-        fields = words(id(array) + HEAD, size)
-        if fields[DATA] != array.__array_interface__["data"][0]:
+        if field(ArrayObject, array, "data") != array.__array_interface__["data"][0]:
             yield "the data of an array"
-        if fields[AXES] & 0xFFFFFFFF != array.ndim:
+        if field(ArrayObject, array, "axes") != array.ndim:
             yield "the number of dimensions of an array"
-        if words(fields[SHAPE], array.ndim) != array.shape:
+        if words(field(ArrayObject, array, "shape"), array.ndim) != array.shape:
             yield "the shape of an array"
-        if words(fields[STEPS], array.ndim) != array.strides:
+        if words(field(ArrayObject, array, "strides"), array.ndim) != array.strides:
             yield "the strides of an array"
-        if fields[DESCRIPTOR] != id(array.dtype):
+        if field(ArrayObject, array, "descriptor") != id(array.dtype):
             yield "the dtype of an array"
-        if any(fields[FLAGS] & bit != bit * array.flags[name] for name, bit in flags.items()):
+        set_bits = field(ArrayObject, array, "flags")
+        if any(set_bits & bit != bit * array.flags[name] for name, bit in flags.items()):
             yield "the flags of an array"
     handler = get_handler()
-    if words(id(x) + HEAD, size)[MEMORY_HANDLER] != id(handler):
+    if field(ArrayObject, x, "memory_handler") != id(handler):
         yield "the allocation handler of an array"
     found = Handler.from_address(_get_pointer(handler, HANDLER_NAME))
     name, version = multiarray.get_handler_name(x), multiarray.get_handler_version(x)
     functions = [getattr(found.allocator, kind) for kind in ("malloc", "calloc", "realloc", "free")]
     if (found.name, found.version) != (str(name).encode(), version) or version != 1 or not all(functions):
         yield "allocation handlers"
+    shape, strides = (2, 3), (2, 4)
+    made = _new_array(np.dtype(np.int16), shape, strides)
+    owns = made.flags.owndata and made.base is None and made.flags.writeable
+    if (type(made), made.dtype, made.shape, made.strides, owns) != (np.ndarray, x.dtype, shape, strides, True):
+        yield "the constructor of arrays"
     try:
         np.empty((1,) * (MAX_DIMENSIONS + 1))
         yield "more dimensions"

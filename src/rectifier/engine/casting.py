@@ -21,8 +21,8 @@ class Casts:
     def __init__(self, target: np.dtype[Any]) -> None:
         self.target = target
         self.known: dict[str, np.dtype[Any] | None] = {}
-        self.words = np.zeros(layout.CASTS_WORDS, np.int64)
-        _immortal.append(self.words)
+        self.table = layout.Casts.new()
+        _immortal.append(self.table)
 
     def lacks(self, dtype: np.dtype[Any]) -> bool:
         """Return whether nobody has tried yet to make a cast from `dtype`."""
@@ -45,7 +45,7 @@ class Casts:
         from .compiler import casts
 
         swapped = not dtype.isnative
-        number = int(self.words[0])
+        number = self.table.number
         if dtype.itemsize > self.target.itemsize or not casts.exists(dtype.name, self.target.name):
             return None
         if number == layout.MAX_CASTS:
@@ -53,9 +53,9 @@ class Casts:
         content = f"{dtype.name} {swapped} {self.target.name}".encode()
         code = store.machine_code("cast", KERNELS, content, lambda: casts.build(dtype.name, swapped, self.target.name))
         _immortal.append(dtype)
-        row = 1 + (layout.CAST_NEXT - layout.CAST_DESCRIPTOR) * number
-        self.words[row : row + 3] = id(dtype), code["cast"], dtype.itemsize
-        self.words[0] = number + 1
+        for k, word in enumerate((id(dtype), code["cast"], dtype.itemsize)):
+            self.table.rows[number, k] = word
+        self.table.number = number + 1
         return dtype
 
 

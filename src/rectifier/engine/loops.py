@@ -34,22 +34,22 @@ class Loop(Compilation):
         sizes = [1 if name == "mask" else dtype.itemsize for name in names]
         tile = layout.TILE // max(sizes) // 64 * 64  # whole words of a mask
         moved = sum(size for k, size in enumerate(sizes) if k != mask and not first <= k < last)
-        self.plan = (ctypes.c_int64 * layout.PLAN_WORDS)(
-            0, 0, 0, len(names), first, last, mask, tile, FORMATS[dtype.name].code, moved, *sizes
-        )
-        self.address = ctypes.addressof(self.plan)
+        self.plan = layout.LoopDescriptor.new(
+            count=len(names), first=first, last=last, mask=mask, length=tile, float_kind=FORMATS[dtype.name].code,
+            element_bytes=moved, size=sizes,
+        )  # fmt: skip
 
     def types(self, number: int) -> list[int]:
         """Return NumPy's number of each operand's dtype, where `number` is that of this loop's."""
-        return [number] * self.plan[layout.COUNT]
+        return [number] * self.plan.count
 
     def build(self, before_compiling: Callable[[], None]) -> Any:
         """Compile or load, and return the loop."""
         from . import process
 
-        self.plan[layout.ENGINE] = ctypes.addressof(process.words())
-        self.plan[layout.KERNEL] = self._kernel(before_compiling)
-        self.plan[layout.COST] = process.measure(self.address)
+        self.plan.engine = process.words()
+        self.plan.kernel = self._kernel(before_compiling)
+        self.plan.cost = process.measure(self.plan)
         return ctypes.cast(process.code()["loop"], LOOP)
 
     def _kernel(self, before_compiling: Callable[[], None]) -> int:

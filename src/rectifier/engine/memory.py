@@ -25,29 +25,7 @@ from . import capi, forks, options, store
 from .compiler.optimise import Optimised
 from .compiler.target import EmissionError, Target
 from .fingerprint import RUNTIME, code_of
-from .runtime.pool_layout import (
-    BOUND,
-    CALLOC,
-    COUNTERS,
-    FLAGS,
-    FREE,
-    HUGE_ADVICE,
-    HUGE_FROM,
-    HUGE_PAGE,
-    LARGEST,
-    MADVISE,
-    MALLOC,
-    MEMCPY,
-    MEMSET,
-    MINIMUM,
-    MMAP,
-    MUNMAP,
-    PAGE,
-    POOL,
-    PROTECTION,
-    SCHED_YIELD,
-    SETTINGS_WORDS,
-)
+from .runtime.pool_layout import HUGE_PAGE, LARGEST, Counters, Settings
 
 # From here on the C library maps and unmaps, or trims its heap whenever several outputs die together: of six that were
 # made, written and dropped in turn, each of 256 KiB cost 100 us instead of 3, each of 1 MiB 500 instead of 11.
@@ -57,7 +35,7 @@ DEFAULT_MINIMUM = 1 << 17
 class _Pool(NamedTuple):
     """The pool, made at its first use; it stays to the end of the process."""
 
-    settings: Any  # ctypes array over the page
+    settings: Settings
     handler: object
     trim: Callable[[int, int], int]
     snapshot: Callable[[int, Any], None]
@@ -94,10 +72,10 @@ def functions() -> dict[str, int]:
     return _code()
 
 
-def settings() -> int:
-    """Return the address of the settings' words; 0 without a pool. `BOUND` is 0 while the pool is switched off."""
+def settings() -> Settings:
+    """Return the settings, at address 0 without a pool. Their bound is 0 while the pool is switched off."""
     pool = _State.pool or _made()
-    return ctypes.addressof(pool.settings) if pool else 0
+    return pool.settings if pool else Settings(0)
 
 
 def _write_bound() -> None:
@@ -105,7 +83,7 @@ def _write_bound() -> None:
     with _making:
         if _State.pool:
             nbytes, _ = options.POOL_BYTES.in_force()
-            _State.pool.settings[BOUND] = nbytes  # first: what is freed from now on keeps to it
+            _State.pool.settings.bound = nbytes  # first: what is freed from now on keeps to it
             trim(nbytes)
 
 
@@ -115,16 +93,15 @@ options.POOL_BYTES.acts.append(_write_bound)
 def trim(nbytes: int) -> int:
     """Return held blocks to the system, the oldest first, until at most `nbytes` are held; count the bytes."""
     pool = _State.pool
-    return pool.trim(ctypes.addressof(pool.settings), nbytes) if pool else 0
+    return pool.trim(pool.settings, nbytes) if pool else 0
 
 
-def snapshot() -> tuple[int, ...]:
-    """Read the counters at one instant, in the order of `COUNTERS`."""
-    pool = _State.pool
-    counters = (ctypes.c_int64 * len(COUNTERS))()
+def snapshot() -> dict[str, int]:
+    """Read the counters at one instant."""
+    pool, counters = _State.pool, Counters.new()
     if pool:
-        pool.snapshot(ctypes.addressof(pool.settings), counters)
-    return tuple(counters)
+        pool.snapshot(pool.settings, counters)
+    return {name: getattr(counters, name) for name in Counters.fields}
 
 
 def _made() -> _Pool | None:
@@ -151,40 +128,36 @@ def _empty() -> None:
     trim(0)
 
 
-def _c_functions() -> dict[int, int] | None:
+def _c_functions() -> dict[str, int] | None:
     """Find what the compiled code calls; None where the system lacks some of it."""
-    names = {
-        MALLOC: "malloc", CALLOC: "calloc", FREE: "free", MEMCPY: "memcpy", MEMSET: "memset",
-        MMAP: "mmap", MUNMAP: "munmap", MADVISE: "madvise", SCHED_YIELD: "sched_yield",
-    }  # fmt: skip
+    names = ("malloc", "calloc", "free", "memcpy", "memset", "mmap", "munmap", "madvise", "sched_yield")
     if os.name != "posix" or ctypes.sizeof(ctypes.c_void_p) != 8:
         return None
     library = ctypes.CDLL(None)
     try:
-        return {word: ctypes.cast(library[name], ctypes.c_void_p).value or 0 for word, name in names.items()}
+        return {name: ctypes.cast(library[name], ctypes.c_void_p).value or 0 for name in names}
     except AttributeError:
         return None
 
 
-def _assemble(functions: Mapping[int, int], code: Mapping[str, int], limit: int) -> _Pool:
+def _assemble(functions: Mapping[str, int], code: Mapping[str, int], limit: int) -> _Pool:
     page = mmap.PAGESIZE
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     # The system's own function, since a `mmap.mmap` dies with the interpreter and unmaps its memory.
     kind = ctypes.CFUNCTYPE(
         ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_ssize_t, use_errno=True
     )
-    pages = kind(functions[MMAP])(None, 2 * page, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
+    pages = kind(functions["mmap"])(None, 2 * page, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
     if pages in (None, ctypes.c_void_p(-1).value):
         raise MemoryError("rectifier: no memory for the pool's own two pages")
     forks.wipe_on_fork(pages + page, page)
-    own = (ctypes.c_int64 * SETTINGS_WORDS).from_address(pages)
-    own[POOL], own[BOUND], own[MINIMUM], own[PAGE] = pages + page, limit, DEFAULT_MINIMUM, page
-    own[PROTECTION], own[FLAGS] = mmap.PROT_READ | mmap.PROT_WRITE, flags
-    own[HUGE_FROM], own[HUGE_ADVICE] = HUGE_PAGE, getattr(mmap, "MADV_HUGEPAGE", -1)
-    if own[HUGE_ADVICE] == -1:
-        own[HUGE_FROM] = LARGEST
-    for word, address in functions.items():
-        own[word] = address
+    advice = getattr(mmap, "MADV_HUGEPAGE", -1)
+    own = Settings(pages)
+    own.write(
+        pool=pages + page, bound=limit, minimum=DEFAULT_MINIMUM, page=page,
+        protection=mmap.PROT_READ | mmap.PROT_WRITE, flags=flags,
+        huge_from=LARGEST if advice == -1 else HUGE_PAGE, huge_advice=advice, **functions,
+    )  # fmt: skip
     structure = capi.Handler.from_address(pages + page // 2)
     structure.name, structure.version = b"rectifier", 1
     structure.allocator = capi.Allocator(pages, code["malloc"], code["calloc"], code["realloc"], code["free"])

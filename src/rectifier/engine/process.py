@@ -53,19 +53,19 @@ def _address(function: Any) -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
-def _control() -> int:
+def _control() -> layout.Control:
     """Make the block in which threads meet: a forked child must find zeros there."""
-    size = -(-8 * layout.CONTROL_WORDS // mmap.PAGESIZE) * mmap.PAGESIZE
+    size = -(-8 * layout.Control.WORDS // mmap.PAGESIZE) * mmap.PAGESIZE
     block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     words = (ctypes.c_char * size).from_buffer(block)
     _immortal.append(words)
     address = ctypes.addressof(words)
     forks.wipe_on_fork(address, size)
-    return address
+    return layout.Control(address)
 
 
 class _State:
-    words: Any = None
+    words: layout.Engine | None = None
     ticks_per_microsecond = 1.0
     alone = 0  # how many calls are within `one_thread`
 
@@ -86,7 +86,7 @@ def _threads_now() -> int:
 
 def _write_threads() -> None:
     if _State.words is not None:
-        _State.words[layout.THREADS] = _threads_now()
+        _State.words.threads = _threads_now()
         _write_streaming(_State.words)
 
 
@@ -108,7 +108,7 @@ def one_thread() -> Iterator[None]:
 def spin_microseconds() -> tuple[float, str]:
     """Return how long a helper waits at most before it sleeps, and why."""
     microseconds, reason = options.SPIN_MICROSECONDS.in_force()
-    measured = _State.words[layout.MEASURED] / _State.ticks_per_microsecond if _State.words is not None else 0
+    measured = _State.words.measured / _State.ticks_per_microsecond if _State.words is not None else 0
     if reason == options.UNTIL_MEASURED and 0 < measured < microseconds:
         return measured, "what waking a helper takes"
     return microseconds, reason
@@ -118,8 +118,8 @@ def _write_spin(engine: Any) -> None:
     """Write the setting: SPIN_SET for the measurement to keep to, SPIN for the helpers."""
     measures = options.SPIN_MICROSECONDS.in_force()[1] == options.UNTIL_MEASURED
     ticks = int(spin_microseconds()[0] * _State.ticks_per_microsecond)
-    engine[layout.SPIN_SET] = -1 if measures else ticks
-    engine[layout.SPIN] = ticks
+    engine.spin_set = -1 if measures else ticks
+    engine.spin = ticks
 
 
 def streaming() -> calibration.Streaming:
@@ -138,8 +138,8 @@ def stream_bytes() -> tuple[int | None, str]:
 
 def _write_streaming(engine: Any) -> None:
     chosen = streaming()
-    engine[layout.STREAM_FROM] = min(chosen.from_bytes, NEVER)
-    engine[layout.LEARN_FROM], engine[layout.LEARN_TO] = chosen.least, chosen.most
+    engine.stream_from = min(chosen.from_bytes, NEVER)
+    engine.learn_from, engine.learn_to = chosen.least, chosen.most
 
 
 def _where_made(write: Callable[[Any], None]) -> Callable[[], None]:
@@ -174,7 +174,7 @@ def is_made() -> bool:
     return _State.words is not None
 
 
-def words() -> Any:
+def words() -> layout.Engine:
     """Return the engine's words, an array whose address stands in every loop descriptor."""
     if _State.words is None:
         with _making:
@@ -183,59 +183,59 @@ def words() -> Any:
     return _State.words
 
 
-def _make() -> Any:
+def _make() -> layout.Engine:
     if obstacle():
         raise NotImplementedError(obstacle())
     capi.require()
     compiled = code()
-    engine = (ctypes.c_int64 * layout.ENGINE_WORDS)()
+    engine = layout.Engine.new()
     _immortal.append(engine)
     python = ctypes.pythonapi
     objects = {
-        layout.ARRAY_TYPE: np.ndarray, layout.FLOAT_TYPE: float, layout.NONE: None,
-        layout.NOT_IMPLEMENTED: NotImplemented, layout.UINT8: np.dtype(np.uint8),
+        "array_type": np.ndarray, "float_type": float, "none": None,
+        "not_implemented": NotImplemented, "uint8": np.dtype(np.uint8),
     }  # fmt: skip
     functions = {
-        layout.INCREF: python.Py_IncRef, layout.DECREF: python.Py_DecRef,
-        layout.NEW_TUPLE: python.PyTuple_New, layout.SET_TUPLE_ITEM: python.PyTuple_SetItem,
-        layout.SAVE_THREAD: python.PyEval_SaveThread, layout.RESTORE_THREAD: python.PyEval_RestoreThread,
+        "incref": python.Py_IncRef, "decref": python.Py_DecRef,
+        "new_tuple": python.PyTuple_New, "set_tuple_item": python.PyTuple_SetItem,
+        "save_thread": python.PyEval_SaveThread, "restore_thread": python.PyEval_RestoreThread,
     }  # fmt: skip
     _immortal.extend(objects.values())
-    for word, thing in objects.items():
-        engine[word] = id(thing)
-    for word, function in functions.items():
-        engine[word] = _address(function)
-    engine[layout.NEW_ARRAY] = capi.new_from_descriptor()
-    engine[layout.WALK], engine[layout.HELPER] = compiled["walk"], compiled["helper"]
-    engine[layout.CONTROL] = _control()
+    for name, thing in objects.items():
+        engine.write(**{name: id(thing)})
+    for name, function in functions.items():
+        engine.write(**{name: _address(function)})
+    engine.new_array = capi.new_from_descriptor()
+    engine.walk, engine.helper = compiled["walk"], compiled["helper"]
+    engine.control = _control()
     rate = _State.ticks_per_microsecond = clock.ticks_per_microsecond(compiled["clock"])
-    for word, microseconds in (
-        (layout.CHECK_EVERY, 1000), (layout.START_FROM, 200), (layout.WAKE_FROM, 200), (layout.PARALLEL_FROM, 1.5),
+    for name, microseconds in (
+        ("check_every", 1000), ("start_from", 200), ("wake_from", 200), ("parallel_from", 1.5),
     ):  # fmt: skip
-        engine[word] = int(rate * microseconds)
+        engine.write(**{name: int(rate * microseconds)})
     _write_spin(engine)
     sizes = limits.caches()
-    engine[layout.NEAR_CACHE] = sizes.get("L1d", 32 << 10)
-    engine[layout.BYTE_COST] = cost(1e3 * clock.microseconds_per_byte())
+    engine.near_cache = sizes.get("L1d", 32 << 10)
+    engine.byte_cost = cost(1e3 * clock.microseconds_per_byte())
     tuned = calibration.tuning()
-    engine[layout.AHEAD] = calibration.FETCH if tuned is None else tuned["fetch"]
+    engine.ahead = calibration.FETCH if tuned is None else tuned["fetch"]
     if tuned is not None and tuned["threads"] == _threads_now():  # else this process compares when helpers start
-        engine[layout.GAIN], engine[layout.TRIES] = tuned["gain"], 1 << 30
+        engine.gain, engine.tries = tuned["gain"], 1 << 30
     _write_streaming(engine)
     handler = memory.handler()
     if handler is not None:
         pool = memory.functions()
-        engine[layout.POOL], engine[layout.HANDLER] = memory.settings(), id(handler)
-        engine[layout.POOL_ALLOCATE], engine[layout.POOL_FREE] = pool["malloc"], pool["free"]
-    engine[layout.THREADS] = _threads_now()
+        engine.pool, engine.handler = memory.settings(), id(handler)
+        engine.pool_allocate, engine.pool_free = pool["malloc"], pool["free"]
+    engine.threads = _threads_now()
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
-        for word, name in (
-            (layout.THREAD_CREATE, "pthread_create"), (layout.THREAD_DETACH, "pthread_detach"),
-            (layout.SIGNAL_MASK, "pthread_sigmask"), (layout.SYSTEM_CALL, "syscall"),
-            (layout.GET_PROCESSOR, "sched_getcpu"),
+        for field, name in (
+            ("thread_create", "pthread_create"), ("thread_detach", "pthread_detach"),
+            ("signal_mask", "pthread_sigmask"), ("system_call", "syscall"),
+            ("get_processor", "sched_getcpu"),
         ):  # fmt: skip
-            engine[word] = _address(getattr(libc, name))
+            engine.write(**{field: _address(getattr(libc, name))})
     return engine
 
 

@@ -5,7 +5,6 @@ A kernel makes three passes over a row: its peak, a sum, the results.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -53,10 +52,10 @@ class RowLoop(Compilation):
         self.block, self.backward = block, backward
         waits = 0 if backward or not block.uses_exponentials else LONGEST
         # To the driver: the number of an element, and the address that goes with all; the output has the third size.
-        self.plan = (ctypes.c_int64 * layout.PLAN_WORDS)(
-            0, 0, 0, 2, 1, 2, -1, layout.TILE, 0, (2 + backward) * dtype.itemsize, 1, 8, dtype.itemsize
-        )
-        self.plan[layout.LONGEST_WAITING] = waits
+        self.plan = layout.LoopDescriptor.new(
+            count=2, first=1, last=2, mask=-1, length=layout.TILE, element_bytes=(2 + backward) * dtype.itemsize,
+            size=(1, 8, dtype.itemsize), longest_waiting=waits,
+        )  # fmt: skip
 
     def build(self, before_compiling: Callable[[], None]) -> Any:
         """Compile or load, and return the address of the plan."""
@@ -77,11 +76,11 @@ class RowLoop(Compilation):
                 repr((self.backward, dtype)).encode(),
             ]
         )
-        self.plan[layout.ENGINE] = ctypes.addressof(process.words())
-        self.plan[layout.COST] = process.cost(NANOSECONDS)
+        self.plan.engine = process.words()
+        self.plan.cost = process.cost(NANOSECONDS)
         name = f"{block.name}.{self.backward}.{dtype}"
-        self.plan[layout.KERNEL] = store.machine_code(name, KERNELS, content, compile_)["kernel"]
-        return ctypes.addressof(self.plan)
+        self.plan.kernel = store.machine_code(name, KERNELS, content, compile_)["kernel"]
+        return self.plan
 
 
 class RowMethod:

@@ -24,7 +24,6 @@ from .calls import Call, takes_nothing
 from .compilation import one_at_a_time
 from .interpreter import LOOP, interpret
 from .loops import Loop
-from .runtime import layout
 
 # The order decides which loop takes operands of two dtypes: the first that holds both. Two C types can be one dtype, as
 # long and long long are on Linux.
@@ -104,13 +103,13 @@ class Method:
     def _add(self, name: str, dtype: np.dtype[Any]) -> None:
         if name not in self.loops:
             loop = self.loops[name] = Loop(self.block, self.operation, dtype)
-            _loops[loop.address] = loop
-            _owners[loop.address] = self
+            _loops[loop.plan] = loop
+            _owners[loop.plan] = self
 
     def _make_ufunc(self, kinds: list[tuple[str, np.dtype[Any]]]) -> np.ufunc:
         loops = [self.loops[name] for name, _ in kinds]
         table = (ctypes.c_void_p * len(loops))(*[_first_call_address] * len(loops))
-        plans = (ctypes.c_void_p * len(loops))(*[loop.address for loop in loops])
+        plans = (ctypes.c_void_p * len(loops))(*[loop.plan for loop in loops])
         numbers = [number for (_, dtype), loop in zip(kinds, loops, strict=True) for number in loop.types(dtype.num)]
         types = ctypes.create_string_buffer(bytes(numbers))
         arrays, uniform, results = self.block.operands(self.operation)
@@ -136,10 +135,10 @@ class Method:
     def _install(self, loop: Loop) -> None:
         """Put the compiled loop in the place of `_first_call`, and let `compiled` take its dtype."""
         if self.compiled is takes_nothing:
-            count, first, last, mask = loop.plan[layout.COUNT : layout.MASK + 1]
-            self._call = Call(self.operation.name, count, first, last, mask)
+            plan = loop.plan
+            self._call = Call(self.operation.name, plan.count, plan.first, plan.last, plan.mask)
         for _, dtype in [kind for kind in _C_TYPES if kind[0] == loop.dtype.name] or [("", loop.dtype)]:
-            self._call.add(dtype, loop.address)
+            self._call.add(dtype, loop.plan)
         if self.compiled is takes_nothing:
             self.compiled = self._call.function
             self.publish(self.compiled)
@@ -164,9 +163,9 @@ class Method:
                 for array in arrays:
                     casts.add(array.dtype)
                 if dtype.name not in self.casting:
-                    count, first, last, mask = loop.plan[layout.COUNT : layout.MASK + 1]
-                    call = Call(self.operation.name, count, first, last, mask, casts.words)
-                    call.add(dtype, loop.address)
+                    plan = loop.plan
+                    call = Call(self.operation.name, plan.count, plan.first, plan.last, plan.mask, casts.table)
+                    call.add(dtype, loop.plan)
                     self.casting[dtype.name] = call
         views = [casts.view(array) for array in arrays]
         if any(view is None for view in views):
@@ -265,7 +264,7 @@ def _register(ufunc: np.ufunc, loop: Loop, address: int) -> None:
     """Register a loop of a dtype that is not NumPy's own; doing it again replaces the address."""
     number = loop.dtype.num
     types = loop.types(number)
-    if capi.register_loop_for_type(ufunc, number, address, (ctypes.c_int * len(types))(*types), loop.address):
+    if capi.register_loop_for_type(ufunc, number, address, (ctypes.c_int * len(types))(*types), loop.plan):
         raise TypeError(f"NumPy refused a {loop.dtype} loop for {ufunc.__name__}")
 
 

@@ -18,7 +18,6 @@ from ..engine import limits
 from ..engine import process as compiled
 from ..engine.choice import engine
 from ..engine.compiler import arm
-from ..engine.runtime import layout
 from ..engine.settings import settings
 
 LARGE = 1 << 22  # elements; some milliseconds
@@ -204,15 +203,13 @@ def _calibration() -> Calibration | None:
     if not compiled.is_made():
         return None
     words, streaming, rate = compiled.words(), compiled.streaming(), compiled.ticks_per_microsecond()
-    gain, reached, woken, least = (
-        words[k] for k in (layout.GAIN, layout.REACHED, layout.MEASURED, layout.PARALLEL_FROM)
-    )
+    gain, reached, woken, least = words.gain, words.reached, words.measured, words.parallel_from
     return Calibration(
         stream_from_bytes=streaming.from_bytes,
         learned_from_bytes=streaming.least,
         learned_to_bytes=streaming.most,
         reason=streaming.reason,
-        fetch_lines=words[layout.AHEAD],
+        fetch_lines=words.ahead,
         gain=gain / 1024 if gain and settings.threads > 1 else None,
         reach_microseconds=reached / rate or None,
         wake_microseconds=woken / rate or None,

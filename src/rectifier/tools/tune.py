@@ -17,7 +17,6 @@ import numpy as np
 
 from .. import relu
 from ..engine import calibration, limits, process
-from ..engine.runtime import layout
 from ..engine.settings import settings
 from .progress import Start, silent
 
@@ -114,7 +113,7 @@ def tune(start: Start = silent) -> Tuning:
     points = []
     with _as_told(words):
         for count in counts:
-            words[layout.THREADS] = count
+            words.threads = count
             for size in sizes:
                 points += _compare(words, count, size)
                 advance()
@@ -129,13 +128,13 @@ def tune(start: Start = silent) -> Tuning:
             "threads": threads,
             "stream_from": {str(count): size for count, size in found.items()},
             "fetch": fetch,
-            "gain": words[layout.GAIN],
+            "gain": words.gain,
         }
     )
     process.expect_anew()
-    words[layout.AHEAD] = fetch
+    words.ahead = fetch
     advance()
-    gain = words[layout.GAIN] / 1024 if threads > 1 else None
+    gain = words.gain / 1024 if threads > 1 else None
     why = "" if kept else settings.reasons()["store"].reason
     return Tuning(tuple(points), found, fetch, fetch_seconds, gain, why, time.perf_counter() - began)
 
@@ -150,14 +149,12 @@ def _octaves(least: int, most: int) -> list[int]:
 @contextmanager
 def _as_told(words: Any) -> Iterator[None]:
     """Disable learning from calls, and restore the settings at the end."""
-    names = (layout.THREADS, layout.AHEAD, layout.STREAM_FROM, layout.LEARN_FROM, layout.LEARN_TO)
-    before = [words[name] for name in names]
-    words[layout.LEARN_FROM] = words[layout.LEARN_TO] = process.NEVER
+    before = words.read("threads", "ahead", "stream_from", "learn_from", "learn_to")
+    words.learn_from = words.learn_to = process.NEVER
     try:
         yield
     finally:
-        for name, value in zip(names, before, strict=True):
-            words[name] = value
+        words.write(**before)
 
 
 def _arrays(nbytes: int) -> tuple[Any, Any, Any]:
@@ -177,7 +174,7 @@ def _compare(words: Any, threads: int, nbytes: int) -> list[Point]:
         times: dict[int, list[float]] = {process.NEVER: [], 1: []}
         for _ in range(ROUNDS):
             for limit, kept in times.items():
-                words[layout.STREAM_FROM] = limit
+                words.stream_from = limit
                 call()  # finds the caches as the other way left them
                 kept.append(min(_time(call) for _ in range(2)))
         through, past = times.values()
@@ -194,12 +191,12 @@ def _time(call: Callable[[], Any]) -> float:
 
 def _distances(words: Any, nbytes: int) -> dict[int, float]:
     x, dy, out = _arrays(nbytes)
-    words[layout.STREAM_FROM] = 1
+    words.stream_from = 1
     relu.backward(dy, x, out=out)
     times: dict[int, list[float]] = {lines: [] for lines in FETCHES}
     for _ in range(ROUNDS):
         for lines, kept in times.items():
-            words[layout.AHEAD] = lines
+            words.ahead = lines
             kept.append(_time(lambda: relu.backward(dy, x, out=out)))
     return {lines: statistics.median(kept) for lines, kept in times.items()}
 

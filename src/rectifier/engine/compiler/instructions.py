@@ -6,11 +6,13 @@ access is sequentially consistent.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, overload
 
 from llvmlite import ir
 
+from ..runtime.structure import Array, Structure, Words
 from .rounding import round_to_bfloat, to_odd_single
 from .target import Target
 
@@ -40,6 +42,12 @@ class Instruction(NamedTuple):
     """What is written as a call, and emitted as instructions."""
 
     emit: Callable[..., Any]
+    number: int | None = None  # of arguments, where `emit` takes any
+
+    @property
+    def arguments(self) -> int:
+        """How many arguments a call has."""
+        return len(inspect.signature(self.emit).parameters) - 1 if self.number is None else self.number
 
     def __call__(self, *values: int | Number) -> int:
         """Stand for a value in code that is translated and never run."""
@@ -206,6 +214,7 @@ def _leave_default_floating_point(builder: ir.IRBuilder, saved: ir.Value) -> Non
 load = Instruction(_load)  # word k at an address
 store = Instruction(_store)
 load32 = Instruction(lambda b, p: b.zext(b.load(at(b, p, _I32)), _I64))
+store32 = Instruction(lambda b, p, v: b.store(b.trunc(v, _I32), at(b, p, _I32)))
 atomic_load = Instruction(lambda b, p: b.load_atomic(at(b, p, _I64), "seq_cst", 8))
 atomic_store = Instruction(lambda b, p, v: b.store_atomic(v, at(b, p, _I64), "seq_cst", 8))
 atomic_add = Instruction(lambda b, p, v: b.atomic_rmw("add", at(b, p, _I64), v, "seq_cst"))  # gives the old value
@@ -218,7 +227,7 @@ pause = Instruction(_pause)
 ticks = Instruction(_ticks)  # of a clock that runs at a constant rate
 divide = Instruction(lambda b, x, y: b.udiv(x, y))  # of numbers that are not negative; // has a branch for each sign
 count_bits = Instruction(lambda b, x: b.ctpop(x))
-call0, call1, call2, call3, call4, call5, call6, call8 = (Instruction(_call) for n in (0, 1, 2, 3, 4, 5, 6, 8))
+call0, call1, call2, call3, call4, call5, call6, call8 = (Instruction(_call, n + 1) for n in (0, 1, 2, 3, 4, 5, 6, 8))
 copy_memory = Instruction(_copy_memory)
 stream_line = Instruction(_stream_line)  # 64 bytes, past the caches; the target is aligned
 pack64 = Instruction(_pack64)  # 64 bytes, each 0 or 1, into 64 bits
@@ -259,6 +268,18 @@ put_half, put_bfloat, put_float = map(Instruction, (_put_half, _put_bfloat, _put
 put_double = Instruction(lambda b, p, q: b.store(_double(b, q), at(b, p, ir.DoubleType())))
 
 
-def stack(words: int) -> int:
-    """Stand for `words` words on the stack, aligned to a cache line, with anything in them."""
+S = TypeVar("S", bound=Structure)
+
+
+@overload
+def stack(room: type[S]) -> S: ...
+@overload
+def stack(room: int) -> Words: ...
+def stack(room: Any) -> Any:
+    """Stand for a structure or so many words on the stack, aligned to a cache line, with anything in them."""
+    raise TypeError("code for translation is not called as written")
+
+
+def address(field: int | Array) -> int:
+    """Stand for the address of a field of a structure, or of an element of one."""
     raise TypeError("code for translation is not called as written")

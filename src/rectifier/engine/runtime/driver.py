@@ -11,8 +11,22 @@ an element inside a kernel, a bit outside).
 
 from __future__ import annotations
 
-from ..compiler.instructions import *
-from .layout import *
+from ..compiler.instructions import (
+    call3,
+    copy8,
+    copy16,
+    copy32,
+    copy64,
+    copy_memory,
+    divide,
+    fence,
+    pack64,
+    stack,
+    ticks,
+    unpack64,
+)
+from .layout import FETCH, FRACTION, LINE, MAX_DIMENSIONS, MAX_OPERANDS, PAST, TILE, TILED, WHOLE, Job, LoopDescriptor
+from .structure import Words
 
 TILES = (MAX_OPERANDS + 1) * TILE // 8  # the last for elements on their way through a cast
 ENOUGH, MOST_RUNS = 100, 1 << 16  # ticks, for an error of 1 %: 25 ns on x86-64, up to 4 us on AArch64
@@ -36,27 +50,27 @@ def _copy_run(target: int, target_step: int, source: int, source_step: int, n: i
             copy8(target + i * target_step, source + i * source_step)
 
 
-def _locate(job: int, i: int, here: int) -> None:
+def _locate(job: Job, i: int, here: Words) -> None:
     """Write the coordinates of element `i`."""
-    for d in range(load(job, DIMENSIONS) - 1, 0, -1):
-        extent = load(job, EXTENTS + d)
+    for d in range(job.dimensions - 1, 0, -1):
+        extent = job.extents[d]
         quotient = divide(i, extent)
-        store(here, d, i - quotient * extent)
+        here[d] = i - quotient * extent
         i = quotient
-    store(here, 0, i)
+    here[0] = i
 
 
-def _transfer(job: int, k: int, i: int, n: int, tile: int, outward: int) -> None:
+def _transfer(job: Job, k: int, i: int, n: int, tile: int, outward: int) -> None:
     """Copy elements i to i + n of operand k into its tile, or out of it."""
-    size, strides = load(job, WIDTHS + k), STRIDES + MAX_DIMENSIONS * k
-    last = load(job, DIMENSIONS) - 1
-    extent, step = load(job, EXTENTS + last), load(job, strides + last)
+    size = job.widths[k]
+    last = job.dimensions - 1
+    extent, step = job.extents[last], job.strides[k, last]
     here = stack(MAX_DIMENSIONS)
     _locate(job, i, here)
-    at = load(job, POINTERS + k)
+    at = job.pointers[k]
     for d in range(last + 1):
-        at += load(here, d) * load(job, strides + d)
-    run = min(extent - load(here, last), n)
+        at += here[d] * job.strides[k, d]
+    run = min(extent - here[last], n)
     while True:
         if outward:
             _copy_run(at, step, tile, size, run, size)
@@ -69,20 +83,20 @@ def _transfer(job: int, k: int, i: int, n: int, tile: int, outward: int) -> None
         at += (run - extent) * step  # back to the beginning of the row, and on to the next
         d = last - 1
         while True:
-            c = load(here, d) + 1
-            at += load(job, strides + d)
-            if c < load(job, EXTENTS + d):
-                store(here, d, c)
+            c = here[d] + 1
+            at += job.strides[k, d]
+            if c < job.extents[d]:
+                here[d] = c
                 break
-            at -= c * load(job, strides + d)
-            store(here, d, 0)
+            at -= c * job.strides[k, d]
+            here[d] = 0
             d -= 1
         run = min(extent, n)
 
 
 def _pack(mask: int, tile: int, n: int) -> None:
     word = stack(1)
-    store(word, 0, 0)
+    word[0] = 0
     for i in range(n, (n + 63) // 64 * 64):
         copy8(tile + i, word)  # the bits after the last are 0, so that equal masks have equal bytes
     whole = n // 64
@@ -103,26 +117,26 @@ def _unpack(tile: int, mask: int, n: int) -> None:
         unpack64(tile + 64 * whole, word)
 
 
-def _tiles(job: int, start: int, stop: int) -> None:
-    plan = load(job, PLAN)
-    count, last, mask, length = load(plan, COUNT), load(plan, LAST), load(plan, MASK), load(plan, LENGTH)
-    kernel, uniform = load(plan, KERNEL), load(job, UNIFORM)
+def _tiles(job: Job, start: int, stop: int) -> None:
+    plan = job.plan
+    count, last, mask, length = plan.count, plan.last, plan.mask, plan.length
+    kernel, uniform = plan.kernel, job.uniform
     space, pieces = stack(TILES), stack(MAX_OPERANDS)
     i = start
     while i < stop:
         n = min(length, stop - i)
         for k in range(count):
-            at, tile = load(job, POINTERS + k), space + k * TILE
+            at, tile = job.pointers[k], space + k * TILE
             if k == mask:
-                store(pieces, k, tile)
+                pieces[k] = tile
                 if k < last:
                     _unpack(tile, at + (i >> 3), n)
-            elif load(job, MODES + k) == WHOLE:
-                size = 0 if load(plan, FIRST) <= k < last and uniform else load(plan, SIZE + k)
-                store(pieces, k, at + i * size)
+            elif job.modes[k] == WHOLE:
+                size = 0 if plan.first <= k < last and uniform else plan.size[k]
+                pieces[k] = at + i * size
             else:
-                store(pieces, k, tile)
-                cast = load(job, CASTS + k)
+                pieces[k] = tile
+                cast = job.casts[k]
                 if cast:
                     _transfer(job, k, i, n, space + MAX_OPERANDS * TILE, 0)
                     call3(cast, tile, space + MAX_OPERANDS * TILE, n)
@@ -130,10 +144,10 @@ def _tiles(job: int, start: int, stop: int) -> None:
                     _transfer(job, k, i, n, tile, 0)
         call3(kernel, pieces, n, uniform)
         for k in range(last, count):
-            at, tile = load(job, POINTERS + k), space + k * TILE
+            at, tile = job.pointers[k], space + k * TILE
             if k == mask:
                 _pack(at + (i >> 3), tile, n)
-            elif load(job, MODES + k) == TILED:
+            elif job.modes[k] == TILED:
                 _transfer(job, k, i, n, tile, 1)
         i += n
 
@@ -146,19 +160,19 @@ def _piece(left: int, edge: int, line: int, length: int) -> int:
     return divide(n, line) * line if n >= line else n
 
 
-def _past(job: int, start: int, stop: int) -> None:
+def _past(job: Job, start: int, stop: int) -> None:
     """Compute what goes past the caches; all operands lie whole, but for a mask that is read.
 
     Its bits are unpacked one piece ahead. Stores are done in order, and those past the caches, which take long, would
     keep back what the kernel waits for: 25 million elements took 7.9 ms so, 3.9 ahead.
     """
-    plan = load(job, PLAN)
-    count, last, mask = load(plan, COUNT), load(plan, LAST), load(plan, MASK)
-    kernel, uniform, size = load(plan, KERNEL), load(job, UNIFORM), load(plan, SIZE + load(plan, LAST))
-    past = PAST + (load(load(plan, ENGINE), AHEAD) << FETCH)
+    plan = job.plan
+    count, last, mask = plan.count, plan.last, plan.mask
+    kernel, uniform, size = plan.kernel, job.uniform, plan.size[plan.last]
+    past = PAST + (plan.engine.ahead << FETCH)
     pieces, bits, ahead = stack(MAX_OPERANDS), stack(TILE // 8), stack(TILE // 8)
     line, length = divide(LINE, size), stop - start if mask < 0 else TILE - 64
-    edge = divide(-(load(job, POINTERS + last) + start * size) & (LINE - 1), size)
+    edge = divide(-(job.pointers[last] + start * size) & (LINE - 1), size)
     i, n = start, _piece(stop - start, edge, line, length)
     if mask >= 0:
         _unpack_from(job, i, n, bits)
@@ -167,42 +181,41 @@ def _past(job: int, start: int, stop: int) -> None:
         if mask >= 0:
             _unpack_from(job, i + n, following, ahead)
         for k in range(count):
-            width = 0 if load(plan, FIRST) <= k < last and uniform else load(plan, SIZE + k)
-            store(pieces, k, bits + (i & 63) if k == mask else load(job, POINTERS + k) + i * width)
+            width = 0 if plan.first <= k < last and uniform else plan.size[k]
+            pieces[k] = bits + (i & 63) if k == mask else job.pointers[k] + i * width
         call3(kernel, pieces, n, uniform + (past if edge <= 0 and n >= line else 0))
         i, edge, n = i + n, edge - n, following
         bits, ahead = ahead, bits
     fence()
 
 
-def _unpack_from(job: int, i: int, n: int, tile: int) -> None:
+def _unpack_from(job: Job, i: int, n: int, tile: int) -> None:
     """Unpack the bits of elements i to i + n, and those before i in its word."""
     before = i & 63
-    _unpack(tile, load(job, POINTERS + load(load(job, PLAN), MASK)) + ((i - before) >> 3), n + before)
+    _unpack(tile, job.pointers[job.plan.mask] + ((i - before) >> 3), n + before)
 
 
-def _rows(job: int, start: int, stop: int) -> None:
-    plan = load(job, PLAN)
-    count, kernel, uniform = load(plan, COUNT), load(plan, KERNEL), load(job, UNIFORM)
+def _rows(job: Job, start: int, stop: int) -> None:
+    plan = job.plan
+    count, kernel, uniform = plan.count, plan.kernel, job.uniform
     here, row, steps, part = stack(MAX_DIMENSIONS), stack(MAX_OPERANDS), stack(MAX_OPERANDS), stack(MAX_OPERANDS)
-    last = load(job, DIMENSIONS) - 1
-    extent = load(job, EXTENTS + last)
+    last = job.dimensions - 1
+    extent = job.extents[last]
     _locate(job, start, here)
     for k in range(count):
-        strides = STRIDES + MAX_DIMENSIONS * k
-        at = load(job, POINTERS + k)
+        at = job.pointers[k]
         for d in range(last):
-            at += load(here, d) * load(job, strides + d)
-        store(row, k, at)
-        store(part, k, at + load(here, last) * load(job, strides + last))
-        store(steps, k, load(job, strides + last - 1) if last > 0 else 0)
-    run = min(extent - load(here, last), stop - start)
+            at += here[d] * job.strides[k, d]
+        row[k] = at
+        part[k] = at + here[last] * job.strides[k, last]
+        steps[k] = job.strides[k, last - 1] if last > 0 else 0
+    run = min(extent - here[last], stop - start)
     call3(kernel, part, run, uniform)
-    i, left = start + run, load(job, EXTENTS + last - 1) - load(here, last - 1) if last > 0 else 0
+    i, left = start + run, job.extents[last - 1] - here[last - 1] if last > 0 else 0
     while i < stop:
         left -= 1
         for k in range(count):
-            store(row, k, load(row, k) + load(steps, k))
+            row[k] = row[k] + steps[k]
         if left == 0:
             left = _turn(job, row, here, last - 1, count)
         run = min(extent, stop - i)
@@ -210,22 +223,21 @@ def _rows(job: int, start: int, stop: int) -> None:
         i += run
 
 
-def _turn(job: int, row: int, here: int, d: int, count: int) -> int:
+def _turn(job: Job, row: Words, here: Words, d: int, count: int) -> int:
     """Go from behind the end of axis d to its beginning, one step on along those before; give its length."""
-    length = load(job, EXTENTS + d)
+    length = job.extents[d]
     while True:
         for k in range(count):
-            strides = STRIDES + MAX_DIMENSIONS * k
-            back = load(job, EXTENTS + d) * load(job, strides + d)
-            store(row, k, load(row, k) - back + load(job, strides + d - 1))
+            back = job.extents[d] * job.strides[k, d]
+            row[k] = row[k] - back + job.strides[k, d - 1]
         d -= 1
-        store(here, d, load(here, d) + 1)
-        if d == 0 or load(here, d) < load(job, EXTENTS + d):
+        here[d] = here[d] + 1
+        if d == 0 or here[d] < job.extents[d]:
             return length
-        store(here, d, 0)
+        here[d] = 0
 
 
-def _multiply(job: int, n: int) -> None:
+def _multiply(job: Job, n: int) -> None:
     """Multiply 4 n numbers: what a processor does beside another just if no other has to wait for it.
 
     Two hyperthreads of one core share its multiplier, which four chains that do not wait for each other keep busy.
@@ -236,49 +248,47 @@ def _multiply(job: int, n: int) -> None:
         b = (b ^ (b >> 29)) * 0x5851F42D4C957F2D
         c = (c ^ (c >> 29)) * 0x5851F42D4C957F2D
         d = (d ^ (d >> 29)) * 0x5851F42D4C957F2D
-    store(job, STEP, a ^ b ^ c ^ d)  # else LLVM leaves all this out
+    job.step = a ^ b ^ c ^ d  # else LLVM leaves all this out
 
 
-def walk(job: int, start: int, stop: int) -> None:
+def walk(job: Job, start: int, stop: int) -> None:
     """Compute elements `start` to `stop` of a job; if it has a mask, `start` is a multiple of 64."""
-    plan = load(job, PLAN)
+    plan = job.plan
     if plan == 0:
         _multiply(job, stop - start)
-    elif load(job, STREAM):
+    elif job.stream:
         _past(job, start, stop)
-    elif load(job, ROWS):
+    elif job.rows:
         _rows(job, start, stop)
     else:
         _tiles(job, start, stop)
 
 
-def _swap_axes(job: int, a: int, b: int, count: int) -> None:
-    extent = load(job, EXTENTS + a)
-    store(job, EXTENTS + a, load(job, EXTENTS + b))
-    store(job, EXTENTS + b, extent)
+def _swap_axes(job: Job, a: int, b: int, count: int) -> None:
+    extent = job.extents[a]
+    job.extents[a] = job.extents[b]
+    job.extents[b] = extent
     for k in range(count):
-        strides = STRIDES + MAX_DIMENSIONS * k
-        stride = load(job, strides + a)
-        store(job, strides + a, load(job, strides + b))
-        store(job, strides + b, stride)
+        stride = job.strides[k, a]
+        job.strides[k, a] = job.strides[k, b]
+        job.strides[k, b] = stride
 
 
-def _in_order_of_memory(job: int, a: int, count: int) -> int:
+def _in_order_of_memory(job: Job, a: int, count: int) -> int:
     """Say whether axis a takes longer strides than the next: by the outputs, then by the inputs."""
     for k in range(count - 1, -1, -1):
-        strides = STRIDES + MAX_DIMENSIONS * k
-        outer, inner = abs(load(job, strides + a)), abs(load(job, strides + a + 1))
+        outer, inner = abs(job.strides[k, a]), abs(job.strides[k, a + 1])
         if outer != inner and outer != 0 and inner != 0:
             return outer > inner
     return True
 
 
-def _simplify(job: int, plan: int) -> None:
+def _simplify(job: Job, plan: LoopDescriptor) -> None:
     """Leave out axes of one element, sort the others, walk them upwards, and join those that are one in memory."""
-    count, mask = load(plan, COUNT), load(plan, MASK)
+    count, mask = plan.count, plan.mask
     dimensions = 0
-    for d in range(load(job, DIMENSIONS)):
-        if load(job, EXTENTS + d) != 1:
+    for d in range(job.dimensions):
+        if job.extents[d] != 1:
             _swap_axes(job, dimensions, d, count)
             dimensions += 1
     if mask < 0:  # the bits of a mask are in C order, and so are then the elements
@@ -288,58 +298,55 @@ def _simplify(job: int, plan: int) -> None:
                 _swap_axes(job, b - 1, b, count)
                 b -= 1
         for d in range(dimensions):
-            if load(job, STRIDES + MAX_DIMENSIONS * (count - 1) + d) < 0:
+            if job.strides[count - 1, d] < 0:
                 for k in range(count):
-                    strides = STRIDES + MAX_DIMENSIONS * k
-                    stride = load(job, strides + d)
-                    store(job, POINTERS + k, load(job, POINTERS + k) + (load(job, EXTENTS + d) - 1) * stride)
-                    store(job, strides + d, -stride)
+                    stride = job.strides[k, d]
+                    job.pointers[k] = job.pointers[k] + (job.extents[d] - 1) * stride
+                    job.strides[k, d] = -stride
     joined = 0
     for d in range(1, dimensions):
-        extent, join = load(job, EXTENTS + d), True
+        extent, join = job.extents[d], True
         for k in range(count):
-            strides = STRIDES + MAX_DIMENSIONS * k
-            join &= k == mask or load(job, strides + joined) == load(job, strides + d) * extent
+            join &= k == mask or job.strides[k, joined] == job.strides[k, d] * extent
         if join:
-            store(job, EXTENTS + joined, load(job, EXTENTS + joined) * extent)
+            job.extents[joined] = job.extents[joined] * extent
             for k in range(count):
-                strides = STRIDES + MAX_DIMENSIONS * k
-                store(job, strides + joined, load(job, strides + d))
+                job.strides[k, joined] = job.strides[k, d]
         else:
             joined += 1
             _swap_axes(job, joined, d, count)
-    store(job, DIMENSIONS, joined + 1)
+    job.dimensions = joined + 1
     if dimensions == 0:
-        store(job, EXTENTS, 1)
+        job.extents[0] = 1
 
 
-def prepare(job: int) -> None:
+def prepare(job: Job) -> None:
     """Simplify a job that says what is where, and choose the way of each operand.
 
-    PLAN, DIMENSIONS, POINTERS, EXTENTS and STRIDES are set.
+    Its plan, dimensions, pointers, extents and strides are set.
     """
-    plan = load(job, PLAN)
-    count, first, last, mask = load(plan, COUNT), load(plan, FIRST), load(plan, LAST), load(plan, MASK)
-    if load(job, DIMENSIONS) > 1:
+    plan = job.plan
+    count, first, last, mask = plan.count, plan.first, plan.last, plan.mask
+    if job.dimensions > 1:
         _simplify(job, plan)
-    dimensions = load(job, DIMENSIONS)
+    dimensions = job.dimensions
     inner = dimensions - 1
     total = 1
     for d in range(dimensions):
-        total *= load(job, EXTENTS + d)
-    store(job, TOTAL, total)
+        total *= job.extents[d]
+    job.total = total
     constant, constant_in_row, along_row, lies = True, True, True, mask < 0
     for k in range(count):
-        strides, size = STRIDES + MAX_DIMENSIONS * k, load(plan, SIZE + k)
+        size = plan.size[k]
         if k == mask:
             continue
-        step = load(job, strides + inner)
-        aligned = load(job, POINTERS + k) & (size - 1) == 0 and load(job, CASTS + k) == 0
+        step = job.strides[k, inner]
+        aligned = job.pointers[k] & (size - 1) == 0 and job.casts[k] == 0
         whole, zero = step == size, step == 0
         for d in range(inner):
-            stride = load(job, strides + d)
+            stride = job.strides[k, d]
             aligned &= stride & (size - 1) == 0
-            whole &= stride == load(job, strides + d + 1) * load(job, EXTENTS + d + 1)
+            whole &= stride == job.strides[k, d + 1] * job.extents[d + 1]
             zero &= stride == 0
         if first <= k < last:
             constant &= zero & aligned
@@ -347,34 +354,34 @@ def prepare(job: int) -> None:
             along_row &= (step == size) & aligned
         else:
             lies &= (step == size) & aligned
-        store(job, MODES + k, WHOLE if whole and aligned else TILED)
-    rows = lies and (constant_in_row or along_row) and (inner == 0 or load(job, EXTENTS + inner) >= LONG)
-    store(job, ROWS, rows)
-    store(job, STREAM, 0)
-    store(job, CONSTANT, constant)
-    store(job, UNIFORM, constant_in_row if rows else constant)
+        job.modes[k] = WHOLE if whole and aligned else TILED
+    rows = lies and (constant_in_row or along_row) and (inner == 0 or job.extents[inner] >= LONG)
+    job.rows = rows
+    job.stream = 0
+    job.constant = constant
+    job.uniform = constant_in_row if rows else constant
     if constant:
         for k in range(first, last):
-            store(job, MODES + k, WHOLE)
+            job.modes[k] = WHOLE
 
 
-def measure(plan: int) -> int:
+def measure(plan: LoopDescriptor) -> int:
     """Measure what an element takes that lies in the first-level cache, as COST has it: the least of several times.
 
     Each of them is long enough for the clock to tell, or else as many runs as a clock is waited for.
     """
     space, pieces = stack(TILES), stack(MAX_OPERANDS)
     for w in range(TILES):
-        store(space, w, 0)
-    for k in range(load(plan, COUNT)):
-        store(pieces, k, space + k * TILE)
-    length, runs, least = load(plan, LENGTH), 8, 0
+        space[w] = 0
+    for k in range(plan.count):
+        pieces[k] = space + k * TILE
+    length, runs, least = plan.length, 8, 0
     while True:
         least = 1 << 40
         for _ in range(8):
             began = ticks()
             for _ in range(runs):
-                call3(load(plan, KERNEL), pieces, length, 1)
+                call3(plan.kernel, pieces, length, 1)
             least = min(least, ticks() - began)
         if least >= ENOUGH or runs >= MOST_RUNS:
             return max(1, divide(least << FRACTION, runs * length))

@@ -1,13 +1,9 @@
-"""The words that compiled code and Python share: 64-bit, at addresses, named by their numbers.
-
-Plan, one a loop (a operation of a function in a dtype). NumPy hands its address to the loop as `data`.
-Engine, one a process: addresses and settings, which a forked child keeps.
-Control, one a process: who is doing what; a forked child finds zeros there (`threads`).
-Job, on the stack of a call: what is to be computed (`driver`).
-Method, one a public call: which plan serves which dtype (`entry`).
-"""
+"""The structures that compiled code and Python share, and the numbers that belong to them."""
 
 from __future__ import annotations
+
+from .pool_layout import Settings
+from .structure import Array, Structure, Structures, structures, words
 
 TILE = 2048  # bytes an operand; 512 float32. Five operands of a tile fit a 32 KiB L1 cache twice over.
 LINE = 64  # bytes of a cache line
@@ -15,57 +11,12 @@ BLOCK = 2048  # exponentials that wait on the stack of a kernel of rows
 MAX_OPERANDS = 8
 MAX_DIMENSIONS = 64  # NumPy's
 MAX_THREADS = 256
-
-# Plan
-ENGINE = 0  # address of the engine's words
-KERNEL = 1  # address of the kernel
-COST = 2  # of an element in the first-level cache, as measured: in ticks, times 2 ** FRACTION
-COUNT = 3  # of operands: inputs, parameters, outputs, in this order
-FIRST, LAST = 4, 5  # the parameters are FIRST <= k < LAST, the outputs LAST <= k < COUNT
-MASK = 6  # which operand is a mask, -1 if none is
-LENGTH = 7  # elements in a tile: whole mask words
-FLOAT = 8  # what a Python float becomes as a parameter: one of the next four, or 0, and then none is taken
-HALF, BFLOAT, SINGLE, DOUBLE = 1, 2, 4, 8
-BYTES = 9  # of an element of all arrays together
-SIZE = 10  # SIZE + k: bytes of an element of operand k
-WAYS = SIZE + MAX_OPERANDS  # what was learned of results of each class of sizes (`streaming`), in so many words each:
-LEFT, WAY, USES, KEPT, OTHER, WAY_WORDS = range(6)
-CLASSES = 16  # each of twice the size of the one before
-LONGEST_WAITING = WAYS + CLASSES * WAY_WORDS  # of rows: the longest whose exponentials wait for their sum, or 0
-PLAN_WORDS = LONGEST_WAITING + 1
+MAX_CASTS = 64
+MAX_DTYPES = 16
+CLASSES = 16  # of sizes of results, each of twice the size of the one before
 
 # What an element or a byte takes is far below a tick: of x86-64's clock some 0.25 ns, of AArch64's 1 to 40.
 FRACTION = 16
-
-# Engine
-(
-    CONTROL, WALK, HELPER, THREADS, SPIN_SET, SPIN, START_FROM, WAKE_FROM, PARALLEL_FROM, MEASURED, NEAR_CACHE,
-    BYTE_COST, STREAM_FROM, LEARN_FROM, LEARN_TO, AHEAD, REACHED, GAIN, TRIES,
-    POOL, POOL_ALLOCATE, POOL_FREE, HANDLER, CHECK_EVERY, ARRAY_TYPE, FLOAT_TYPE, NONE,
-    NOT_IMPLEMENTED, UINT8, INCREF, DECREF, NEW_TUPLE, SET_TUPLE_ITEM, NEW_ARRAY, SAVE_THREAD, RESTORE_THREAD,
-    THREAD_CREATE, THREAD_DETACH, SIGNAL_MASK, SYSTEM_CALL, GET_PROCESSOR, ENGINE_WORDS,
-) = range(42)  # fmt: skip
-
-# Control: each of the words that threads fight over has a cache line of its own
-DOOR, SLEEPERS, LOCK, ACTIVE, NUMBERED, STARTED, LIMIT = 0, 8, 16, 24, 32, 33, 34
-JOB, HEAT, LAST_END, REFUSED, CHECKED, ALLOWED, HELPERS, SPREAD_FROM, SPREAD_SUM, TRIED = range(40, 50)
-NEXT = 64  # NEXT + 8 t: the first element that nobody has taken of those set aside for thread t
-TASKS = NEXT + 8 * MAX_THREADS  # TASKS + h: the system's number of helper h
-CONTROL_WORDS = TASKS + MAX_THREADS
-
-# Job
-PLAN, DIMENSIONS, TOTAL, CHUNK, PARTS, CONSTANT, UNIFORM, ROWS, STREAM, TRIAL, STEP, BEGAN = range(12)
-POINTERS = 12
-MODES = POINTERS + MAX_OPERANDS
-WIDTHS = MODES + MAX_OPERANDS  # WIDTHS + k: bytes of an element of operand k where it lies
-CASTS = WIDTHS + MAX_OPERANDS  # CASTS + k: address of what makes elements for the kernel of those, 0 if they are such
-EXTENTS = CASTS + MAX_OPERANDS
-STRIDES = EXTENTS + MAX_DIMENSIONS  # STRIDES + MAX_DIMENSIONS k + d: bytes along axis d of operand k
-JOB_WORDS = STRIDES + MAX_OPERANDS * MAX_DIMENSIONS
-
-# Where rows lie, for their kernel: how long one is, each array, then a word for each place where exponentials may wait,
-# the number of those, and the first
-ROW_WORDS = 8
 
 # How a kernel is called: with one number for each parameter; so that what it makes goes past the caches, and then
 # with how many lines ahead its inputs are fetched, in the bits from FETCH on
@@ -74,11 +25,156 @@ ALIKE, PAST, FETCH = 1, 2, 2
 # How an operand reaches the kernel: as it lies, or through a tile
 WHOLE, TILED = 0, 1
 
-# Method
-METHOD_ENGINE, METHOD_ROWS, METHOD_COUNT, METHOD_FIRST, METHOD_LAST, METHOD_MASK, METHOD_CASTS, METHOD_TABLE = range(8)
-METHOD_WORDS = METHOD_TABLE + 2 * 16  # a pair for each dtype: the address of NumPy's descriptor, the plan's
+# What a Python float becomes as a parameter; 0 if none is taken
+HALF, BFLOAT, SINGLE, DOUBLE = 1, 2, 4, 8
 
-# Casts to one dtype: their number, then three words each
-CAST_DESCRIPTOR, CAST_FUNCTION, CAST_WIDTH, CAST_NEXT = range(1, 5)
-MAX_CASTS = 64
-CASTS_WORDS = 1 + (CAST_NEXT - CAST_DESCRIPTOR) * MAX_CASTS
+
+class Way(Structure):
+    """What a loop has learned of results of one class of sizes (`streaming`)."""
+
+    left: int
+    way: int
+    uses: int
+    times: Array = words(2)  # of an element: in the way that it is, in the other
+
+
+class LoopDescriptor(Structure):
+    """One for each operation of a function in a dtype. NumPy hands its address to the loop as `data`."""
+
+    engine: Engine
+    kernel: int  # its address
+    cost: int  # of an element in the first-level cache, as measured: in ticks, times 2 ** FRACTION
+    count: int  # of operands: inputs, parameters, outputs, in this order
+    first: int  # the parameters are first <= k < last,
+    last: int  # the outputs last <= k < count
+    mask: int  # which operand is a mask, -1 if none is
+    length: int  # elements in a tile: whole mask words
+    float_kind: int  # what a Python float becomes as a parameter
+    element_bytes: int  # of an element of all arrays together
+    size: Array = words(MAX_OPERANDS)  # bytes of an element of each operand
+    ways: Structures[Way] = structures(Way, CLASSES)
+    longest_waiting: int  # of rows: the longest whose exponentials wait for their sum, or 0
+
+
+class Engine(Structure):
+    """One for each process: addresses and settings, which a forked child keeps."""
+
+    control: Control
+    walk: int
+    helper: int
+    threads: int
+    spin_set: int
+    spin: int
+    start_from: int
+    wake_from: int
+    parallel_from: int
+    measured: int
+    near_cache: int
+    byte_cost: int
+    stream_from: int
+    learn_from: int
+    learn_to: int
+    ahead: int
+    reached: int
+    gain: int
+    tries: int
+    pool: Settings
+    pool_allocate: int
+    pool_free: int
+    handler: int
+    check_every: int
+    array_type: int
+    float_type: int
+    none: int
+    not_implemented: int
+    uint8: int
+    incref: int
+    decref: int
+    new_tuple: int
+    set_tuple_item: int
+    new_array: int
+    save_thread: int
+    restore_thread: int
+    thread_create: int
+    thread_detach: int
+    signal_mask: int
+    system_call: int
+    get_processor: int
+
+
+class Control(Structure):
+    """One for each process: who is doing what; a forked child finds zeros there (`threads`).
+
+    Each of the words that threads fight over has a cache line of its own.
+    """
+
+    door: int
+    sleepers: int = words(at=8)
+    lock: int = words(at=16)
+    active: int = words(at=24)
+    numbered: int = words(at=32)
+    started: int
+    limit: int
+    job: Job = words(at=40)
+    heat: int
+    last_end: int
+    refused: int
+    checked: int
+    allowed: int
+    helpers: int
+    spread_from: int
+    spread_sum: int
+    tried: int
+    next: Array = words(MAX_THREADS, 8, at=64)  # the first element that nobody has taken of those for a thread
+    tasks: Array = words(MAX_THREADS)  # the system's number of each helper
+
+
+class Job(Structure):
+    """On the stack of a call: what is to be computed (`driver`)."""
+
+    plan: LoopDescriptor
+    dimensions: int
+    total: int
+    chunk: int
+    parts: int
+    constant: int
+    uniform: int
+    rows: int
+    stream: int
+    trial: Way
+    step: int
+    began: int
+    pointers: Array = words(MAX_OPERANDS)
+    modes: Array = words(MAX_OPERANDS)
+    widths: Array = words(MAX_OPERANDS)  # bytes of an element of each operand where it lies
+    casts: Array = words(MAX_OPERANDS)  # address of what makes elements for the kernel of those, 0 if they are such
+    extents: Array = words(MAX_DIMENSIONS)
+    strides: Array = words(MAX_OPERANDS, MAX_DIMENSIONS)  # bytes along each axis of each operand
+
+
+class Rows(Structure):
+    """On the stack of a call of rows, for their kernel: where they lie, and where exponentials may wait."""
+
+    length: int  # of one
+    # Inputs and the output, and behind them: a word for each place or 0, how many places there are, the first.
+    arrays: Array = words(7)
+
+
+class Casts(Structure):
+    """The casts to one dtype."""
+
+    number: int
+    rows: Array = words(MAX_CASTS, 3)  # of each: address of NumPy's descriptor, of the function, bytes of an element
+
+
+class Method(Structure):
+    """One for each public call: which loop descriptor serves which dtype (`entry`)."""
+
+    engine: Engine
+    rows: int
+    count: int
+    first: int
+    last: int
+    mask: int
+    casts: Casts
+    table: Array = words(MAX_DTYPES, 2)  # a pair for each dtype: the address of NumPy's descriptor, the loop's

@@ -11,55 +11,8 @@ unlocked and empty; the blocks of arrays describe themselves.
 
 from __future__ import annotations
 
-# isort: off
-from .pool_layout import (
-    ALIVE,
-    BASE,
-    BASES,
-    BOUND,
-    CALLOC,
-    CLOCK,
-    FLAGS,
-    FREE,
-    HEADER,
-    HELD_BLOCKS,
-    HELD_BYTES,
-    HITS,
-    HUGE_ADVICE,
-    HUGE_FROM,
-    HUGE_PAGE,
-    KIND,
-    LARGEST,
-    LARGEST_SLACK,
-    LENGTH,
-    LENGTHS,
-    LIVE_BLOCKS,
-    LIVE_BYTES,
-    LOCK,
-    MADVISE,
-    MAGIC,
-    MALLOC,
-    MAPPED,
-    MEMCPY,
-    MEMSET,
-    MINIMUM,
-    MISSES,
-    MMAP,
-    MUNMAP,
-    PAGE,
-    PEAK_BYTES,
-    PLAIN,
-    POOL,
-    PROTECTION,
-    SCHED_YIELD,
-    SLACK,
-    SLOTS,
-    STAMPS,
-    USED,
-)  # fmt: skip
-
-# isort: on
 from ..compiler.instructions import (
+    address,
     atomic_store,
     call0,
     call1,
@@ -67,140 +20,153 @@ from ..compiler.instructions import (
     call3,
     call6,
     compare_and_swap,
-    load,
     pause,
-    store,
+)
+from .pool_layout import (
+    ALIVE,
+    HEADER,
+    HUGE_PAGE,
+    LARGEST,
+    LARGEST_SLACK,
+    MAPPED,
+    PLAIN,
+    SLACK,
+    SLOTS,
+    Counters,
+    Header,
+    Pool,
+    Settings,
 )
 
 SPINS = 128  # about as long as the lock is ever held; then its owner lacks a processor, which yielding may give it
 
 
-def _acquire(settings: int) -> None:
-    lock = load(settings, POOL) + 8 * LOCK
+def _acquire(settings: Settings) -> None:
+    lock = address(settings.pool.lock)
     spins = 0
     while compare_and_swap(lock, 0, 1) == 0:
         spins += 1
         if spins < SPINS:
             pause()
         else:
-            call0(load(settings, SCHED_YIELD))
+            call0(settings.sched_yield)
 
 
-def _release(settings: int) -> None:
-    atomic_store(load(settings, POOL) + 8 * LOCK, 0)
+def _release(settings: Settings) -> None:
+    atomic_store(address(settings.pool.lock), 0)
 
 
-def _count(settings: int, length: int, blocks: int) -> None:
+def _count(settings: Settings, length: int, blocks: int) -> None:
     """Note memory that goes out to an array, or with negative numbers comes back; needs the lock."""
-    pool = load(settings, POOL)
-    live = load(settings, LIVE_BYTES) + length
-    store(settings, LIVE_BYTES, live)
-    store(settings, LIVE_BLOCKS, load(settings, LIVE_BLOCKS) + blocks)
-    store(pool, PEAK_BYTES, max(load(pool, PEAK_BYTES), live + load(pool, HELD_BYTES)))
+    pool = settings.pool
+    live = settings.live_bytes + length
+    settings.live_bytes = live
+    settings.live_blocks += blocks
+    pool.peak_bytes = max(pool.peak_bytes, live + pool.held_bytes)
 
 
-def _count_alone(settings: int, length: int, blocks: int) -> None:
+def _count_alone(settings: Settings, length: int, blocks: int) -> None:
     _acquire(settings)
     _count(settings, length, blocks)
     _release(settings)
 
 
-def _take_out(pool: int, k: int) -> int:
+def _take_out(pool: Pool, k: int) -> int:
     """Remove block k of those held; needs the lock."""
-    last = load(pool, HELD_BLOCKS) - 1
-    store(pool, HELD_BLOCKS, last)
-    store(pool, HELD_BYTES, load(pool, HELD_BYTES) - load(pool, LENGTHS + k))
-    base = load(pool, BASES + k)
-    store(pool, BASES + k, load(pool, BASES + last))
-    store(pool, LENGTHS + k, load(pool, LENGTHS + last))
-    store(pool, STAMPS + k, load(pool, STAMPS + last))
+    last = pool.held_blocks - 1
+    pool.held_blocks = last
+    pool.held_bytes -= pool.lengths[k]
+    base = pool.bases[k]
+    pool.bases[k] = pool.bases[last]
+    pool.lengths[k] = pool.lengths[last]
+    pool.stamps[k] = pool.stamps[last]
     return base
 
 
-def _oldest(pool: int) -> int:
+def _oldest(pool: Pool) -> int:
     oldest = 0
-    for k in range(1, load(pool, HELD_BLOCKS)):
-        if load(pool, STAMPS + k) < load(pool, STAMPS + oldest):
+    for k in range(1, pool.held_blocks):
+        if pool.stamps[k] < pool.stamps[oldest]:
             oldest = k
     return oldest
 
 
-def _unmap(settings: int, base: int, length: int) -> None:
-    call2(load(settings, MUNMAP), base, length)
+def _unmap(settings: Settings, base: int, length: int) -> None:
+    call2(settings.munmap, base, length)
 
 
-def _trim(settings: int, limit: int) -> int:
-    pool = load(settings, POOL)
+def _trim(settings: Settings, limit: int) -> int:
+    pool = settings.pool
     given = 0
     while True:
         _acquire(settings)
-        if load(pool, HELD_BYTES) <= limit:
+        if pool.held_bytes <= limit:
             _release(settings)
             return given
         k = _oldest(pool)
-        length = load(pool, LENGTHS + k)
+        length = pool.lengths[k]
         base = _take_out(pool, k)
         _release(settings)
         _unmap(settings, base, length)
         given += length
 
 
-def _reuse(settings: int, length: int) -> int:
+def _reuse(settings: Settings, length: int) -> int:
     """Take the held block that fits best, of equal ones the one freed last, which caches may hold; 0 if none fits."""
-    pool = load(settings, POOL)
+    pool = settings.pool
     best_length, best_stamp, best = length + min((length >> 2) + SLACK, LARGEST_SLACK) + 1, 0, -1
     _acquire(settings)
-    for k in range(load(pool, HELD_BLOCKS)):
-        candidate, stamp = load(pool, LENGTHS + k), load(pool, STAMPS + k)
+    for k in range(pool.held_blocks):
+        candidate, stamp = pool.lengths[k], pool.stamps[k]
         if candidate >= length and (candidate < best_length or (candidate == best_length and stamp > best_stamp)):
             best_length, best_stamp, best = candidate, stamp, k
     base = 0
     if best < 0:
-        store(pool, MISSES, load(pool, MISSES) + 1)
+        pool.misses += 1
     else:
         base = _take_out(pool, best)
-        store(pool, HITS, load(pool, HITS) + 1)
+        pool.hits += 1
         _count(settings, best_length, 1)
     _release(settings)
     return base
 
 
-def _keep(settings: int, base: int, length: int) -> None:
+def _keep(settings: Settings, base: int, length: int) -> None:
     """Hold a block that an array has left, making room by giving the oldest back; or give it back itself."""
-    pool = load(settings, POOL)
+    pool = settings.pool
     _acquire(settings)
     _count(settings, -length, -1)
     while True:
-        bound, held, blocks = load(settings, BOUND), load(pool, HELD_BYTES), load(pool, HELD_BLOCKS)
+        bound, held, blocks = settings.bound, pool.held_bytes, pool.held_blocks
         if length > bound:
             _release(settings)
             _unmap(settings, base, length)
             return
         if held + length <= bound and blocks < SLOTS:
-            store(pool, BASES + blocks, base)
-            store(pool, LENGTHS + blocks, length)
-            store(pool, STAMPS + blocks, load(pool, CLOCK))
-            store(pool, CLOCK, load(pool, CLOCK) + 1)
-            store(pool, HELD_BLOCKS, blocks + 1)
-            store(pool, HELD_BYTES, held + length)
+            pool.bases[blocks] = base
+            pool.lengths[blocks] = length
+            pool.stamps[blocks] = pool.clock
+            pool.clock += 1
+            pool.held_blocks = blocks + 1
+            pool.held_bytes = held + length
             _release(settings)
             return
         k = _oldest(pool)
-        evicted = load(pool, LENGTHS + k)
+        evicted = pool.lengths[k]
         victim = _take_out(pool, k)
         _release(settings)
         _unmap(settings, victim, evicted)
         _acquire(settings)
 
 
-def _anonymous(settings: int, length: int) -> int:
-    base = call6(load(settings, MMAP), 0, length, load(settings, PROTECTION), load(settings, FLAGS), -1, 0)
+def _anonymous(settings: Settings, length: int) -> int:
+    base = call6(settings.mmap, 0, length, settings.protection, settings.flags, -1, 0)
     return 0 if base == -1 else base
 
 
-def _map(settings: int, length: int) -> int:
+def _map(settings: Settings, length: int) -> int:
     """Get fresh memory, whose whole huge pages become such when they are first written; 0 if there is none."""
-    if length < load(settings, HUGE_FROM):
+    if length < settings.huge_from:
         return _anonymous(settings, length)
     start = _anonymous(settings, length + HUGE_PAGE)
     if start == 0:
@@ -209,125 +175,125 @@ def _map(settings: int, length: int) -> int:
     if base > start:
         _unmap(settings, start, base - start)
     _unmap(settings, base + length, start + HUGE_PAGE - base)
-    call3(load(settings, MADVISE), base, length, load(settings, HUGE_ADVICE))
+    call3(settings.madvise, base, length, settings.huge_advice)
     return base
 
 
-def _describe(header: int, kind: int, base: int, length: int, size: int) -> int:
-    store(header, MAGIC, ALIVE)
-    store(header, KIND, kind)
-    store(header, BASE, base)
-    store(header, LENGTH, length)
-    store(header, USED, size)
+def _describe(header: Header, kind: int, base: int, length: int, size: int) -> int:
+    header.magic = ALIVE
+    header.kind = kind
+    header.base = base
+    header.length = length
+    header.used = size
     return header + HEADER
 
 
-def _plain(settings: int, size: int, zeroed: bool) -> int:
+def _plain(settings: Settings, size: int, zeroed: bool) -> int:
     """Allocate as the C library does, when all else fails after emptying the pool."""
     length = size + 2 * HEADER
     base = 0
     for attempt in range(2):
-        base = call2(load(settings, CALLOC), length, 1) if zeroed else call1(load(settings, MALLOC), length)
+        base = call2(settings.calloc, length, 1) if zeroed else call1(settings.malloc, length)
         if base != 0 or attempt == 1 or _trim(settings, 0) == 0:
             break
     if base == 0:
         return 0
     _count_alone(settings, length, 1)
-    return _describe((base + HEADER - 1) & -HEADER, PLAIN, base, length, size)
+    return _describe(Header((base + HEADER - 1) & -HEADER), PLAIN, base, length, size)
 
 
-def _allocate(settings: int, size: int, zeroed: bool) -> int:
+def _allocate(settings: Settings, size: int, zeroed: bool) -> int:
     if size < 0 or size > LARGEST:
         return 0
-    if size < load(settings, MINIMUM) or load(settings, BOUND) == 0:
+    if size < settings.minimum or settings.bound == 0:
         return _plain(settings, size, zeroed)
-    page = load(settings, PAGE)
+    page = settings.page
     length = (size + HEADER + page - 1) & -page
     base = _reuse(settings, length)
     if base != 0:
         if zeroed:
-            call3(load(settings, MEMSET), base + HEADER, 0, size)
-        return _describe(base, MAPPED, base, load(base, LENGTH), size)
+            call3(settings.memset, base + HEADER, 0, size)
+        return _describe(Header(base), MAPPED, base, Header(base).length, size)
     base = _map(settings, length)
     if base == 0 and _trim(settings, 0) > 0:
         base = _map(settings, length)
     if base == 0:
         return _plain(settings, size, zeroed)
     _count_alone(settings, length, 1)
-    return _describe(base, MAPPED, base, length, size)
+    return _describe(Header(base), MAPPED, base, length, size)
 
 
-def _free(settings: int, pointer: int) -> None:
-    header = pointer - HEADER
-    if load(header, MAGIC) != ALIVE:
+def _free(settings: Settings, pointer: int) -> None:
+    header = Header(pointer - HEADER)
+    if header.magic != ALIVE:
         return  # not ours, or freed before: a leak does less harm than a page in two hands
-    store(header, MAGIC, 0)
-    base, length = load(header, BASE), load(header, LENGTH)
-    if load(header, KIND) == MAPPED:
+    header.magic = 0
+    base, length = header.base, header.length
+    if header.kind == MAPPED:
         _keep(settings, base, length)
     else:
         _count_alone(settings, -length, -1)
-        call1(load(settings, FREE), base)
+        call1(settings.free, base)
 
 
-def malloc(settings: int, size: int) -> int:
+def malloc(settings: Settings, size: int) -> int:
     """Allocate."""
     return _allocate(settings, size, False)
 
 
-def calloc(settings: int, count: int, size: int) -> int:
+def calloc(settings: Settings, count: int, size: int) -> int:
     """Allocate zeros."""
     if count < 0 or size < 0 or (count > 0 and size > LARGEST // count):
         return 0
     return _allocate(settings, count * size, True)
 
 
-def realloc(settings: int, pointer: int, size: int) -> int:
+def realloc(settings: Settings, pointer: int, size: int) -> int:
     """Make a block longer or shorter, in place where that wastes no more than a reused block would."""
     if pointer == 0:
         return _allocate(settings, size, False)
     if size < 0 or size > LARGEST:
         return 0
-    header = pointer - HEADER
-    if load(header, MAGIC) != ALIVE:
+    header = Header(pointer - HEADER)
+    if header.magic != ALIVE:
         return 0
-    if load(header, KIND) == MAPPED and size >= load(settings, MINIMUM):
-        page, length = load(settings, PAGE), load(header, LENGTH)
+    if header.kind == MAPPED and size >= settings.minimum:
+        page, length = settings.page, header.length
         needed = (size + HEADER + page - 1) & -page
         if needed <= length:
             if length > needed + min((needed >> 2) + SLACK, LARGEST_SLACK):
-                store(header, LENGTH, needed)
+                header.length = needed
                 _unmap(settings, header + needed, length - needed)
                 _count_alone(settings, needed - length, 0)
-            store(header, USED, size)
+            header.used = size
             return pointer
     to = _allocate(settings, size, False)
     if to != 0:
-        call3(load(settings, MEMCPY), to, pointer, min(size, load(header, USED)))
+        call3(settings.memcpy, to, pointer, min(size, header.used))
         _free(settings, pointer)
     return to
 
 
-def free(settings: int, pointer: int, size: int) -> None:
+def free(settings: Settings, pointer: int, size: int) -> None:
     """Take a block back; its header knows the size, and NumPy is not trusted to."""
     if pointer != 0:
         _free(settings, pointer)
 
 
-def trim(settings: int, limit: int) -> int:
+def trim(settings: Settings, limit: int) -> int:
     """Give blocks back to the system until at most `limit` bytes are held."""
     return _trim(settings, limit)
 
 
-def snapshot(settings: int, target: int) -> None:
-    """Copy the counters of one instant, in the order of `COUNTERS`."""
-    pool = load(settings, POOL)
+def snapshot(settings: Settings, counters: Counters) -> None:
+    """Copy the counters of one instant, of the pool."""
+    pool = settings.pool
     _acquire(settings)
-    store(target, 0, load(pool, HELD_BYTES))
-    store(target, 1, load(pool, HELD_BLOCKS))
-    store(target, 2, load(settings, LIVE_BYTES))
-    store(target, 3, load(settings, LIVE_BLOCKS))
-    store(target, 4, load(pool, HITS))
-    store(target, 5, load(pool, MISSES))
-    store(target, 6, load(pool, PEAK_BYTES))
+    counters.held_bytes = pool.held_bytes
+    counters.held_blocks = pool.held_blocks
+    counters.live_bytes = settings.live_bytes
+    counters.live_blocks = settings.live_blocks
+    counters.hits = pool.hits
+    counters.misses = pool.misses
+    counters.peak_bytes = pool.peak_bytes
     _release(settings)

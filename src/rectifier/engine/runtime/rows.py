@@ -7,109 +7,121 @@ j computes the rows that begin there, so the order of a sum depends on neither c
 
 from __future__ import annotations
 
-from ..capi import ALIGNED, C_CONTIGUOUS, DATA, DESCRIPTOR, SHAPE, WRITEABLE
-from ..compiler.instructions import *
-from .arrays import axes_of, field, flags_of, has_shape, make, refuse, type_of
+from ..capi import ALIGNED, C_CONTIGUOUS, WRITEABLE, ArrayObject
+from ..compiler.instructions import (
+    address,
+    call0,
+    call1,
+    call2,
+    call3,
+    divide,
+    enter_default_floating_point,
+    leave_default_floating_point,
+    stack,
+)
+from .arrays import has_shape, make, refuse
 from .entry import plan_of
-from .layout import *
+from .layout import BLOCK, MAX_THREADS, Engine, Job, LoopDescriptor, Method, Rows
+from .structure import Words
 from .threads import expected, run
 
 LIES = C_CONTIGUOUS | ALIGNED
 
 
-def _compute(plan: int, engine: int, rows: int, total: int) -> None:
-    job = stack(JOB_WORDS)
-    store(job, POINTERS, 0)
-    store(job, POINTERS + 1, rows)
-    if expected(plan, engine, total) < load(engine, PARALLEL_FROM):
-        call3(load(plan, KERNEL), job + 8 * POINTERS, total, 1)
+def _compute(plan: LoopDescriptor, engine: Engine, rows: Rows, total: int) -> None:
+    job = stack(Job)
+    job.pointers[0] = 0
+    job.pointers[1] = rows
+    if expected(plan, engine, total) < engine.parallel_from:
+        call3(plan.kernel, address(job.pointers), total, 1)
         return
-    store(job, PLAN, plan)
-    store(job, DIMENSIONS, 1)
-    store(job, EXTENTS, total)
-    store(job, TOTAL, total)
-    store(job, STRIDES, 1)
-    store(job, STRIDES + MAX_DIMENSIONS, 0)
-    store(job, STREAM, 0)
-    store(job, ROWS, 1)
-    store(job, UNIFORM, 1)
-    state = call0(load(engine, SAVE_THREAD))
+    job.plan = plan
+    job.dimensions = 1
+    job.extents[0] = total
+    job.total = total
+    job.strides[0, 0] = 1
+    job.strides[1, 0] = 0
+    job.stream = 0
+    job.rows = 1
+    job.uniform = 1
+    state = call0(engine.save_thread)
     run(job, engine)
-    call1(load(engine, RESTORE_THREAD), state)
+    call1(engine.restore_thread, state)
 
 
-def _compute_long(plan: int, engine: int, rows: int, places: int, total: int, length: int) -> None:
+def _compute_long(plan: LoopDescriptor, engine: Engine, rows: Rows, places: int, total: int, length: int) -> None:
     """Compute rows whose exponentials wait for the sum in one of as many places as there are threads, or rows.
 
     A thread takes a place for its rows, and another if that one is taken. Without memory for them the exponentials are
     computed twice.
     """
-    pool, taken, waiting = load(engine, POOL), stack(MAX_THREADS), 0
-    number = min(load(engine, THREADS), divide(total, length))
+    pool, taken, waiting = engine.pool, stack(MAX_THREADS), 0
+    number = min(engine.threads, divide(total, length))
     size = 8 * (number * length + 7)  # a sum reads on to whole vectors
     if pool != 0:
-        waiting = call2(load(engine, POOL_ALLOCATE), pool, size)
+        waiting = call2(engine.pool_allocate, pool, size)
     if waiting != 0:
         for k in range(number):
-            store(taken, k, 0)
-        store(rows, places, taken)
-        store(rows, places + 1, number)
-        store(rows, places + 2, waiting)
+            taken[k] = 0
+        rows.arrays[places] = taken
+        rows.arrays[places + 1] = number
+        rows.arrays[places + 2] = waiting
     _compute(plan, engine, rows, total)
     if waiting != 0:
-        call3(load(engine, POOL_FREE), pool, waiting, size)
+        call3(engine.pool_free, pool, waiting, size)
 
 
-def _call(method: int, arguments: int, number: int) -> int:
-    engine, last = load(method, METHOD_ENGINE), load(method, METHOD_LAST)
-    array_type, none = load(engine, ARRAY_TYPE), load(engine, NONE)
-    x, out = load(arguments, 0), load(arguments, last)
-    if number != last + 1 or type_of(x) != array_type:
+def _call(method: Method, arguments: Words, number: int) -> int:
+    engine, last = method.engine, method.last
+    array_type, none = engine.array_type, engine.none
+    x, out = ArrayObject(arguments[0]), ArrayObject(arguments[last])
+    if number != last + 1 or x.type != array_type:
         return refuse(engine)
-    descriptor, axes, shape = field(x, DESCRIPTOR), axes_of(x), field(x, SHAPE)
+    descriptor, axes, shape = x.descriptor, x.axes, x.shape
     plan = plan_of(method, descriptor)
     if plan == 0 or axes == 0:
         return refuse(engine)
     total = 1
     for d in range(axes):
-        total *= load(shape, d)
+        total *= shape[d]
     if total == 0:
         return refuse(engine)
-    rows, size, length = stack(ROW_WORDS), total * load(plan, SIZE + load(plan, LAST)), load(shape, axes - 1)
-    store(rows, 0, length)
+    rows, size, length = stack(Rows), total * plan.size[plan.last], shape[axes - 1]
+    rows.length = length
     for k in range(number):
-        a = load(arguments, k)
+        a = ArrayObject(arguments[k])
         if k < last or a != none:
-            if type_of(a) != array_type:
+            if a.type != array_type:
                 return refuse(engine)
-            if field(a, DESCRIPTOR) != descriptor or flags_of(a) & LIES != LIES or not has_shape(a, axes, shape):
+            if a.descriptor != descriptor or a.flags & LIES != LIES or not has_shape(a, axes, shape):
                 return refuse(engine)
-            store(rows, 1 + k, field(a, DATA))
+            rows.arrays[k] = a.data
     if out == none:
-        out = make(engine, descriptor, axes, shape, 0, size)
+        out = make(engine, descriptor, axes, shape, Words(0), size)
         if out == 0:
             return 0
-        store(rows, 1 + last, field(out, DATA))
+        rows.arrays[last] = out.data
     else:
-        if flags_of(out) & WRITEABLE == 0:
+        if out.flags & WRITEABLE == 0:
             return refuse(engine)
-        target = load(rows, 1 + last)
+        target = rows.arrays[last]
         for k in range(last):
-            source = load(rows, 1 + k)
+            source = rows.arrays[k]
             if source != target and source < target + size and target < source + size:
                 return refuse(engine)
-        call1(load(engine, INCREF), out)
-    store(rows, 2 + last, 0)
-    if BLOCK < length <= load(plan, LONGEST_WAITING):
-        _compute_long(plan, engine, rows, 2 + last, total, length)
+        call1(engine.incref, out)
+    rows.arrays[last + 1] = 0
+    longest = plan.longest_waiting
+    if BLOCK < length <= longest:
+        _compute_long(plan, engine, rows, last + 1, total, length)
     else:
         _compute(plan, engine, rows, total)
     return out
 
 
-def call_rows(method: int, arguments: int, number: int) -> int:
+def call_rows(owner: ArrayObject, arguments: Words, number: int) -> int:
     """Be the builtin function: give the output; NotImplemented; or 0 with an exception set."""
     saved = enter_default_floating_point()
-    answer = _call(field(method, DATA), arguments, number)
+    answer = _call(Method(owner.data), arguments, number)
     leave_default_floating_point(saved)
     return answer

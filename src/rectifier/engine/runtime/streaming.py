@@ -9,8 +9,8 @@ less and less often while the answer stays the same. No bit of a result depends 
 
 from __future__ import annotations
 
-from ..compiler.instructions import *
-from .layout import *
+from ..compiler.instructions import ticks
+from .layout import CLASSES, FRACTION, LINE, WHOLE, Engine, Job, LoopDescriptor, Way
 
 SMALLEST = 1 << 18  # bytes: results of the first class are smaller than twice this
 FIRST = 8  # calls by the way that is expected to be faster, before the other is tried
@@ -27,66 +27,66 @@ def _class(size: int) -> int:
     return k
 
 
-def _goes_past(job: int, plan: int, engine: int, size: int) -> int:
+def _goes_past(job: Job, plan: LoopDescriptor, engine: Engine, size: int) -> int:
     """Say which way a result of `size` bytes goes now, and note in the job what the time of this call teaches."""
-    expected = size >= load(engine, STREAM_FROM)
-    if size < load(engine, LEARN_FROM) or size >= load(engine, LEARN_TO):
+    expected = size >= engine.stream_from
+    if size < engine.learn_from or size >= engine.learn_to:
         return expected
-    way = plan + 8 * (WAYS + WAY_WORDS * _class(size))
-    if load(way, USES) == 0:
-        store(way, WAY, expected)
-        store(way, USES, SELDOM)
-        store(way, LEFT, FIRST)
-    left = load(way, LEFT)
-    store(way, LEFT, SELDOM if -left >= LOST else left - 1)
+    way = plan.ways[_class(size)]
+    if way.uses == 0:
+        way.way = expected
+        way.uses = SELDOM
+        way.left = FIRST
+    left = way.left
+    way.left = SELDOM if -left >= LOST else left - 1
     if left > 0 or -left >= 2 * CALLS:  # the latter while another thread is in the last call of a trial
-        return load(way, WAY)
-    store(job, TRIAL, way)
-    store(job, STEP, -left)
-    return load(way, WAY) if -left < CALLS else 1 - load(way, WAY)
+        return way.way
+    job.trial = way
+    job.step = -left
+    return way.way if -left < CALLS else 1 - way.way
 
 
-def choose(job: int, plan: int, engine: int) -> None:
+def choose(job: Job, plan: LoopDescriptor, engine: Engine) -> None:
     """Let a prepared job's result go past the caches or through them.
 
     What replaces its input goes through them, which hold it anyway.
     """
-    last, mask, count = load(plan, LAST), load(plan, MASK), load(plan, COUNT)
-    target, size = load(job, POINTERS + last), load(job, TOTAL) * load(plan, SIZE + last)
-    store(job, TRIAL, 0)
-    if (size < load(engine, STREAM_FROM) and size < load(engine, LEARN_FROM)) or mask >= last:
+    last, mask, count = plan.last, plan.mask, plan.count
+    target, size = job.pointers[last], job.total * plan.size[last]
+    job.trial = Way(0)
+    if (size < engine.stream_from and size < engine.learn_from) or mask >= last:
         return
     for k in range(count):
-        if k != mask and load(job, MODES + k) != WHOLE:  # as a parameter is that is one number
+        if k != mask and job.modes[k] != WHOLE:  # as a parameter is that is one number
             return
-        if load(plan, FIRST) <= k < last:
+        if plan.first <= k < last:
             continue
-        if k < last and load(job, POINTERS + k) == target:
+        if k < last and job.pointers[k] == target:
             return
-        if k >= last and (load(job, POINTERS + k) - target) & (LINE - 1):  # the edges of its lines are elsewhere
+        if k >= last and (job.pointers[k] - target) & (LINE - 1):  # the edges of its lines are elsewhere
             return
     if _goes_past(job, plan, engine, size):
-        store(job, STREAM, 1)
-        store(job, ROWS, 0)
-        store(job, UNIFORM, load(job, CONSTANT))
-    store(job, BEGAN, ticks())
+        job.stream = 1
+        job.rows = 0
+        job.uniform = job.constant
+    job.began = ticks()
 
 
-def learn(job: int) -> None:
+def learn(job: Job) -> None:
     """Take note of the time of a job that is done, if it was part of a trial."""
-    way, step = load(job, TRIAL), load(job, STEP)
+    way, step = job.trial, job.step
     if way == 0:
         return
-    took = ((ticks() - load(job, BEGAN)) << FRACTION) // load(job, TOTAL)
-    best = KEPT if step < CALLS else OTHER
+    took = ((ticks() - job.began) << FRACTION) // job.total
+    which = 0 if step < CALLS else 1
     if step % CALLS == 1:
-        store(way, best, took)
+        way.times[which] = took
     elif step % CALLS > 1:
-        store(way, best, min(load(way, best), took))
+        way.times[which] = min(way.times[which], took)
     if step == 2 * CALLS - 1:
-        uses = min(2 * load(way, USES), MOST_SELDOM)
-        if WORSE * load(way, OTHER) < BETTER * load(way, KEPT):
-            store(way, WAY, 1 - load(way, WAY))
+        uses = min(2 * way.uses, MOST_SELDOM)
+        if WORSE * way.times[1] < BETTER * way.times[0]:
+            way.way = 1 - way.way
             uses = SELDOM
-        store(way, USES, uses)
-        store(way, LEFT, uses)
+        way.uses = uses
+        way.left = uses

@@ -26,8 +26,31 @@ lock, no job, whatever the parent was doing.
 
 from __future__ import annotations
 
-from ..compiler.instructions import *
-from .layout import *
+from ..compiler.instructions import (
+    Number,
+    add32,
+    address,
+    and32,
+    atomic_add,
+    atomic_load,
+    atomic_load32,
+    atomic_store,
+    call0,
+    call1,
+    call3,
+    call4,
+    call6,
+    compare_and_swap,
+    compare_and_swap32,
+    count_bits,
+    enter_default_floating_point,
+    exchange32,
+    or32,
+    pause,
+    stack,
+    ticks,
+)
+from .layout import FRACTION, Control, Engine, Job, LoopDescriptor
 
 ASLEEP, OPEN, NUMBER, INSIDE = 1 << 31, 1 << 30, 1 << 12, (1 << 12) - 1
 NUMBERS, ALL = OPEN - NUMBER, (1 << 32) - 1
@@ -48,59 +71,59 @@ SIG_SETMASK = 2
 AFFINITY_WORDS = 128  # 8,192 processors
 
 
-def _futex(engine: int, word: int, operation: int, value: int) -> None:
-    call6(load(engine, SYSTEM_CALL), FUTEX, word, operation, value, 0, 0)
+def _futex(engine: Engine, word: int, operation: int, value: int) -> None:
+    call6(engine.system_call, FUTEX, word, operation, value, 0, 0)
 
 
 def _range(total: int, parts: int) -> int:
     return ((total + parts - 1) // parts + GRAIN - 1) // GRAIN * GRAIN
 
 
-def _take(job: int, engine: int, me: int) -> None:
+def _take(job: Job, engine: Engine, me: int) -> None:
     """Compute chunks of the job until none is left, beginning with the range of number `me`."""
-    control, parts, chunk, total = load(engine, CONTROL), load(job, PARTS), load(job, CHUNK), load(job, TOTAL)
-    walk, length = load(engine, WALK), _range(total, parts)
+    control, parts, chunk, total = engine.control, job.parts, job.chunk, job.total
+    walk, length = engine.walk, _range(total, parts)
     first = me % parts
     for k in range(parts):
         t = first + k if first + k < parts else first + k - parts
         end = min(total, (t + 1) * length)
         while True:
-            if me > 0 and atomic_load32(control + 8 * DOOR) & INSIDE > _room(engine, control):
+            if me > 0 and atomic_load32(address(control.door)) & INSIDE > _room(engine, control):
                 return  # another caller has come, and needs this one's processor
-            i = atomic_add(control + 8 * (NEXT + 8 * t), chunk)
+            i = atomic_add(address(control.next[t, 0]), chunk)
             if i >= end:
                 break
             call3(walk, job, i, min(i + chunk, end))
 
 
-def _room(engine: int, control: int) -> int:
+def _room(engine: Engine, control: Control) -> int:
     """Say how many helpers may be inside, beside the callers that are active."""
-    return min(atomic_load(control + 8 * LIMIT), load(engine, THREADS) - atomic_load(control + 8 * ACTIVE))
+    return min(atomic_load(address(control.limit)), engine.threads - atomic_load(address(control.active)))
 
 
-def helper(engine: int) -> None:
+def helper(engine: Engine) -> None:
     """Be a helper: wait, help, wait."""
     enter_default_floating_point()
-    control = load(engine, CONTROL)
-    door, sleepers = control + 8 * DOOR, control + 8 * SLEEPERS
-    me = atomic_add(control + 8 * NUMBERED, 1) + 1
-    store(control, TASKS + me, call1(load(engine, SYSTEM_CALL), GET_TASK))
-    atomic_add(control + 8 * STARTED, 1)  # from here on, others may use its number
-    seen, began, patience = -1, ticks(), load(engine, SPIN)
+    control = engine.control
+    door, sleepers = address(control.door), address(control.sleepers)
+    me = atomic_add(address(control.numbered), 1) + 1
+    control.tasks[me] = call1(engine.system_call, GET_TASK)
+    atomic_add(address(control.started), 1)  # from here on, others may use its number
+    seen, began, patience = -1, ticks(), engine.spin
     while True:
         now = atomic_load32(door)
         if now & OPEN != 0 and now & NUMBERS != seen and now & INSIDE < _room(engine, control):
             if compare_and_swap32(door, now, now + 1):
                 # To spin pays if the next job comes before a sleeper would have been woken.
-                waited, longest = ticks() - began, load(engine, SPIN)
+                waited, longest = ticks() - began, engine.spin
                 patience = min(longest, 2 * patience + longest // 16) if waited < longest else patience // 2
                 seen = now & NUMBERS
-                _take(load(control, JOB), engine, me)
+                _take(control.job, engine, me)
                 left = add32(door, -1)
                 if left & ASLEEP and left & INSIDE == 1:
                     _futex(engine, door, WAKE, ALL >> 1)
                 began = ticks()
-        elif ticks() - began > min(patience, load(engine, SPIN)):
+        elif ticks() - began > min(patience, engine.spin):
             atomic_add(sleepers, 1)
             now = atomic_load32(door)
             if now & OPEN == 0 or now & NUMBERS == seen or now & INSIDE >= _room(engine, control):
@@ -110,7 +133,7 @@ def helper(engine: int) -> None:
             pause()
 
 
-def _spread(engine: int, control: int, helpers: int) -> int:
+def _spread(engine: Engine, control: Control, helpers: int) -> int:
     """Count the processors on which the caller may run, and keep the helpers on those of them where it is not.
 
     So helpers follow a change of the caller's affinity. And a scheduler that likes to wake a thread where the one
@@ -118,78 +141,78 @@ def _spread(engine: int, control: int, helpers: int) -> int:
     elements took as long with a helper as without.
     """
     mask = stack(AFFINITY_WORDS)
-    words = max(call4(load(engine, SYSTEM_CALL), GET_AFFINITY, 0, 8 * AFFINITY_WORDS, mask), 0) >> 3
-    processor, total, content = call0(load(engine, GET_PROCESSOR)) & ALL, 0, atomic_load(control + 8 * STARTED)
+    words = max(call4(engine.system_call, GET_AFFINITY, 0, 8 * AFFINITY_WORDS, mask), 0) >> 3
+    processor, total, content = call0(engine.get_processor) & ALL, 0, atomic_load(address(control.started))
     for w in range(words):
-        total += count_bits(load(mask, w))
-        content = content * 31 + load(mask, w)
+        total += count_bits(mask[w])
+        content = content * 31 + mask[w]
     if total > 1 and processor < 64 * words:
         w = processor >> 6
-        store(mask, w, load(mask, w) & ~(1 << (processor & 63)))
-        if content != load(control, SPREAD_SUM) or processor != load(control, SPREAD_FROM):
+        mask[w] &= ~(1 << (processor & 63))
+        if content != control.spread_sum or processor != control.spread_from:
             for h in range(1, helpers + 1):
-                task = atomic_load(control + 8 * (TASKS + h))
+                task = atomic_load(address(control.tasks[h]))
                 if task > 0:  # 0, of a helper that has not come yet, would be the caller itself
-                    call4(load(engine, SYSTEM_CALL), SET_AFFINITY, task, 8 * words, mask)
-            store(control, SPREAD_SUM, content)
-            store(control, SPREAD_FROM, processor)
+                    call4(engine.system_call, SET_AFFINITY, task, 8 * words, mask)
+            control.spread_sum = content
+            control.spread_from = processor
     return max(total, 1)
 
 
-def _open(job: int, engine: int, control: int, parts: int, wake: int) -> None:
-    length = _range(load(job, TOTAL), parts)
+def _open(job: Job, engine: Engine, control: Control, parts: int, wake: int) -> None:
+    length = _range(job.total, parts)
     for t in range(parts):
-        atomic_store(control + 8 * (NEXT + 8 * t), t * length)
+        atomic_store(address(control.next[t, 0]), t * length)
     chunk = min(max(length // 8, SMALLEST_CHUNK), LARGEST_CHUNK) // GRAIN * GRAIN
-    store(job, CHUNK, chunk)
-    store(job, PARTS, parts)
-    store(control, JOB, job)
-    atomic_store(control + 8 * LIMIT, parts - 1)
-    door = control + 8 * DOOR
+    job.chunk = chunk
+    job.parts = parts
+    control.job = job
+    atomic_store(address(control.limit), parts - 1)
+    door = address(control.door)
     exchange32(door, (atomic_load32(door) + NUMBER) & NUMBERS | OPEN)
-    if wake and atomic_load(control + 8 * SLEEPERS) > 0:
+    if wake and atomic_load(address(control.sleepers)) > 0:
         _futex(engine, door, WAKE, parts - 1)
 
 
-def _close(engine: int, control: int) -> None:
-    door = control + 8 * DOOR
+def _close(engine: Engine, control: Control) -> None:
+    door = address(control.door)
     now = and32(door, ALL - OPEN)
     began = ticks()
     while now & INSIDE:
         pause()
         now = atomic_load32(door)
-        if now & INSIDE and ticks() - began > load(engine, SPIN):
+        if now & INSIDE and ticks() - began > engine.spin:
             now = or32(door, ASLEEP) | ASLEEP
             if now & INSIDE:
                 _futex(engine, door, WAIT, now)
             now = and32(door, ALL - ASLEEP)
 
 
-def _reach(job: int, engine: int, control: int, wake: int) -> int:
+def _reach(job: Job, engine: Engine, control: Control, wake: int) -> int:
     """Give the time from opening the door to a helper's first act; the job has nothing to do."""
-    word = control + 8 * (NEXT + 8)
+    word = address(control.next[1, 0])
     began = ticks()
     _open(job, engine, control, 2, wake)
-    while atomic_load(word) == 0 and ticks() - began < load(engine, CHECK_EVERY):
+    while atomic_load(word) == 0 and ticks() - began < engine.check_every:
         pause()
     took = ticks() - began
     _close(engine, control)
     return took
 
 
-def _compare(engine: int, control: int, helpers: int) -> None:
+def _compare(engine: Engine, control: Control, helpers: int) -> None:
     """Compare what all threads do with what one does, by what waits for nothing but a core, and set what follows.
 
     Two threads of one core are told from two cores by this alone. It looks the same if another process has the second
     core just now: so it is tried again, later and later, and the most that was seen counts.
     """
-    job = stack(JOB_WORDS)
+    job = stack(Job)
     total, alone, together = EXERCISE * (helpers + 1), 1 << 62, 1 << 62
-    store(job, TOTAL, total)
-    store(job, PLAN, 0)
+    job.total = total
+    job.plan = LoopDescriptor(0)
     for _ in range(3):
         began = ticks()
-        call3(load(engine, WALK), job, 0, EXERCISE)
+        call3(engine.walk, job, 0, EXERCISE)
         alone = min(alone, (ticks() - began) * (helpers + 1))
     for _ in range(4):
         began = ticks()
@@ -197,13 +220,13 @@ def _compare(engine: int, control: int, helpers: int) -> None:
         _take(job, engine, 0)
         _close(engine, control)
         together = min(together, ticks() - began)
-    store(engine, GAIN, max(load(engine, GAIN), (alone << 10) // max(together, 1)))
-    store(engine, TRIES, load(engine, TRIES) + 1)
-    store(control, TRIED, ticks())
-    store(engine, PARALLEL_FROM, worth_sharing(engine, helpers))
+    engine.gain = max(engine.gain, (alone << 10) // max(together, 1))
+    engine.tries += 1
+    control.tried = ticks()
+    engine.parallel_from = worth_sharing(engine, helpers)
 
 
-def worth_sharing(engine: int, helpers: int) -> int:
+def worth_sharing(engine: Engine, helpers: int) -> int:
     """Say how long a job must take alone for sharing to pay: longer, if threads are no cores, but never for ever.
 
     Eight times what it takes to reach a helper if they are: from twice that time on it pays, but a little, and a helper
@@ -211,126 +234,126 @@ def worth_sharing(engine: int, helpers: int) -> int:
     What was set before is the least, below which there are hardly two chunks. The most is what starts helpers: a moment
     in which they were hard to reach is not the rule.
     """
-    least, most, gain = load(engine, PARALLEL_FROM), load(engine, START_FROM), load(engine, GAIN)
-    worth = max(least, 8 * load(engine, REACHED))
-    if load(engine, TRIES) >= TRIES_MOST and gain < CORES * (helpers + 1):
-        worth = max(worth, 8 * load(engine, REACHED) * helpers * gain // (max(gain - 1024, 1) * (helpers + 1)))
+    least, most, gain = engine.parallel_from, engine.start_from, engine.gain
+    worth = max(least, 8 * engine.reached)
+    if engine.tries >= TRIES_MOST and gain < CORES * (helpers + 1):
+        worth = max(worth, 8 * engine.reached * helpers * gain // (max(gain - 1024, 1) * (helpers + 1)))
     return max(least, min(worth, most))
 
 
-def _measure(engine: int, control: int) -> None:
+def _measure(engine: Engine, control: Control) -> None:
     """Measure what it takes to reach a helper that spins, and one that sleeps, and set from when on it pays.
 
     A sleeping one is woken for twice what that takes. A helper spins as long as it takes to wake it: so waiting costs
     at most twice what it would have cost to know when the next job comes.
     """
-    job = stack(JOB_WORDS)
-    store(job, TOTAL, 0)
-    store(job, PLAN, 0)
-    limit, spin = load(engine, CHECK_EVERY), load(engine, SPIN)
-    store(engine, SPIN, limit)
+    job = stack(Job)
+    job.total = 0
+    job.plan = LoopDescriptor(0)
+    limit, spin = engine.check_every, engine.spin
+    engine.spin = limit
     reached = _reach(job, engine, control, True)
     if reached < limit:  # else it has no processor just now, and it is tried again at another call
         for _ in range(32):
             reached = min(reached, _reach(job, engine, control, True))
-        store(engine, SPIN, 0)
+        engine.spin = 0
         woken = limit
         for _ in range(4):
             began = ticks()
-            while atomic_load(control + 8 * SLEEPERS) == 0 and ticks() - began < limit:
+            while atomic_load(address(control.sleepers)) == 0 and ticks() - began < limit:
                 pause()
             began = ticks()
             while ticks() - began < limit // 10:  # on its way into the system, which takes longest to come back from
                 pause()
             woken = min(woken, _reach(job, engine, control, True))
         if woken < limit:
-            store(engine, REACHED, reached)
-            store(engine, PARALLEL_FROM, worth_sharing(engine, 1))
-            store(engine, WAKE_FROM, min(load(engine, WAKE_FROM), 2 * woken))
+            engine.reached = reached
+            engine.parallel_from = worth_sharing(engine, 1)
+            engine.wake_from = min(engine.wake_from, 2 * woken)
             spin = min(spin, woken)
-            store(engine, MEASURED, woken)
-    store(engine, SPIN, spin if load(engine, SPIN_SET) < 0 else load(engine, SPIN_SET))
+            engine.measured = woken
+    engine.spin = spin if engine.spin_set < 0 else engine.spin_set
 
 
-def _start(engine: int, control: int, wanted: int) -> int:
+def _start(engine: Engine, control: Control, wanted: int) -> int:
     """Start helpers, with every signal blocked: handlers are for the threads that Python knows."""
     mask, before, thread = stack(16), stack(16), stack(1)
     for w in range(16):
-        store(mask, w, -1)
-    call3(load(engine, SIGNAL_MASK), SIG_SETMASK, mask, before)
-    helpers = load(control, HELPERS)
+        mask[w] = -1
+    call3(engine.signal_mask, SIG_SETMASK, mask, before)
+    helpers = control.helpers
     while helpers < wanted:
-        if call4(load(engine, THREAD_CREATE), thread, 0, load(engine, HELPER), engine) & ALL:
-            store(control, REFUSED, ticks())
+        if call4(engine.thread_create, thread, 0, engine.helper, engine) & ALL:
+            control.refused = ticks()
             break
-        call1(load(engine, THREAD_DETACH), load(thread, 0))
+        call1(engine.thread_detach, thread[0])
         helpers += 1
-    call3(load(engine, SIGNAL_MASK), SIG_SETMASK, before, 0)
+    call3(engine.signal_mask, SIG_SETMASK, before, 0)
     began = ticks()
-    while atomic_load(control + 8 * STARTED) < helpers and ticks() - began < load(engine, CHECK_EVERY):
+    while atomic_load(address(control.started)) < helpers and ticks() - began < engine.check_every:
         pause()
-    store(control, HELPERS, helpers)
+    control.helpers = helpers
     _spread(engine, control, helpers)
     return helpers
 
 
-def _parts(engine: int, control: int, estimate: int) -> int:
+def _parts(engine: Engine, control: Control, estimate: int) -> int:
     """Say among how many threads a job is shared that takes `estimate` ticks on one."""
-    now, wanted = ticks(), load(engine, THREADS) - 1
-    heat = load(control, HEAT) + 1 if now - load(control, LAST_END) < load(engine, SPIN) else 0
-    store(control, HEAT, heat)
-    helpers = load(control, HELPERS)
-    if load(control, ALLOWED) == 0 or now - load(control, CHECKED) > load(engine, CHECK_EVERY):
-        store(control, ALLOWED, _spread(engine, control, helpers))
-        store(control, CHECKED, now)
-    if load(control, ALLOWED) < 2:
+    now, wanted = ticks(), engine.threads - 1
+    heat = control.heat + 1 if now - control.last_end < engine.spin else 0
+    control.heat = heat
+    helpers = control.helpers
+    if control.allowed == 0 or now - control.checked > engine.check_every:
+        control.allowed = _spread(engine, control, helpers)
+        control.checked = now
+    if control.allowed < 2:
         return 1
-    wanted, many = min(wanted, load(control, ALLOWED) - 1), estimate >= load(engine, START_FROM) or heat >= 4 * HOT
-    if helpers < wanted and many and now - load(control, REFUSED) > 1000 * load(engine, CHECK_EVERY):
+    wanted, many = min(wanted, control.allowed - 1), estimate >= engine.start_from or heat >= 4 * HOT
+    if helpers < wanted and many and now - control.refused > 1000 * engine.check_every:
         helpers = _start(engine, control, wanted)
-    if many and helpers > 0 and atomic_load(control + 8 * STARTED) >= helpers:
-        tries, gain, waited = load(engine, TRIES), load(engine, GAIN), now - load(control, TRIED)
-        if load(engine, MEASURED) == 0:
+    if many and helpers > 0 and atomic_load(address(control.started)) >= helpers:
+        tries, gain, waited = engine.tries, engine.gain, now - control.tried
+        if engine.measured == 0:
             _measure(engine, control)
-        elif gain < CORES * (helpers + 1) and tries < TRIES_MOST and waited > load(engine, CHECK_EVERY) << (2 * tries):
+        elif gain < CORES * (helpers + 1) and tries < TRIES_MOST and waited > engine.check_every << (2 * tries):
             _compare(engine, control, helpers)
-    if atomic_load(control + 8 * SLEEPERS) >= helpers and estimate < load(engine, WAKE_FROM) and heat < HOT:
+    if atomic_load(address(control.sleepers)) >= helpers and estimate < engine.wake_from and heat < HOT:
         return 1
     return min(helpers, wanted) + 1
 
 
-def expected(plan: int, engine: int, n: int) -> int:
+def expected(plan: LoopDescriptor, engine: Engine, n: int) -> int:
     """Say how many ticks n elements may take on one thread."""
     n = min(n, MOST_EXPECTED)
-    moved, cost = n * load(plan, BYTES), n * load(plan, COST)
-    if moved > load(engine, NEAR_CACHE):
-        cost += moved * load(engine, BYTE_COST)
+    moved, cost = n * plan.element_bytes, n * plan.cost
+    if moved > engine.near_cache:
+        cost += moved * engine.byte_cost
     return cost >> FRACTION
 
 
-def run(job: int, engine: int) -> None:
+def run(job: Job, engine: Engine) -> None:
     """Compute a whole job, alone or with the helpers."""
-    total, threads = load(job, TOTAL), load(engine, THREADS)
-    estimate = expected(load(job, PLAN), engine, total)
-    if threads < 2 or estimate < load(engine, PARALLEL_FROM):
-        call3(load(engine, WALK), job, 0, total)
+    total, threads = job.total, engine.threads
+    estimate = expected(job.plan, engine, total)
+    if threads < 2 or estimate < engine.parallel_from:
+        call3(engine.walk, job, 0, total)
         return
-    control = load(engine, CONTROL)
+    control = engine.control
     parts = 1
-    if atomic_add(control + 8 * ACTIVE, 1) + 1 < threads and compare_and_swap(control + 8 * LOCK, 0, 1):
+    if atomic_add(address(control.active), 1) + 1 < threads and compare_and_swap(address(control.lock), 0, 1):
         parts = _parts(engine, control, estimate)
         if parts > 1:
-            wake = estimate >= load(engine, WAKE_FROM) or load(control, HEAT) >= HOT
+            wake = estimate >= engine.wake_from or control.heat >= HOT
             _open(job, engine, control, parts, wake)
             _take(job, engine, 0)
             _close(engine, control)
         else:
-            call3(load(engine, WALK), job, 0, total)
-        store(control, LAST_END, ticks())
-        atomic_store(control + 8 * LOCK, 0)
+            call3(engine.walk, job, 0, total)
+        control.last_end = ticks()
+        atomic_store(address(control.lock), 0)
     else:
-        call3(load(engine, WALK), job, 0, total)
-    atomic_add(control + 8 * ACTIVE, -1)
+        call3(engine.walk, job, 0, total)
+    atomic_add(address(control.active), -1)
 
 
 def clock() -> int:

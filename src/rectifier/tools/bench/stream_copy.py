@@ -14,14 +14,15 @@ from ...engine.calls import Call
 from ...engine.compiler.optimise import Optimised
 from ...engine.fingerprint import RUNTIME, code_of
 from ...engine.runtime import layout
+from ...engine.runtime.structure import Words
 
 _immortal: list[Any] = []  # compiled code has their addresses
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_immortal))
 
 
-def _kernel(operands: int, n: int, how: int) -> None:  # of x and y; what is not a whole line goes through the caches
-    source, target = load(operands, 0), load(operands, 1)  # type: ignore[name-defined]  # noqa: F821  (`_build` binds)
-    head = min(-target & (LINE - 1), n * SIZE)  # type: ignore[name-defined]  # noqa: F821
+def _kernel(operands: Words, n: int, how: int) -> None:  # of x and y; what is not a whole line goes through the caches
+    source, target = operands[0], operands[1]
+    head = min(-target & (LINE - 1), n * SIZE)  # type: ignore[name-defined]  # noqa: F821  (`_build` binds)
     lines = divide(n * SIZE - head, LINE)  # type: ignore[name-defined]  # noqa: F821
     rest = head + LINE * lines  # type: ignore[name-defined]  # noqa: F821
     copy_memory(target, source, head)  # type: ignore[name-defined]  # noqa: F821
@@ -34,7 +35,7 @@ def _kernel(operands: int, n: int, how: int) -> None:  # of x and y; what is not
 def _build(size: int) -> Optimised:
     from ...engine.compiler import instructions, subset
 
-    names = {**vars(instructions), "LINE": layout.LINE, "SIZE": size}
+    names = {**vars(instructions), "Words": Words, "LINE": layout.LINE, "SIZE": size}
     return subset.optimised([FunctionType(_kernel.__code__, names, "kernel")])
 
 
@@ -46,12 +47,13 @@ def _call() -> Call:
         kernel = store.machine_code("stream_copy", RUNTIME, content, lambda size=dtype.itemsize: _build(size))  # type: ignore[misc]
         # A cost that lets helpers take part from where a kernel of few instructions does: as one that moves 64 bytes
         # per nanosecond.
-        descriptor = (ctypes.c_int64 * layout.PLAN_WORDS)(
-            ctypes.addressof(process.words()), kernel["kernel"], process.cost(dtype.itemsize / 64), 2, 1, 1, -1,
-            layout.TILE // dtype.itemsize, 0, 2 * dtype.itemsize, *[dtype.itemsize] * 2,
+        descriptor = layout.LoopDescriptor.new(
+            engine=process.words(), kernel=kernel["kernel"], cost=process.cost(dtype.itemsize / 64), count=2, first=1,
+            last=1, mask=-1, length=layout.TILE // dtype.itemsize, element_bytes=2 * dtype.itemsize,
+            size=(dtype.itemsize, dtype.itemsize),
         )  # fmt: skip
         _immortal.append(descriptor)
-        copy.add(dtype, ctypes.addressof(descriptor))
+        copy.add(dtype, descriptor)
     return copy
 
 
