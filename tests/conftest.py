@@ -21,10 +21,12 @@ import rectifier
 from rectifier.catalogue import CATALOGUE
 from rectifier.testing import dtype_of
 
-# What one test compiles the others find, and no test finds what was there before.
+# What one test compiles the others find, in whichever process, and no test finds what was there before.
+if "RECTIFIER_TEST_FOLDER" not in os.environ:
+    os.environ["RECTIFIER_TEST_FOLDER"] = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, os.environ["RECTIFIER_TEST_FOLDER"], ignore_errors=True)
 if "RECTIFIER_TEST_STORE" not in os.environ:
-    os.environ["RECTIFIER_TEST_STORE"] = os.environ["RECTIFIER_STORE"] = tempfile.mkdtemp()
-    atexit.register(shutil.rmtree, os.environ["RECTIFIER_STORE"], ignore_errors=True)
+    os.environ["RECTIFIER_TEST_STORE"] = os.environ["RECTIFIER_STORE"] = os.environ["RECTIFIER_TEST_FOLDER"] + "/store"
 
 
 def _copy_of_package(engine: str) -> ModuleType:

@@ -10,6 +10,7 @@ from conftest import assert_same, needs, numbers, optional
 from rectifier import gelu, glu, leaky_relu, log_softmax, prelu, relu, silu, softmax, swiglu, tanh
 from rectifier.backends import array_api
 from rectifier.catalogue import ALL, CATALOGUE
+from rectifier.formulas import PRIMITIVES, called_by
 from rectifier.testing import special_values
 
 strict, jax, torch = (optional(name) for name in ("array_api_strict", "jax", "torch"))
@@ -35,12 +36,57 @@ WAYS = {  # how a library is called: its arrays of NumPy's, the call made, NumPy
     "torch": (lambda x: torch.tensor(x), lambda call: call, lambda tensor: tensor.numpy()),
     "torch-grad": (lambda x: torch.tensor(x), with_gradient, lambda tensor: tensor.numpy()),
 }
+TRACED = ("jit", "torch-grad")  # ways in which a library sees the formula, and compiles it or differentiates
 NEEDS = {"strict": needs_strict, "jax": needs_jax, "jit": needs_jax, "torch": needs_torch, "torch-grad": needs_torch}
 
 
 def ways(*names):
     """Parametrise over ways to call a library, or over all; those are skipped whose library is not installed."""
     return pytest.mark.parametrize("way", [pytest.param(name, marks=NEEDS[name]) for name in names or WAYS])
+
+
+def primitives_of(block):
+    """List the primitives that the formulas of a block use, and those that they call."""
+    formulas, found = [block.value, block.derivative], set()
+    for formula in formulas:
+        found |= set(formula.__code__.co_names) & set(PRIMITIVES)
+        formulas += [called for called in called_by(formula).values() if called not in formulas]
+    return found
+
+
+def some_functions():
+    """Choose functions that use every primitive between them: each is the one that adds the most."""
+    rest = set.union(*(primitives_of(f.block) for f in CATALOGUE.values()))
+    assert len(rest) > 8
+    while rest:
+        name = max(CATALOGUE, key=lambda name: len(rest & primitives_of(CATALOGUE[name].block)))
+        yield name
+        rest -= primitives_of(CATALOGUE[name].block)
+
+
+SOME = ["relu", "leaky_relu", *some_functions()]  # which select, and have a parameter
+EVERY = [pytest.param(name, marks=() if name in SOME else pytest.mark.slow) for name in CATALOGUE]
+
+
+def functions_and_ways():
+    """Parametrise over all functions where a library computes at once, and over some where it compiles."""
+    return pytest.mark.parametrize(
+        ("name", "way"),
+        [
+            pytest.param(
+                name, way, marks=[NEEDS[way], *([pytest.mark.slow] if way in TRACED and name not in SOME else [])]
+            )
+            for way in WAYS
+            for name in CATALOGUE
+        ],
+    )
+
+
+def test_some_functions_use_every_primitive():
+    used = {name: primitives_of(f.block) for name, f in CATALOGUE.items()}
+    assert set.union(*used.values()) == set.union(*(used[name] for name in SOME))
+    assert {"where", "exp", "expm1", "log1p", "erfcx", "fma"} <= set.union(*used.values())
+    assert len(SOME) < len(CATALOGUE) / 2
 
 
 X = np.concatenate([special_values(np.dtype("f4")), numbers(2000, np.dtype("f4"))])
@@ -64,8 +110,7 @@ def assert_near(actual, expected, block):
     assert error.max(initial=0) <= 1
 
 
-@ways()
-@pytest.mark.parametrize("name", CATALOGUE)
+@functions_and_ways()
 def test_values_derivatives_and_gradients_are_those_of_the_engine(name, way):
     f, (take, made, give) = getattr(rectifier, name), WAYS[way]
     dy = np.where(np.isfinite(X), X, np.float32(1))[::-1].copy()
@@ -78,8 +123,7 @@ def test_values_derivatives_and_gradients_are_those_of_the_engine(name, way):
         assert_near(give(made(f.backward)(take(dy), take(X))), f.backward(dy, X), f.block)
 
 
-@ways()
-@pytest.mark.parametrize("name", CATALOGUE)
+@functions_and_ways()
 def test_special_values_are_those_of_the_contract(name, way):
     f, (take, made, give) = getattr(rectifier, name), WAYS[way]
     x, y = np.array(f.block.special, "f4").T
@@ -166,7 +210,7 @@ def test_numbers_are_made_where_the_arrays_are():
 
 
 @ways("jax", "torch")
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", EVERY)
 def test_jax_and_pytorch_differentiate_by_our_rule(name, way):
     f = getattr(rectifier, name)
     kinks = [kink for kink, _ in f.block.kinks]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import re
 import subprocess
@@ -304,9 +305,21 @@ print(came, choice.engine()[0], sum(bool(loop.compiled) for loop in ufuncs._loop
 """
 
 
-@pytest.mark.parametrize("engine", ["numba", "numpy"])
-@pytest.mark.parametrize("delay", [0.0, 0.2, 0.5, 0.8])
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGALRM"])
+# Each signal, each delay and each engine; in the slow tier, each with each, since each compiles an engine anew.
+INTERRUPTIONS = {
+    ("SIGINT", 0.5, "numba"),
+    ("SIGTERM", 0.8, "numba"),
+    ("SIGALRM", 0.2, "numba"),
+    ("SIGINT", 0.0, "numpy"),
+}
+
+
+def interruptions():
+    for case in itertools.product(("SIGINT", "SIGTERM", "SIGALRM"), (0.0, 0.2, 0.5, 0.8), ("numba", "numpy")):
+        yield pytest.param(*case, marks=() if case in INTERRUPTIONS else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("name", "delay", "engine"), interruptions())
 def test_what_a_signal_raises_in_a_first_call_is_raised_there_and_leaves_a_usable_process(name, delay, engine):
     came = {"SIGINT": "KeyboardInterrupt", "SIGTERM": "SystemExit", "SIGALRM": "Alarm"}[name]
     code = INTERRUPTED.replace("DELAY", str(delay)).replace("SIGNAL", name)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
+import hashlib
 import json
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from rectifier.backends.cupy import launch, source
 from rectifier.catalogue import ALL
 from rectifier.functions.specification import Rowwise
 
+FOLDER = Path(os.environ["RECTIFIER_TEST_FOLDER"])
 HEADER = Path(__file__).with_name("host_cuda.hpp")
 OPTIONS = ("-std=c++17", "-O1", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC", "-shared")
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-function", "-Wno-unused-parameter")
@@ -57,17 +61,34 @@ def wrapper(name: str, arguments: str) -> str:
     return f'extern "C" void host_{name}(unsigned grid, unsigned block, void **a) {{ {body} }}\n'
 
 
-def build(text: str, path: Path, options: tuple[str, ...] = ()) -> ctypes.CDLL:
-    """Compile a program to a library at `path`, and load it."""
+def made_once(name: str, key: str, make: Callable[[Path], None]) -> Path:
+    """Make a file once per run of the tests, whichever process needs it first, and return its path.
+
+    `key` is all that the content depends on.
+    """
+    path = FOLDER / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}-{name}"
+    with open(f"{path}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            part = path.with_name(f"part-{path.name}")
+            make(part)
+            part.rename(path)
+    return path
+
+
+def build(text: str, name: str, options: tuple[str, ...] = ()) -> ctypes.CDLL:
+    """Compile a program to a library, and load it."""
     text = mutated(text)
     kernels = SIGNATURE.findall(text)
     assert kernels
-    file = path.with_suffix(".cpp")
-    file.write_text(f'#include "{HEADER}"\n{text}\n{"".join(wrapper(*kernel) for kernel in kernels)}')
-    command = ["g++", *OPTIONS, *WARNINGS, *options, "-o", str(path), str(file)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert run.returncode == 0, run.stderr[:4000]
-    return ctypes.CDLL(str(path))
+    text = f'#include "{HEADER}"\n{text}\n{"".join(wrapper(*kernel) for kernel in kernels)}'
+    command = ["g++", *OPTIONS, *WARNINGS, *options, "-x", "c++", "-", "-o"]
+
+    def compile_(path: Path) -> None:
+        run = subprocess.run([*command, str(path)], input=text, capture_output=True, text=True, timeout=600)
+        assert run.returncode == 0, run.stderr[:4000]
+
+    return ctypes.CDLL(str(made_once(f"{name}.so", f"{command}{HEADER.read_text()}{text}", compile_)))
 
 
 class Host:
@@ -75,8 +96,6 @@ class Host:
 
     Parameters
     ----------
-    directory : Path
-        For libraries.
     groups : lists of pairs of str
         Functions and dtypes whose kernels are compiled together, at once and in the background; others are compiled
         when they are asked for.
@@ -84,8 +103,8 @@ class Host:
         Further options of g++.
     """
 
-    def __init__(self, directory: Path, groups: Any = (), options: tuple[str, ...] = ()) -> None:
-        self.directory, self.options = directory, options
+    def __init__(self, groups: Any = (), options: tuple[str, ...] = ()) -> None:
+        self.options = options
         self._pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
         self._libraries: dict[tuple[str, str], Future[ctypes.CDLL]] = {}
         self.launches = 0
@@ -94,8 +113,8 @@ class Host:
 
     def _start(self, group: list[tuple[str, str]]) -> None:
         text = source.program(*(part for name, dtype in group for part in parts(ALL[name].block, dtype)))
-        path = self.directory / f"{'_'.join(group[0])}.so"
-        self._libraries.update(dict.fromkeys(group, self._pool.submit(build, text, path, self.options)))
+        library = self._pool.submit(build, text, "_".join(group[0]), self.options)
+        self._libraries.update(dict.fromkeys(group, library))
 
     def _library(self, name: str, dtype: str) -> ctypes.CDLL:
         if (name, dtype) not in self._libraries:

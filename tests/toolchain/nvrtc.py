@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
 from typing import Any
 
 import cupy
 import numpy as np
-from cuda_host import mutated
+from cuda_host import made_once, mutated
 from cupy._core import core
 from cupy._core._kernel import ElementwiseKernel, _ArgInfo, _get_elementwise_kernel_code, _TypeMap
 from cupy.cuda import compiler
@@ -19,12 +20,19 @@ ARCHITECTURES = ("75", "80", "90", "100", "120")
 
 
 def compiled(text: str, architecture: str, kind: str = "ptx", *more: str) -> tuple[bytes, str]:
-    """Compile as CuPy does, with the option that it always adds last; give the code and the log."""
+    """Compile as CuPy does, with the option that it always adds last, and return the code and the log."""
     target = f"-arch={'compute' if kind == 'ptx' else 'sm'}_{architecture}"
     options = (*core.assemble_cupy_compiler_options(launch.OPTIONS), target, *more, "-ftz=true")
-    log = io.StringIO()
-    code, _ = compiler._NVRTCProgram(mutated(text), method=kind).compile(options, log)
-    return code, log.getvalue()
+    text = mutated(text)
+
+    def compile_(path: Path) -> None:
+        log = io.StringIO()
+        code, _ = compiler._NVRTCProgram(text, method=kind).compile(options, log)
+        path.write_bytes(b"\0".join([log.getvalue().encode(), code]))
+
+    key = f"{compiler._get_nvrtc_version()}{options}{text}"
+    log, _, code = made_once(kind, key, compile_).read_bytes().partition(b"\0")
+    return code, log.decode()
 
 
 def ptx(text: str, architecture: str) -> dict[str, str]:

@@ -30,13 +30,13 @@ REFERENCE = BACKENDS["numpy"]  # of functions that select, or round once: the sa
 
 
 @pytest.fixture(scope="session")
-def host(tmp_path_factory):
+def host():
     require_gpu_tier("g++")
     pairs = [(name, dtype) for name in ALL for dtype in FLOATS] + [(n, d) for n in INTEGRAL for d in SOME_INTEGERS]
     sanitized = "RECTIFIER_GPU_SANITIZED" in os.environ
     few = sanitized or cuda_host.MUTANT in os.environ
     groups = [] if few else [pairs[k::8] for k in range(8)]
-    return cuda_host.Host(tmp_path_factory.mktemp("host"), groups, cuda_host.SANITIZE if sanitized else ())
+    return cuda_host.Host(groups, cuda_host.SANITIZE if sanitized else ())
 
 
 @pytest.fixture(params=["host", pytest.param("gpu", marks=pytest.mark.gpu)])
