@@ -402,7 +402,8 @@ LOCKS_OVER_A_FORK = """
 import os, threading, time
 from rectifier.engine import forks
 abandoned = []
-short, long, own = forks.Lock(5, lambda: abandoned.append(0)), forks.Lock(0.1, lambda: abandoned.append(1)), forks.Lock()
+short, long = forks.Lock(5, lambda: abandoned.append(0)), forks.Lock(0.1, lambda: abandoned.append(1))
+own = forks.Lock()
 taken, leave = threading.Barrier(3), threading.Event()
 def briefly():
     with short:

@@ -12,7 +12,7 @@ from ..functions.specification import Gated, Rowwise
 
 FILE = Path(__file__).parent.parent / "__init__.pyi"
 
-_HEAD = '''\
+_HEAD = """\
 # Written by `python -m rectifier.tools.stubs`.
 from collections.abc import Callable
 from types import FunctionType
@@ -34,9 +34,9 @@ from .functions.specification import Gated as _Gated
 from .functions.warmup import warmup as warmup
 
 __version__: str
-'''
+"""
 
-_ELEMENTWISE = '''\
+_ELEMENTWISE = """\
 class _Applied{key}(Protocol):
     ufunc: np.ufunc
 
@@ -67,9 +67,9 @@ class _Function{key}(_Applied{key}, Protocol):
 
     def with_mask(self, x: Any, out: Any = None{keywords}) -> tuple[Any, Mask]: ...
     def vjp(self, x: Any, out: Any = None{keywords}) -> tuple[Any, Callable[..., Any]]: ...
-'''
+"""
 
-_GATED = '''\
+_GATED = """\
 class _GatedBackward{key}(Protocol):
     ufunc: np.ufunc
 
@@ -85,7 +85,7 @@ class _GatedFunction{key}(Protocol):
     def __call__(self, x: Any, {gate}: Any, out: Any = None{keywords}) -> Any: ...
     def gradient(self, formula: Callable[..., Any]) -> Any: ...
     def vjp(self, x: Any, {gate}: Any, out: Any = None{keywords}) -> tuple[Any, Callable[..., Any]]: ...
-'''
+"""
 
 
 def _default(value: float) -> str:
