@@ -423,7 +423,10 @@ if not child:
     os._exit(free == [True] * 3 and abandoned == [1])
 leave.set()
 [t.join() for t in threads]
-free = [lock.acquire(timeout=0) for lock in (short, long, own)]
+free = []
+thread = threading.Thread(target=lambda: free.extend(lock.acquire(timeout=0) for lock in (short, long, own)))
+thread.start()
+thread.join()
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), free, abandoned)
 """
 
