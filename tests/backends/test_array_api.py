@@ -11,6 +11,8 @@ from rectifier import gelu, glu, leaky_relu, log_softmax, prelu, relu, silu, sof
 from rectifier.backends import array_api
 from rectifier.catalogue import ALL, CATALOGUE
 from rectifier.formulas import PRIMITIVES, called_by
+from rectifier.functions import specification
+from rectifier.functions.call import Call
 from rectifier.testing import special_values
 
 strict, jax, torch = (optional(name) for name in ("array_api_strict", "jax", "torch"))
@@ -183,7 +185,7 @@ def test_rows_along_several_axes_and_of_no_dimension(name, way):
 def test_numbers_are_made_where_the_arrays_are():
     """Of a library with settings, by `full_like`, which alone has them from an array; the stand-in counts the rest."""
 
-    class Library(array_api.Library):
+    class Library(array_api.library.Library):
         def is_plain(self, array):
             return False
 
@@ -203,9 +205,11 @@ def test_numbers_are_made_where_the_arrays_are():
         for f in (relu, silu, softmax):
             block = f.block
             if f is softmax:
-                y = array_api._rowwise(library, f, False, (like,), None, -1 if shape else None)
+                y = array_api.calls._rows(
+                    library, Call(f, specification.ROWS, {"x": like}, {}, axis=-1 if shape else None)
+                )
             else:
-                y = array_api._formula(library, block, array_api.VALUE, "float32", (like,), shape)
+                y = array_api.formula.compute_formula(library, block, specification.VALUE, "float32", (like,), shape)
             np.testing.assert_allclose(np.from_dlpack(y), f(x), rtol=1e-6)
 
 
@@ -290,7 +294,7 @@ def test_compiled_pytorch():
 def test_arrays_on_the_cpu_go_to_the_engine_without_a_copy(way, monkeypatch):
     take, _, give = WAYS[way]
     x = take(np.linspace(-1, 1, 1 << 16, dtype="f4"))
-    seen, kind = [], type(array_api._library((x,)))
+    seen, kind = [], type(array_api.calls._library({"x": x}))
     original = {name: getattr(kind, name) for name in ("to_numpy", "from_numpy")}
     for name in original:
 
@@ -387,3 +391,17 @@ def test_a_gradient_of_jax_by_a_parameter_is_refused_and_never_0():
         jax.grad(lambda slope: leaky_relu(jnp.ones(3), negative_slope=slope).sum())(0.5)
     dx = jax.grad(lambda x: leaky_relu(x, negative_slope=jnp.float32(0.5)).sum())(jnp.asarray([-2.0, 2.0]))
     assert dx.tolist() == [0.5, 1]
+
+
+def test_gradients_of_traced_arrays_are_summed_in_float64():
+    """In float32 1e8 + 1 - 1e8 is 0, in whatever order but one."""
+    dy, x = np.array([1e8, 1, -1e8] * 5, "f4"), -np.ones(15, "f4")
+    if jax := optional("jax"):
+        slope = jax.jit(jax.grad(lambda slope: (prelu(x, slope) * dy).sum()))(jax.numpy.float32(0.25))
+        assert slope == -5
+        _, slope = jax.jit(prelu.backward)(dy, x, jax.numpy.float32(0.25))
+        assert slope == -5
+    if torch := optional("torch"):
+        slope = torch.tensor(0.25, requires_grad=True)
+        (prelu(torch.from_numpy(x), slope) * torch.from_numpy(dy)).sum().backward()
+        assert slope.grad == -5

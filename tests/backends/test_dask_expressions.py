@@ -267,7 +267,7 @@ def test_unknown_sides(da):
 
 def test_errors_come_at_the_call(da):
     x = da.from_array(X, chunks=3)
-    with pytest.raises(TypeError, match="out is for NumPy arrays"):
+    with pytest.raises(TypeError, match="out is for arrays of NumPy"):
         relu(x, np.empty(SHAPE, "f4"))
     with pytest.raises(TypeError, match="it takes integers and float16 to float64"):
         softmax(da.from_array(np.ones(3, complex)))

@@ -263,8 +263,9 @@ def test_the_bound_holds_in_rows_of_any_length(function, length):
 
 @pytest.mark.parametrize("name", ROWWISE)
 def test_the_bound_holds_where_another_library_would_sum(name):
-    from rectifier.backends.array_api import Library, _row_value
-    from rectifier.engine.rows import sum_by_halves
+    from rectifier.backends.array_api.formula import row_value
+    from rectifier.backends.array_api.library import Library
+    from rectifier.formulas.rows import sum_by_halves
 
     class Careless(Library):
         """NumPy, with a sum of one number after the other, as XLA's is."""
@@ -291,7 +292,7 @@ def test_the_bound_holds_where_another_library_would_sum(name):
             assert sum_by_halves(careless.xp, e, 0)[0] == math.inf
     for length in (9, 257, 300_000):
         for row in long_rows(length)[:4]:
-            assert_long_row_is_right(function, lambda x: _row_value(careless, function.block, "float64", 0, x), row)
+            assert_long_row_is_right(function, lambda x: row_value(careless, function.block, "float64", 0, x), row)
 
 
 def of_gradient(function, dy, y):

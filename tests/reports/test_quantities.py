@@ -179,9 +179,9 @@ def test_two_libraries_units_alone_masks_and_out_are_refused(library, q):
         relu.backward(x, y)
     with pytest.raises(TypeError, match="it takes quantities and numbers"):
         relu(library.split(x)[1])
-    with pytest.raises(TypeError, match="masks are for NumPy arrays"):
+    with pytest.raises(TypeError, match="masks are for arrays of NumPy"):
         relu.with_mask(x)
-    with pytest.raises(TypeError, match="out is for NumPy arrays"):
+    with pytest.raises(TypeError, match="out is for arrays of NumPy"):
         relu(x, out=np.empty(2, "f4"))
     with pytest.raises(TypeError, match="x has dtype complex"):
         relu(q(np.array([1j]), "m"))

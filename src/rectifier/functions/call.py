@@ -70,16 +70,15 @@ class Call(NamedTuple):
         return tuple(self.operands)[1:] if len(self.operation.outputs) > 1 and "dy" in self.operands else ()
 
     @property
-    def method(self) -> Callable[..., Any]:
-        """The public call, which takes `operands` and `parameters` by their names."""
-        method: Callable[..., Any] = self.function
-        name = self.operation.name
-        return method if name == "value" else getattr(method, "backward" if "backward" in name else name)
+    def method(self) -> str:
+        """The name of the function's method that makes this call; none for the value."""
+        return self.operation.method
 
     def on(self, operands: dict[str, Any]) -> Any:
         """Make the same public call on other arrays and numbers, and without `out`."""
         how = {"axis": self.axis} if self.is_rowwise else {}
-        return self.method(**operands, **how)
+        method = getattr(self.function, self.method) if self.method else self.function
+        return method(**operands, **how)
 
 
 class Prepared(NamedTuple):

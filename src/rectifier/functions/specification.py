@@ -34,6 +34,11 @@ class Operation(NamedTuple):
     formula: Callable[..., Any]
 
     @property
+    def method(self) -> str:
+        """The name of the method that computes it; none for the value."""
+        return {"value": "", "backward_from_mask": "backward"}.get(self.name, self.name)
+
+    @property
     def makes_mask(self) -> bool:
         """Whether one of the results is a mask."""
         return "mask" in self.outputs
@@ -149,8 +154,7 @@ class Specification:
 
     def named(self, operation: Operation) -> str:
         """Return the name of the call of an operation, for errors."""
-        method = {"value": "", "backward_from_mask": "backward"}.get(operation.name, operation.name)
-        return f"{self.name}.{method}" if method else self.name
+        return f"{self.name}.{operation.method}" if operation.method else self.name
 
     def operands(self, operation: Operation) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
         """Return the names of the operands of a kernel: arrays, what may be one number, results."""

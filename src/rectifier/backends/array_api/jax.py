@@ -64,17 +64,24 @@ class _JAX(Library):
 
 
 def _jvp(compute: Any, rule: Rule, primals: Any, tangents: Any) -> Any:
-    """Return the value, or a derivative, and the sum of the tangents times the next derivatives."""
+    """Return the value, or a derivative, and the sum of tangents times the next derivatives."""
     rule.refuse(not isinstance(tangent, SymbolicZero) for tangent in tangents)
     y = compute(*primals)
     with LIBRARY.float64():  # a derivative that float32 does not hold is not 0
-        tangent = jnp.zeros_like(y)
+        total = jnp.zeros_like(y)
         for place, tangent in enumerate(tangents):
             if not isinstance(tangent, SymbolicZero):
                 slope = _derivative(rule.by(place))(*primals)
-                wide = jnp.broadcast_to(jax.lax.convert_element_type(tangent, slope.dtype), slope.shape)
-                tangent = tangent + jax.lax.convert_element_type(_product_p.bind(wide, slope), y.dtype)
-    return y, tangent
+                wide = jax.lax.convert_element_type(_spread(tangent, slope.shape), slope.dtype)
+                total = total + jax.lax.convert_element_type(_product_p.bind(wide, slope), y.dtype)
+    return y, total
+
+
+def _spread(tangent: Any, shape: tuple[int, ...]) -> Any:
+    """Broadcast by way of float64, in which the transpose, the gradient of what was broadcast, is then summed."""
+    if tangent.shape == shape:
+        return tangent
+    return jnp.broadcast_to(jax.lax.convert_element_type(tangent, np.float64), shape)
 
 
 def _derivative(rule: Rule) -> Any:

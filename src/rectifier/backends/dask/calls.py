@@ -46,7 +46,7 @@ def compute(call: Call) -> Any:
     whole: tuple[str, ...] = ()
     if mask is not None:  # last, so that the others are cut as its bits are packed
         arrays, whole = arrays | {"mask": mask._bits}, ("mask",)
-    task = Task(call.function, _method(call), tuple(arrays), others)
+    task = Task(call.function, call.method, tuple(arrays), others)
     operands, outputs = [*arrays.values()], call.operation.outputs
     results = add_layer(da, task, call.name, operands, dtype, len(outputs), whole=whole, cut=mask is None)
     if call.gradients:
@@ -59,10 +59,6 @@ def compute(call: Call) -> Any:
     return results if len(results) > 1 else results[0]
 
 
-def _method(call: Call) -> str:
-    return "" if call.method is call.function else call.method.__name__
-
-
 def _rows(call: Call) -> Any:
     """Compute along rows.
 
@@ -73,7 +69,7 @@ def _rows(call: Call) -> Any:
     arrays = {name: array if is_lazy(array) else _whole(da, array) for name, array in operands.items()}
     *_, last = arrays
     arrays[last] = in_one_chunk(call.name, last, arrays[last], axes)
-    task = Task(call.function, _method(call), tuple(arrays), {"axis": axes})
+    task = Task(call.function, call.method, tuple(arrays), {"axis": axes})
     (result,) = add_layer(da, task, call.name, [*arrays.values()], dtype, 1, whole=tuple(arrays), cut=False)
     return result
 
