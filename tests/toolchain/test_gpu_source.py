@@ -133,7 +133,7 @@ def some_cases():
     """List each function in float32 and, by turns, in another of its dtypes; the slow tier takes each in all."""
     turns = itertools.count()
     for name in ALL:
-        others = [dtype for dtype in source.dtypes(ALL[name].block) if dtype != "float32"]
+        others = [dtype for dtype in ALL[name].block.dtypes if dtype != "float32"]
         yield name, "float32"
         yield name, others[next(turns) % len(others)]
 
