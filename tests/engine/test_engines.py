@@ -319,7 +319,7 @@ def interruptions():
         yield pytest.param(*case, marks=() if case in INTERRUPTIONS else pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("name", "delay", "engine"), interruptions())
+@pytest.mark.parametrize(("name", "delay", "engine"), list(interruptions()))
 def test_what_a_signal_raises_in_a_first_call_is_raised_there_and_leaves_a_usable_process(name, delay, engine):
     came = {"SIGINT": "KeyboardInterrupt", "SIGTERM": "SystemExit", "SIGALRM": "Alarm"}[name]
     code = INTERRUPTED.replace("DELAY", str(delay)).replace("SIGNAL", name)
