@@ -187,7 +187,6 @@ def test_the_package_has_few_entries_at_its_top():
     assert len(entries) <= 14, entries
 
 
-@BEING_MENDED
 def test_no_module_is_long():
     sizes = {name: len(path.read_text().splitlines()) for name, path in modules(PACKAGE).items()}
     assert max(sizes.values()) > 100
