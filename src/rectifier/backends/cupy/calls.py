@@ -135,7 +135,7 @@ def _given(call: Call, out: Any, shape: Any, dtype: Any, outputs: tuple[str, ...
     outputs = outputs or call.operation.outputs
     if out is None:
         return (None,) * len(outputs)
-    arguments.require_out(call.name, outputs, out, shape, dtype, cupy.ndarray)
+    arguments.require_out(call.name, outputs, out, shape, dtype, cupy.ndarray, may_share_memory)
     return out if isinstance(out, tuple) else (out,)
 
 
