@@ -17,10 +17,10 @@ import os
 import h5py
 import numpy as np
 import pytest
-from outcomes import done, refused
 
 import rectifier
 from conftest import assert_same
+from outcomes import done, refused
 from rectifier.tools.apply import boxes, files
 
 xr = pytest.importorskip("xarray")

@@ -19,10 +19,10 @@ import numcodecs
 import numpy as np
 import pytest
 import zarr
-from outcomes import done, refused
 
 import rectifier
 from conftest import assert_same
+from outcomes import done, refused
 
 xr = pytest.importorskip("xarray")
 pytest.importorskip("h5netcdf")

@@ -17,10 +17,10 @@ import h5py
 import numpy as np
 import pytest
 import zarr
-from outcomes import refused
 
 import rectifier
 from conftest import assert_same, numbers
+from outcomes import refused
 from rectifier.tools import apply
 from rectifier.tools.apply import boxes, files, layout
 from rectifier.tools.apply import watch as watch_module

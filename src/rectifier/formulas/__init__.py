@@ -7,126 +7,26 @@ other globals, so the same code computes on arrays of NumPy or of another librar
 text (`text`).
 """
 
-from __future__ import annotations
-
-import builtins
-from collections.abc import Callable, Container, Iterator, Mapping
-from types import FunctionType
-from typing import Any, NoReturn
-
-PRIMITIVES = (
-    "T", "stored", "where", "abs", "copysign", "sqrt", "fma", "whole", "quotient", "exp", "exp_parts", "expm1",
-    "log1p", "erfcx",
+from .binding import bind, called_by, with_all_called
+from .primitives import (
+    PRIMITIVES,
+    T,
+    abs,
+    copysign,
+    erfcx,
+    exp,
+    exp_parts,
+    expm1,
+    fma,
+    log1p,
+    quotient,
+    sqrt,
+    stored,
+    where,
+    whole,
 )  # fmt: skip
 
-
-def T(literal: float) -> Any:
-    """Give a number the working type of x."""
-    _refuse()
-
-
-def stored(literal: float) -> Any:
-    """Round a number to the dtype of x, and give it the working type: what a parameter of that value has become."""
-    _refuse()
-
-
-def where(condition: Any, x: Any, y: Any) -> Any:
-    """Select `x` where the condition holds, `y` elsewhere."""
-    _refuse()
-
-
-def abs(x: Any) -> Any:
-    """Clear the sign of `x`."""
-    _refuse()
-
-
-def copysign(x: Any, y: Any) -> Any:
-    """Give `x` the sign of `y`."""
-    _refuse()
-
-
-def sqrt(x: Any) -> Any:
-    """Take the square root."""
-    _refuse()
-
-
-def fma(x: Any, y: Any, z: Any) -> Any:
-    """Compute ``x * y + z`` with one rounding; arrays round nearly once, and twice next to the ends of their range."""
-    _refuse()
-
-
-def whole(x: Any, tail: Any) -> Any:
-    """Add to `x` what rounding took from it."""
-    _refuse()
-
-
-def quotient(x: Any, x_tail: Any, y: Any, y_tail: Any) -> Any:
-    """Divide x + x_tail by y + y_tail, where the tails are what rounding took."""
-    _refuse()
-
-
-def exp(x: Any, tail: Any = None) -> Any:
-    """Compute the exponential of `x`, or of x + tail, where `tail` is what rounding took from `x`."""
-    _refuse()
-
-
-def exp_parts(x: Any, tail: Any) -> Any:
-    """Compute the exponential of x + tail as a product of two, neither of which is subnormal."""
-    _refuse()
-
-
-def expm1(x: Any, tail: Any = None) -> Any:
-    """Compute ``exp(x) - 1``; `tail` as for `exp`."""
-    _refuse()
-
-
-def log1p(x: Any) -> Any:
-    """Compute ``log(1 + x)``."""
-    _refuse()
-
-
-def erfcx(x: Any, tail: Any) -> Any:
-    """Compute ``exp(z**2) * erfc(z)`` for z = x + tail from 0 to 28, and what rounding takes from it.
-
-    By itself the first is off by up to 4 units in the last place, with the second by half of one.
-    """
-    _refuse()
-
-
-def _refuse() -> NoReturn:
-    raise TypeError("a formula is not called as written; call the function that its block defines")
-
-
-def bind(
-    formula: Any,
-    primitives: Mapping[str, Any],
-    compile_primitive: Callable[[FunctionType], Any] = lambda formula: formula,
-) -> FunctionType:
-    """Bind the primitives of `formula`, and those of the formulas that it calls, to an interpretation.
-
-    `compile_primitive` makes one callable from another formula (Numba calls only what it has compiled).
-    """
-    called = {
-        name: compile_primitive(bind(other, primitives, compile_primitive))
-        for name, other in called_by(formula, primitives).items()
-    }
-    # PyTorch imports in the scope of a formula; whoever checks one brings builtins without names.
-    scope = {"__builtins__": builtins, **called, **primitives, "__name__": __name__}
-    return FunctionType(formula.__code__, scope, formula.__name__, formula.__defaults__)
-
-
-def called_by(formula: Any, primitives: Container[str] = PRIMITIVES) -> dict[str, FunctionType]:
-    """List the other formulas that `formula` calls by name; an activation function stands for its value."""
-    found = {}
-    for name in formula.__code__.co_names:
-        other = formula.__globals__.get(name)
-        if name not in primitives and isinstance(other, FunctionType):
-            found[name] = getattr(other, "formula", other)
-    return found
-
-
-def with_all_called(formula: Any) -> Iterator[Any]:
-    """List `formula` and every formula that its value depends on."""
-    yield formula
-    for other in called_by(formula).values():
-        yield from with_all_called(other)
+__all__ = [
+    "PRIMITIVES", "T", "abs", "bind", "called_by", "copysign", "erfcx", "exp", "exp_parts", "expm1", "fma", "log1p",
+    "quotient", "sqrt", "stored", "where", "whole", "with_all_called",
+]  # fmt: skip
