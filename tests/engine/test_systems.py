@@ -131,12 +131,13 @@ def test_on_macos_the_compiled_engine_is_the_same_on_one_thread():
     what = ["relu"], ["float32"]
     said = elsewhere(
         MACOS,
-        "from rectifier.engine import choice, process\nfrom rectifier.engine.runtime import layout\n"
+        "from rectifier.engine import choice, process\nfrom rectifier.engine.runtime.structure import Words\n"
         "assert rectifier.settings.threads == 1, rectifier.settings\n"
         f"found = digests(*{what}, rectifier)\n"
         "words = process.words()\n"
-        "control = words.control\n"
-        "print(*choice.engine(), '|', process.threads()[1], words.system_call, any(control))\n"
+        "control = Words(words.control)\n"
+        "touched = any(control[k] for k in range(words.control.WORDS))\n"
+        "print(*choice.engine(), '|', process.threads()[1], words.system_call, touched)\n"
         "print(found)",
         RECTIFIER_STORE="off",
     )
