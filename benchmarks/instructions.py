@@ -93,10 +93,10 @@ def main() -> None:
         for dtype in ("float32", "float64"):
             counts = []
             for target in (AVX2, NEON):
-                module = kernels.compile_kernel(function.block, operation, dtype, target).module
+                module = kernels.compile_kernel(function.spec, operation, dtype, target).module
                 instructions, stored = leanest(target.machine().emit_assembly(module), function is leaky_relu)
                 counts.append(instructions * int(dtype[-2:]) / 8 / stored)
-            show(f"{function.block.name}, {operation.name}, {dtype}", counts)
+            show(f"{function.spec.name}, {operation.name}, {dtype}", counts)
     for function, elements in ((pack, 8), (unpack, 1)):
         counts = []
         for target in (AVX2, NEON):

@@ -114,7 +114,7 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
 
 def settings_of(activation) -> list[dict[str, float]]:
     """List settings of the parameters: the defaults, and others for each."""
-    parameters = activation.block.parameters
+    parameters = activation.spec.parameters
     settings = [{}]
     for name, default in parameters.items():
         settings += [{name: value} for value in (0.0, -default, 0.25, 3.0)]
@@ -142,7 +142,7 @@ def package_of(activation) -> ModuleType:
 
 def others(activation) -> list[dict[str, float]]:
     """List settings of the parameters, each other than its default once."""
-    parameters = activation.block.parameters
+    parameters = activation.spec.parameters
     return [{name: x} for name, default in parameters.items() for x in OTHER.get(name, (default / 2, default * 2))]
 
 

@@ -113,7 +113,7 @@ def test_every_block_of_a_catalogue_file_is_in_its_all(file):
     module = importlib.import_module(f"rectifier.catalogue.{file}")
     for name in ALL:
         assert getattr(rectifier, name) is ALL[name]  # completed
-    blocks = {name for name, value in vars(module).items() if hasattr(value, "block")}
+    blocks = {name for name, value in vars(module).items() if hasattr(value, "spec")}
     assert set(module.__all__) <= blocks <= set(ALL)  # gates are made of other files' functions
 
 
@@ -156,7 +156,7 @@ def test_composed_docstrings_are_numpydoc_and_run(name):
         for section in ("Parameters", "Returns", "Raises", "Notes"):
             assert f"\n{section}\n{'-' * len(section)}\n" in text
         for parameter in inspect.signature(call).parameters:
-            if parameter in ("y", "mask") and parameter not in activation.block.backward_from:
+            if parameter in ("y", "mask") and parameter not in activation.spec.backward_from:
                 continue
             assert re.search(rf"^{parameter}(, \w+)? : ", text, re.MULTILINE), (
                 f"{call.__qualname__} does not document {parameter}"
@@ -172,7 +172,7 @@ METHODS = ("derivative", "backward", "value_and_derivative", "with_mask", "vjp")
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_signatures_are_alike(name):
     activation = CATALOGUE[name]
-    parameters = list(activation.block.parameters)
+    parameters = list(activation.spec.parameters)
     assert list(inspect.signature(activation).parameters) == ["x", "out", *parameters]
     for method in METHODS:
         first = ["dy", "x", "out", "y", "mask"] if method == "backward" else ["x", "out"]
@@ -180,7 +180,7 @@ def test_signatures_are_alike(name):
         assert list(signature.parameters) == [*first, *parameters]
         for parameter in parameters:
             assert signature.parameters[parameter].kind is inspect.Parameter.KEYWORD_ONLY
-            assert signature.parameters[parameter].default == activation.block.parameters[parameter]
+            assert signature.parameters[parameter].default == activation.spec.parameters[parameter]
 
 
 def fenced(path: str, language: str) -> list[str]:

@@ -42,7 +42,7 @@ class _BackwardThreshold(Protocol):
 
 class _FunctionThreshold(_AppliedThreshold, Protocol):
     __name__: str
-    block: _Elementwise
+    spec: _Elementwise
     derivative: _DerivativeThreshold
     backward: _BackwardThreshold
     value_and_derivative: _AppliedThreshold
@@ -73,7 +73,7 @@ class _BackwardSlopeOffset(Protocol):
 
 class _FunctionSlopeOffset(_AppliedSlopeOffset, Protocol):
     __name__: str
-    block: _Elementwise
+    spec: _Elementwise
     derivative: _DerivativeSlopeOffset
     backward: _BackwardSlopeOffset
     value_and_derivative: _AppliedSlopeOffset
@@ -104,7 +104,7 @@ class _Backward(Protocol):
 
 class _Function(_Applied, Protocol):
     __name__: str
-    block: _Elementwise
+    spec: _Elementwise
     derivative: _Derivative
     backward: _Backward
     value_and_derivative: _Applied
@@ -135,7 +135,7 @@ class _BackwardMinValueMaxValue(Protocol):
 
 class _FunctionMinValueMaxValue(_AppliedMinValueMaxValue, Protocol):
     __name__: str
-    block: _Elementwise
+    spec: _Elementwise
     derivative: _DerivativeMinValueMaxValue
     backward: _BackwardMinValueMaxValue
     value_and_derivative: _AppliedMinValueMaxValue
@@ -166,7 +166,7 @@ class _BackwardNegativeSlope(Protocol):
 
 class _FunctionNegativeSlope(_AppliedNegativeSlope, Protocol):
     __name__: str
-    block: _Elementwise
+    spec: _Elementwise
     derivative: _DerivativeNegativeSlope
     backward: _BackwardNegativeSlope
     value_and_derivative: _AppliedNegativeSlope
@@ -197,7 +197,7 @@ class _BackwardThresholdX(Protocol):
 
 class _FunctionThresholdX(_AppliedThresholdX, Protocol):
     __name__: str
-    block: _Elementwise
+    spec: _Elementwise
     derivative: _DerivativeThresholdX
     backward: _BackwardThresholdX
     value_and_derivative: _AppliedThresholdX
@@ -228,7 +228,7 @@ class _BackwardBeta(Protocol):
 
 class _FunctionBeta(_AppliedBeta, Protocol):
     __name__: str
-    block: _Elementwise
+    spec: _Elementwise
     derivative: _DerivativeBeta
     backward: _BackwardBeta
     value_and_derivative: _AppliedBeta
@@ -259,7 +259,7 @@ class _BackwardAlpha(Protocol):
 
 class _FunctionAlpha(_AppliedAlpha, Protocol):
     __name__: str
-    block: _Elementwise
+    spec: _Elementwise
     derivative: _DerivativeAlpha
     backward: _BackwardAlpha
     value_and_derivative: _AppliedAlpha
@@ -290,7 +290,7 @@ class _BackwardB(Protocol):
 
 class _FunctionB(_AppliedB, Protocol):
     __name__: str
-    block: _Elementwise
+    spec: _Elementwise
     derivative: _DerivativeB
     backward: _BackwardB
     value_and_derivative: _AppliedB
@@ -306,7 +306,7 @@ class _GatedBackwardGate(Protocol):
 
 class _GatedFunctionGate(Protocol):
     __name__: str
-    block: _Gated
+    spec: _Gated
     ufunc: np.ufunc
     backward: _GatedBackwardGate
     cuda_source: Callable[..., str]
@@ -322,7 +322,7 @@ class _GatedBackwardSlope(Protocol):
 
 class _GatedFunctionSlope(Protocol):
     __name__: str
-    block: _Gated
+    spec: _Gated
     ufunc: np.ufunc
     backward: _GatedBackwardSlope
     cuda_source: Callable[..., str]

@@ -97,32 +97,32 @@ def _largest(dtype: np.dtype[Any]) -> float:
     return (2.0 - 2.0 ** (1 - bits)) * 2.0 ** (2 - bits - smallest)
 
 
-def settings_of(block: Specification, dtype: Any, parameters: dict[str, Any]) -> list[Any]:
+def settings_of(spec: Specification, dtype: Any, parameters: dict[str, Any]) -> list[Any]:
     """List the parameters of a call as `exact` takes them: rounded, save a default that the block does not round."""
     numbers = []
-    for name, default in block.parameters.items():
+    for name, default in spec.parameters.items():
         number, own = (np.array(value).astype(dtype) for value in (parameters.get(name, default), default))
-        numbers.append(default if name in block.unrounded and number == own else number)
+        numbers.append(default if name in spec.unrounded and number == own else number)
     return numbers
 
 
-def exact(block: Specification, x: Any, parameters: Iterable[Any]) -> tuple[Any, Any]:
+def exact(spec: Specification, x: Any, parameters: Iterable[Any]) -> tuple[Any, Any]:
     """Evaluate the textbook form and its derivative at one finite number, with mpmath."""
     with mpmath.workdps(_DIGITS):
         numbers = [mpmath.mpf(float(p)) for p in parameters]
         result = exact_primitives.Dual.of(
-            block.exact(exact_primitives.MPMATH, exact_primitives.Dual(mpmath.mpf(float(x)), 1), *numbers)
+            spec.exact(exact_primitives.MPMATH, exact_primitives.Dual(mpmath.mpf(float(x)), 1), *numbers)
         )
         return +mpmath.mpf(result.number), +mpmath.mpf(result.slope)
 
 
-def exact_arrays(block: Specification, x: Any, parameters: Iterable[Any]) -> tuple[Any, Any]:
+def exact_arrays(spec: Specification, x: Any, parameters: Iterable[Any]) -> tuple[Any, Any]:
     """Evaluate the textbook form and its derivative on arrays, with long doubles; good for results of up to 24 bits."""
     with np.errstate(all="ignore"):
         long = x.astype(np.longdouble)
         numbers = [np.longdouble(float(p)) for p in parameters]
         dual = exact_primitives.Dual(long, np.ones_like(long))
-        result = exact_primitives.Dual.of(block.exact(exact_primitives.arrays(), dual, *numbers))
+        result = exact_primitives.Dual.of(spec.exact(exact_primitives.arrays(), dual, *numbers))
         value, slope = (np.broadcast_to(part, x.shape) for part in (result.number, result.slope))
         return value.astype(np.longdouble), slope.astype(np.longdouble)
 
@@ -144,11 +144,11 @@ def ulps(actual: Any, exact: Any, dtype: Any) -> Any:
         return np.where(nan, np.where(np.isnan(actual) & np.isnan(exact), 0, np.inf), distance).astype(np.float64)
 
 
-def bound(block: Specification, dtype: Any, *, derivative: bool = False) -> float:
+def bound(spec: Specification, dtype: Any, *, derivative: bool = False) -> float:
     """Give the largest error, in units in the last place, that a block allows."""
-    if block.ulp.float32 == 0 or dtype.itemsize == 2:
-        return 0.0 if block.ulp.float32 == 0 else 0.5001 if block.wide else 0.5 + block.ulp.float32 / 256
-    bound: float = block.ulp[2 * derivative + (dtype == np.float64)]
+    if spec.ulp.float32 == 0 or dtype.itemsize == 2:
+        return 0.0 if spec.ulp.float32 == 0 else 0.5001 if spec.wide else 0.5 + spec.ulp.float32 / 256
+    bound: float = spec.ulp[2 * derivative + (dtype == np.float64)]
     return bound
 
 
@@ -175,41 +175,41 @@ def check_points(activation: Activation, x: np.ndarray[Any, Any], **parameters: 
     AssertionError
         With the first result that is off by more than the block's bound.
     """
-    block, dtype = activation.block, x.dtype
-    settings = settings_of(block, dtype, parameters)
+    spec, dtype = activation.spec, x.dtype
+    settings = settings_of(spec, dtype, parameters)
     x = x.ravel()
     values, derivatives = activation(x, **parameters), activation.derivative(x, **parameters)
     known = ~np.isnan(x)
-    for what, results in ((block.name, values), (f"{block.name}'", derivatives)):
+    for what, results in ((spec.name, values), (f"{spec.name}'", derivatives)):
         assert np.isnan(results[~known]).all(), f"{what}(nan) is a number"
-    special = [] if parameters else [(v, y) for v, y in block.special if not math.isnan(v)]
-    kinks = [] if parameters else list(block.kinks)
-    checked_d = known & ~np.isin(x, np.array([v for v, _ in block.kinks]).astype(dtype))
+    special = [] if parameters else [(v, y) for v, y in spec.special if not math.isnan(v)]
+    kinks = [] if parameters else list(spec.kinks)
+    checked_d = known & ~np.isin(x, np.array([v for v, _ in spec.kinks]).astype(dtype))
     checked_y = known & ~np.isinf(x)
-    for what, results, pairs in ((block.name, values, special), (f"{block.name}'", derivatives, kinks)):
+    for what, results, pairs in ((spec.name, values, special), (f"{spec.name}'", derivatives, kinks)):
         for v, y in pairs:
             at, expected = np.array(v).astype(dtype), np.array(y).astype(dtype)
-            here = (x == at) & (np.signbit(x) == np.signbit(at) if what == block.name else True)
+            here = (x == at) & (np.signbit(x) == np.signbit(at) if what == spec.name else True)
             for result in results[here].tolist():
                 assert _same(result, expected), f"{what}({v}) is {result}, its block says {expected}"
-            if what == block.name:
+            if what == spec.name:
                 checked_y &= ~here
     at = np.clip(
         x[known], *(np.array(sign * _largest(dtype)).astype(dtype) for sign in (-1, 1))
     )  # at infinity, its limit
     if dtype == np.float64:
-        truth = [exact(block, v, settings) for v in at.tolist()]
+        truth = [exact(spec, v, settings) for v in at.tolist()]
         exact_y, exact_d = (np.array([pair[k] for pair in truth], object) for k in (0, 1))
     else:
-        exact_y, exact_d = exact_arrays(block, at, settings)
-    beside = None if block.wide else lambda v: exact(block, v, settings)[1]
-    _check(block, block.name, x[known], values[known], exact_y, checked_y[known], derivative=False)
-    _check(block, f"{block.name}'", x[known], derivatives[known], exact_d, checked_d[known], beside, derivative=True)
+        exact_y, exact_d = exact_arrays(spec, at, settings)
+    beside = None if spec.wide else lambda v: exact(spec, v, settings)[1]
+    _check(spec, spec.name, x[known], values[known], exact_y, checked_y[known], derivative=False)
+    _check(spec, f"{spec.name}'", x[known], derivatives[known], exact_d, checked_d[known], beside, derivative=True)
     return int(checked_y.sum() + checked_d.sum())
 
 
 def _check(
-    block: Specification,
+    spec: Specification,
     what: str,
     x: Any,
     actual: Any,
@@ -226,7 +226,7 @@ def _check(
         errors = np.array([ulp_distance(y, truth, dtype) for y, truth in zip(actual.tolist(), exact, strict=True)])
     else:
         errors = ulps(actual, exact, dtype)
-    limit = bound(block, dtype, derivative=derivative)
+    limit = bound(spec, dtype, derivative=derivative)
     wrong = errors > (limit or 0.5)
     if exact_at and wrong.any():  # the sum in a kink's place is rounded, as in 1/6 * 3 + 0.5
         sides = [[exact_at(v) for v in np.nextafter(x[wrong], side).tolist()] for side in (-np.inf, np.inf)]
@@ -236,7 +236,7 @@ def _check(
         ]
         wrong[wrong] = ~np.any(near, axis=0)
     if derivative and dtype.itemsize > 2:
-        for zero in block.zeros:
+        for zero in spec.zeros:
             wrong &= ~((np.abs(x - zero) < 1) & (np.abs(actual - exact.astype(np.float64)) <= 2.0**-51))
     if not limit:  # a tie goes to the even neighbour, and a 0 that is not from x has no sign
         odd = actual.view(np.dtype(f"u{dtype.itemsize}")) % 2 == 1
@@ -274,12 +274,12 @@ def check(activation: Activation, dtypes: Iterable[str] = ("float32", "float64")
     >>> from rectifier import relu
     >>> check(relu)
     """
-    block = activation.block
+    spec = activation.spec
     check_algebra(activation)
     for name in dtypes:
         dtype = dtype_of(name)
         grid = np.concatenate([np.linspace(-8, 8, 257), np.geomspace(1e-6, 1e4, 64), -np.geomspace(1e-6, 1e4, 64)])
-        edges = [np.nextafter(kink, side) for kink, _ in block.kinks for side in (-np.inf, np.inf)]
+        edges = [np.nextafter(kink, side) for kink, _ in spec.kinks for side in (-np.inf, np.inf)]
         check_points(
             activation, np.concatenate([special_values(dtype), grid.astype(dtype), np.array(edges).astype(dtype)])
         )
@@ -288,73 +288,73 @@ def check(activation: Activation, dtypes: Iterable[str] = ("float32", "float64")
 
 def check_algebra(activation: Activation) -> None:
     """Check the formulas against `exact` on mpmath numbers, where nothing is rounded."""
-    block = activation.block
+    spec = activation.spec
     primitives = exact_primitives.primitives()
-    value, derivative = bind(block.value, primitives), bind(block.derivative, primitives)
+    value, derivative = bind(spec.value, primitives), bind(spec.derivative, primitives)
     with mpmath.workdps(_DIGITS):
         # A constant of a formula is a float64.
-        tolerance = mpmath.mpf(10) ** -50 if block.ulp.float32 == 0 else mpmath.mpf(10) ** -13
-        parameters = [mpmath.mpf(default) for default in block.parameters.values()]
+        tolerance = mpmath.mpf(10) ** -50 if spec.ulp.float32 == 0 else mpmath.mpf(10) ** -13
+        parameters = [mpmath.mpf(default) for default in spec.parameters.values()]
         for k in range(-40, 41):
             x = mpmath.mpf(float(mpmath.mpf(k) / 7 + mpmath.mpf(1) / 1000))
-            y, d = exact(block, x, parameters)
-            assert abs(value(x, *parameters) - y) <= tolerance, f"the formula of {block.name} is wrong at {x}"
-            assert abs(derivative(x, *parameters) - d) <= tolerance, f"the derivative of {block.name} is wrong at {x}"
+            y, d = exact(spec, x, parameters)
+            assert abs(value(x, *parameters) - y) <= tolerance, f"the formula of {spec.name} is wrong at {x}"
+            assert abs(derivative(x, *parameters) - d) <= tolerance, f"the derivative of {spec.name} is wrong at {x}"
 
 
 def check_backward(activation: Activation, x: np.ndarray[Any, Any], **parameters: Any) -> None:
     """Check that backward selects where the derivative is 0, multiplies elsewhere, and that a mask agrees."""
-    block = activation.block
+    spec = activation.spec
     dy = special_values(x.dtype)
     dy, x = (a.ravel() for a in np.meshgrid(dy, x))
     dx = activation.backward(dy, x, **parameters)
-    if block.wide and x.dtype != np.float64:  # rounded once, from a derivative in float64 that nobody sees
+    if spec.wide and x.dtype != np.float64:  # rounded once, from a derivative in float64 that nobody sees
         _check_wide_backward(activation, dy, x, dx, parameters)
         return
-    working = block.working(x.dtype.name)
+    working = spec.working(x.dtype.name)
     # Between the derivative and the product nothing is rounded to 16 bits.
-    numbers = settings_of(block, x.dtype, parameters)
-    widened = {name: np.array(value).astype(working) for name, value in zip(block.parameters, numbers, strict=True)}
+    numbers = settings_of(spec, x.dtype, parameters)
+    widened = {name: np.array(value).astype(working) for name, value in zip(spec.parameters, numbers, strict=True)}
     d = activation.derivative(x.astype(working), **widened)
     with np.errstate(all="ignore"):
         product = (dy.astype(working) * d).astype(x.dtype)
     expected = np.where(d == 0, np.zeros(1, x.dtype), product)
-    _assert_same(dx, expected, f"{block.name}.backward", dy, x)
-    if "mask" in block.backward_from:
+    _assert_same(dx, expected, f"{spec.name}.backward", dy, x)
+    if "mask" in spec.backward_from:
         y, mask = activation.with_mask(x, **parameters)
-        _assert_same(y, activation(x, **parameters), f"{block.name}.with_mask", x)
+        _assert_same(y, activation(x, **parameters), f"{spec.name}.with_mask", x)
         expected = np.where(np.isnan(x), dy, dx)  # one bit: at NaN, dy passes
         from_mask = activation.backward(dy, mask=mask, **parameters)
-        _assert_same(from_mask, expected, f"{block.name}.backward from the mask", dy, x)
+        _assert_same(from_mask, expected, f"{spec.name}.backward from the mask", dy, x)
 
 
 def _check_wide_backward(activation: Activation, dy: Any, x: Any, dx: Any, parameters: dict[str, Any]) -> None:
-    block, dtype = activation.block, x.dtype
-    settings = settings_of(block, dtype, parameters)
+    spec, dtype = activation.spec, x.dtype
+    settings = settings_of(spec, dtype, parameters)
     with np.errstate(all="ignore"):
         at = np.clip(x.astype(np.float64), -_largest(dtype), _largest(dtype)).astype(dtype)
-        _, d = exact_arrays(block, at, settings)
-        for kink, slope in block.kinks if not parameters else ():
+        _, d = exact_arrays(spec, at, settings)
+        for kink, slope in spec.kinks if not parameters else ():
             d = np.where(x == kink, slope, d)
         expected = np.where(d == 0, 0, dy.astype(np.longdouble) * d)
     known = (
         np.isfinite(dy.astype(np.float64))
         & np.isfinite(x.astype(np.float64))
-        & ~np.isin(x, [kink for kink, _ in block.kinks])
+        & ~np.isin(x, [kink for kink, _ in spec.kinks])
     )
     errors = ulps(dx, expected, dtype)
     with np.errstate(all="ignore"):
-        for zero in block.zeros:
+        for zero in spec.zeros:
             errors[(np.abs(x - zero) < 1) & (np.abs(dx - expected) <= np.abs(dy) * 2.0**-51)] = 0
     errors = errors[known]
-    limit = bound(block, dtype, derivative=True)
+    limit = bound(spec, dtype, derivative=True)
     limit = limit if dtype.itemsize == 2 else 2 * limit - 0.5  # a unit of the derivative may be two of the product
     worst = int(errors.argmax())
     assert errors[worst] <= limit, (
-        f"{block.name}.backward({dy[known][worst]}, {x[known][worst]}) in {dtype} is {dx[known][worst]}, "
+        f"{spec.name}.backward({dy[known][worst]}, {x[known][worst]}) in {dtype} is {dx[known][worst]}, "
         f"off by {errors[worst]} ulp of {expected[known][worst]}"
     )
-    assert np.isnan(dx[np.isnan(x)]).all(), f"{block.name}.backward is a number where x is NaN"
+    assert np.isnan(dx[np.isnan(x)]).all(), f"{spec.name}.backward is a number where x is NaN"
 
 
 def _assert_same(actual: Any, expected: Any, what: str, *at: Any) -> None:

@@ -24,7 +24,7 @@ def is_compiled(member) -> bool:
 
 def test_what_the_blocks_allow_is_little():
     for activation in CATALOGUE.values():
-        block = activation.block
+        block = activation.spec
         assert max(block.ulp) <= 2
         if block.wide:
             assert block.ulp.float32 == 0.6
@@ -35,7 +35,7 @@ def test_what_the_blocks_allow_is_little():
 
 
 def test_special_values_and_kinks_are_as_the_block_says(member, dtype):
-    block = member.block
+    block = member.spec
     special = {repr(x): y for x, y in block.special}
     assert {"nan", "inf", "-inf"} <= set(special)
     for x, y in block.special:
@@ -82,7 +82,7 @@ def test_formulas_are_the_textbook_forms(member):
 @pytest.mark.parametrize("name", ["float16", "bfloat16"])
 def test_all_16_bit_values_are_rounded_once(member, name):
     dtype = dtype_of(name)
-    assert bound(member.block, dtype) <= 0.51
+    assert bound(member.spec, dtype) <= 0.51
     x = np.arange(1 << 16, dtype=np.uint16).view(dtype)
     with np.errstate(invalid="ignore"):  # ml_dtypes warns of a signalling NaN
         assert check_points(member, x) > 2 * 60_000
@@ -124,7 +124,7 @@ def float32_points(block, count: int) -> np.ndarray:
 
 
 def test_float32_is_within_the_bound(member):
-    x = float32_points(member.block, 200_000 if is_compiled(member) else 20_000)
+    x = float32_points(member.spec, 200_000 if is_compiled(member) else 20_000)
     with np.errstate(invalid="ignore"):
         assert check_points(member, x) > 1.9 * len(x)
         for parameters in others(member):
@@ -147,7 +147,7 @@ def float64_points(block, parts: int) -> np.ndarray:
 
 
 def test_float64_is_within_the_bound(member):
-    block = member.block
+    block = member.spec
     if not is_compiled(member) and block.ulp.float32:
         pytest.skip("test_engines says how near the NumPy engine is")
     x = float64_points(block, 150)
@@ -195,9 +195,9 @@ def test_squareplus_with_b_0_is_the_relu(dtype):
 
 def test_backward_is_a_selection_or_a_product(member, dtype):
     x = special_values(dtype)
-    near_zeros = [zero + step for zero in member.block.zeros for step in (-0.1, 0, 0.1)]
+    near_zeros = [zero + step for zero in member.spec.zeros for step in (-0.1, 0, 0.1)]
     x = np.concatenate([x, np.array([-20, -9, -1.25, -0.75, 0.25, 1.5, 9, 20, *near_zeros]).astype(dtype)])
-    if not is_compiled(member) and member.block.wide and dtype == np.float64:
+    if not is_compiled(member) and member.spec.wide and dtype == np.float64:
         x = special_values(dtype)
     check_backward(member, x)
     for parameters in others(member):
@@ -206,7 +206,7 @@ def test_backward_is_a_selection_or_a_product(member, dtype):
 
 @pytest.mark.parametrize("source", ["y", "mask"])
 def test_backward_is_from_what_determines_it(member, dtype, source):
-    block = member.block
+    block = member.spec
     x = np.concatenate([special_values(dtype), np.linspace(-9, 9, 333).astype(dtype)])
     dy = x[::-1].copy()
     if source in block.backward_from:
@@ -280,7 +280,7 @@ def test_element_does_not_depend_on_chunk_thread_or_cache(activation_name, name,
     activation = CATALOGUE[activation_name]
     short = np.concatenate([special_values(name), np.random.default_rng(5).uniform(-9, 9, 41).astype(name)])
     dy = np.random.default_rng(6).standard_normal(len(short)).astype(name)
-    with_defaults = {k: np.full(20_011, v, name) for k, v in activation.block.parameters.items()}
+    with_defaults = {k: np.full(20_011, v, name) for k, v in activation.spec.parameters.items()}
     for call, with_arrays in zip(calls(activation), calls(activation, **with_defaults), strict=True):
         expected = np.resize(call(dy, short), 20_011)
         gradients, x = np.resize(dy, 20_011), np.resize(short, 20_011)
@@ -301,7 +301,7 @@ def test_calls_that_do_two_things_do_each(member, dtype):
         y, pullback = member.vjp(x, **parameters)
         assert_same(y, member(x, **parameters))
         dx = member.backward(dy, x, **parameters)
-        assert_same(pullback(dy), np.where(np.isnan(x), dy, dx) if "mask" in member.block.backward_from else dx)
+        assert_same(pullback(dy), np.where(np.isnan(x), dy, dx) if "mask" in member.spec.backward_from else dx)
 
 
 # Integers ------------------------------------------------------------------------------------------------------------
@@ -315,7 +315,7 @@ def fits(value: float, dtype: np.dtype) -> bool:
 def test_integers_stay_where_the_value_is_one_of_them(member, name):
     dtype = np.dtype(name)
     x = np.concatenate([numbers(100, dtype), np.array([0, 1, 2, 3, 6, 7], dtype)])
-    block = member.block
+    block = member.spec
     float_dtype = np.exp(x[-6:-5]).dtype
     for parameters in ({}, *others(member), dict.fromkeys(block.parameters, 2)):
         given = block.parameters | parameters

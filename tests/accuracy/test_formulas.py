@@ -139,7 +139,7 @@ def test_text_reads_like_the_formula():
     tree = eval(compile(ast.parse(text, mode="eval"), "", "eval"), {"where": lambda c, x, y: x if c else y, **values})
     y = (0.3 + 1.5) * -2.5 - 0.3 / (1.5 + 2.5) - (0.3 - (1.5 + 3))
     assert tree == -(0.3 + y)
-    assert describe(relu.block.value) == "where(x <= 0, 0, x)"
+    assert describe(relu.spec.value) == "where(x <= 0, 0, x)"
 
 
 # A function of the tests' own: no mask, no backward from y, one multiplication.
@@ -198,13 +198,13 @@ WRONG_BLOCKS = {
 
 @pytest.mark.parametrize("wrong", WRONG_BLOCKS)
 def test_check_finds_a_wrong_block(wrong):
-    fields = {"value": relu.block.value, "derivative": relu.block.derivative, "special": relu.block.special}
+    fields = {"value": relu.spec.value, "derivative": relu.spec.derivative, "special": relu.spec.special}
     fields |= WRONG_BLOCKS[wrong]
     for part in ("value", "derivative"):  # a function of one's own
         formula = fields[part]
         fields[part] = types.FunctionType(formula.__code__, formula.__globals__, "wrong", formula.__defaults__)
         fields[part].__module__ = __name__
-    like_relu = {name: getattr(relu.block, name) for name in ("exact", "kinks", "ulp", "backward_from", "selects")}
+    like_relu = {name: getattr(relu.spec, name) for name in ("exact", "kinks", "ulp", "backward_from", "selects")}
     mine = elementwise(special=fields["special"], **like_relu)(fields["value"])
     mine.derivative(fields["derivative"])
     with pytest.raises(AssertionError, match=r"."):

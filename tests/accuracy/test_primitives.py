@@ -278,13 +278,13 @@ def test_the_exact_places_are_those_of_the_zeros():
 
     with mpmath.workdps(30):
         places = {
-            "silu": exponent(mpf(CATALOGUE["silu"].block.zeros[0])),
-            "mish": exponent(mpf(CATALOGUE["mish"].block.zeros[0])),
-            "quick_gelu": exponent(mpf("1.702") * mpf(CATALOGUE["quick_gelu"].block.zeros[0])),
+            "silu": exponent(mpf(CATALOGUE["silu"].spec.zeros[0])),
+            "mish": exponent(mpf(CATALOGUE["mish"].spec.zeros[0])),
+            "quick_gelu": exponent(mpf("1.702") * mpf(CATALOGUE["quick_gelu"].spec.zeros[0])),
         }
-        x = mpf(CATALOGUE["gelu_tanh"].block.zeros[0])
+        x = mpf(CATALOGUE["gelu_tanh"].spec.zeros[0])
         places["gelu_tanh"] = exponent(2 * mpmath.sqrt(2 / mpmath.pi) * (x + mpf("0.044715") * x**3))
         known = (0.1555655, 0.2238190, 0.2796854)
         for name, r in places.items():
             assert min(abs(r - k) for k in known) < 1e-6, (name, r)
-        assert abs(-mpf(CATALOGUE["gelu"].block.zeros[0]) / mpmath.sqrt(2) - mpf("0.5315969")) < 1e-6
+        assert abs(-mpf(CATALOGUE["gelu"].spec.zeros[0]) / mpmath.sqrt(2) - mpf("0.5315969")) < 1e-6

@@ -58,12 +58,12 @@ def primitives_of(block):
 
 def some_functions():
     """Choose functions that use every primitive between them: each is the one that adds the most."""
-    rest = set.union(*(primitives_of(f.block) for f in CATALOGUE.values()))
+    rest = set.union(*(primitives_of(f.spec) for f in CATALOGUE.values()))
     assert len(rest) > 8
     while rest:
-        name = max(CATALOGUE, key=lambda name: len(rest & primitives_of(CATALOGUE[name].block)))
+        name = max(CATALOGUE, key=lambda name: len(rest & primitives_of(CATALOGUE[name].spec)))
         yield name
-        rest -= primitives_of(CATALOGUE[name].block)
+        rest -= primitives_of(CATALOGUE[name].spec)
 
 
 SOME = ["relu", "leaky_relu", *some_functions()]  # which select, and have a parameter
@@ -85,7 +85,7 @@ def functions_and_ways():
 
 
 def test_some_functions_use_every_primitive():
-    used = {name: primitives_of(f.block) for name, f in CATALOGUE.items()}
+    used = {name: primitives_of(f.spec) for name, f in CATALOGUE.items()}
     assert set.union(*used.values()) == set.union(*(used[name] for name in SOME))
     assert {"where", "exp", "expm1", "log1p", "erfcx", "fma"} <= set.union(*used.values())
     assert len(SOME) < len(CATALOGUE) / 2
@@ -119,16 +119,16 @@ def test_values_derivatives_and_gradients_are_those_of_the_engine(name, way):
     x = take(X)
     y = made(f)(x)
     assert type(y) is type(take(X))
-    assert_near(give(y), f(X), f.block)
-    assert_near(give(made(f.derivative)(take(X))), f.derivative(X), f.block)
+    assert_near(give(y), f(X), f.spec)
+    assert_near(give(made(f.derivative)(take(X))), f.derivative(X), f.spec)
     with np.errstate(all="ignore"):
-        assert_near(give(made(f.backward)(take(dy), take(X))), f.backward(dy, X), f.block)
+        assert_near(give(made(f.backward)(take(dy), take(X))), f.backward(dy, X), f.spec)
 
 
 @functions_and_ways()
 def test_special_values_are_those_of_the_contract(name, way):
     f, (take, made, give) = getattr(rectifier, name), WAYS[way]
-    x, y = np.array(f.block.special, "f4").T
+    x, y = np.array(f.spec.special, "f4").T
     assert_same(give(made(f)(take(np.tile(x, 5))))[: len(y)], y)
 
 
@@ -203,7 +203,7 @@ def test_numbers_are_made_where_the_arrays_are():
         assert number.size <= 1
         assert np.broadcast_shapes(number.shape, shape) == shape
         for f in (relu, silu, softmax):
-            block = f.block
+            block = f.spec
             if f is softmax:
                 y = array_api.calls._rows(
                     library, Call(f, specification.ROWS, {"x": like}, {}, axis=-1 if shape else None)
@@ -217,20 +217,20 @@ def test_numbers_are_made_where_the_arrays_are():
 @pytest.mark.parametrize("name", EVERY)
 def test_jax_and_pytorch_differentiate_by_our_rule(name, way):
     f = getattr(rectifier, name)
-    kinks = [kink for kink, _ in f.block.kinks]
+    kinks = [kink for kink, _ in f.spec.kinks]
     x = np.concatenate([np.array([*kinks, -np.inf, np.inf, np.nan, 0.0, -0.0], "f4"), X[:200]])
-    if f.block.wide:  # an infinite dy passes where the engine, in float64, has a derivative that float32 does not hold
+    if f.spec.wide:  # an infinite dy passes where the engine, in float64, has a derivative that float32 does not hold
         x = x[f.derivative(x) != 0]
     dy = np.repeat(np.array([1.0, np.inf], "f4"), len(x))  # where f' is 0, nothing passes
     x = np.tile(x, 2)
     expected = f.backward(dy, x)
     if way == "jax":
-        assert_near(jax.vjp(jax.jit(f), jnp.asarray(x))[1](jnp.asarray(dy))[0], expected, f.block)
-        assert_near(jax.jvp(f, (jnp.asarray(x),), (jnp.asarray(dy),))[1], expected, f.block)
+        assert_near(jax.vjp(jax.jit(f), jnp.asarray(x))[1](jnp.asarray(dy))[0], expected, f.spec)
+        assert_near(jax.jvp(f, (jnp.asarray(x),), (jnp.asarray(dy),))[1], expected, f.spec)
         return
     tensor = torch.tensor(x, requires_grad=True)
     f(tensor).backward(torch.tensor(dy))
-    assert_near(tensor.grad.numpy(), expected, f.block)
+    assert_near(tensor.grad.numpy(), expected, f.spec)
 
 
 @needs_jax

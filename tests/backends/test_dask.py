@@ -50,10 +50,10 @@ def calls():
         yield f"{name}-backward", lambda x, dy, f=f: f.backward(dy, x)
         yield f"{name}-value_and_derivative", lambda x, dy, f=f: f.value_and_derivative(x)
         yield f"{name}-vjp", lambda x, dy, f=f: f.vjp(x)[1](dy)
-        if "mask" in f.block.backward_from:
+        if "mask" in f.spec.backward_from:
             yield f"{name}-with_mask", lambda x, dy, f=f: both(*f.with_mask(x))
             yield f"{name}-from mask", lambda x, dy, f=f: f.backward(dy, mask=f.with_mask(x)[1])
-        if "y" in f.block.backward_from:
+        if "y" in f.spec.backward_from:
             yield f"{name}-from y", lambda x, dy, f=f: f.backward(dy, y=f(x))
     for name in GATED:
         f = getattr(rectifier, name)

@@ -82,7 +82,7 @@ def bounds(block, dtype):
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_every_direction_is_that_of_the_cpu(on, name, dtype):
     ours, reference = CATALOGUE[name], getattr(REFERENCE, name)
-    value, slope = bounds(ours.block, dtype)
+    value, slope = bounds(ours.spec, dtype)
     x, dy = (numbers(211, dtype, seed) for seed in (1, 2))
     for lay in (lambda a: a, lambda a: a[:210].reshape(14, 15).T, lambda a: a[::3], lambda a: a[5:6].reshape(())):
         x_there, dy_there = on.arrays(lay(x), lay(dy))
@@ -93,10 +93,10 @@ def test_every_direction_is_that_of_the_cpu(on, name, dtype):
         both = ours.value_and_derivative(x_there), reference.value_and_derivative(with_x)
         for actual, expected, bound in zip(*both, (value, slope), strict=True):
             assert_agrees(on, actual, np.asarray(expected), bound)
-        if "y" in ours.block.backward_from:
+        if "y" in ours.spec.backward_from:
             y, dx = reference(with_x), ours.backward(dy_there, y=ours(x_there))
             assert_agrees(on, dx, np.asarray(reference.backward(with_dy, y=y)), slope)
-        if "mask" in ours.block.backward_from:
+        if "mask" in ours.spec.backward_from:
             (y, mask), (expected, expected_mask) = ours.with_mask(x_there), reference.with_mask(with_x)
             assert_agrees(on, y, np.asarray(expected), value)
             assert_same(on.host(mask.bits), expected_mask.bits)
@@ -107,7 +107,7 @@ def test_every_direction_is_that_of_the_cpu(on, name, dtype):
 @pytest.mark.parametrize("name", GATES)
 def test_functions_of_two_arrays_are_those_of_the_cpu(on, name, dtype):
     ours, reference = GATES[name], getattr(REFERENCE, name)
-    value, slope = bounds(ours.block, dtype)
+    value, slope = bounds(ours.spec, dtype)
     x, gate, dy = (numbers(210, dtype, seed).reshape(14, 15) for seed in (1, 2, 3))
     there = on.arrays(dy, x, gate)
     on.forget()
@@ -139,7 +139,7 @@ def test_gradients_are_summed_to_the_shapes_of_their_arrays(on):
 def test_rows_are_those_of_the_cpu(on, name, dtype):
     ours, reference = ROWWISE[name], getattr(REFERENCE, name)
     x, dy = ((np.random.default_rng(k).standard_normal((6, 5, 7)) * 3).astype(dtype) for k in (1, 2))
-    bound = {"float32": ours.block.ulp[0], "float64": ours.block.ulp[1]}.get(dtype.name, 0.5001)
+    bound = {"float32": ours.spec.ulp[0], "float64": ours.spec.ulp[1]}.get(dtype.name, 0.5001)
     for axis in (-1, 0, 1, None, (0, 2), (1, 0), ()):
         x_there, dy_there = on.arrays(x, dy)
         y, dx = reference(x, axis=axis), reference.backward(dy, x, axis=axis)
@@ -498,7 +498,7 @@ def test_contiguous_arrays_take_a_kernel_of_vectors_and_others_cupys(stand_in):
         relu(array)
         (launch,) = stand_in.launches
         assert launch.kernel.name == "relu_value_float32"
-        elements, threads = array.size, launch.block[0]
+        elements, threads = array.size, launch.spec[0]
         assert launch.grid == (min(-(-elements // 4 // threads), 32 * cupy_stand_in.MULTIPROCESSORS),)
         assert [a.dtype for a in launch.arguments] == [np.float32, np.float32, np.int64]
         assert launch.arguments[-1] == elements

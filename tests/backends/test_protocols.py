@@ -204,17 +204,17 @@ def operations(package, names):
             yield f"{name}-both", 1, f.value_and_derivative
             yield f"{name}-backward", 2, f.backward
             yield f"{name}-vjp value", 1, lambda x, f=f: f.vjp(x)[0]
-            for parameter in f.block.parameters:
+            for parameter in f.spec.parameters:
                 yield f"{name}-{parameter}", 2, lambda x, p, f=f, k=parameter: f(x, **{k: p})
-        if name in CATALOGUE and "mask" in f.block.backward_from:
+        if name in CATALOGUE and "mask" in f.spec.backward_from:
             mask = f.with_mask(np.ones(X.shape, "f4"))[1]
             yield f"{name}-with_mask", 1, lambda x, f=f: f.with_mask(x)[0]
             yield f"{name}-from mask", 1, lambda dy, f=f, mask=mask: f.backward(dy, mask=mask)
-            for parameter in f.block.parameters:
+            for parameter in f.spec.parameters:
                 yield f"{name}-with_mask-{parameter}", 2, lambda x, p, f=f, k=parameter: f.with_mask(x, **{k: p})[0]
         elif name in CATALOGUE:
             yield f"{name}-vjp", 2, lambda dy, x, f=f: f.vjp(x)[1](dy)
-        if name in CATALOGUE and "y" in f.block.backward_from:
+        if name in CATALOGUE and "y" in f.spec.backward_from:
             yield f"{name}-from y", 2, lambda dy, y, f=f: f.backward(dy, y=y)
 
 

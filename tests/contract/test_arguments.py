@@ -56,7 +56,7 @@ WRONG_OUT = {
 @pytest.mark.parametrize("call", ["value", "derivative", "backward", "backward-y", "backward-mask", "with_mask", "vjp"])
 def test_wrong_out(activation, call, wrong):
     out, error, message = WRONG_OUT[wrong]
-    with pytest.raises(error, match=f"{activation.block.name}.*: {message}"):
+    with pytest.raises(error, match=f"{activation.spec.name}.*: {message}"):
         calls_with_out(activation)[call](out)
     for array in out if isinstance(out, tuple) else (out,):
         assert np.all(np.asarray(array) == (0.2 if wrong == "number" else 7))
@@ -100,7 +100,7 @@ def test_shapes_that_do_not_broadcast(activation):
         activation.backward(X, np.ones(4, "f4"))
     with pytest.raises(ValueError, match=r"backward: shapes do not broadcast: dy \(2, 3\), y \(4,\)"):
         activation.backward(X, y=np.ones(4, "f4"))
-    for name in activation.block.parameters:
+    for name in activation.spec.parameters:
         slopes = {name: np.ones(4, "f4")}
         for call in (activation, activation.derivative, activation.with_mask, activation.value_and_derivative):
             with pytest.raises(ValueError, match=rf"shapes do not broadcast: x \(2, 3\), {name} \(4,\)"):

@@ -20,7 +20,7 @@ def test_special_values_and_grid_are_correctly_rounded(activation, dtype):
 
 
 def test_backward_selects_and_masks_agree(activation, dtype):
-    for settings in [*settings_of(activation), dict.fromkeys(activation.block.parameters, math.nan)]:
+    for settings in [*settings_of(activation), dict.fromkeys(activation.spec.parameters, math.nan)]:
         check_backward(activation, special_values(dtype), **settings)
 
 
@@ -49,7 +49,7 @@ def test_from_a_mask_dy_passes_at_nan(activation, dtype):
 
 @pytest.mark.parametrize("dy", [math.inf, -math.inf, math.nan, -1.0, -0.0])
 def test_a_unit_that_is_off_passes_plus_zero(activation, dtype, dy):
-    settings = dict.fromkeys(activation.block.parameters, 0.0)
+    settings = dict.fromkeys(activation.spec.parameters, 0.0)
     x = np.array([-1.0, -math.inf, -0.0, 0.0]).astype(dtype)
     dy = np.full_like(x, dy)
     _, mask = activation.with_mask(x, **settings)
@@ -62,8 +62,8 @@ def test_a_unit_that_is_off_passes_plus_zero(activation, dtype, dy):
 
 
 def test_zero_slope_is_relu(activation, dtype):
-    if "negative_slope" not in activation.block.parameters:
-        assert activation.block.name == "relu"
+    if "negative_slope" not in activation.spec.parameters:
+        assert activation.spec.name == "relu"
         return
     from rectifier import relu
 

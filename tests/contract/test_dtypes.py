@@ -47,7 +47,7 @@ def test_the_table_gives_the_loop_that_a_ufunc_finds():
     for function in (relu, sigmoid):
         for pair in itertools.product(kinds, repeat=2):
             found = function.backward.ufunc.resolve_dtypes((*pair, None))[0]
-            assert dtypes.promoted(pair, function.block.selects) == found
+            assert dtypes.promoted(pair, function.spec.selects) == found
 
 
 def test_floats_are_kept_in_all_directions(activation, dtype):
@@ -56,7 +56,7 @@ def test_floats_are_kept_in_all_directions(activation, dtype):
     results = [
         activation(x), activation.derivative(x), activation.backward(x, x), activation.backward(x, y=y),
         activation.backward(x, mask=mask), *activation.value_and_derivative(x), y,
-        activation.ufunc(x, *[np.array(default, dtype) for default in activation.block.parameters.values()]),
+        activation.ufunc(x, *[np.array(default, dtype) for default in activation.spec.parameters.values()]),
     ]  # fmt: skip
     assert [result.dtype for result in results] == [dtype] * len(results)
 
@@ -142,7 +142,7 @@ def test_parameters_are_rounded_to_the_dtype_of_x(dtype, slope):
 def test_refused_dtypes_say_what_to_do(activation, kind):
     x = REFUSED[kind]
     good = np.ones(1, "f4")
-    name = activation.block.name
+    name = activation.spec.name
     mask = activation.with_mask(good)[1]
     with pytest.raises(TypeError, match=rf"{name}: x has dtype .*: (use|apply|take|divide|parse|pass)"):
         activation(x)
@@ -162,7 +162,7 @@ def test_refused_dtypes_say_what_to_do(activation, kind):
         activation.value_and_derivative(x)
     with pytest.raises(TypeError, match=r"x has dtype"):
         activation.vjp(x)
-    for parameter in activation.block.parameters:
+    for parameter in activation.spec.parameters:
         with pytest.raises(TypeError, match=rf"{name}: {parameter} has dtype"):
             activation(good, **{parameter: x})
 
@@ -260,7 +260,7 @@ def test_bfloat16_is_kept_when_ml_dtypes_comes_after_the_first_call():
 def test_what_is_no_number_is_refused_with_a_word_of_advice(activation, value):
     with pytest.raises(TypeError, match=r"x has dtype .*[:;] (use|apply|parse|pass)"):
         activation(value)
-    for name in activation.block.parameters:
+    for name in activation.spec.parameters:
         for call in (
             activation, activation.derivative, activation.with_mask, activation.value_and_derivative, activation.vjp,
             lambda x, **slopes: activation.backward(x, x, **slopes),

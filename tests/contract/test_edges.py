@@ -30,7 +30,7 @@ SELECTING = {
 
 
 def test_every_function_that_keeps_integers_is_tested():
-    assert set(SELECTING) == {name for name, activation in CATALOGUE.items() if activation.block.selects}
+    assert set(SELECTING) == {name for name, activation in CATALOGUE.items() if activation.spec.selects}
 
 
 @pytest.mark.parametrize("dtype_name", INTEGERS)
@@ -44,8 +44,8 @@ def test_integers_are_what_python_computes(name, dtype_name):
     dy = rng.permutation(x)
     for package in BACKENDS.values():
         activation = getattr(package, name)
-        for numbers in itertools.product(edges, repeat=len(activation.block.parameters)):
-            parameters = dict(zip(activation.block.parameters, numbers, strict=True))
+        for numbers in itertools.product(edges, repeat=len(activation.spec.parameters)):
+            parameters = dict(zip(activation.spec.parameters, numbers, strict=True))
             y = np.array([value(n, *numbers) for n in x.tolist()], dtype_name)
             on = np.array([is_on(n, *numbers) for n in x.tolist()])
             assert_same(activation(x, **parameters), y)
@@ -54,7 +54,7 @@ def test_integers_are_what_python_computes(name, dtype_name):
             z, mask = activation.with_mask(x, **parameters)
             assert_same(z, y)
             assert_same(mask.to_array(), on)
-        rows = [dict.fromkeys(activation.block.parameters, rng.permutation(x))] if activation.block.parameters else []
+        rows = [dict.fromkeys(activation.spec.parameters, rng.permutation(x))] if activation.spec.parameters else []
         for parameters in rows:
             columns = zip(x.tolist(), *(p.tolist() for p in parameters.values()), strict=True)
             assert_same(activation(x, **parameters), np.array([value(*numbers) for numbers in columns], dtype_name))
@@ -105,7 +105,7 @@ STATED = {
     ("squareplus", "b", INF): ((NAN, INF, INF, INF, INF), (0, 0.5, 0.5, 0.5, 1)),
     ("squareplus", "b", 0.0): ((0, 0, 0, 2, INF), (0, 0, 0, 1, 1)),
 }
-PARAMETERS = [(name, parameter) for name, f in CATALOGUE.items() for parameter in f.block.parameters]
+PARAMETERS = [(name, parameter) for name, f in CATALOGUE.items() for parameter in f.spec.parameters]
 
 
 def test_the_ends_of_every_parameter_are_stated():
@@ -144,7 +144,7 @@ def test_a_parameter_of_any_size_keeps_to_the_textbook(name, parameter, number):
     x = np.array([-1e4, -3.0, -1.0, -0.75, -(2.0**-20), 2.0**-20, 0.75, 3.0, 1e4], "f4")
     for package in BACKENDS.values():
         activation = getattr(package, name)
-        block = activation.block
+        block = activation.spec
         settings = [number if p == parameter else default for p, default in block.parameters.items()]
         y, d = activation.value_and_derivative(x, **{parameter: number})
         for at, result, slope in zip(x.tolist(), y.tolist(), d.tolist(), strict=True):
@@ -232,7 +232,7 @@ def quietly(call, *arguments, **parameters):
 
 def odd_parameters(activation, x: np.ndarray) -> list[dict]:
     numbers = (INF, NAN, 1e300, 2.0**63, np.float16(2), np.array(np.float16(INF)), np.full(x.shape, np.float16(3)))
-    return [{}, *({p: n} for p in activation.block.parameters for n in numbers)]
+    return [{}, *({p: n} for p in activation.spec.parameters for n in numbers)]
 
 
 @pytest.mark.parametrize("dtype_name", [*FLOATS, "int8", "int64", "uint64"])

@@ -32,7 +32,7 @@ def points(dtype, n=120):
 @pytest.mark.parametrize("name", FLOATS)
 def test_value_and_gradients_are_within_the_bounds(function, name):
     dtype = testing.dtype_of(name)
-    block = function.block
+    block = function.spec
     if function.__module__ == "rectifier" and name == "float64" and function in (c.values[0] for c in CASES[1::2]):
         pytest.skip("the NumPy engine has a bound of its own in float64")
     x, gate = points(dtype)

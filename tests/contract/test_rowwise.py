@@ -26,7 +26,7 @@ each = pytest.mark.parametrize("function", CASES)
 
 def truth(function, row):
     with mpmath.workdps(multi_input.DIGITS):
-        return function.block.exact(multi_input.FUNCTIONS, multi_input.numbers(np.array(row))).tolist()
+        return function.spec.exact(multi_input.FUNCTIONS, multi_input.numbers(np.array(row))).tolist()
 
 
 ROWS = {
@@ -46,7 +46,7 @@ ROWS = {
 def test_rows_are_right(function, row, dtype_name):
     dtype = testing.dtype_of(dtype_name)
     x = np.array(ROWS[row]).astype(dtype)
-    bound = {"float32": function.block.ulp[0], "float64": function.block.ulp[1]}.get(dtype_name, 0.5001)
+    bound = {"float32": function.spec.ulp[0], "float64": function.spec.ulp[1]}.get(dtype_name, 0.5001)
     for actual, exact in zip(function(x).tolist(), truth(function, x.tolist()), strict=True):
         error = testing.ulp_distance(actual, exact, dtype)
         assert error <= bound or abs(exact) < 2.0**-1000, (actual, float(exact), error)
@@ -249,7 +249,7 @@ def assert_long_row_is_right(function, call, row):
         y = call(row)
         for actual, true in zip(y[where].tolist(), exact, strict=True):
             error = testing.ulp_distance(actual, true, np.dtype(np.float64))
-            assert error <= function.block.ulp[1], (actual, float(true), error)
+            assert error <= function.spec.ulp[1], (actual, float(true), error)
     if len(distinct) == 1 and softmax:
         assert testing.ulp_distance(y[0], mpmath.mpf(1) / len(row), np.dtype(np.float64)) <= 4
 
@@ -292,7 +292,7 @@ def test_the_bound_holds_where_another_library_would_sum(name):
             assert sum_by_halves(careless.xp, e, 0)[0] == math.inf
     for length in (9, 257, 300_000):
         for row in long_rows(length)[:4]:
-            assert_long_row_is_right(function, lambda x: row_value(careless, function.block, "float64", 0, x), row)
+            assert_long_row_is_right(function, lambda x: row_value(careless, function.spec, "float64", 0, x), row)
 
 
 def of_gradient(function, dy, y):
@@ -322,7 +322,7 @@ def test_the_bound_of_gradients_holds_in_rows_of_any_length(function, length):
             exact, unit = of_gradient(function, dy.tolist(), y.tolist())
             with mpmath.workdps(60):
                 for actual, true in zip(function.backward(dy, y=y).tolist(), exact, strict=False):
-                    assert abs(actual - true) <= function.block.ulp[1] * unit, (actual, float(true), unit)
+                    assert abs(actual - true) <= function.spec.ulp[1] * unit, (actual, float(true), unit)
 
 
 @each

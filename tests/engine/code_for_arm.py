@@ -39,8 +39,8 @@ def operations():
     from rectifier.engine import ufuncs
 
     for function in CATALOGUE.values():
-        for method in ufuncs.methods(function.block):
-            yield function.block, method.operation
+        for method in ufuncs.methods(function.spec):
+            yield function.spec, method.operation
 
 
 def some_kernels():
@@ -51,7 +51,7 @@ def some_kernels():
     cases = [case for case in operations() if case[1].name in chosen.get(case[0].name, ())]
     assert {operation.name for _, operation in cases} == every
     yield from ((*case, FLOATS[k % len(FLOATS)]) for k, case in enumerate(cases))
-    yield from ((relu.block, specification.VALUE, dtype) for dtype in ("bfloat16", "uint8"))
+    yield from ((relu.spec, specification.VALUE, dtype) for dtype in ("bfloat16", "uint8"))
 
 
 def all_kernels():
@@ -71,7 +71,7 @@ def shared_modules():
         to = next(to for to in reversed(EVERY) if casts.exists(source, to))
         yield f"cast from {source} to {to}", casts.build(source, k % 2 == 0, to, arm), every
     for function, backward, dtype in (rectifier.softmax, False, "float16"), (rectifier.log_softmax, True, "float32"):
-        yield f"rows in {dtype}", rowkernels.compile_kernel(function.block, backward, dtype, arm), every
+        yield f"rows in {dtype}", rowkernels.compile_kernel(function.spec, backward, dtype, arm), every
 
 
 def modules_of(cases):

@@ -26,7 +26,7 @@ from rectifier.functions import specification
 from rectifier.functions.dtypes import FORMATS
 from rectifier.testing import dtype_of, special_values
 
-EXACT = [name for name, activation in CATALOGUE.items() if activation.block.ulp.float32 == 0]
+EXACT = [name for name, activation in CATALOGUE.items() if activation.spec.ulp.float32 == 0]
 
 
 def of_both_engines(name, activation_dtype):
@@ -44,7 +44,7 @@ def of_both_engines(name, activation_dtype):
 @pytest.mark.parametrize("name", EXACT)
 def test_numba_and_numpy_agree_bit_for_bit(name, dtype_name):
     compiled, reading, x = of_both_engines(name, dtype_name)
-    block = compiled.block
+    block = compiled.spec
     if "int" in dtype_name and not block.selects and name != "leaky_relu":
         pytest.skip("integers become floats, which leaky_relu shows")
     dy = x[::-1].copy()
@@ -69,7 +69,7 @@ def test_numba_and_numpy_agree_bit_for_bit(name, dtype_name):
 def test_where_numpy_rounds_for_itself_the_engines_agree_nearly(name):
     """In float64; in the other dtypes both keep to the block's bound (test_family)."""
     compiled, reading = (getattr(BACKENDS[backend], name) for backend in ("numba", "numpy"))
-    block = compiled.block
+    block = compiled.spec
     rng = np.random.default_rng(0)
     x = np.concatenate([
         special_values("float64"), rng.uniform(-40, 40, 20_000), rng.uniform(-700, 700, 2000),
@@ -575,7 +575,7 @@ def some_kernels():
     assert len(OPERATIONS) == 6
     done, kinds = [], {}
     for name, activation in CATALOGUE.items():
-        block = activation.block
+        block = activation.spec
         dtypes = [*FLOATS, "int8", "int32"] if block.selects else FLOATS
         pairs = [
             (operation, dtype)
@@ -590,7 +590,7 @@ def some_kernels():
             kind.append(taken[-1])
         done += [pytest.param(name, *pair, id="-".join([name, *pair])) for pair in dict.fromkeys(taken)]
     assert {case.values[1:] for case in done} == {(d, t) for d in OPERATIONS for t in (*FLOATS, "int8", "int32")}
-    wide = {case.values[1:] for case in done if CATALOGUE[case.values[0]].block.wide}
+    wide = {case.values[1:] for case in done if CATALOGUE[case.values[0]].spec.wide}
     assert wide == {(d, t) for d in OPERATIONS if "mask" not in d for t in FLOATS}
     return done
 
@@ -607,7 +607,7 @@ def assert_vector_code(code: str, *, loops: int) -> None:
 def test_kernels_are_vector_code(name, operation, dtype_name):
     from rectifier.engine.compiler import kernels
 
-    block = CATALOGUE[name].block
+    block = CATALOGUE[name].spec
     code = str(kernels.compile_kernel(block, OPERATIONS[operation], dtype_name).module)
     assert_vector_code(code, loops=2 if block.parameters else 1)
     if block.wide:
@@ -630,8 +630,8 @@ def assert_nothing_is_called(code: str) -> None:
 def test_gates_are_vector_code(name):
     from rectifier.engine.compiler import kernels
 
-    for operation in GATES[name].block.operations.values():
-        code = str(kernels.compile_kernel(GATES[name].block, operation, "float32").module)
+    for operation in GATES[name].spec.operations.values():
+        code = str(kernels.compile_kernel(GATES[name].spec, operation, "float32").module)
         assert_vector_code(code, loops=1)
         assert_nothing_is_called(code)
 

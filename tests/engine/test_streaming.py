@@ -72,7 +72,7 @@ def ways(activation: Any, **parameters: Any) -> Iterator[Way]:
     yield Way("derivative", 1, lambda dy, x, out=None: activation.derivative(x, out=out, **parameters))
     yield Way("backward", 1, lambda dy, x, out=None: activation.backward(dy, x, out=out, **parameters))
     yield Way("both", 2, lambda dy, x, out=None: activation.value_and_derivative(x, out=out, **parameters))
-    if "mask" in activation.block.backward_from:
+    if "mask" in activation.spec.backward_from:
 
         def from_mask(dy: Any, x: Any, out: Any = None) -> Any:
             mask = activation.with_mask(x, **parameters)[1]
@@ -175,7 +175,7 @@ def test_two_outputs_may_lie_differently_in_their_lines(words, name, dtype_name)
 
 def parameter_settings(activation: Any, n: int, dtype: np.dtype) -> Iterator[dict[str, Any]]:
     """Give parameters as numbers of Python and NumPy, as arrays of one element, and one for each element."""
-    parameters = activation.block.parameters
+    parameters = activation.spec.parameters
     for make in (
         lambda default: default / 2,
         lambda default: np.float32(default / 4),
@@ -186,7 +186,7 @@ def parameter_settings(activation: Any, n: int, dtype: np.dtype) -> Iterator[dic
 
 
 @pytest.mark.parametrize("dtype_name", FLOATS)
-@pytest.mark.parametrize("name", [case for case in FUNCTIONS if CATALOGUE[case.values[0]].block.parameters])
+@pytest.mark.parametrize("name", [case for case in FUNCTIONS if CATALOGUE[case.values[0]].spec.parameters])
 def test_parameters_may_be_numbers_or_arrays(words, name, dtype_name):
     activation, dtype = CATALOGUE[name], dtype_of(dtype_name)
     for n in (3, 77, 2049, 9999):
@@ -207,7 +207,7 @@ def test_parameters_may_be_numbers_or_arrays(words, name, dtype_name):
 def test_rows_and_columns_of_parameters_and_other_layouts(words, name, dtype_name):
     activation, dtype = CATALOGUE[name], dtype_of(dtype_name)
     table = numbers(70 * 48, dtype).reshape(70, 48)
-    parameters = activation.block.parameters
+    parameters = activation.spec.parameters
     tables = [table, table.T, table[::-1], table[:, ::2], table[3:, 5:], np.asfortranarray(table)]
     for x in tables:
         across, down = (
@@ -283,7 +283,7 @@ def pieces(words, request):
     kept: list[Any] = []
 
     def listen(activation: Any, operation: str, dtype_name: str) -> list[Piece]:
-        loop = next(m for m in ufuncs.methods(activation.block) if m.operation.name == operation).loops[dtype_name]
+        loop = next(m for m in ufuncs.methods(activation.spec) if m.operation.name == operation).loops[dtype_name]
         kind = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_int64), ctypes.c_int64, ctypes.c_int64)
         kernel, heard = loop.plan.kernel, []
         last = loop.plan.last

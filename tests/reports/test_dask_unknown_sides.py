@@ -148,7 +148,7 @@ def drawn(rng):
         lambda k: f.value_and_derivative(x[k], **settings[k]),
         lambda k: f.vjp(x[k], **settings[k])[1](dy[k]),
     ]
-    if "mask" in f.block.backward_from:
+    if "mask" in f.spec.backward_from:
         calls[0] = lambda k: (lambda y, mask: (y, mask.to_array()))(*f.with_mask(x[k], **settings[k]))
     return calls[which % 4]
 

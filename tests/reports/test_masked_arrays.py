@@ -52,14 +52,14 @@ def elementwise_operations(package, names):
         yield f"{name}-backward", 2, f.backward
         yield f"{name}-vjp value", 1, lambda x, f=f: f.vjp(x)[0]
         yield f"{name}-vjp", 2, lambda dy, x, f=f: f.vjp(x)[1](dy)
-        if "y" in f.block.backward_from:
+        if "y" in f.spec.backward_from:
             yield f"{name}-from y", 2, lambda dy, y, f=f: f.backward(dy, y=y)
-        if "mask" in f.block.backward_from:
+        if "mask" in f.spec.backward_from:
             yield f"{name}-with_mask", 1, lambda x, f=f: f.with_mask(x)[0]
             yield f"{name}-from mask", 2, lambda dy, x, f=f: f.backward(dy, mask=f.with_mask(x)[1])
             if package is rectifier:
                 yield f"{name}-pickled", 2, lambda dy, x, f=f: f.backward(dy, mask=copied(f.with_mask(x)[1]))
-        for parameter in f.block.parameters:
+        for parameter in f.spec.parameters:
             yield f"{name}-{parameter}", 2, lambda x, p, f=f, k=parameter: f(x, **{k: np.abs(p)})
             yield f"{name}-derivative-{parameter}", 2, lambda x, p, f=f, k=parameter: f.derivative(x, **{k: np.abs(p)})
 

@@ -213,7 +213,7 @@ def test_homogeneity_is_that_of_the_textbook_form():
     mpmath = pytest.importorskip("mpmath")
     found = set()
     for name in rectifier.__all__:
-        block = getattr(getattr(rectifier, name), "block", None)
+        block = getattr(getattr(rectifier, name), "spec", None)
         if block is None or isinstance(block, Rowwise):
             continue
         names = block.uniform

@@ -41,7 +41,7 @@ def points(dtype: str) -> np.ndarray:
 
 def true_second(name: str, x: float, dtype: str) -> float:
     """Compute it from the textbook form's first derivative, by a difference of 120 digits."""
-    block = CATALOGUE[name].block
+    block = CATALOGUE[name].spec
     with mpmath.workdps(120):
         numbers = [mpmath.mpf(float(np.dtype(dtype).type(p))) for p in block.parameters.values()]
         h = max(abs(mpmath.mpf(x)), mpmath.mpf(10) ** -31) * mpmath.mpf(10) ** -18
@@ -76,7 +76,7 @@ needs_either = pytest.mark.skipif(not INSTALLED, reason="neither jax nor torch i
 def test_second_derivatives_are_those_of_the_textbook_form(name, precision, digits):
     """At infinities they are finite, and NaN of NaN."""
     f, x = getattr(rectifier, name), points(precision)
-    smooth = ~np.isin(x, [*(kink for kink, _ in f.block.kinks), *BENDS.get(name, ())])
+    smooth = ~np.isin(x, [*(kink for kink, _ in f.spec.kinks), *BENDS.get(name, ())])
     truth = np.array([true_second(name, v, precision) for v in x.tolist()])
     given = np.concatenate([x, np.array([-np.inf, np.inf, np.nan], precision)])  # one array: a shape costs JAX a second
     for way in INSTALLED:
@@ -109,7 +109,7 @@ def mixed(name, x, gate):
         h, number = mpmath.mpf(10) ** -20, mpmath.mpf
 
         def first(g):
-            return Dual.of(GATES[name].block.exact(MPMATH, Dual(number(x), 1), Dual(g, 0))).slope
+            return Dual.of(GATES[name].spec.exact(MPMATH, Dual(number(x), 1), Dual(g, 0))).slope
 
         return float((first(number(gate) + h) - first(number(gate) - h)) / (2 * h))
 
@@ -171,7 +171,7 @@ def test_pytorch_checks_both_derivatives(name):
     slow_but_wide = name in ROWWISE
     assert torch.autograd.gradcheck(f, inputs, fast_mode=not slow_but_wide, check_forward_ad=slow_but_wide)
     assert torch.autograd.gradgradcheck(f, inputs, fast_mode=not slow_but_wide)
-    for parameter, default in getattr(f, "block", None).parameters.items() if name in CATALOGUE else ():
+    for parameter, default in getattr(f, "spec", None).parameters.items() if name in CATALOGUE else ():
         assert torch.autograd.gradgradcheck(
             lambda v, parameter=parameter, value=default * 1.3: f(v, **{parameter: value}), (x,), fast_mode=True
         )

@@ -112,7 +112,7 @@ class Host:
             self._start(group)
 
     def _start(self, group: list[tuple[str, str]]) -> None:
-        text = source.program(*(part for name, dtype in group for part in parts(ALL[name].block, dtype)))
+        text = source.program(*(part for name, dtype in group for part in parts(ALL[name].spec, dtype)))
         library = self._pool.submit(build, text, "_".join(group[0]), self.options)
         self._libraries.update(dict.fromkeys(group, library))
 

@@ -21,9 +21,9 @@ cupy = require_gpu_tier("cupy")
 
 from rectifier.backends.cupy import launch  # noqa: E402
 
-EXACT = [name for name in CATALOGUE if CATALOGUE[name].block.ulp.float32 == 0]
-MASKED = [name for name in EXACT if "mask" in CATALOGUE[name].block.backward_from]
-INTEGRAL = [name for name in CATALOGUE if CATALOGUE[name].block.selects]
+EXACT = [name for name in CATALOGUE if CATALOGUE[name].spec.ulp.float32 == 0]
+MASKED = [name for name in EXACT if "mask" in CATALOGUE[name].spec.backward_from]
+INTEGRAL = [name for name in CATALOGUE if CATALOGUE[name].spec.selects]
 assert (len(EXACT), len(MASKED), len(INTEGRAL)) == (8, 7, 5)
 SOME_INTEGERS = ("int8", "uint32", "uint64")  # each is computed in a type of its own; the others in the slow tier
 REFERENCE = BACKENDS["numpy"]  # of functions that select, or round once: the same bits as the compiled engine
@@ -69,7 +69,7 @@ def parameters(block, dtype: np.dtype, **given: float) -> tuple:
 
 def compute(device, name: str, operation: str, arrays, settings=(), before: int = 0, dtype=None):
     """Run a operation without a mask, and give what it wrote."""
-    block = ALL[name].block
+    block = ALL[name].spec
     found = block.operations[operation]
     dtype = dtype or arrays[0].dtype
     outs = tuple(device.array(np.zeros(arrays[0].shape, dtype), before) for _ in found.outputs)
@@ -84,7 +84,7 @@ def test_results_are_those_of_the_cpu_bit_for_bit(device, name, dtype_name):
     dtype = testing.dtype_of(dtype_name)
     function = getattr(REFERENCE if name in EXACT else rectifier, name)
     x, dy = data(dtype), data(dtype, 1)
-    settings = parameters(function.block, dtype)
+    settings = parameters(function.spec, dtype)
     y, d = function(x), function.derivative(x)
     assert_same(compute(device, name, "value", (x,), settings), y)
     assert_same(compute(device, name, "derivative", (x,), settings), d)
@@ -97,12 +97,12 @@ def test_results_are_those_of_the_cpu_bit_for_bit(device, name, dtype_name):
 @pytest.mark.parametrize("dtype_name", FLOATS)
 def test_gated_results_are_those_of_the_cpu_bit_for_bit(device, name, dtype_name):
     dtype = testing.dtype_of(dtype_name)
-    function = getattr(rectifier if ALL[name].block.wide else REFERENCE, name)
+    function = getattr(rectifier if ALL[name].spec.wide else REFERENCE, name)
     dy, x, gate = (device.array(data(dtype, seed)) for seed in range(3))
-    found = function.block.operations
+    found = function.spec.operations
     y, dx, dgate = (device.array(np.zeros(x.shape, dtype)) for _ in range(3))
-    launch.run(function.block, found["value"], dtype, (x,), (gate,), (y,))
-    launch.run(function.block, found["backward"], dtype, (dy, x), (gate,), (dx, dgate))
+    launch.run(function.spec, found["value"], dtype, (x,), (gate,), (y,))
+    launch.run(function.spec, found["backward"], dtype, (dy, x), (gate,), (dx, dgate))
     dy, x, gate = map(device.numpy, (dy, x, gate))
     assert_same(device.numpy(y), function(x, gate))
     for actual, expected in zip((dx, dgate), function.backward(dy, x, gate), strict=True):
@@ -120,9 +120,9 @@ WHOLE = {"threshold": 2, "min_value": 1, "max_value": 100}
 def test_integers_keep_their_dtype_and_wrap_as_on_the_cpu(device, name, dtype_name):
     dtype = np.dtype(dtype_name)
     function = getattr(rectifier, name)
-    given = {p: WHOLE[p] for p in function.block.parameters}
+    given = {p: WHOLE[p] for p in function.spec.parameters}
     x, dy = numbers(1000, dtype), numbers(1000, dtype, 1)
-    settings = parameters(function.block, dtype, **given)
+    settings = parameters(function.spec, dtype, **given)
     for operation, arrays in (("value", (x,)), ("derivative", (x,)), ("backward", (dy, x))):
         call = function if operation == "value" else getattr(function, operation)
         assert_same(compute(device, name, operation, arrays, settings), call(*arrays, **given))
@@ -132,7 +132,7 @@ def test_integers_keep_their_dtype_and_wrap_as_on_the_cpu(device, name, dtype_na
 def test_any_length_and_alignment_gives_the_same_and_writes_nothing_else(device, dtype_name):
     dtype = np.dtype(dtype_name)
     vector = 16 // dtype.itemsize
-    block, operation = rectifier.relu.block, rectifier.relu.block.operations["backward"]
+    block, operation = rectifier.relu.spec, rectifier.relu.spec.operations["backward"]
     x, dy = numbers(400, dtype), numbers(400, dtype, 1)
     expected = REFERENCE.relu.backward(dy, x)
     places = [(k, k, k) for k in range(vector)] + [(0, 1, 0), (1, 0, 0), (0, 0, 1), (1, 1, 2)]
@@ -153,10 +153,10 @@ def test_any_length_and_alignment_gives_the_same_and_writes_nothing_else(device,
 def test_in_place(device, dtype_name):
     dtype = testing.dtype_of(dtype_name)
     x, dy = data(dtype)[:1001], data(dtype, 1)[:1001]
-    found = rectifier.relu.block.operations
+    found = rectifier.relu.spec.operations
     y, dx = device.array(x), device.array(dy)
-    launch.run(rectifier.relu.block, found["backward"], dtype, (dx, y), (), (dx,))
-    launch.run(rectifier.relu.block, found["value"], dtype, (y,), (), (y,))
+    launch.run(rectifier.relu.spec, found["backward"], dtype, (dx, y), (), (dx,))
+    launch.run(rectifier.relu.spec, found["value"], dtype, (y,), (), (y,))
     assert_same(device.numpy(dx), REFERENCE.relu.backward(dy, x))
     assert_same(device.numpy(y), REFERENCE.relu(x))
 
@@ -164,7 +164,7 @@ def test_in_place(device, dtype_name):
 def test_arrays_in_fortran_order_are_run_as_they_lie(device):
     x = numbers(60, np.dtype("f4")).reshape(6, 10)
     turned, y = device.array(x).T, device.array(np.zeros_like(x)).T
-    launch.run(rectifier.relu.block, VALUE, x.dtype, (turned,), (), (y,))
+    launch.run(rectifier.relu.spec, VALUE, x.dtype, (turned,), (), (y,))
     assert_same(device.numpy(y), REFERENCE.relu(x.T))
 
 
@@ -172,7 +172,7 @@ def test_arrays_in_fortran_order_are_run_as_they_lie(device):
 @pytest.mark.parametrize("dtype_name", FLOATS)
 def test_masks_are_those_of_the_cpu(device, name, dtype_name):
     dtype = testing.dtype_of(dtype_name)
-    function, block = getattr(REFERENCE, name), ALL[name].block
+    function, block = getattr(REFERENCE, name), ALL[name].spec
     settings = parameters(block, dtype)
     for n in (*range(70), 127, 128, 129, 1001) if name == "relu" else (1001,):
         x, dy = data(dtype)[:n], data(dtype, 1)[:n]
@@ -198,19 +198,19 @@ def test_masks_of_integers_are_those_of_the_cpu(device, dtype_name):
     x, dy = numbers(1003, dtype), numbers(1003, dtype, 1)
     y, mask = REFERENCE.relu.with_mask(x)
     out, bits = device.array(np.zeros_like(x)), device.array(np.zeros(128, np.uint8))
-    launch.run_with_mask(rectifier.relu.block, dtype, device.array(x), (), out, bits)
+    launch.run_with_mask(rectifier.relu.spec, dtype, device.array(x), (), out, bits)
     assert_same(device.numpy(out), y)
     assert_same(device.numpy(bits)[: (1003 + 7) // 8], mask.bits)
     for before in range(16):
         dx = device.array(np.zeros_like(dy), before)
-        launch.run_from_mask(rectifier.relu.block, dtype, device.array(dy, before), device.array(mask.bits), (), dx)
+        launch.run_from_mask(rectifier.relu.spec, dtype, device.array(dy, before), device.array(mask.bits), (), dx)
         assert_same(device.numpy(dx), REFERENCE.relu.backward(dy, mask=mask))
 
 
 def test_arrays_of_parameters(device):
     x, dy = numbers(1001, np.dtype("f4")), numbers(1001, np.dtype("f4"), 1)
     slope = np.random.default_rng(0).random(1001, "f4")
-    block, function = rectifier.leaky_relu.block, REFERENCE.leaky_relu
+    block, function = rectifier.leaky_relu.spec, REFERENCE.leaky_relu
     y, mask = function.with_mask(x, negative_slope=slope)
     given = (device.array(slope),)
     assert_same(compute(device, "leaky_relu", "value", (x,), given), y)
@@ -229,12 +229,12 @@ def test_arrays_of_parameters(device):
     assert_same(device.numpy(dx), function.backward(dy, mask=again, negative_slope=0.25))
 
 
-@pytest.mark.parametrize("name", [name for name in CATALOGUE if CATALOGUE[name].block.parameters])
+@pytest.mark.parametrize("name", [name for name in CATALOGUE if CATALOGUE[name].spec.parameters])
 def test_parameters_are_not_the_defaults(device, name):
     x, dy = data(np.dtype("f4"))[:2000], data(np.dtype("f4"), 1)[:2000]
     function = getattr(REFERENCE if name in EXACT else rectifier, name)
-    given = {p: {"min_value": -2.0, "negative_slope": 0.3}.get(p, 1.75) for p in function.block.parameters}
-    settings = parameters(function.block, x.dtype, **given)
+    given = {p: {"min_value": -2.0, "negative_slope": 0.3}.get(p, 1.75) for p in function.spec.parameters}
+    settings = parameters(function.spec, x.dtype, **given)
     assert_same(compute(device, name, "value", (x,), settings), function(x, **given))
     assert_same(compute(device, name, "backward", (dy, x), settings), function.backward(dy, x, **given))
 
@@ -254,7 +254,7 @@ LENGTHS = (1, 2, 31, 32, 33, 100, 1000, 1024, 1025, 5000)
 @pytest.mark.parametrize("name", ROWWISE)
 @pytest.mark.parametrize("dtype_name", FLOATS)
 def test_rows_are_within_the_bounds(device, name, dtype_name):
-    dtype, block = testing.dtype_of(dtype_name), ROWWISE[name].block
+    dtype, block = testing.dtype_of(dtype_name), ROWWISE[name].spec
     rng = np.random.default_rng(0)
     bound = {"float32": block.ulp[0], "float64": block.ulp[1]}.get(dtype_name, 0.5001)
     for length in LENGTHS:
@@ -284,10 +284,10 @@ def test_a_row_has_the_same_bits_among_any_others(device, name):
     for columns in (7, 1500):
         rows = x[:, :columns].copy()
         y = device.array(np.zeros_like(rows))
-        launch.run_rows(ROWWISE[name].block, False, "float64", (device.array(rows),), y)
+        launch.run_rows(ROWWISE[name].spec, False, "float64", (device.array(rows),), y)
         for k in (0, 1, 33, 69):
             alone = device.array(np.zeros((1, columns)))
-            launch.run_rows(ROWWISE[name].block, False, "float64", (device.array(rows[k : k + 1]),), alone)
+            launch.run_rows(ROWWISE[name].spec, False, "float64", (device.array(rows[k : k + 1]),), alone)
             assert_same(device.numpy(alone)[0], device.numpy(y)[k])
 
 
@@ -297,7 +297,7 @@ def test_rows_with_infinities_and_nan_are_those_of_the_cpu(device, name, length)
     x = np.zeros((6, length), "f4")
     x[0, 1], x[1, 1], x[2, 1], x[3], x[4, :2] = np.nan, np.inf, -np.inf, -np.inf, (1e38, -1e38)
     y = device.array(x)
-    launch.run_rows(ROWWISE[name].block, False, "float32", (y,), y)  # in place
+    launch.run_rows(ROWWISE[name].spec, False, "float32", (y,), y)  # in place
     expected = getattr(rectifier, name)(x)
     assert np.array_equal(np.isnan(device.numpy(y)), np.isnan(expected))
     np.testing.assert_allclose(device.numpy(y), expected, rtol=2e-7)
@@ -307,24 +307,24 @@ def test_rows_with_infinities_and_nan_are_those_of_the_cpu(device, name, length)
 def test_the_bound_of_float64_holds_in_rows_of_any_length(device, length):
     for row in (np.concatenate([[0.0], np.full(length - 1, -0.1)]), np.linspace(0, -30, length)):
         y = device.array(np.zeros((1, length)))
-        launch.run_rows(ROWWISE["softmax"].block, False, "float64", (device.array(row[None]),), y)
+        launch.run_rows(ROWWISE["softmax"].spec, False, "float64", (device.array(row[None]),), y)
         assert testing.ulps(device.numpy(y), truth("softmax", row[None]), row.dtype).max() <= 4
 
 
 def test_a_row_beyond_a_million(device):
     x = np.random.default_rng(0).standard_normal((1, (1 << 20) + 3)).astype("f4")
     y = device.array(np.zeros_like(x))
-    launch.run_rows(ROWWISE["softmax"].block, False, "float32", (device.array(x),), y)
-    assert testing.ulps(device.numpy(y), truth("softmax", x), x.dtype).max() <= ROWWISE["softmax"].block.ulp[0]
+    launch.run_rows(ROWWISE["softmax"].spec, False, "float32", (device.array(x),), y)
+    assert testing.ulps(device.numpy(y), truth("softmax", x), x.dtype).max() <= ROWWISE["softmax"].spec.ulp[0]
 
 
 def test_nothing_is_launched_for_empty_arrays(device, monkeypatch):
     monkeypatch.setattr(launch, "launch", None)
     empty = device.array(np.zeros((3, 0), "f4"))
-    launch.run(rectifier.relu.block, VALUE, "float32", (empty,), (), (empty,))
-    launch.run_with_mask(rectifier.relu.block, "float32", empty, (), empty, device.array(np.zeros(0, np.uint8)))
-    launch.run_from_mask(rectifier.relu.block, "float32", empty, device.array(np.zeros(0, np.uint8)), (), empty)
-    launch.run_rows(ROWWISE["softmax"].block, False, "float32", (empty,), empty)
+    launch.run(rectifier.relu.spec, VALUE, "float32", (empty,), (), (empty,))
+    launch.run_with_mask(rectifier.relu.spec, "float32", empty, (), empty, device.array(np.zeros(0, np.uint8)))
+    launch.run_from_mask(rectifier.relu.spec, "float32", empty, device.array(np.zeros(0, np.uint8)), (), empty)
+    launch.run_rows(ROWWISE["softmax"].spec, False, "float32", (empty,), empty)
 
 
 def test_a_kernel_is_made_once(host, monkeypatch):
@@ -341,7 +341,7 @@ def test_a_kernel_is_made_once(host, monkeypatch):
 @pytest.mark.parametrize("dtype_name", FLOATS)
 def test_strided_and_broadcast_arrays_give_the_same_bits(dtype_name):
     require_gpu_tier("gpu")
-    dtype, block = testing.dtype_of(dtype_name), rectifier.leaky_relu.block
+    dtype, block = testing.dtype_of(dtype_name), rectifier.leaky_relu.spec
     x, dy = data(dtype)[:4096].reshape(64, 64), data(dtype, 1)[:64]
     dx = cupy.zeros((64, 64), dtype)
     slope = parameters(block, dtype)

@@ -134,7 +134,7 @@ def test_what_each_mutant_changes_is_there():
         for name in ("relu", "relu6", "leaky_relu", "silu", "softmax")
         for dtype in ("float16", "float32")
         for operation in ("value", "backward", "with_mask", "backward_from_mask")
-        if operation in ALL[name].block.operations
+        if operation in ALL[name].spec.operations
     ]
     for name, (old, new, _) in MUTANTS.items():
         assert any(old in text for text in texts), f"{name}: no text says {old!r}"

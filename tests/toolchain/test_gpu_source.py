@@ -19,8 +19,8 @@ from rectifier.catalogue import ALL
 from rectifier.formulas import T, exp, where
 from rectifier.functions.specification import VALUE_AND_DERIVATIVE, Rowwise
 
-CASES = [(name, dtype) for name in ALL for dtype in ALL[name].block.dtypes]
-PLAIN = [name for name in ALL if not isinstance(ALL[name].block, Rowwise) and not ALL[name].block.wide]
+CASES = [(name, dtype) for name in ALL for dtype in ALL[name].spec.dtypes]
+PLAIN = [name for name in ALL if not isinstance(ALL[name].spec, Rowwise) and not ALL[name].spec.wide]
 assert len(CASES) == 31 * 4 + 5 * 8
 each = pytest.mark.parametrize("name", ALL)
 
@@ -33,7 +33,7 @@ def test_source_needs_neither_cupy_nor_a_gpu():
 @each
 def test_every_direction_has_a_source_with_its_kernel(name):
     function = ALL[name]
-    for operation in function.block.operations:
+    for operation in function.spec.operations:
         text = function.cuda_source("float32", direction=operation)
         assert f"void {name}_{operation}_float32" in text
     assert function.cuda_source(np.dtype("f2")) == function.cuda_source("float16", "value")
@@ -56,14 +56,14 @@ def test_what_has_no_source_is_refused():
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_literals_have_the_type_of_the_arithmetic(name):
-    for operation in ALL[name].block.operations.values():
-        text = source.element(ALL[name].block, operation, "float32").text
+    for operation in ALL[name].spec.operations.values():
+        text = source.element(ALL[name].spec, operation, "float32").text
         assert not re.search(r"\d\.\d+(?!\d*f)|double", text), text
-        assert "double" in source.element(ALL[name].block, operation, "float64").text
+        assert "double" in source.element(ALL[name].spec, operation, "float64").text
 
 
 def test_each_operation_is_written_once():
-    text = source.element(rectifier.silu.block, VALUE_AND_DERIVATIVE, "float32").text
+    text = source.element(rectifier.silu.spec, VALUE_AND_DERIVATIVE, "float32").text
     operations = re.findall(r"const .* = (.*);", text)
     assert len(operations) == len(set(operations)) > 30
 
@@ -104,12 +104,12 @@ def compile_all():
 def program(name, dtype):
     from cuda_host import parts
 
-    return source.program(*parts(ALL[name].block, dtype))
+    return source.program(*parts(ALL[name].spec, dtype))
 
 
 def require_sound(name: str, dtype: str, kernels: dict[str, str]) -> None:
     """Assert what holds of the PTX of the kernels of a function in a dtype."""
-    block = ALL[name].block
+    block = ALL[name].spec
     assert len(kernels) >= 2
     for kernel, code in kernels.items():
         assert ".local" not in code, f"{kernel} keeps arrays in local memory"
@@ -133,7 +133,7 @@ def some_cases():
     """List each function in float32 and, by turns, in another of its dtypes; the slow tier takes each in all."""
     turns = itertools.count()
     for name in ALL:
-        others = [dtype for dtype in ALL[name].block.dtypes if dtype != "float32"]
+        others = [dtype for dtype in ALL[name].spec.dtypes if dtype != "float32"]
         yield name, "float32"
         yield name, others[next(turns) % len(others)]
 
@@ -201,7 +201,7 @@ def test_kernels_for_any_strides_compile_as_cupy_compiles_them(compile_all):
     from rectifier.backends.cupy import launch
 
     def compile_(name, operation, dtype, architecture):
-        block = ALL[name].block
+        block = ALL[name].spec
         found = block.operations[operation]
         inputs, outputs = source.operands(block, found, dtype, (True,) * len(block.uniform))
         stored = "uint16" if dtype in ("float16", "bfloat16") else dtype
@@ -211,7 +211,7 @@ def test_kernels_for_any_strides_compile_as_cupy_compiles_them(compile_all):
         return code.decode()
 
     turns = zip(itertools.cycle(nvrtc.ARCHITECTURES), itertools.cycle(rectifier.functions.dtypes.FLOATS), strict=True)
-    names = [name for name in ALL if not isinstance(ALL[name].block, Rowwise)]
+    names = [name for name in ALL if not isinstance(ALL[name].spec, Rowwise)]
     jobs = [(name, "backward", *next(turns)[::-1]) for name in names]
     for (name, _, dtype, _), code in compile_all(compile_, jobs).items():
         assert ".entry" in code

@@ -686,7 +686,7 @@ def test_an_installed_rival_computes_what_ours_does(name):
         Point(function, operation, form, "hot", dtype, 2, 3)
         for function in CATALOGUE
         for operation, forms in FORMS.items()
-        if operation != "backward_from_mask" or "mask" in CATALOGUE[function].block.backward_from
+        if operation != "backward_from_mask" or "mask" in CATALOGUE[function].spec.backward_from
         for form in forms
         if form != "unpooled" and (form == "default" or function in (*STAND_INS, "gelu"))
         for dtype in (

@@ -84,7 +84,7 @@ def test_bounds_hold_of_pairs_and_rows(few_pairs_and_rows, name):
     assert [stage.dtype for stage in stages] == list(verify.DTYPES)
     for stage in stages:
         assert stage.holds, report.broken([stage])
-        assert {row.operation for row in stage.rows} == set(multi_input.operations(function.block))
+        assert {row.operation for row in stage.rows} == set(multi_input.operations(function.spec))
         assert all(row.tally.points > 100 for row in stage.rows)
 
 
@@ -99,14 +99,14 @@ def crooked_pairs_gradient(x, gate):
     return gate, where(gate < T(-1), T(3), x)
 
 
-@rowwise(exact=softmax.block.exact, ulp=(0.6, 4))
+@rowwise(exact=softmax.spec.exact, ulp=(0.6, 4))
 def crooked_rows(x, peak, e, rest):
     """Forget the peak itself."""
     return e * (T(1) / (T(0.9) + rest))
 
 
-crooked_rows.weight(softmax.block.weight)
-crooked_rows.backward(softmax.block.backward)
+crooked_rows.weight(softmax.spec.weight)
+crooked_rows.backward(softmax.spec.backward)
 
 
 def test_wrong_pairs_and_rows_break_their_bounds(few_pairs_and_rows):
@@ -149,7 +149,7 @@ def test_the_float32_task_of_an_exhaustive_run_takes_all_its_inputs():
     found = single_input.check(single_input.Task(silu, "float32", ranks, None, (verify.OURS,)))
     x = inputs.ranked(np.dtype("f4"), np.arange(ranks.start, ranks.stop))
     assert {tally.points for tally in found.values()} == {10_000}
-    errors = testing.ulps(silu(x), testing.exact_arrays(silu.block, x, [1.0])[0], x.dtype)
+    errors = testing.ulps(silu(x), testing.exact_arrays(silu.spec, x, [1.0])[0], x.dtype)
     tally = found["value", verify.OURS]
     assert abs(tally.worst_ulp - errors.max()) < 2e-5
     assert tally.correctly_rounded == (errors <= 0.5).sum()

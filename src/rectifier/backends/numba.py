@@ -54,7 +54,7 @@ def _refusal(name: str) -> Any:
 
 
 def _implementation(function: Any, x: Any, out: Any, defaults: str, parameters: dict[str, Any]) -> Any:
-    spec, array = complete(function).block, isinstance(x, types.Array)
+    spec, array = complete(function).spec, isinstance(x, types.Array)
     if not (out is None or _known(out) == (True, None)):
         raise TypingError(f"{spec.name} takes no out inside @njit: assign the result, as in y[:] = {spec.name}(x)")
     dtype = _dtype_of_result(spec, _dtype(spec, "x", x.dtype if array else x), parameters)

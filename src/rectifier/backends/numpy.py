@@ -173,7 +173,7 @@ def _run_with_bits(call: Call, dtype: Any, source: Any, numbers: tuple[Any, ...]
     making = call.operation.makes_mask
     operands = [source, *parameters, target, bits] if making else [source, bits, *parameters, target]
     if method.compiled(*operands) is NotImplemented:
-        sweep(method.block, method.operation, target.dtype, operands)
+        sweep(method.spec, method.operation, target.dtype, operands)
 
 
 def _is_same_view(a: Any, b: Any) -> bool:

@@ -64,9 +64,9 @@ def code_of(function: Callable[..., Any]) -> bytes:
     return _content((function.__code__, defaults)).encode()
 
 
-def content_of(block: Specification) -> bytes:
+def content_of(spec: Specification) -> bytes:
     """Return what decides the results of a function, the same in every process."""
-    return b"\0".join(map(_code, block.stated()))
+    return b"\0".join(map(_code, spec.stated()))
 
 
 @cache

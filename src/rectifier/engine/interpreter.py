@@ -32,10 +32,10 @@ def _view(address: int, n: int, step: int, dtype: np.dtype[Any]) -> np.ndarray[A
 
 
 def interpret(
-    block: Specification, operation: Operation, dtype: np.dtype[Any], arrays: Any, dims: Any, steps: Any
+    spec: Specification, operation: Operation, dtype: np.dtype[Any], arrays: Any, dims: Any, steps: Any
 ) -> None:
     """Compute what the compiled inner loop would, from the same arguments."""
-    arrays_, uniform, outputs = block.operands(operation)
+    arrays_, uniform, outputs = spec.operands(operation)
     names = (*arrays_, *uniform, *outputs)
     n, last = dims[0], len(arrays_) + len(uniform)
     operands = [_view(arrays[k], n, steps[k], dtype) for k in range(len(names))]
@@ -44,16 +44,16 @@ def interpret(
     with np.errstate(all="ignore"):
         for start in range(0, n, step):
             chunk = slice(start, start + step)
-            _compute(block, operation, dtype, [x[chunk] for x in operands[:last]], [y[chunk] for y in operands[last:]])
+            _compute(spec, operation, dtype, [x[chunk] for x in operands[:last]], [y[chunk] for y in operands[last:]])
     np.add(1.0, 1.0)  # NumPy clears the floating-point flags before a loop, and would warn of those left after ours
 
 
-def sweep(block: Specification, operation: Operation, dtype: np.dtype[Any], operands: list[Any]) -> None:
+def sweep(spec: Specification, operation: Operation, dtype: np.dtype[Any], operands: list[Any]) -> None:
     """Compute what the compiled call of an operation with a mask would, from the same arrays.
 
     In C order, with no temporary of their size.
     """
-    arrays, uniform, outputs = block.operands(operation)
+    arrays, uniform, outputs = spec.operands(operation)
     names = (*arrays, *uniform, *outputs)
     last = len(arrays) + len(uniform)
     shape, size = operands[0].shape, operands[0].size
@@ -72,7 +72,7 @@ def sweep(block: Specification, operation: Operation, dtype: np.dtype[Any], oper
                 else:
                     inputs.append(run[chunk])
             results = [np.empty(stop - start, bool if name == "mask" else dtype) for name in names[last:]]
-            _compute(block, operation, dtype, inputs, results)
+            _compute(spec, operation, dtype, inputs, results)
             for name, run, result in zip(names[last:], runs[last:], results, strict=True):
                 if name == "mask":
                     run[bits] = np.packbits(result, bitorder="little")
@@ -86,10 +86,10 @@ def _elements(array: Any) -> Any:
 
 
 def _compute(
-    block: Specification, operation: Operation, dtype: np.dtype[Any], inputs: list[Any], outputs: list[Any]
+    spec: Specification, operation: Operation, dtype: np.dtype[Any], inputs: list[Any], outputs: list[Any]
 ) -> None:
-    working = block.working(dtype.name)
-    formula = read(block, operation, array_primitives.primitives(working, dtype=dtype.name))
+    working = spec.working(dtype.name)
+    formula = read(spec, operation, array_primitives.primitives(working, dtype=dtype.name))
     results = formula(*[x if x.dtype == bool else x.astype(working) for x in inputs])
     results = results if isinstance(results, tuple) else (results,)
     for output, result in zip(outputs, results, strict=True):

@@ -20,15 +20,13 @@ from .runtime import layout
 class Loop(Compilation):
     """One operation of a block in one dtype, as a ufunc has it."""
 
-    def __init__(self, block: Specification, operation: Operation, dtype: np.dtype[Any]) -> None:
-        super().__init__(f"{block.name}.{operation.name}", dtype)
-        self.block, self.operation = block, operation
-        inputs, uniform, outputs = block.operands(operation)
+    def __init__(self, spec: Specification, operation: Operation, dtype: np.dtype[Any]) -> None:
+        super().__init__(f"{spec.name}.{operation.name}", dtype)
+        self.spec, self.operation = spec, operation
+        inputs, uniform, outputs = spec.operands(operation)
         names = (*inputs, *uniform, *outputs)
         if len(names) > layout.MAX_OPERANDS:
-            raise TypeError(
-                f"{block.name}: {operation.name} has {len(names)} operands, more than {layout.MAX_OPERANDS}"
-            )
+            raise TypeError(f"{spec.name}: {operation.name} has {len(names)} operands, more than {layout.MAX_OPERANDS}")
         first, last = len(inputs), len(inputs) + len(uniform)
         mask = names.index("mask") if "mask" in names else -1
         sizes = [1 if name == "mask" else dtype.itemsize for name in names]
@@ -56,13 +54,13 @@ class Loop(Compilation):
         """Return the address of the kernel."""
         from . import store
 
-        block, operation, dtype = self.block, self.operation, self.dtype.name
-        formulas = [operation.formula, *(getattr(block, part) for part in operation.parts)]
+        spec, operation, dtype = self.spec, self.operation, self.dtype.name
+        formulas = [operation.formula, *(getattr(spec, part) for part in operation.parts)]
         content = b"\0".join(
             [
                 *[code_of(formula) for part in formulas for formula in with_all_called(part)],
-                repr((*block.operands(operation), block.selects, dtype)).encode(),
-                block.working(dtype).__name__.encode(),
+                repr((*spec.operands(operation), spec.selects, dtype)).encode(),
+                spec.working(dtype).__name__.encode(),
             ]
         )
 
@@ -70,6 +68,6 @@ class Loop(Compilation):
             before_compiling()
             from .compiler import kernels
 
-            return kernels.compile_kernel(block, operation, dtype)
+            return kernels.compile_kernel(spec, operation, dtype)
 
-        return store.machine_code(f"{block.full_name}.{operation.name}.{dtype}", KERNELS, content, build)["kernel"]
+        return store.machine_code(f"{spec.full_name}.{operation.name}.{dtype}", KERNELS, content, build)["kernel"]

@@ -26,31 +26,31 @@ LONGEST = 1 << 20
 NANOSECONDS = 0.7  # of an element, about
 
 
-def interpret(block: Rowwise, backward: bool, arrays: tuple[Any, ...]) -> None:
+def interpret(spec: Rowwise, backward: bool, arrays: tuple[Any, ...]) -> None:
     """Do what the kernel would do, with NumPy."""
     *inputs, output = arrays
     words = array_primitives.primitives(np.float64)
     with np.errstate(all="ignore"):
         first, *rest = (array.astype(np.float64) for array in inputs)
         if backward:
-            s = sum_by_halves(np, bind(block.weight, words)(first, *rest))
-            result = bind(block.backward, words)(first, *rest, s)
+            s = sum_by_halves(np, bind(spec.weight, words)(first, *rest))
+            result = bind(spec.backward, words)(first, *rest, s)
         else:
             peak = first.max(axis=-1, keepdims=True)
             e = bind(exp_of_difference, words)(first, peak)
             rest = sum_by_halves(np, np.where(first - peak == 0, 0, e))
             rest += (first - peak == 0).sum(axis=-1, keepdims=True) - 1.0
-            result = bind(block.value, words)(first, peak, e, rest)
+            result = bind(spec.value, words)(first, peak, e, rest)
         output[...] = result.astype(output.dtype)
 
 
 class RowLoop(Compilation):
     """One operation of a row-wise function in one dtype."""
 
-    def __init__(self, block: Rowwise, backward: bool, dtype: np.dtype[Any]) -> None:
-        super().__init__(f"{block.name}.{'backward' if backward else 'value'}", dtype)
-        self.block, self.backward = block, backward
-        waits = 0 if backward or not block.uses_exponentials else LONGEST
+    def __init__(self, spec: Rowwise, backward: bool, dtype: np.dtype[Any]) -> None:
+        super().__init__(f"{spec.name}.{'backward' if backward else 'value'}", dtype)
+        self.spec, self.backward = spec, backward
+        waits = 0 if backward or not spec.uses_exponentials else LONGEST
         # To the driver: the number of an element, and the address that goes with all; the output has the third size.
         self.plan = layout.LoopDescriptor.new(
             count=2, first=1, last=2, mask=-1, length=layout.TILE, element_bytes=(2 + backward) * dtype.itemsize,
@@ -61,14 +61,14 @@ class RowLoop(Compilation):
         """Compile or load, and return the address of the plan."""
         from . import process, store
 
-        dtype, block = self.dtype.name, self.block
-        parts = (block.weight, block.backward) if self.backward else (block.value,)
+        dtype, spec = self.dtype.name, self.spec
+        parts = (spec.weight, spec.backward) if self.backward else (spec.value,)
 
         def compile_() -> Optimised:
             before_compiling()
             from .compiler import rowkernels
 
-            return rowkernels.compile_kernel(block, self.backward, dtype)
+            return rowkernels.compile_kernel(spec, self.backward, dtype)
 
         content = b"\0".join(
             [
@@ -78,7 +78,7 @@ class RowLoop(Compilation):
         )
         self.plan.engine = process.words()
         self.plan.cost = process.cost(NANOSECONDS)
-        name = f"{block.name}.{self.backward}.{dtype}"
+        name = f"{spec.name}.{self.backward}.{dtype}"
         self.plan.kernel = store.machine_code(name, KERNELS, content, compile_)["kernel"]
         return self.plan
 
@@ -101,8 +101,8 @@ class RowMethod:
         written. Before it is made, a function that takes nothing.
     """
 
-    def __init__(self, block: Rowwise, backward: bool, publish: Callable[[Any], None]) -> None:
-        self.block, self.backward, self.publish = block, backward, publish
+    def __init__(self, spec: Rowwise, backward: bool, publish: Callable[[Any], None]) -> None:
+        self.spec, self.backward, self.publish = spec, backward, publish
         self.loops: dict[str, RowLoop] = {}
         self.compiled: Any = takes_nothing
 
@@ -110,7 +110,7 @@ class RowMethod:
         """Compile the loop of `dtype`, unless that was done or cannot be; say whether it is compiled."""
         loop = self.loops.get(dtype.name)
         if loop is None:
-            loop = self.loops.setdefault(dtype.name, RowLoop(self.block, self.backward, dtype))
+            loop = self.loops.setdefault(dtype.name, RowLoop(self.spec, self.backward, dtype))
         return loop.prepare(self._install)
 
     def _install(self, loop: RowLoop) -> None:
@@ -127,4 +127,4 @@ class RowMethod:
         """Compute arrays that `compiled` takes, the last of which is the output, by whichever engine there is."""
         self.prepare(arrays[0].dtype)
         if self.compiled(*arrays) is NotImplemented:
-            interpret(self.block, self.backward, arrays)
+            interpret(self.spec, self.backward, arrays)

@@ -48,7 +48,7 @@ def _first_call(arrays: Any, dims: Any, steps: Any, data: int) -> None:
         if loop.compiled:
             loop.compiled(arrays, dims, steps, data)
         else:
-            interpret(loop.block, loop.operation, loop.dtype, arrays, dims, steps)
+            interpret(loop.spec, loop.operation, loop.dtype, arrays, dims, steps)
     except BaseException as error:
         keep(error)
 
@@ -78,13 +78,13 @@ class Method:
 
     def __init__(
         self,
-        block: Specification,
+        spec: Specification,
         operation: Operation,
         name: str,
         dtypes: tuple[str, ...],
         publish: Callable[[Any], None],
     ) -> None:
-        self.block, self.operation, self.name, self.publish = block, operation, name, publish
+        self.spec, self.operation, self.name, self.publish = spec, operation, name, publish
         self.loops: dict[str, Loop] = {}
         self.numbers: dict[str, list[int]] = {}  # NumPy's, of the C types that are one dtype
         self.compiled: Any = takes_nothing
@@ -96,13 +96,13 @@ class Method:
         self.ufunc: Any = None
         if not (operation.makes_mask or operation.reads_mask):
             self.ufunc = self._make_ufunc(kinds)
-        _methods.setdefault(block.full_name, []).append(self)
+        _methods.setdefault(spec.full_name, []).append(self)
         _awaiting_bfloat16.append(self)
         register_bfloat16()
 
     def _add(self, name: str, dtype: np.dtype[Any]) -> None:
         if name not in self.loops:
-            loop = self.loops[name] = Loop(self.block, self.operation, dtype)
+            loop = self.loops[name] = Loop(self.spec, self.operation, dtype)
             _loops[loop.plan] = loop
             _owners[loop.plan] = self
 
@@ -112,9 +112,9 @@ class Method:
         plans = (ctypes.c_void_p * len(loops))(*[loop.plan for loop in loops])
         numbers = [number for (_, dtype), loop in zip(kinds, loops, strict=True) for number in loop.types(dtype.num)]
         types = ctypes.create_string_buffer(bytes(numbers))
-        arrays, uniform, results = self.block.operands(self.operation)
+        arrays, uniform, results = self.spec.operands(self.operation)
         inputs, outputs = len(arrays) + len(uniform), len(results)
-        doc = f"The ufunc behind ``{self.block.name}``: {self.operation.name.replace('_', ' ')}."
+        doc = f"The ufunc behind ``{self.spec.name}``: {self.operation.name.replace('_', ' ')}."
         arguments: tuple[Any, ...] = (
             ctypes.addressof(table), ctypes.addressof(plans), types, len(loops), inputs, outputs, -1,
             self.name.encode(), doc.encode(), 0,
@@ -124,7 +124,7 @@ class Method:
         _refuse_bool(ufunc)
         capi.add_promoter(ufunc, (*[np.dtype] * ufunc.nin, *[None] * ufunc.nout), _promoter_of_any())
         if hasattr(ufunc, "__dict__"):  # from NumPy 2.4 on; before, pickle searches all modules for the name
-            ufunc.__module__ = self.block.module
+            ufunc.__module__ = self.spec.module
         return ufunc
 
     def prepare(self, dtype: np.dtype[Any]) -> bool:
@@ -278,10 +278,10 @@ _awaiting_bfloat16: list[Method] = []
 _methods: dict[str, list[Method]] = {}
 
 
-def methods(block: Specification) -> list[Method]:
+def methods(spec: Specification) -> list[Method]:
     """List the operations of a block."""
     register_bfloat16()
-    return [method for method in _methods[block.full_name] if method.block is block]
+    return [method for method in _methods[spec.full_name] if method.spec is spec]
 
 
 def register_bfloat16() -> None:

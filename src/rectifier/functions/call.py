@@ -41,7 +41,7 @@ class Call(NamedTuple):
     @property
     def spec(self) -> Specification:
         """The specification of the function."""
-        spec: Specification = self.function.block
+        spec: Specification = self.function.spec
         return spec
 
     @property

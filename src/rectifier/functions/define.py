@@ -303,7 +303,7 @@ def complete(function: Any) -> Any:
 def of(spec: Specification) -> Any:
     """Return the function of a specification: by its name, or made once where it came from another process."""
     found = getattr(sys.modules.get(spec.module), spec.name, None)
-    if getattr(found, "block", None) is spec:
+    if getattr(found, "spec", None) is spec:
         return found
     key = spec.full_name, content_of(spec)
     if key not in _made:
@@ -324,7 +324,7 @@ def _complete(function: Any, spec: Specification) -> None:
     """Give a function its specification, its loops, its methods and its documentation."""
     for formula in spec.stated():
         describe(formula)
-    function.block, function.methods = spec, {}
+    function.spec, function.methods = spec, {}
     function.__doc__, function.cuda_source = docstrings.of(spec), source_of(spec)
     for kind, complete_kind in _KINDS.items():
         if isinstance(spec, kind):
@@ -333,7 +333,7 @@ def _complete(function: Any, spec: Specification) -> None:
 
 def _loop(function: Any, operation: Operation, name: str, *scopes: dict[str, Any], word: str = "_compiled_") -> Any:
     """Add the compiled call of an operation; when it is made it is written into the globals of public ones."""
-    spec = function.block
+    spec = function.spec
 
     def publish(compiled: Any) -> None:
         for scope in scopes:
@@ -349,7 +349,7 @@ def _loop(function: Any, operation: Operation, name: str, *scopes: dict[str, Any
 
 def _method(function: Any, name: str, template: str, call: Any, operation: Operation | None = None) -> dict[str, Any]:
     """Give a function a method; return its globals."""
-    spec, scope = function.block, {"_call_": call, "_backward_": getattr(function, "backward", None)}
+    spec, scope = function.spec, {"_call_": call, "_backward_": getattr(function, "backward", None)}
     method = signatures.make(
         template, f"{spec.name}.{name}", spec.module, scope, parameters=spec.parameters, gate=getattr(spec, "gate", ""),
         maker=spec.full_name, doc=docstrings.method(spec, name),

@@ -154,8 +154,8 @@ class Mask:
         counts = np.zeros_like(self._bits, np.intp, shape=math.prod(kept)).reshape(kept)  # of the library of the bits
         row = self.size // self._shape[0] if self.size else 1
         # On a device few large blocks: a launch costs what millions of bits do.
-        block = BLOCK if isinstance(self._bits, np.ndarray) else BLOCK << 8
-        for start, stop in self._rows(max(1, block // row)):
+        spec = BLOCK if isinstance(self._bits, np.ndarray) else BLOCK << 8
+        for start, stop in self._rows(max(1, spec // row)):
             flags = self._unpack(start * row, stop * row).reshape(stop - start, *self._shape[1:])
             part = flags.sum(axis=axes, dtype=np.intp, keepdims=True)
             if 0 in axes:

@@ -33,12 +33,12 @@ def call(function: Any, operation: Operation, arrays: tuple[Any, ...], out: Any,
 
 
 def _named(function: Any, values: tuple[Any, ...]) -> dict[str, Any]:
-    return dict(zip(function.block.parameters, values, strict=True))
+    return dict(zip(function.spec.parameters, values, strict=True))
 
 
 def backward(function: Any, dy: Any, x: Any, out: Any, y: Any, mask: Any, values: tuple[Any, ...]) -> Any:
     """Compute backward from x, y or a mask."""
-    spec, parameters = function.block, _named(function, values)
+    spec, parameters = function.spec, _named(function, values)
     name = spec.named(BACKWARD)
     given = [source for source, array in (("x", x), ("y", y), ("mask", mask)) if array is not None]
     if len(given) != 1:
@@ -105,7 +105,7 @@ def _signature(function: str, parameters: Any) -> str:
 
 def with_mask(function: Any, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:
     """Compute the value and the mask."""
-    _require_source(function.block.named(WITH_MASK), function.block, "mask")
+    _require_source(function.spec.named(WITH_MASK), function.spec, "mask")
     both: tuple[Any, Mask] = call(function, WITH_MASK, (x,), out, values)
     return both
 
@@ -113,7 +113,7 @@ def with_mask(function: Any, x: Any, out: Any, values: tuple[Any, ...]) -> tuple
 def vjp(function: Any, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Any]:
     """Compute the value, and keep for backward a mask, else x; never y, which the user may overwrite."""
     parameters = _named(function, values)
-    if "mask" in function.block.backward_from and "mask" in registry.serving(x, *values).capabilities:
+    if "mask" in function.spec.backward_from and "mask" in registry.serving(x, *values).capabilities:
         y, mask = function.with_mask(x, out, **parameters)
         return y, partial(function.backward, mask=mask, **mask.parameters)
     _require_apart(function, out, x)
@@ -146,7 +146,7 @@ def rows(function: Any, x: Any, out: Any, axis: Axis) -> Any:
 
 def rows_backward(function: Any, dy: Any, x: Any, out: Any, y: Any, axis: Axis) -> Any:
     """Compute dx from dy and y, or from dy and x, of which y is computed first."""
-    name = function.block.named(ROWS_BACKWARD)
+    name = function.spec.named(ROWS_BACKWARD)
     if (x is None) == (y is None):
         raise TypeError(f"{name} takes dy and one of x, y; it got {'both' if x is not None else 'neither'}")
     if y is None:

@@ -47,7 +47,7 @@ class Gated(Protocol):
     """A function of two arrays, which `gated` makes."""
 
     __name__: str
-    block: GatedSpecification
+    spec: GatedSpecification
     ufunc: np.ufunc
     cuda_source: Callable[..., str]
     gradient: Callable[[Callable[..., Any]], Any]
@@ -68,7 +68,7 @@ class Activation(Protocol):
     """A function of one array, which `elementwise` makes."""
 
     __name__: str
-    block: Elementwise
+    spec: Elementwise
     ufunc: np.ufunc
     derivative: Derivative
     backward: Backward
@@ -91,7 +91,7 @@ class RowFunction(Protocol):
     """A function of whole rows, which `rowwise` makes."""
 
     __name__: str
-    block: Rowwise
+    spec: Rowwise
     cuda_source: Callable[..., str]
     weight: Callable[[Callable[..., Any]], Any]
 

@@ -44,7 +44,7 @@ def warmup(*functions: Any, dtypes: Any = ("float32",)) -> int:
     ready = 0
     names = (dtypes,) if isinstance(dtypes, str | type | np.dtype) else tuple(dtypes)
     for function in functions or ALL.values():
-        spec = getattr(function, "block", None)
+        spec = getattr(function, "spec", None)
         if not isinstance(spec, Specification):
             raise TypeError(f"warmup: {function!r} is no activation function")
         for name in names:

@@ -26,16 +26,16 @@ def draw(activation: Activation) -> Figure:
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    block = activation.block
+    spec = activation.spec
     x = np.linspace(-_RANGE, _RANGE, _POINTS)
     d = activation.derivative(x)
-    d[np.isin(x, [at for at, _ in block.kinks])] = np.nan
+    d[np.isin(x, [at for at, _ in spec.kinks])] = np.nan
     with style.context(STYLE):
         figure = Figure(figsize=(4.6, 2.8))
         axes = figure.add_axes((0.08, 0.17, 0.9, 0.79))
         axes.axhline(0, color=FAINT, linewidth=0.8)
         axes.axvline(0, color=FAINT, linewidth=0.8)
-        axes.plot(x, activation(x), color=BLUE, label=block.name)
+        axes.plot(x, activation(x), color=BLUE, label=spec.name)
         axes.plot(x, d, color=ORANGE, linestyle="--", label="derivative")
         low, high = axes.get_ylim()
         axes.set(xlabel="x", xlim=(-_RANGE, _RANGE), ylim=(max(low, -_RANGE), min(high, _RANGE)))
@@ -51,15 +51,15 @@ def page() -> str:
     ]
     heading = ""
     for activation in CATALOGUE.values():
-        block = activation.block
-        title = sys.modules[block.value.__module__].__doc__ or ""
+        spec = activation.spec
+        title = sys.modules[spec.value.__module__].__doc__ or ""
         if title != heading:
             parts.append(f"## {title.rstrip('.')}")
             heading = title
-        text = "\n".join(line.strip() for line in (block.value.__doc__ or "").splitlines())
+        text = "\n".join(line.strip() for line in (spec.value.__doc__ or "").splitlines())
         prose, _, references = text.partition("References\n----------\n")
         paragraphs = (" ".join(paragraph.split()) for paragraph in prose.strip().split("\n\n"))
-        parts += [f"### {block.name}", *paragraphs, f"![{block.name} and its derivative](gallery/{block.name}.svg)"]
+        parts += [f"### {spec.name}", *paragraphs, f"![{spec.name} and its derivative](gallery/{spec.name}.svg)"]
         parts += [" ".join(references.split())] if references.strip() else []
     return "\n\n".join(parts) + "\n"
 

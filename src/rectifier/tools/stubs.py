@@ -59,7 +59,7 @@ class _Backward{key}(Protocol):
 
 class _Function{key}(_Applied{key}, Protocol):
     __name__: str
-    block: _Elementwise
+    spec: _Elementwise
     derivative: _Derivative{key}
     backward: _Backward{key}
     value_and_derivative: _Applied{key}
@@ -77,7 +77,7 @@ class _GatedBackward{key}(Protocol):
 
 class _GatedFunction{key}(Protocol):
     __name__: str
-    block: _Gated
+    spec: _Gated
     ufunc: np.ufunc
     backward: _GatedBackward{key}
     cuda_source: Callable[..., str]
@@ -98,7 +98,7 @@ def text() -> str:
     types: dict[str, str] = {}
     lines = {}
     for name, function in ALL.items():
-        spec = function.block
+        spec = function.spec
         if isinstance(spec, Rowwise):
             lines[name] = "RowFunction"
             continue

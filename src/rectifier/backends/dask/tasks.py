@@ -42,7 +42,7 @@ class Task:
     @property
     def _is_summed_later(self) -> bool:
         """Whether a gradient is summed by Dask, over all chunks; of smaller chunks than its own a call would sum it."""
-        return self.method == "backward" and isinstance(self.function.block, Gated)
+        return self.method == "backward" and isinstance(self.function.spec, Gated)
 
     def _require_one_size(self, axis: int, sizes: dict[str, int]) -> None:
         """Refuse chunks of different sizes: NumPy would broadcast one of size 1, as it would not do with the whole."""
@@ -58,11 +58,11 @@ class Task:
         how = self.method, self.names, self.settings, self.unknown
         module, name = self.function.__module__, self.function.__name__
         by_name = module != "__main__" and getattr(sys.modules.get(module), name, None) is self.function
-        return (Task, (self.function, *how)) if by_name else (of_spec, (self.function.block, *how))
+        return (Task, (self.function, *how)) if by_name else (of_spec, (self.function.spec, *how))
 
     def __dask_tokenize__(self) -> Any:
-        block = self.function.block
-        content = self.function.__module__, block.name, content_of(block)
+        spec = self.function.spec
+        content = self.function.__module__, spec.name, content_of(spec)
         return *content, self.method, self.names, self.settings, self.unknown
 
 

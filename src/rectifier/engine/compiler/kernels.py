@@ -151,14 +151,14 @@ def _fetch(builder: ir.IRBuilder, address: ir.Value) -> None:
     builder.call(function, [builder.bitcast(address, pointer), _I32(0), _I32(3), _I32(1)])
 
 
-def storages(block: Specification, operation: Operation, dtype: str) -> tuple[list[str], int, int]:
+def storages(spec: Specification, operation: Operation, dtype: str) -> tuple[list[str], int, int]:
     """List the storage of each operand, and where the parameters begin and end among them."""
-    inputs, uniform, outputs = block.operands(operation)
+    inputs, uniform, outputs = spec.operands(operation)
     kinds = ["bit" if name == "mask" else dtype for name in (*inputs, *uniform, *outputs)]
     return kinds, len(inputs), len(inputs) + len(uniform)
 
 
-def compile_kernel(block: Specification, operation: Operation, dtype: str, target: Target | None = None) -> Optimised:
+def compile_kernel(spec: Specification, operation: Operation, dtype: str, target: Target | None = None) -> Optimised:
     """Compile one kernel; `target`, by default this machine, says which instructions there are.
 
     Raises
@@ -169,17 +169,17 @@ def compile_kernel(block: Specification, operation: Operation, dtype: str, targe
     machine = target or host()
     # An x86-64 without bfloat16 of its own selects by widening again (10,000 of relu: 7.6 us, 1.6 by rounding), or
     # calls a library for it.
-    if dtype == "bfloat16" and block.selects and machine.selects_bfloats:
-        kernel = _compile(block, operation, dtype, machine, selected=True)
+    if dtype == "bfloat16" and spec.selects and machine.selects_bfloats:
+        kernel = _compile(spec, operation, dtype, machine, selected=True)
         # LLVM sees that narrowing undoes widening and selects the 16 bits themselves, 2.5 times as fast.
         # Where it does not, as behind a product, the result must be rounded.
         if "fptrunc" not in str(kernel.module):
             return kernel
     if dtype == "float16" and not machine.converts_halves:
         raise NotImplementedError("float16 needs the F16C instructions")
-    if not machine.fuses and any("fma" in _words_of(getattr(block, part)) for part in operation.parts):
+    if not machine.fuses and any("fma" in _words_of(getattr(spec, part)) for part in operation.parts):
         raise NotImplementedError("a formula needs the FMA instructions")
-    return _compile(block, operation, dtype, machine, selected=False)
+    return _compile(spec, operation, dtype, machine, selected=False)
 
 
 def _words_of(formula: Any) -> set[str]:
@@ -341,15 +341,15 @@ class _Kernel(NamedTuple):
     waits: bool  # for dy, which is loaded where the derivative is not 0
 
 
-def _compile(block: Specification, operation: Operation, dtype: str, machine: Target, selected: bool) -> Optimised:
+def _compile(spec: Specification, operation: Operation, dtype: str, machine: Target, selected: bool) -> Optimised:
     jit = numba.njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, forceinline=True)
-    working = block.working(dtype)
+    working = spec.working(dtype)
     primitives = numba_formulas.primitives(working, narrow=dtype != "float64", dtype=dtype)
-    scalar = jit(read(block, operation, primitives, compile_primitive=jit))
-    names, first, last = storages(block, operation, dtype)
+    scalar = jit(read(spec, operation, primitives, compile_primitive=jit))
+    names, first, last = storages(spec, operation, dtype)
     operands = [Storage(name, working, selected) for name in names]
-    waits = block.wide and dtype == "float64" and "dy" in operation.inputs
-    kernel = _Kernel(operands, first, last, machine, block.wide, waits)
+    waits = spec.wide and dtype == "float64" and "dy" in operation.inputs
+    kernel = _Kernel(operands, first, last, machine, spec.wide, waits)
 
     @intrinsic
     def sweep(typingctx, pointers, n, how):

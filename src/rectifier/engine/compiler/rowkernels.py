@@ -301,7 +301,7 @@ def put_waiting(typingctx, base, k, number):
     return types.void(types.int64, types.int64, types.float64), codegen
 
 
-def compile_kernel(block: Rowwise, backward: bool, dtype: str, target: Target | None = None) -> Optimised:
+def compile_kernel(spec: Rowwise, backward: bool, dtype: str, target: Target | None = None) -> Optimised:
     """Compile the kernel of an operation in a dtype; `target`, by default this machine, says what instructions it has.
 
     Raises
@@ -316,7 +316,7 @@ def compile_kernel(block: Rowwise, backward: bool, dtype: str, target: Target | 
     words = numba_formulas.primitives(np.float64, narrow=dtype != "float64")
     storage, waiting = Storage(dtype, np.float64, selected=False), Storage("float64", np.float64, selected=False)
     key, number_of, least = _order(storage)
-    value, weight, finish = (jit(bind(formula, words, jit)) for formula in (block.value, block.weight, block.backward))
+    value, weight, finish = (jit(bind(formula, words, jit)) for formula in (spec.value, spec.weight, spec.backward))
     scope = {
         "get": _get(storage),
         "get_waiting": _get(waiting),
@@ -344,7 +344,7 @@ def compile_kernel(block: Rowwise, backward: bool, dtype: str, target: Target | 
         "give_all": _sweep(value, (storage, *[waiting] * 3), storage),
         "give_gradients": _sweep(finish, (storage, storage), storage),
         "SIZE": storage.size,
-        "AGAIN": block.uses_exponentials,
+        "AGAIN": spec.uses_exponentials,
         "BLOCK": BLOCK,
         "GROUP": GROUP,
         "SHORT": SHORT,

@@ -20,8 +20,8 @@ class Counter:
     """Counts the active units of boxes as they come by."""
 
     def __init__(self, function: Any, job: Job, x: ArrayFile) -> None:
-        block = getattr(function, "block", None)
-        if "mask" not in getattr(block, "backward_from", ()):
+        spec = getattr(function, "spec", None)
+        if "mask" not in getattr(spec, "backward_from", ()):
             raise FileError(f"{job.function} has no mask, which says what is active: --stats and --columns need one")
         if job.columns and not x.shape:
             raise FileError(f"{x.path}: it has no axis, so no --columns")

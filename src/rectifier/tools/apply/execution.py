@@ -70,7 +70,7 @@ def run(job: Job, start: Start, watch: Watch | None = None) -> Outcome:
             _require_in_place(x, dtype)
         else:
             _require_free(job)
-        alone = None if others or isinstance(function.block, Rowwise) else call
+        alone = None if others or isinstance(function.spec, Rowwise) else call
         left, notes = attributes.settle(x, others, alone, job.raw)
         fill = _fill(x, dtype, alone)
         wanted = Wanted(x, dtype, _chunks(job, x), fill, left)
@@ -113,7 +113,7 @@ def _given_dtype(name: str) -> np.dtype[Any]:
 def _call(function: Any, job: Job) -> Callable[..., Any]:
     """Return the call of a job, of x and what else there is, into `out`."""
     name = job.function
-    rows, gated = isinstance(function.block, Rowwise), isinstance(function.block, Gated)
+    rows, gated = isinstance(function.spec, Rowwise), isinstance(function.spec, Gated)
     if (job.gate is not None) != gated:
         raise FileError(f"{name} needs a second array, by --gate" if gated else f"{name} takes no --gate")
     if job.derivative and job.upstream:
@@ -220,7 +220,7 @@ def _is_within(target: Path, source: Path) -> bool:
 
 
 def _whole_axis(function: Any, job: Job, x: ArrayFile) -> int | None:
-    return job.axis % len(x.shape) if isinstance(function.block, Rowwise) and x.shape else None
+    return job.axis % len(x.shape) if isinstance(function.spec, Rowwise) and x.shape else None
 
 
 def _chunks(job: Job, x: ArrayFile) -> tuple[int, ...] | None:

@@ -90,7 +90,7 @@ def plan(functions: Sequence[str], dtype: str = "float32", quick: bool = False) 
     for rows, columns in QUICK if quick else sorted({*SQUARES, *OTHERS, SLICED}, key=math.prod):
         for function in functions:
             for operation, forms in FORMS.items():
-                if operation == "backward_from_mask" and "mask" not in CATALOGUE[function].block.backward_from:
+                if operation == "backward_from_mask" and "mask" not in CATALOGUE[function].spec.backward_from:
                     continue
                 for form in forms if function in WHOLE else ("default",):
                     if function not in WHOLE and (rows, columns) not in (QUICK if quick else FAMILY):

@@ -86,9 +86,9 @@ def _batch(rows: int, columns: int, dtype: str) -> tuple[Any, Any]:
     rng, arrays = np.random.default_rng(0), []
     for _ in range(2):
         array = np.empty((rows, columns), dtypes.named(dtype))
-        flat, block = array.reshape(-1), rng.standard_normal(min(rows * columns, 1 << 20), np.float32)
-        for k in range(0, flat.size, block.size):
-            flat[k : k + block.size] = block[: flat.size - k]
+        flat, spec = array.reshape(-1), rng.standard_normal(min(rows * columns, 1 << 20), np.float32)
+        for k in range(0, flat.size, spec.size):
+            flat[k : k + spec.size] = spec[: flat.size - k]
         arrays.append(array)
     return arrays[0], arrays[1]
 
@@ -101,7 +101,7 @@ def case_of(point: Point) -> Case | None:
         x, dy = map(import_module("cupy").asarray, (x, dy))
     if point.form == "slice":
         x, dy = x[:, :-1], dy[:, :-1]
-    slope = x.dtype.type(function.block.parameters.get("negative_slope", 0))
+    slope = x.dtype.type(function.spec.parameters.get("negative_slope", 0))
     if point.form != "in_place":
         out = np.empty_like(x) if point.form == "out" else None
         return Case(point.function, point.operation, point.form, dy, x, out, slope)
@@ -242,11 +242,11 @@ def measure(
     if point.form == "fresh":
         # The host of a virtual machine may have to map this memory first, which the first to be timed would pay for.
         np.ones(2 * _held_results(point) * point.elements * itemsize(point.dtype), np.uint8)
-    block = CATALOGUE[point.function].block
-    tolerance = 0 if block.selects else 2**-6 if itemsize(point.dtype) == 2 else 2**-18 if block.wide else 2**-20
+    spec = CATALOGUE[point.function].spec
+    tolerance = 0 if spec.selects else 2**-6 if itemsize(point.dtype) == 2 else 2**-18 if spec.wide else 2**-20
     reasons: list[str] = []
     # Where a smooth function is near 0, most baselines are right in the absolute sense alone.
-    ways = _ways(baseline, case, tolerance, reasons.append, tolerance if block.wide else 0)
+    ways = _ways(baseline, case, tolerance, reasons.append, tolerance if spec.wide else 0)
     if not ways:
         raise NotMeasuredError("; ".join(reasons))
     for reason in reasons:

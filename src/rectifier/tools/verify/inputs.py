@@ -41,12 +41,12 @@ def chosen(activation: Any, dtype_name: str, points: int) -> np.ndarray[Any, Any
     Half of them are random bits. The others are where functions bend, small numbers, and all neighbours of special
     points: 0, kinks, zeros of the derivative, and where a result becomes 0, 1, infinite, subnormal or x.
     """
-    block, dtype, random = activation.block, testing.dtype_of(dtype_name), np.random.default_rng(0)
+    spec, dtype, random = activation.spec, testing.dtype_of(dtype_name), np.random.default_rng(0)
     top = 1 << (8 * dtype.itemsize)
     bits = random.integers(0, top, points // 2, np.dtype(f"u{dtype.itemsize}"))
     bend = random.uniform(-20, 20, points // 8)
     small = random.standard_normal(points // 8) * 2.0 ** -random.uniform(0, 40, points // 8)
-    spots = [0.0, -1.0, 1.0, *(x for x, _ in block.kinks), *block.zeros, *(x for x, _ in block.special)]
+    spots = [0.0, -1.0, 1.0, *(x for x, _ in spec.kinks), *spec.zeros, *(x for x, _ in spec.special)]
     with np.errstate(all="ignore"):
         centres = np.unique([*rank(np.array(spots).astype(dtype)).tolist(), *_edges(activation, dtype)])
         reach = max(1, points // 8 // len(centres))

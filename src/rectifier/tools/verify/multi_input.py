@@ -28,18 +28,18 @@ FUNCTIONS = SimpleNamespace(exp=np.frompyfunc(mpmath.exp, 1, 1), log=np.frompyfu
 numbers = np.frompyfunc(lambda x: mpmath.mpf(float(x)), 1, 1)
 
 
-def operations(block: Any) -> tuple[str, ...]:
+def operations(spec: Any) -> tuple[str, ...]:
     """Return the operations that are checked of a function."""
-    if isinstance(block, Rowwise):
+    if isinstance(spec, Rowwise):
         return "value", "backward"
-    return "value", *block.operations["backward"].outputs
+    return "value", *spec.operations["backward"].outputs
 
 
 def check(stage: Stage, activation: Any, start: Callable[[int], Advance]) -> Stage:
     """Fill a stage; `start` is called with how many numbers there are, and what it returns with those that are done."""
     begin, dtype = time.perf_counter(), testing.dtype_of(stage.dtype)
     found: dict[tuple[str, str], Tally] = {}
-    of_rows = isinstance(activation.block, Rowwise)
+    of_rows = isinstance(activation.spec, Rowwise)
     with np.errstate(all="ignore"):
         batches = list(_chosen_rows(dtype)) if of_rows else [_chosen_pairs(dtype)]
         advance = start(sum(batch.size for batch in batches))
@@ -48,17 +48,17 @@ def check(stage: Stage, activation: Any, start: Callable[[int], Advance]) -> Sta
                 found.setdefault((operation, source), Tally()).count(at, result, truth, errors)
             advance(batch.size)
     rows = tuple(
-        Row(operation, source, bound(activation.block, dtype, operation) if source == OURS else None, False, tally)
+        Row(operation, source, bound(activation.spec, dtype, operation) if source == OURS else None, False, tally)
         for (operation, source), tally in sorted(found.items(), key=lambda item: item[0][0] != "value")
     )
     return replace(stage, seconds=time.perf_counter() - begin, rows=rows)
 
 
-def bound(block: Any, dtype: np.dtype[Any], operation: str) -> float:
+def bound(spec: Any, dtype: np.dtype[Any], operation: str) -> float:
     """Return the largest error that a block allows in an operation."""
-    if isinstance(block, Rowwise):
-        return {"float32": block.ulp[0], "float64": block.ulp[1]}.get(dtype.name, 0.5001)
-    return testing.bound(block, dtype, derivative=operation != "value") or 0.5
+    if isinstance(spec, Rowwise):
+        return {"float32": spec.ulp[0], "float64": spec.ulp[1]}.get(dtype.name, 0.5001)
+    return testing.bound(spec, dtype, derivative=operation != "value") or 0.5
 
 
 _Found = Iterator[tuple[str, str, Any, Any, Any, Any]]
@@ -66,19 +66,19 @@ _Found = Iterator[tuple[str, str, Any, Any, Any, Any]]
 
 def _pairs(activation: Any, batch: Any) -> _Found:
     """Yield operation, source, inputs, results, truth and errors, for pairs of numbers."""
-    block, dtype = activation.block, batch.dtype
+    spec, dtype = activation.spec, batch.dtype
     x, gate = batch
     results = activation(x, gate), *activation.backward(np.ones_like(x), x, gate)
     exact = by_mpmath if dtype == np.float64 else _by_long_doubles
     at = np.rec.fromarrays([x.astype(np.float64), gate.astype(np.float64)])
-    for operation, result, truth in zip(operations(block), results, exact(block, x, gate), strict=True):
+    for operation, result, truth in zip(operations(spec), results, exact(spec, x, gate), strict=True):
         errors = testing.ulps(result, truth, dtype) if truth.dtype != object else _distances(result, truth, dtype)
-        if block.wide and dtype == np.float64:
+        if spec.wide and dtype == np.float64:
             # x is multiplied by a rounded function of the gate, whose derivative is promised to 2^-52 near its zeros.
             unit = np.abs(x) * (2.0**-1074 if operation == "value" else 2.0**-52)
             with mpmath.workdps(testing._DIGITS):
                 away = np.abs(numbers(result) - truth).astype(np.float64) / np.where(unit, unit, 1)
-            errors = np.where(unit, np.minimum(errors, away * bound(block, dtype, operation)), errors)
+            errors = np.where(unit, np.minimum(errors, away * bound(spec, dtype, operation)), errors)
         yield operation, OURS, at, result, truth, errors
 
 
@@ -94,12 +94,12 @@ def _chosen_pairs(dtype: np.dtype[Any]) -> Any:
     return batch[:, np.isfinite(batch).all(axis=0)]
 
 
-def _by_long_doubles(block: Any, x: Any, gate: Any) -> tuple[Any, Any, Any]:
+def _by_long_doubles(spec: Any, x: Any, gate: Any) -> tuple[Any, Any, Any]:
     a, b = x.astype(np.longdouble), gate.astype(np.longdouble)
     one, zero = np.ones_like(a), np.zeros_like(a)
     by_x, by_gate = (
         exact_primitives.Dual.of(
-            block.exact(exact_primitives.arrays(), exact_primitives.Dual(a, u), exact_primitives.Dual(b, v))
+            spec.exact(exact_primitives.arrays(), exact_primitives.Dual(a, u), exact_primitives.Dual(b, v))
         )
         for u, v in ((one, zero), (zero, one))
     )
@@ -107,14 +107,14 @@ def _by_long_doubles(block: Any, x: Any, gate: Any) -> tuple[Any, Any, Any]:
     return value, dx, dgate
 
 
-def by_mpmath(block: Any, x: Any, gate: Any) -> tuple[Any, Any, Any]:
+def by_mpmath(spec: Any, x: Any, gate: Any) -> tuple[Any, Any, Any]:
     """Evaluate the textbook form and both its derivatives on pairs."""
 
     def at(a: float, b: float) -> tuple[Any, Any, Any]:
         p, q = mpmath.mpf(a), mpmath.mpf(b)
         by_x, by_gate = (
             exact_primitives.Dual.of(
-                block.exact(exact_primitives.MPMATH, exact_primitives.Dual(p, u), exact_primitives.Dual(q, v))
+                spec.exact(exact_primitives.MPMATH, exact_primitives.Dual(p, u), exact_primitives.Dual(q, v))
             )
             for u, v in ((1, 0), (0, 1))
         )
@@ -134,16 +134,16 @@ def _distances(result: Any, truth: Any, dtype: np.dtype[Any]) -> Any:
 
 def _rows(activation: Any, x: Any) -> _Found:
     """Yield operation, source, inputs, results, truth and errors, for rows of numbers."""
-    block, dtype, primitives = activation.block, x.dtype, exact_primitives.primitives()
+    spec, dtype, primitives = activation.spec, x.dtype, exact_primitives.primitives()
     weight, gradient = (
         np.frompyfunc(bind(formula, primitives), formula.__code__.co_argcount, 1)
-        for formula in (block.weight, block.backward)
+        for formula in (spec.weight, spec.backward)
     )
     at = np.array([f"{number!s} of {x.shape[-1]}" for number in x.ravel()])
     y = activation(x)
     with mpmath.workdps(DIGITS):
-        truth = block.exact(FUNCTIONS, numbers(x)).ravel()
-    for source, way in {OURS: activation, **references_of_rows(block.name, dtype.name)}.items():
+        truth = spec.exact(FUNCTIONS, numbers(x)).ravel()
+    for source, way in {OURS: activation, **references_of_rows(spec.name, dtype.name)}.items():
         result = way(x)
         yield "value", source, at, result.ravel(), truth, _distances(result.ravel(), truth, dtype)
     dy = np.roll(x, 1, axis=-1)

@@ -33,13 +33,13 @@ class Task:
     sources: tuple[str, ...]
 
 
-def bound(block: Specification, dtype: np.dtype[Any], operation: str) -> float:
+def bound(spec: Specification, dtype: np.dtype[Any], operation: str) -> float:
     """Return the largest error that a block allows in an operation: half a unit where one rounding happens."""
-    limit = testing.bound(block, dtype, derivative=operation != "value") or 0.5
+    limit = testing.bound(spec, dtype, derivative=operation != "value") or 0.5
     if operation != "backward" or limit <= 0.5 or dtype.itemsize == 2:
         return limit
     # A unit of the derivative may be two of the product. Where all is wide, that alone is rounded.
-    return 2 * limit - 0.5 if block.wide and dtype != np.float64 else 2 * limit + 0.5
+    return 2 * limit - 0.5 if spec.wide and dtype != np.float64 else 2 * limit + 0.5
 
 
 def check(task: Task) -> dict[tuple[str, str], Tally]:
@@ -70,33 +70,33 @@ def _results(task: Task, x: Any) -> Iterable[tuple[str, str, float, Any]]:
             yield "backward", OURS, float(rounded), activation.backward(np.full_like(x, rounded), x)
     for source in task.sources:
         for operation, call in (
-            reference(source, activation.block.full_name, task.dtype).items() if source != OURS else ()
+            reference(source, activation.spec.full_name, task.dtype).items() if source != OURS else ()
         ):
             yield operation, source, 1.0, call(x)
 
 
 def _by_sieve(task: Task, x: Any, counted: int, found: dict[tuple[str, str], Tally]) -> None:
-    block, dtype = task.activation.block, x.dtype
-    exact = truth(block, x, sieve)
-    near = near_a_zero(block, x)
+    spec, dtype = task.activation.spec, x.dtype
+    exact = truth(spec, x, sieve)
+    near = near_a_zero(spec, x)
     for operation, source, dy, result in _results(task, x):
         tally = found.setdefault((operation, source), Tally())
         wide = result.astype(np.float64)
         right = exact["derivative"] * dy if operation == "backward" else exact[operation]
         errors = quick_errors(wide, right, dtype)
-        doubted = np.flatnonzero((errors > _threshold(tally, bound(block, dtype, operation))) | near)
+        doubted = np.flatnonzero((errors > _threshold(tally, bound(spec, dtype, operation))) | near)
         if doubted.size:  # where a result is constant so is its error, and the first of many will do
             first = np.append(True, np.diff(right[doubted]) != 0) | np.append(True, np.diff(wide[doubted]) != 0)
             firsts = doubted[first]
-            sure = truth(block, x[firsts], by_long_doubles)["value" if operation == "value" else "derivative"]
+            sure = truth(spec, x[firsts], by_long_doubles)["value" if operation == "value" else "derivative"]
             found_errors = testing.ulps(result[firsts], sure * dy, dtype)
-            if operation != "value" and source == OURS and not block.wide:
-                _beside_a_kink(block, x[firsts], result[firsts], dy, found_errors, by_long_doubles, testing.ulps)
+            if operation != "value" and source == OURS and not spec.wide:
+                _beside_a_kink(spec, x[firsts], result[firsts], dy, found_errors, by_long_doubles, testing.ulps)
             errors[doubted] = found_errors[np.cumsum(first) - 1]
-        errors[_conventional(block, x, operation, source)] = 0
+        errors[_conventional(spec, x, operation, source)] = 0
         tally.count(x[:counted], result[:counted], right[:counted], errors[:counted])
         if source == OURS and operation != "backward" and task.among is None:
-            pairs = _out_of_order(block, operation, x, wide, exact)
+            pairs = _out_of_order(spec, operation, x, wide, exact)
             tally.out_of_order += pairs.size
             if pairs.size:
                 tally.out_of_order_at = str(x[pairs[0]])
@@ -129,31 +129,31 @@ def quick_errors(result: Any, truth: Any, dtype: np.dtype[Any]) -> Any:
     return errors
 
 
-def _conventional(block: Specification, x: Any, operation: str, source: str) -> Any:
+def _conventional(spec: Specification, x: Any, operation: str, source: str) -> Any:
     """Return where a result is a convention: of others at kinks, infinities and NaN, of ours in `backward` there."""
     if source == OURS and operation != "backward":
         return np.zeros(x.shape, bool)
     beyond = np.isinf(x) if source == OURS else ~np.isfinite(x)
-    return beyond | np.isin(x, np.array([at for at, _ in block.kinks]).astype(x.dtype))
+    return beyond | np.isin(x, np.array([at for at, _ in spec.kinks]).astype(x.dtype))
 
 
 def _beside_a_kink(
-    block: Specification, x: Any, result: Any, dy: float, errors: Any, exact: Exact, distances: Any
+    spec: Specification, x: Any, result: Any, dy: float, errors: Any, exact: Exact, distances: Any
 ) -> None:
     """Excuse a derivative that a neighbour should have: the place of a kink is rounded, as in x / 6 + 1 / 2 >= 1."""
-    wrong = np.flatnonzero(errors > bound(block, x.dtype, "backward"))
+    wrong = np.flatnonzero(errors > bound(spec, x.dtype, "backward"))
     ranks, one = rank(x[wrong]), np.array(1, f"u{x.itemsize}")
     for neighbours in (ranks - one, ranks + one) if wrong.size else ():
-        slope = truth(block, ranked(x.dtype, neighbours), exact)["derivative"]
+        slope = truth(spec, ranked(x.dtype, neighbours), exact)["derivative"]
         errors[wrong] = np.minimum(errors[wrong], distances(result[wrong], slope * dy, x.dtype))
 
 
-def _out_of_order(block: Specification, operation: str, x: Any, result: Any, exact: dict[str, Any]) -> Any:
+def _out_of_order(spec: Specification, operation: str, x: Any, result: Any, exact: dict[str, Any]) -> Any:
     """Find neighbours whose results are in the wrong order, first by float64 truth and then by long doubles."""
     pairs = np.flatnonzero(_against(operation, result, exact))
     if pairs.size:
         x, result = (np.stack([a[pairs], a[pairs + 1]]) for a in (x, result))
-        pairs = pairs[_against(operation, result, truth(block, x, by_long_doubles))[0]]
+        pairs = pairs[_against(operation, result, truth(spec, x, by_long_doubles))[0]]
     return pairs
 
 
@@ -169,20 +169,20 @@ def _against(operation: str, result: Any, exact: dict[str, Any]) -> Any:
 
 
 def _by_arbitrary_precision(task: Task, x: Any, counted: int, found: dict[tuple[str, str], Tally]) -> None:
-    block, dtype = task.activation.block, x.dtype
-    exact = truth(block, x, by_mpmath)
-    near = np.any([np.abs(x - zero) < 1 for zero in block.zeros], axis=0) & np.isfinite(x)
+    spec, dtype = task.activation.spec, x.dtype
+    exact = truth(spec, x, by_mpmath)
+    near = np.any([np.abs(x - zero) < 1 for zero in spec.zeros], axis=0) & np.isfinite(x)
     for operation, source, dy, result in _results(task, x):
-        limit = bound(block, dtype, operation)
+        limit = bound(spec, dtype, operation)
         with mpmath.workdps(testing._DIGITS):
             right = exact["derivative"] * dy if operation == "backward" else exact[operation]
         errors = _mpmath_ulps(result, right, dtype)
         if operation != "value":  # near its zeros a derivative is promised to 2^-52, not to its last place
             absolute = np.abs(result - right.astype(np.float64)) / (abs(dy) * 2.0**-52) * limit
             errors = np.where(near, np.minimum(errors, absolute), errors)
-            if source == OURS and not block.wide:
-                _beside_a_kink(block, x, result, dy, errors, by_mpmath, _mpmath_ulps)
-        errors[_conventional(block, x, operation, source)] = 0
+            if source == OURS and not spec.wide:
+                _beside_a_kink(spec, x, result, dy, errors, by_mpmath, _mpmath_ulps)
+        errors[_conventional(spec, x, operation, source)] = 0
         found.setdefault((operation, source), Tally()).count(x, result, right, errors)
 
 

@@ -44,9 +44,9 @@ class _Sieve(Mathematics):
 SIEVE = _Sieve(_Float64, np.where, 500.0)
 
 
-def parameters_of(block: Specification, dtype: np.dtype[Any]) -> list[Any]:
+def parameters_of(spec: Specification, dtype: np.dtype[Any]) -> list[Any]:
     """Return the default parameters of a block in a dtype."""
-    return testing.settings_of(block, dtype, {})
+    return testing.settings_of(spec, dtype, {})
 
 
 def finite(x: Any) -> Any:
@@ -55,22 +55,22 @@ def finite(x: Any) -> Any:
     return np.clip(x, *np.array([-largest, largest]).astype(x.dtype))
 
 
-def sieve(block: Specification, x: Any) -> tuple[Any, Any]:
+def sieve(spec: Specification, x: Any) -> tuple[Any, Any]:
     """Evaluate the textbook form and its derivative in float64."""
-    numbers = [float(p) for p in parameters_of(block, x.dtype)]
-    result = Dual.of(block.exact(SIEVE, Dual(finite(x).astype(np.float64), 1.0), *numbers))
+    numbers = [float(p) for p in parameters_of(spec, x.dtype)]
+    result = Dual.of(spec.exact(SIEVE, Dual(finite(x).astype(np.float64), 1.0), *numbers))
     value, slope = (np.array(np.broadcast_to(part, x.shape), np.float64) for part in (result.number, result.slope))
     return value, slope
 
 
-def by_long_doubles(block: Specification, x: Any) -> tuple[Any, Any]:
+def by_long_doubles(spec: Specification, x: Any) -> tuple[Any, Any]:
     """Evaluate the textbook form and its derivative in long doubles."""
-    return testing.exact_arrays(block, finite(x), parameters_of(block, x.dtype))
+    return testing.exact_arrays(spec, finite(x), parameters_of(spec, x.dtype))
 
 
-def by_mpmath(block: Specification, x: Any) -> tuple[Any, Any]:
+def by_mpmath(spec: Specification, x: Any) -> tuple[Any, Any]:
     """Evaluate the textbook form and its derivative in arbitrary precision."""
-    pairs = [testing.exact(block, v, parameters_of(block, x.dtype)) for v in np.nan_to_num(finite(x)).tolist()]
+    pairs = [testing.exact(spec, v, parameters_of(spec, x.dtype)) for v in np.nan_to_num(finite(x)).tolist()]
     value, slope = (np.array([pair[k] for pair in pairs] + [None], object)[:-1] for k in (0, 1))
     return value, slope
 
@@ -78,15 +78,15 @@ def by_mpmath(block: Specification, x: Any) -> tuple[Any, Any]:
 Exact = Callable[[Specification, Any], tuple[Any, Any]]
 
 
-def truth(block: Specification, x: Any, exact: Exact) -> dict[str, Any]:
+def truth(spec: Specification, x: Any, exact: Exact) -> dict[str, Any]:
     """Return value and derivative, with the block's special values and kinks, and NaN of NaN."""
-    value, slope = exact(block, x)
-    for results, pairs in ((value, block.special), (slope, block.kinks)):
+    value, slope = exact(spec, x)
+    for results, pairs in ((value, spec.special), (slope, spec.kinks)):
         for at, expected in pairs:
             results[x == np.array(at).astype(x.dtype)] = results.dtype.type(float(np.array(expected).astype(x.dtype)))
         results[np.isnan(x)] = results.dtype.type(math.nan)
-    if not block.wide:  # what `backward` multiplies by is a number of the working type
-        working = np.dtype(block.working(x.dtype.name))
+    if not spec.wide:  # what `backward` multiplies by is a number of the working type
+        working = np.dtype(spec.working(x.dtype.name))
         beyond = (np.abs(slope) > testing._largest(working)).astype(bool)
         slope[beyond] = np.sign(slope[beyond]) * math.inf
     return {"value": value, "derivative": slope}
@@ -94,14 +94,14 @@ def truth(block: Specification, x: Any, exact: Exact) -> dict[str, Any]:
 
 def truth_error(activation: Any, dtype_name: str, samples: int = SAMPLES) -> float:
     """Return the largest distance of the sieve from mpmath, where it decides alone, in units of a dtype."""
-    block, dtype = activation.block, testing.dtype_of(dtype_name)
+    spec, dtype = activation.spec, testing.dtype_of(dtype_name)
     x = chosen(activation, dtype_name, 1 << 14)
     with np.errstate(all="ignore"):
-        x = x[np.isfinite(x) & ~near_a_zero(block, x)]
+        x = x[np.isfinite(x) & ~near_a_zero(spec, x)]
         x = np.random.default_rng(1).choice(x, samples)
         distances = [
             _distance(y, t, dtype)
-            for ours, theirs in zip(sieve(block, x), by_mpmath(block, x), strict=True)
+            for ours, theirs in zip(sieve(spec, x), by_mpmath(spec, x), strict=True)
             for y, t in zip(ours.tolist(), theirs, strict=True)
         ]
     return max(distances)
@@ -114,10 +114,10 @@ def _distance(y: float, t: Any, dtype: np.dtype[Any]) -> float:
     return testing.ulp_distance(y, t, dtype)
 
 
-def near_a_zero(block: Specification, x: Any) -> Any:
+def near_a_zero(spec: Specification, x: Any) -> Any:
     """Return where inputs are near a zero of the derivative."""
     near = np.zeros(x.shape, bool)
-    for zero in block.zeros:
+    for zero in spec.zeros:
         if not (x[0] > zero + _NEAR_ZERO or x[-1] < zero - _NEAR_ZERO):  # they are in order
             near |= (x > zero - _NEAR_ZERO) & (x < zero + _NEAR_ZERO)
     return near

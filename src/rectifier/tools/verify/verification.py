@@ -104,31 +104,31 @@ def verify(
 
 def takes_several(activation: Any) -> bool:
     """Check whether a function takes pairs or rows of numbers."""
-    return isinstance(activation.block, Gated | Rowwise)
+    return isinstance(activation.spec, Gated | Rowwise)
 
 
 def _blank(activation: Any, dtype: str, exhaustive: bool) -> Stage:
     if takes_several(activation):
-        rows = isinstance(activation.block, Rowwise)
+        rows = isinstance(activation.spec, Rowwise)
         versions = {
             source: version(LIBRARIES[source]) for source in references_of_rows(activation.__name__, dtype) if rows
         }
-        return Stage(activation.__name__, dtype, False, digest(activation.block), 0.0, 0.0, versions, ())
-    block, name = activation.block, activation.block.full_name
+        return Stage(activation.__name__, dtype, False, digest(activation.spec), 0.0, 0.0, versions, ())
+    spec, name = activation.spec, activation.spec.full_name
     versions = {source: version(library) for source, library in LIBRARIES.items() if reference(source, name, dtype)}
     exhaustive = dtype in ("float16", "bfloat16") or (dtype == "float32" and exhaustive)
-    return Stage(name, dtype, exhaustive, digest(block), 0.0, 0.0, versions, ())
+    return Stage(name, dtype, exhaustive, digest(spec), 0.0, 0.0, versions, ())
 
 
-def digest(block: Specification) -> str:
+def digest(spec: Specification) -> str:
     """Return the hash of what decides the results: the block, and the code that reads it."""
-    code, fields = block.exact.__code__, tuple[Any, ...]()
+    code, fields = spec.exact.__code__, tuple[Any, ...]()
     parts = [code.co_code.hex(), repr(code.co_consts)]
-    if isinstance(block, Rowwise):
-        parts += [describe(formula) for formula in (block.value, block.weight, block.backward)]
+    if isinstance(spec, Rowwise):
+        parts += [describe(formula) for formula in (spec.value, spec.weight, spec.backward)]
     else:
-        parts += [describe(block.value), describe(block.derivative)]
-        fields = (block.parameters, block.special, block.kinks, block.zeros, block.ulp, block.wide)
+        parts += [describe(spec.value), describe(spec.derivative)]
+        fields = (spec.parameters, spec.special, spec.kinks, spec.zeros, spec.ulp, spec.wide)
     parts += [*map(repr, fields), *map(_code, fingerprint.KERNELS.modules())]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
@@ -143,7 +143,7 @@ def _code(path: Path) -> str:
 
 
 def _tasks(activation: Any, dtype: str, exhaustive: bool, points: dict[str, int]) -> list[Task]:
-    name = activation.block.full_name
+    name = activation.spec.full_name
     references = tuple(source for source in LIBRARIES if reference(source, name, dtype))
 
     def cut(total: int, among: int | None, sources: tuple[str, ...]) -> list[Task]:
@@ -192,13 +192,13 @@ def _fill(
         for key, tally in tallies.items():
             found.setdefault(key, Tally()).add(tally)
         advance(len(task.ranks))
-    block, dtype = activation.block, testing.dtype_of(stage.dtype)
+    spec, dtype = activation.spec, testing.dtype_of(stage.dtype)
     order = [(operation, source) for operation in OPERATIONS for source in (OURS, *LIBRARIES)]
     rows = tuple(
         Row(
             operation,
             source,
-            bound(block, dtype, operation) if source == OURS else None,
+            bound(spec, dtype, operation) if source == OURS else None,
             source == OURS and stage.exhaustive and operation != "backward",
             found[operation, source],
         )
