@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import memory
 from ..engine.callbacks import raising
 from ..engine.interpreter import sweep
 from ..engine.ufuncs import register_bfloat16
@@ -204,7 +203,7 @@ def _rows(call: Call) -> Any:
         direct = not any(np.may_share_memory(given, a) and a.ctypes.data != given.ctypes.data for a in rows)
     method = call.function.methods[call.operation.name]
     compiled = method.prepare(dtype)
-    result: Any = given if direct else memory.empty_like(rows[0]) if compiled else np.empty_like(rows[0])
+    result: Any = given if direct else _empty_like(rows[0], compiled)
     if result.size:
         method.compute(*(dtypes.canonical(array, dtype) for array in (*rows, result)))
     if hides is not None:  # a row of which all is hidden is NaN
@@ -213,6 +212,15 @@ def _rows(call: Call) -> Any:
     if target is not None and not direct:
         target[...] = made
     return subclasses.answered(made, own, inputs.values(), hides)
+
+
+def _empty_like(array: Any, compiled: bool) -> Any:
+    """Make a result, of the pool's memory where code is compiled."""
+    if not compiled:
+        return np.empty_like(array)
+    from ..engine import memory
+
+    return memory.empty_like(array)
 
 
 def _lay(array: Any, axes: tuple[int, ...], dtype: np.dtype[Any]) -> Any:

@@ -12,7 +12,6 @@ from ..formulas import with_all_called
 from ..functions.dtypes import FORMATS
 from ..functions.specification import Operation, Specification
 from .compilation import Compilation
-from .fingerprint import KERNELS, code_of
 from .interpreter import LOOP
 from .runtime import layout
 
@@ -53,6 +52,7 @@ class Loop(Compilation):
     def _kernel(self, before_compiling: Callable[[], None]) -> int:
         """Return the address of the kernel."""
         from . import store
+        from .fingerprint import KERNELS, code_of
 
         spec, operation, dtype = self.spec, self.operation, self.dtype.name
         formulas = [operation.formula, *(getattr(spec, part) for part in operation.parts)]

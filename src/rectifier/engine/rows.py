@@ -16,8 +16,6 @@ from ..formulas.rows import exp_of_difference, sum_by_halves
 from ..functions.specification import Rowwise
 from .calls import Call, takes_nothing
 from .compilation import Compilation
-from .compiler.optimise import Optimised
-from .fingerprint import KERNELS, code_of
 from .runtime import layout
 
 # The longest row whose exponentials wait for their sum, in 8 MiB a thread; a longer one's are computed twice, half as
@@ -60,11 +58,12 @@ class RowLoop(Compilation):
     def build(self, before_compiling: Callable[[], None]) -> Any:
         """Compile or load, and return the address of the plan."""
         from . import process, store
+        from .fingerprint import KERNELS, code_of
 
         dtype, spec = self.dtype.name, self.spec
         parts = (spec.weight, spec.backward) if self.backward else (spec.value,)
 
-        def compile_() -> Optimised:
+        def compile_() -> Any:
             before_compiling()
             from .compiler import rowkernels
 

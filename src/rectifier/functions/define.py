@@ -11,7 +11,6 @@ from typing import Any, cast
 
 from ..backends.cupy import source_of
 from ..engine.compilation import one_at_a_time
-from ..engine.fingerprint import content_of
 from ..engine.rows import RowMethod
 from ..engine.ufuncs import Method
 from ..formulas import T
@@ -305,6 +304,8 @@ def of(spec: Specification) -> Any:
     found = getattr(sys.modules.get(spec.module), spec.name, None)
     if getattr(found, "spec", None) is spec:
         return found
+    from ..engine.fingerprint import content_of
+
     key = spec.full_name, content_of(spec)
     if key not in _made:
         template = next(template for kind, template in _TEMPLATES.items() if isinstance(spec, kind))
