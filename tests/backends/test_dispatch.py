@@ -1,11 +1,14 @@
 """Another library's arrays reach the module that serves them, from every call."""
 
 import sys
+from importlib import import_module
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 
+from conftest import optional
 from rectifier import Mask, glu, leaky_relu, relu, softmax
 from rectifier.backends import registry
 
@@ -132,3 +135,24 @@ def test_a_mask_without_a_library_stays(asked):
     _, mask = relu.with_mask(np.ones(3))
     assert isinstance(mask, Mask)
     assert not asked
+
+
+ROWS = {  # of the guide's table, and the backends that they are about
+    "NumPy": "numpy", "CuPy": "cupy.calls", "Dask": "dask", "JAX, PyTorch, the array API standard": "array_api",
+    "pandas, Polars, PyArrow, xarray": "labelled", "astropy, pint, unyt": "quantities",
+    "others with ufuncs of their own": "ufunc",
+}  # fmt: skip
+COLUMNS = ("rows", "gradients", "out", "mask")
+
+
+def test_the_guide_says_what_each_backend_can_do():
+    guide = Path(__file__).parents[2] / "docs" / "guide" / "other-array-libraries.md"
+    *_, table = guide.read_text().split("## What works with which library")
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("|")]
+    said = {name: {column for column, cell in zip(COLUMNS, cells, strict=True) if cell} for name, *cells in lines[2:]}
+    assert set(said) == set(ROWS)
+    assert {f".{module}" for module in ROWS.values()} >= {*registry.SERVED_BY.values(), registry.STANDARD}
+    for name, module in ROWS.items():
+        if optional(module.partition(".")[0]) or module not in ("cupy.calls", "dask"):
+            backend = import_module(f"rectifier.backends.{module}")
+            assert said[name] == backend.capabilities <= set(registry.CAPABILITIES), name
