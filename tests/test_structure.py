@@ -202,3 +202,18 @@ def test_no_init_is_a_whole_module():
 def test_no_ten_lines_stand_twice():
     found = clones({name: path.read_text() for name, path in modules(PACKAGE).items()}, 10)
     assert not found, "\n".join(found)
+
+
+def test_docstrings_begin_as_readers_expect():
+    """PEP 257 and numpydoc: Return, Compute, Check; neither Give nor Say, and no function is a What."""
+    found, wrong = 0, []
+    for name, path in modules(PACKAGE).items():
+        if ".tools.cli." in name:  # the help of a command
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and (text := ast.get_docstring(node)):
+                found += 1
+                if text.split()[0] in ("Give", "Say", "Be", "Tell", "What", "See", "Does", "Gives", "Returns"):
+                    wrong.append(f"{name}.{node.name}: {text.splitlines()[0]}")
+    assert found > 800
+    assert not wrong, "\n".join(wrong)

@@ -98,7 +98,7 @@ Softmax = _drop_in("Softmax", "Apply the softmax to each sample: along the last 
 
 
 def Softmax_grad(x: Any) -> Any:
-    """Give the Jacobian of the softmax of each sample.
+    """Return the Jacobian of the softmax of each sample.
 
     ``rectifier.softmax.backward`` gives its product with a gradient without forming it.
 

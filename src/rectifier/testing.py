@@ -73,7 +73,7 @@ def nearest(exact: Any, dtype: Any) -> Any:
 
 
 def ulp_distance(actual: Any, exact: Any, dtype: Any) -> float:
-    """Give the distance of a result from an mpmath number, in units in the last place of that number.
+    """Return the distance of a result from an mpmath number, in units in the last place of that number.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def exact_arrays(spec: Specification, x: Any, parameters: Iterable[Any]) -> tupl
 
 
 def ulps(actual: Any, exact: Any, dtype: Any) -> Any:
-    """Give the distances of results from long doubles, in units in the last place of those; see `ulp_distance`."""
+    """Return the distances of results from long doubles, in units in the last place of those; see `ulp_distance`."""
     row = dtypes.FORMATS[dtype.name]
     bits, smallest = row.significand, row.smallest
     overflow = np.ldexp(np.longdouble(2 - 2.0**-bits), 2 - bits - smallest)  # rounds to infinity from here on
@@ -145,7 +145,7 @@ def ulps(actual: Any, exact: Any, dtype: Any) -> Any:
 
 
 def bound(spec: Specification, dtype: Any, *, derivative: bool = False) -> float:
-    """Give the largest error, in units in the last place, that a block allows."""
+    """Return the largest error, in units in the last place, that a block allows."""
     if spec.ulp.float32 == 0 or dtype.itemsize == 2:
         return 0.0 if spec.ulp.float32 == 0 else 0.5001 if spec.wide else 0.5 + spec.ulp.float32 / 256
     bound: float = spec.ulp[2 * derivative + (dtype == np.float64)]

@@ -24,7 +24,7 @@ from ..functions.specification import VALUE, Specification, read
 
 
 def register() -> None:
-    """Tell Numba what each elementwise function of the catalogue is, of a number or an array, and refuse the others."""
+    """Register with Numba what each elementwise function of the catalogue computes, and refuse the others."""
     for name in CATALOGUE:
         _register(CATALOGUE.draft(name))
     for catalogue in (GATES, ROWWISE):

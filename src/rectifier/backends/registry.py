@@ -42,7 +42,7 @@ CAPABILITIES = {
 
 
 class Backend(Protocol):
-    """What a module of this table has. Nothing is written before all arguments have been checked."""
+    """The interface of a module of this table. Nothing is written before all arguments have been checked."""
 
     capabilities: frozenset[str]  # of `CAPABILITIES`; what is not here is refused before `compute` is asked
     RANK: int  # of two backends the higher one serves a call, since its arrays may hold the other's
@@ -61,7 +61,7 @@ class Backend(Protocol):
 
 
 def compute(call: Call) -> Any:
-    """Have the backend of its arrays compute a call."""
+    """Compute a call by the backend of its arrays."""
     backend = serving(*call.arrays.values())
     _require(call, backend.capabilities)
     return backend.compute(call)

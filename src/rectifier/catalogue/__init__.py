@@ -19,7 +19,7 @@ class Catalogue(Mapping[str, Any]):
         return complete(self._functions[name])
 
     def draft(self, name: str) -> Any:
-        """Give a function as its file defines it, made or not."""
+        """Return a function as its file defines it, made or not."""
         return self._functions[name]
 
     def __contains__(self, name: object) -> bool:

@@ -175,7 +175,7 @@ def _handler_function(entry: int, *arguments: Any) -> Any:
 
 
 def set_handler(capsule: object) -> object:
-    """Have NumPy use another handler in this thread; give the one before."""
+    """Set the handler that NumPy uses in this thread; return the one before."""
     return _handler_function(SET_HANDLER, _Object)(capsule)
 
 
@@ -213,7 +213,7 @@ def require() -> None:
 
 @cache
 def different() -> str:
-    """Name the first thing that is not as this module says; empty if there is none."""
+    """Return the name of the first thing that is not as this module says; empty if there is none."""
     with _Reader() as read:
         try:
             return next(_differences(read), "")
@@ -242,7 +242,7 @@ class _Reader:
 
 
 def _differences(words: Callable[[int, int], tuple[int, ...]]) -> Iterator[str]:
-    """Name what is not as it should be; nothing is relied on before it was compared."""
+    """Return the name of what is not as it should be; nothing is relied on before it was compared."""
 
     def field(kind: type[Structure], thing: object, name: str) -> int:
         place = kind.fields[name]

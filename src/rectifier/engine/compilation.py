@@ -26,7 +26,7 @@ def one_at_a_time() -> forks.Lock:
 
 @cache
 def _fork_before_numba() -> None:
-    """Let forks wait here before they take the locks of what Numba imports: what registers last is called first."""
+    """Make forks wait here before they take the locks of what Numba imports: what registers last is called first."""
     import logging  # noqa: F401
 
     import numba  # noqa: F401

@@ -52,7 +52,7 @@ class Lock:
         self.register()
 
     def register(self) -> None:
-        """Let forks wait here; registered once more, before they take the locks of what has registered since."""
+        """Make forks wait here; registered once more, before they take the locks of what has registered since."""
         at_fork(before=self._before, after_in_parent=self._in_parent, after_in_child=self._in_child)
 
     def acquire(self, timeout: float = -1) -> bool:

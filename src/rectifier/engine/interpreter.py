@@ -81,7 +81,7 @@ def sweep(spec: Specification, operation: Operation, dtype: np.dtype[Any], opera
 
 
 def _elements(array: Any) -> Any:
-    """See an array as one dimension in C order; its slices are views where they can be, else copies."""
+    """View an array as one dimension in C order; its slices are views where they can be, else copies."""
     return array.reshape(-1) if array.flags.c_contiguous else array.squeeze().flat  # .flat has 32 dimensions at most
 
 

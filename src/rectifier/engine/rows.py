@@ -25,7 +25,7 @@ NANOSECONDS = 0.7  # of an element, about
 
 
 def interpret(spec: Rowwise, backward: bool, arrays: tuple[Any, ...]) -> None:
-    """Do what the kernel would do, with NumPy."""
+    """Compute what the kernel would, with NumPy."""
     *inputs, output = arrays
     words = array_primitives.primitives(np.float64)
     with np.errstate(all="ignore"):
@@ -113,7 +113,7 @@ class RowMethod:
         return loop.prepare(self._install)
 
     def _install(self, loop: RowLoop) -> None:
-        """Let `compiled` take the dtype of a loop."""
+        """Add the dtype of a loop to those that `compiled` takes."""
         if self.compiled is takes_nothing:
             inputs = 1 + self.backward
             self._call = Call(loop.what, inputs + 1, inputs, inputs, -1, entry="call_rows")

@@ -133,7 +133,7 @@ class Method:
         return loop is not None and loop.prepare(self._install)
 
     def _install(self, loop: Loop) -> None:
-        """Put the compiled loop in the place of `_first_call`, and let `compiled` take its dtype."""
+        """Replace `_first_call` by the compiled loop, and add its dtype to those that `compiled` takes."""
         if self.compiled is takes_nothing:
             plan = loop.plan
             self._call = Call(self.operation.name, plan.count, plan.first, plan.last, plan.mask)
@@ -229,7 +229,7 @@ def _promoter_of_any() -> Any:
 
 
 def _refuse_bool(ufunc: np.ufunc) -> None:
-    """Let NumPy refuse bool, which it would else cast to int8: by a loop that only an unsafe cast may lead to.
+    """Refuse bool, which NumPy it would else cast to int8: by a loop that only an unsafe cast may lead to.
 
     The loop is said to give objects, as NumPy calls that of bool on one number, and in a reduction, without a look at
     casting. An operand of another dtype beside a bool does not help.
@@ -254,7 +254,7 @@ def _refuse_bool(ufunc: np.ufunc) -> None:
 
 
 def _replace(ufunc: np.ufunc, loop: Loop, number: int, address: int) -> None:
-    """Put another function in the place of a loop of one of NumPy's own dtypes."""
+    """Replace a loop of one of NumPy's own dtypes."""
     types = loop.types(number)
     if capi.replace_loop_by_signature(ufunc, address, (ctypes.c_int * len(types))(*types), None):
         raise TypeError(f"NumPy does not know the {loop.dtype} loop of {ufunc.__name__}")

@@ -57,7 +57,7 @@ for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
 
 
 class Trace:
-    """What was computed with the primitives, so far.
+    """The operations that were traced, so far.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Trace:
         self._nodes: dict[tuple[Any, ...], Node] = {}
 
     def input(self, name: str, kind: str = "") -> Node:
-        """Give what an argument is called a node."""
+        """Return the node of an argument."""
         return Node(self, kind or self.kind, name)
 
     def literal(self, number: Any, kind: str = "") -> Node:
@@ -91,7 +91,7 @@ class Trace:
         return Node(self, kind, f"__int_as_float({bits:#x})" if kind == "float" else f"from_bits({bits:#x}LL)")
 
     def operation(self, kind: str, text: str, *operands: Node) -> Node:
-        """Give the node of an operation: an old one, if it has been computed before."""
+        """Return the node of an operation: an old one, if it has been computed before."""
         key = (text, *(id(operand) if operand.operands else (operand.kind, operand.text) for operand in operands))
         return self._nodes.setdefault(key, Node(self, kind, text, operands))
 
@@ -106,7 +106,7 @@ class Trace:
         return nodes
 
     def call(self, name: str, *values: Any, kind: str = "") -> Node:
-        """Give the node of a call of a function, which takes and gives numbers of one type."""
+        """Return the node of a call of a function, which takes and gives numbers of one type."""
         nodes = self.alike(*values)
         return self.operation(kind or nodes[0].kind, f"{name}({', '.join(['{}'] * len(nodes))})", *nodes)
 
@@ -120,7 +120,7 @@ class Trace:
         return self.operation(nodes[0].kind, "{} ? {} : {}", condition, *nodes)
 
     def primitives(self) -> dict[str, Any]:
-        """Give the primitives that trace."""
+        """Return the primitives that trace."""
         from . import numba
 
         exact: dict[str, Any] = {
@@ -162,7 +162,7 @@ class Trace:
 
 
 def _traced(function: Any, exact: dict[str, Any]) -> FunctionType:
-    """Give a word of `cpu` as the function that it was before Numba compiled it, over the primitives that trace."""
+    """Return a word of `cpu` as the function that it was before Numba compiled it, over the primitives that trace."""
     scope: dict[str, Any] = {}
     for name in function.__code__.co_names:
         meaning = function.__globals__.get(name)

@@ -11,7 +11,7 @@ from .duals import Dual as Dual
 
 
 class Mathematics:
-    """What a block's `exact` computes with: textbook functions of numbers with derivatives.
+    """The mathematics that a block's `exact` computes with: textbook functions of numbers with derivatives.
 
     Parameters
     ----------
@@ -93,12 +93,12 @@ class _LongDouble:
 
 
 def arrays() -> Mathematics:
-    """Give the mathematics of arrays of long doubles, precise enough for results of 24 bits."""
+    """Return the mathematics of arrays of long doubles, precise enough for results of 24 bits."""
     return Mathematics(_LongDouble, np.where, 5000.0)
 
 
 def primitives() -> dict[str, Any]:
-    """Give the primitives for mpmath numbers, at the caller's precision."""
+    """Return the primitives for mpmath numbers, at the caller's precision."""
     return {
         "T": mpmath.mpf,
         "stored": mpmath.mpf,

@@ -35,13 +35,13 @@ def where(typingctx, condition, x, y):
 
 @intrinsic
 def fma(typingctx, x, y, z):
-    """Give x * y + z, rounded once."""
+    """Return x * y + z, rounded once."""
     return _typed("fma", x, y, z)
 
 
 @intrinsic
 def sqrt(typingctx, x):
-    """Give the square root."""
+    """Return the square root."""
     return _typed("sqrt", x)
 
 
@@ -53,7 +53,7 @@ def fabs(typingctx, x):
 
 @intrinsic
 def copysign(typingctx, x, y):
-    """Give x with the sign of y."""
+    """Return x with the sign of y."""
     return _typed("copysign", x, y)
 
 
@@ -73,7 +73,7 @@ def _typed(name: str, *operands: Any) -> Any:
 
 @intrinsic
 def bits(typingctx, x):
-    """See a float64 as an integer."""
+    """View a float64 as an integer."""
     return types.int64(types.float64), lambda context, builder, signature, values: builder.bitcast(
         values[0], ir.IntType(64)
     )
@@ -81,7 +81,7 @@ def bits(typingctx, x):
 
 @intrinsic
 def from_bits(typingctx, n):
-    """See an integer as a float64."""
+    """View an integer as a float64."""
     return types.float64(types.int64), lambda context, builder, signature, values: builder.bitcast(
         values[0], ir.DoubleType()
     )
@@ -126,7 +126,7 @@ def times_power_of_two(y, n):
 
 @_word
 def power_of_two(n):
-    """Give 2^k, where n is k + ROUND."""
+    """Return 2^k, where n is k + ROUND."""
     return from_bits(ONE + (bits(n) << 52))
 
 
@@ -170,7 +170,7 @@ def log1p_narrow(x):
 
 @_word
 def log_at_edges(u, y, x):
-    """Give log(u) where y is not."""
+    """Return log(u) where y is not."""
     y = where(u > 0.0, y, where(u == 0.0, -INFINITY, NOT_A_NUMBER))
     return where(u < INFINITY, y, x)
 

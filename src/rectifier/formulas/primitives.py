@@ -11,7 +11,7 @@ PRIMITIVES = (
 
 
 def T(literal: float) -> Any:
-    """Give a number the working type of x."""
+    """Return a number the working type of x."""
     _refuse()
 
 
@@ -31,7 +31,7 @@ def abs(x: Any) -> Any:
 
 
 def copysign(x: Any, y: Any) -> Any:
-    """Give `x` the sign of `y`."""
+    """Return `x` the sign of `y`."""
     _refuse()
 
 

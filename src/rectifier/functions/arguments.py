@@ -18,7 +18,7 @@ def is_foreign(array: Any) -> bool:
 
 
 def full_name(kind: type) -> str:
-    """Name a type with its library."""
+    """Return the name of a type with that of its library."""
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
@@ -28,7 +28,7 @@ def shape_of(array: Any) -> tuple[Any, ...]:
 
 
 def is_python_number(value: Any) -> bool:
-    """Say whether a Python number adapts to the dtype of the arrays; larger integers are objects to NumPy."""
+    """Return whether a Python number adapts to the dtype of the arrays; larger integers are objects to NumPy."""
     return type(value) is float or (type(value) is int and -(2**63) <= value < 2**64)
 
 
@@ -57,7 +57,7 @@ def operand(function: str, name: str, value: Any) -> Any:
 
 
 def to_numpy(name: str, value: Any) -> str | None:
-    """Tell how an array of a library that is not served becomes NumPy's; None where nothing is known of it."""
+    """Return how an array of a library that is not served becomes NumPy's; None where nothing is known of it."""
     for method in ("toarray", "todense", "to_dense", "to_numpy"):
         if hasattr(value, method):
             data = getattr(value, "data", None)
@@ -95,7 +95,7 @@ def resolve(selects: bool, operands: Iterable[Any]) -> np.dtype[Any]:
 
 
 def holding(dtype: np.dtype[Any], values: tuple[Any, ...]) -> np.dtype[Any]:
-    """Give the dtype of a call on integers that have parameters: floats as in ``np.exp``, if it does not hold those."""
+    """Return the dtype of a call on integers that has parameters: floats as in ``np.exp``, if it cannot hold those."""
     if dtype.kind in "iu" and not all(_holds(dtype, value) for value in values):
         return np.dtype(np.exp.resolve_dtypes((dtype, None))[0].type)
     return dtype
@@ -115,7 +115,7 @@ def _holds(dtype: np.dtype[Any], value: Any) -> bool:
 
 
 def _own_dtype(array: Any) -> Any:
-    """Give the dtype of an array; None for a Python number, which adapts."""
+    """Return the dtype of an array; None for a Python number, which adapts."""
     if isinstance(getattr(array, "dtype", None), np.dtype):
         return array.dtype
     return np.result_type(*_foreign_dtypes(array)) if is_foreign(array) else None
@@ -136,7 +136,7 @@ def _number(value: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def number(value: Any, dtype: np.dtype[Any]) -> Any:
-    """Give a parameter as an array of `dtype`; a ufunc takes that 250 ns sooner than a Python float.
+    """Return a parameter as an array of `dtype`; a ufunc takes that 250 ns sooner than a Python float.
 
     Raises
     ------

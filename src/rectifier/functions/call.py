@@ -16,7 +16,7 @@ Axis = int | tuple[int, ...] | None
 
 
 class Call(NamedTuple):
-    """What is to be computed of what.
+    """A computation that is asked for.
 
     Attributes
     ----------

@@ -322,7 +322,7 @@ _TEMPLATES: dict[type[Specification], str] = {
 
 
 def _complete(function: Any, spec: Specification) -> None:
-    """Give a function its specification, its loops, its methods and its documentation."""
+    """Complete a function: its specification, loops, methods and documentation."""
     for formula in spec.stated():
         describe(formula)
     function.spec, function.methods = spec, {}
@@ -349,7 +349,7 @@ def _loop(function: Any, operation: Operation, name: str, *scopes: dict[str, Any
 
 
 def _method(function: Any, name: str, template: str, call: Any, operation: Operation | None = None) -> dict[str, Any]:
-    """Give a function a method; return its globals."""
+    """Add a method to a function; return the method's globals."""
     spec, scope = function.spec, {"_call_": call, "_backward_": getattr(function, "backward", None)}
     method = signatures.make(
         template, f"{spec.name}.{name}", spec.module, scope, parameters=spec.parameters, gate=getattr(spec, "gate", ""),

@@ -97,7 +97,7 @@ def rounded(value: float, name: str) -> float:
 
 
 def advice(dtype: Any, argument: str) -> str:
-    """Tell what to do with an array of a dtype that has no row in the table."""
+    """Return what to do with an array of a dtype that has no row in the table."""
     name = getattr(dtype, "name", str(dtype))
     if getattr(dtype, "names", None):
         return f"apply it to each field, as to {argument}[{dtype.names[0]!r}]"
@@ -120,7 +120,7 @@ def bfloat16() -> np.dtype[Any] | None:
 
 @lru_cache(maxsize=1024)
 def promoted(dtypes: tuple[Any, ...], selects: bool) -> np.dtype[Any]:
-    """Give the dtype of a call: the first row that holds all of these safely, as NumPy looks for the loop of a ufunc.
+    """Return the dtype of a call: the first row that holds all of these safely, as NumPy looks for the loop of a ufunc.
 
     That asks a dtype of another library first. A function that does not select has no rows of integers.
     """
@@ -167,7 +167,7 @@ def cast(array: Any, dtype: Any) -> Any:
 
 
 def canonical(array: Any, dtype: Any) -> Any:
-    """Give an ndarray of `dtype` with that very object as its dtype, by which compiled code knows it.
+    """Return an ndarray of `dtype` with that very object as its dtype, by which compiled code knows it.
 
     An array that was pickled, as on its way between processes, has an equal dtype of its own.
     """

@@ -1,4 +1,4 @@
-"""What training keeps of an array: one bit an element."""
+"""Bit masks that training keeps for the backward pass: one bit per element."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class Mask:
         return (self.size + 7) // 8
 
     def get(self) -> Mask:
-        """Give this mask in the memory of the host, as ``cupy.ndarray.get`` does; itself, where it lies there."""
+        """Return this mask in the memory of the host, as ``cupy.ndarray.get`` does; itself, where it lies there."""
         if not hasattr(self._bits, "get"):
             return self
         parameters = {name: p.get() if hasattr(p, "get") else p for name, p in self._parameters.items()}
@@ -174,7 +174,7 @@ class Mask:
         return flags[start - 8 * first : stop - 8 * first].view(np.bool_)
 
     def agrees(self, function: str, parameters: Mapping[str, Any]) -> bool:
-        """Say whether `function` with `parameters` made this mask, or would have made the same."""
+        """Return whether `function` with `parameters` made this mask, or would have made the same."""
         if self._function != function:
             return False
         return all(equal(self._parameters[name], value) for name, value in parameters.items())

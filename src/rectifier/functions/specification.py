@@ -25,7 +25,7 @@ value = derivative = mask = _bound_later
 
 
 class Operation(NamedTuple):
-    """What is computed from which arrays; an operand called "mask" is one bit per element."""
+    """A result computed from certain arrays; an operand called "mask" is one bit per element."""
 
     name: str
     inputs: tuple[str, ...]

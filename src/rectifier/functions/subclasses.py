@@ -110,7 +110,7 @@ def _wrapped(like: Any, array: Any, scalar: bool) -> Any:
 
 
 def with_masks_of_their_own(results: Any) -> Any:
-    """Let what a ufunc made hide its elements by itself: NumPy gives a result the very mask of its operand.
+    """Copy the masks of what a ufunc made: NumPy gives a result the very mask of its operand.
 
     Hiding an element of the one would hide that of the other.
     """

@@ -127,7 +127,7 @@ def _stand_in(library: Library, function: str, name: str, value: Any) -> Any:
 
 
 def _on_cpu(library: Library, call: Call, given: dict[str, Any]) -> Any:
-    """Have the CPU engine compute, on the memory of the arrays."""
+    """Compute by the CPU engine, on the memory of the arrays."""
     numbers = {name: library.to_numpy(array) if library.is_own(array) else array for name, array in given.items()}
     results = call.on(numbers)
     if isinstance(results, tuple):

@@ -111,7 +111,7 @@ def _rows(call: Call) -> Any:
 
 
 def _operand(function: str, name: str, value: Any) -> Any:
-    """Let CuPy arrays of a dtype with a row in the table pass, and numbers; refuse what would have to be copied."""
+    """Check an argument: a CuPy array of a dtype in the table, or a number; refuse what would have to be copied."""
     if isinstance(value, cupy.ndarray):
         dtypes.require_real(value.dtype, name, function)
         return value

@@ -58,7 +58,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _stored(value: Any) -> Any:
-    """See what a kernel takes by value or as an array as it is stored: floats of 16 bits as integers."""
+    """View what a kernel takes by value or as an array as it is stored: floats of 16 bits as integers."""
     if value.dtype.name in ("float16", "bfloat16"):
         value = value.view(np.uint16)
     return value[()] if _is_number(value) else value

@@ -142,7 +142,7 @@ def contiguous(spec: Specification, operation: Operation, dtype: str, spread: tu
 
 
 def elementwise(spec: Specification, operation: Operation, dtype: str) -> tuple[str, str, str, str]:
-    """Give preamble, operation, inputs and outputs of CuPy's kernel for arrays of any strides."""
+    """Return preamble, statement, inputs and outputs of CuPy's kernel for arrays of any strides."""
     function = element(spec, operation, dtype)
     inputs, outputs = operands(spec, operation, dtype, (False,) * len(spec.uniform))
     kind = "uint16" if dtype in ("float16", "bfloat16") else dtype

@@ -66,7 +66,7 @@ class ChunkedMask(Mask):
         return self._each(Mask.to_array).sum(axis=axis, dtype=np.intp)  # of what is hidden the bits are 0
 
     def agrees(self, function: str, parameters: Mapping[str, Any]) -> bool:
-        """Say whether `function` with `parameters` made this mask, by what is known before anything is computed."""
+        """Return whether `function` with `parameters` made this mask, by what is known before anything is computed."""
         return self._function == function and all(
             tokenize(self._parameters[name]) == tokenize(value)
             if is_lazy(value) or is_lazy(self._parameters[name])
@@ -137,7 +137,7 @@ class ChunkedMask(Mask):
 
 @sizeof.register(Mask)  # type: ignore[untyped-decorator]
 def _bytes_of(mask: Mask) -> int:
-    """Tell the scheduler what a mask takes: by itself it would see an object of 64 bytes."""
+    """Return what a mask takes, for the scheduler: by itself it would see an object of 64 bytes."""
     return sys.getsizeof(mask) + mask.nbytes
 
 

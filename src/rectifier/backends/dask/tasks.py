@@ -16,7 +16,7 @@ Pairs = tuple[tuple[int, tuple[int, ...]], ...]  # an axis counted from the last
 
 
 class Task:
-    """What a task does: call a function, or one of its methods, on the chunks of the named arrays.
+    """A task: call a function, or one of its methods, on the chunks of the named arrays.
 
     It is small, as each worker gets it. It pickles its function by name; one that another process does not find, since
     it was defined in ``__main__`` or within a function, by its block.

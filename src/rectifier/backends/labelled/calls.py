@@ -22,14 +22,14 @@ _LIBRARIES = ("pandas", "polars", "pyarrow", "xarray")
 
 
 class Library(Protocol):
-    """What the module of a library has."""
+    """The interface of the module of a library."""
 
     def compute(self, call: Call) -> Any:
         """Compute a call; each gradient of several is summed to the shape of its array."""
 
 
 def compute(call: Call) -> Any:
-    """Have the module of the library of its arrays compute a call."""
+    """Compute a call by the module of its arrays' library."""
     return _library(call.name, call.given).compute(call)
 
 

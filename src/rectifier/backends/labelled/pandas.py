@@ -88,7 +88,7 @@ class _Column(Column):
 
 
 class _Stored(Column):
-    """What a sparse array stores, and behind it the number that fills the rest."""
+    """The elements that a sparse array stores, and behind them the number that fills the rest."""
 
     keeps_missing = False
 
@@ -191,7 +191,7 @@ def _name(container: Any, others: list[Any]) -> Any:
 
 
 def _finished(result: Any, container: Any, others: list[Any]) -> Any:
-    """Hand on what else belongs to it, where it is the only one, as pandas does."""
+    """Pass on the attributes of the only labelled argument, as pandas does."""
     labelled = [other for other in others if isinstance(other.array, (pd.Series, pd.DataFrame))]
     return result.__finalize__(container.array) if len(labelled) < 2 else result
 
@@ -210,7 +210,7 @@ def _container(function: str, name: str, value: Any) -> Any:
 
 
 def _aligned(function: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Let frames and Series meet by their labels: what one of them lacks is missing there."""
+    """Align frames and Series by their labels: what one of them lacks is missing there."""
     labelled = {name: value for name, value in given.items() if isinstance(value, (pd.Series, pd.DataFrame))}
     if len({value.ndim for value in labelled.values()}) > 1:
         raise TypeError(

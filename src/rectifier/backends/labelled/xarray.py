@@ -115,7 +115,7 @@ def _spread(array: Any, dims: list[Any]) -> Any:
 
 
 def _gathered(array: Any, dims: list[Any], data: Any) -> Any:
-    """Do the opposite of `_spread`, with the labels of the array."""
+    """Undo `_spread`, with the labels of the array."""
     data = data[tuple(slice(None) if dim in array.dims else 0 for dim in dims)]
     variable = xr.Variable([dim for dim in dims if dim in array.dims], data).transpose(*array.dims)
     return array.copy(data=variable.data)

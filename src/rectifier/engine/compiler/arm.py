@@ -25,7 +25,7 @@ _CORES = {
 
 
 def cores(cpuinfo: str) -> list[str]:
-    """Name the kinds of cores that ``/proc/cpuinfo`` lists, those that have a name here, each once."""
+    """Return the names of the kinds of cores that ``/proc/cpuinfo`` lists, those that have a name here, each once."""
     names, maker = dict[str, None](), 0
     for line in cpuinfo.splitlines():
         field, _, value = (part.strip() for part in line.partition(":"))

@@ -1,4 +1,4 @@
-"""What compiled code does that Python cannot say: words at addresses, atomics, calls by address (`translate` reads it).
+"""Instructions that Python cannot say: words at addresses, atomics, calls by address; `subset` emits them.
 
 An address is an integer, and a word 64 bits at it. Each instruction is one or a few of the processor's. Every atomic
 access is sequentially consistent.
@@ -39,7 +39,7 @@ class Number(NamedTuple):
 
 
 class Instruction(NamedTuple):
-    """What is written as a call, and emitted as instructions."""
+    """A function that is written as a call and emitted as instructions."""
 
     emit: Callable[..., Any]
     number: int | None = None  # of arguments, where `emit` takes any
@@ -55,12 +55,12 @@ class Instruction(NamedTuple):
 
 
 def at(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
-    """See an address as a pointer."""
+    """View an address as a pointer."""
     return builder.inttoptr(address, kind.as_pointer())
 
 
 def external(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Value:
-    """Give a function that LLVM knows by its name."""
+    """Return a function that LLVM knows by its name."""
     return builder.module.globals.get(name) or ir.Function(builder.module, ir.FunctionType(result, arguments), name)
 
 

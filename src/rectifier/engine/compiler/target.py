@@ -49,7 +49,7 @@ class Target(NamedTuple):
 
     @property
     def architecture(self) -> str:
-        """Name the instruction set; macOS calls AArch64 arm64."""
+        """The name of the instruction set; macOS calls AArch64 arm64."""
         name = self.triple.partition("-")[0]
         return "aarch64" if name == "arm64" else name
 

@@ -153,7 +153,7 @@ def _tiles(job: Job, start: int, stop: int) -> None:
 
 
 def _piece(left: int, edge: int, line: int, length: int) -> int:
-    """Say how many elements come next: those before the first line, whole lines, the rest."""
+    """Return how many elements come next: those before the first line, whole lines, the rest."""
     if edge > 0:
         return min(left, edge)
     n = min(left, length)
@@ -275,7 +275,7 @@ def _swap_axes(job: Job, a: int, b: int, count: int) -> None:
 
 
 def _in_order_of_memory(job: Job, a: int, count: int) -> int:
-    """Say whether axis a takes longer strides than the next: by the outputs, then by the inputs."""
+    """Return whether axis a takes longer strides than the next: by the outputs, then by the inputs."""
     for k in range(count - 1, -1, -1):
         outer, inner = abs(job.strides[k, a]), abs(job.strides[k, a + 1])
         if outer != inner and outer != 0 and inner != 0:

@@ -1,4 +1,4 @@
-"""What NumPy and Python call: the inner loop of a ufunc, and a function that takes arrays whole.
+"""The functions that NumPy and Python call: the inner loop of a ufunc, and a function that takes arrays whole.
 
 `loop` serves NumPy: one axis, pieces as NumPy cuts them. `call` serves the public functions: a builtin function of
 Python (``METH_FASTCALL``) that takes the inputs, parameters and outputs of a operation, ndarrays of any layout and
@@ -33,7 +33,7 @@ from .threads import expected, run
 
 
 def _lies_apart(job: Job, k: int, o: int, plan: LoopDescriptor, axes: int) -> int:
-    """Say whether output o may be written while operand k is read: the same elements, or no common byte."""
+    """Return whether output o may be written while operand k is read: the same elements, or no common byte."""
     high_k, high_o = job.widths[k], job.widths[o]
     low_k, low_o, same = 0, 0, job.pointers[k] == job.pointers[o] and high_k == high_o
     for d in range(axes):
@@ -49,7 +49,7 @@ def _lies_apart(job: Job, k: int, o: int, plan: LoopDescriptor, axes: int) -> in
 
 
 def loop(arrays: Words, dims: Words, steps: Words, plan: LoopDescriptor) -> None:
-    """Be the inner loop of a ufunc: one dimension, `steps` bytes from element to element."""
+    """Run the inner loop of a ufunc: one dimension, `steps` bytes from element to element."""
     n, count, first, last = dims[0], plan.count, plan.first, plan.last
     kernel, engine = plan.kernel, plan.engine
     contiguous, one_number_each, arrays_of_them = True, True, True
@@ -240,7 +240,7 @@ def _compute(job: Job, plan: LoopDescriptor, engine: Engine, simple: int) -> Non
 
 
 def _answer(engine: Engine, made: Words, last: int, count: int) -> int:
-    """Give the output, or a tuple of two, or 0 if there is no memory for that."""
+    """Return the output, or a tuple of two, or 0 if there is no memory for that."""
     if count - last == 1:
         return made[last]
     both = call1(engine.new_tuple, 2)
@@ -376,7 +376,7 @@ def _call(method: Method, arguments: Words, number: int) -> int:
 
 
 def call(owner: ArrayObject, arguments: Words, number: int) -> int:
-    """Be the builtin function: give the output, or a tuple of two; NotImplemented; or 0 with an exception set."""
+    """Answer a call of the builtin function: one output or two; NotImplemented; or 0 with an exception set."""
     saved = enter_default_floating_point()
     answer = _call(Method(owner.data), arguments, number)
     leave_default_floating_point(saved)

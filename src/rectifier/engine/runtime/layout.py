@@ -30,7 +30,7 @@ HALF, BFLOAT, SINGLE, DOUBLE = 1, 2, 4, 8
 
 
 class Way(Structure):
-    """What a loop has learned of results of one class of sizes (`streaming`)."""
+    """The times that a loop has learned of results of one class of sizes (`streaming`)."""
 
     left: int
     way: int

@@ -281,7 +281,7 @@ def free(settings: Settings, pointer: int, size: int) -> None:
 
 
 def trim(settings: Settings, limit: int) -> int:
-    """Give blocks back to the system until at most `limit` bytes are held."""
+    """Return blocks to the system until at most `limit` bytes are held."""
     return _trim(settings, limit)
 
 

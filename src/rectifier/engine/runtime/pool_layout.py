@@ -16,7 +16,7 @@ PLAIN, MAPPED = 0, 1
 
 
 class Settings(Structure):
-    """What a forked child keeps."""
+    """The page that a forked child keeps."""
 
     pool: Pool
     bound: int
@@ -40,7 +40,7 @@ class Settings(Structure):
 
 
 class Pool(Structure):
-    """What a forked child finds zeroed: the lock, and the blocks that are held, in no order."""
+    """The page that a forked child finds zeroed: the lock, and the blocks that are held, in no order."""
 
     lock: int
     held_bytes: int

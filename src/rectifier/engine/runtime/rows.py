@@ -120,7 +120,7 @@ def _call(method: Method, arguments: Words, number: int) -> int:
 
 
 def call_rows(owner: ArrayObject, arguments: Words, number: int) -> int:
-    """Be the builtin function: give the output; NotImplemented; or 0 with an exception set."""
+    """Answer a call of the builtin function: the output; NotImplemented; or 0 with an exception set."""
     saved = enter_default_floating_point()
     answer = _call(Method(owner.data), arguments, number)
     leave_default_floating_point(saved)

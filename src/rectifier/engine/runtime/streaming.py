@@ -28,7 +28,7 @@ def _class(size: int) -> int:
 
 
 def _goes_past(job: Job, plan: LoopDescriptor, engine: Engine, size: int) -> int:
-    """Say which way a result of `size` bytes goes now, and note in the job what the time of this call teaches."""
+    """Choose which way a result of `size` bytes goes now, and note in the job what the time of this call teaches."""
     expected = size >= engine.stream_from
     if size < engine.learn_from or size >= engine.learn_to:
         return expected
@@ -47,7 +47,7 @@ def _goes_past(job: Job, plan: LoopDescriptor, engine: Engine, size: int) -> int
 
 
 def choose(job: Job, plan: LoopDescriptor, engine: Engine) -> None:
-    """Let a prepared job's result go past the caches or through them.
+    """Choose whether a prepared job's result goes past the caches or through them.
 
     What replaces its input goes through them, which hold it anyway.
     """

@@ -60,7 +60,7 @@ class Field:
         self.shape, self.at, self.bits, self.element = shape, at, bits, element
 
     def place(self, name: str, kind: str, start: int) -> int:
-        """Put the field at a word, or behind it where it says so; return the word behind the field."""
+        """Place the field at a word, or behind it where it says so; return the word behind the field."""
         self.name, self.kind = name, kind
         self.word = start if self.at is None else self.at
         if self.word < start:

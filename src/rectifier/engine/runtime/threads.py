@@ -97,12 +97,12 @@ def _take(job: Job, engine: Engine, me: int) -> None:
 
 
 def _room(engine: Engine, control: Control) -> int:
-    """Say how many helpers may be inside, beside the callers that are active."""
+    """Return how many helpers may be inside, beside the callers that are active."""
     return min(atomic_load(address(control.limit)), engine.threads - atomic_load(address(control.active)))
 
 
 def helper(engine: Engine) -> None:
-    """Be a helper: wait, help, wait."""
+    """Run a helper: wait, help, wait."""
     enter_default_floating_point()
     control = engine.control
     door, sleepers = address(control.door), address(control.sleepers)
@@ -189,7 +189,7 @@ def _close(engine: Engine, control: Control) -> None:
 
 
 def _reach(job: Job, engine: Engine, control: Control, wake: int) -> int:
-    """Give the time from opening the door to a helper's first act; the job has nothing to do."""
+    """Return the time from opening the door to a helper's first act; the job has nothing to do."""
     word = address(control.next[1, 0])
     began = ticks()
     _open(job, engine, control, 2, wake)
@@ -227,7 +227,7 @@ def _compare(engine: Engine, control: Control, helpers: int) -> None:
 
 
 def worth_sharing(engine: Engine, helpers: int) -> int:
-    """Say how long a job must take alone for sharing to pay: longer, if threads are no cores, but never for ever.
+    """Return how long a job must take alone for sharing to pay: longer, if threads are no cores, but never for ever.
 
     Eight times what it takes to reach a helper if they are: from twice that time on it pays, but a little, and a helper
     that loses its processor within a chunk is waited for. Else what sharing costs stays, and what it saves is less.
@@ -298,7 +298,7 @@ def _start(engine: Engine, control: Control, wanted: int) -> int:
 
 
 def _parts(engine: Engine, control: Control, estimate: int) -> int:
-    """Say among how many threads a job is shared that takes `estimate` ticks on one."""
+    """Return among how many threads a job is shared that takes `estimate` ticks on one."""
     now, wanted = ticks(), engine.threads - 1
     heat = control.heat + 1 if now - control.last_end < engine.spin else 0
     control.heat = heat
@@ -323,7 +323,7 @@ def _parts(engine: Engine, control: Control, estimate: int) -> int:
 
 
 def expected(plan: LoopDescriptor, engine: Engine, n: int) -> int:
-    """Say how many ticks n elements may take on one thread."""
+    """Return how many ticks n elements may take on one thread."""
     n = min(n, MOST_EXPECTED)
     moved, cost = n * plan.element_bytes, n * plan.cost
     if moved > engine.near_cache:
@@ -357,5 +357,5 @@ def run(job: Job, engine: Engine) -> None:
 
 
 def clock() -> int:
-    """Give the time in ticks."""
+    """Return the time in ticks."""
     return ticks()
