@@ -76,7 +76,7 @@ def _pairs(activation: Any, batch: Any) -> _Found:
         if spec.wide and dtype == np.float64:
             # x is multiplied by a rounded function of the gate, whose derivative is promised to 2^-52 near its zeros.
             unit = np.abs(x) * (2.0**-1074 if operation == "value" else 2.0**-52)
-            with mpmath.workdps(testing._DIGITS):
+            with mpmath.workdps(testing.checks.DIGITS):
                 away = np.abs(numbers(result) - truth).astype(np.float64) / np.where(unit, unit, 1)
             errors = np.where(unit, np.minimum(errors, away * bound(spec, dtype, operation)), errors)
         yield operation, OURS, at, result, truth, errors
@@ -120,7 +120,7 @@ def by_mpmath(spec: Any, x: Any, gate: Any) -> tuple[Any, Any, Any]:
         )
         return tuple(mpmath.mpf(part) for part in (by_x.number, by_x.slope, by_gate.slope))
 
-    with mpmath.workdps(testing._DIGITS):
+    with mpmath.workdps(testing.checks.DIGITS):
         points = [at(a, b) for a, b in zip(x.tolist(), gate.tolist(), strict=True)]
     value, dx, dgate = (np.array([*part, None], object)[:-1] for part in zip(*points, strict=True))
     return value, dx, dgate
@@ -128,7 +128,7 @@ def by_mpmath(spec: Any, x: Any, gate: Any) -> tuple[Any, Any, Any]:
 
 def _distances(result: Any, truth: Any, dtype: np.dtype[Any]) -> Any:
     pairs = zip(result.tolist(), truth, strict=True)
-    with mpmath.workdps(testing._DIGITS):
+    with mpmath.workdps(testing.checks.DIGITS):
         return np.array([testing.ulp_distance(actual, exact, dtype) for actual, exact in pairs])
 
 
@@ -148,7 +148,7 @@ def _rows(activation: Any, x: Any) -> _Found:
         yield "value", source, at, result.ravel(), truth, _distances(result.ravel(), truth, dtype)
     dy = np.roll(x, 1, axis=-1)
     dx = activation.backward(dy, y=y)
-    with mpmath.workdps(testing._DIGITS):
+    with mpmath.workdps(testing.checks.DIGITS):
         terms = weight(numbers(dy), numbers(y))
         truth = gradient(numbers(dy), numbers(y), terms.sum(axis=-1, keepdims=True))
         # Terms cancel: the unit is that of the sum of their magnitudes, or of the largest result of a row.

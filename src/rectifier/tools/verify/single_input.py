@@ -174,7 +174,7 @@ def _by_arbitrary_precision(task: Task, x: Any, counted: int, found: dict[tuple[
     near = np.any([np.abs(x - zero) < 1 for zero in spec.zeros], axis=0) & np.isfinite(x)
     for operation, source, dy, result in _results(task, x):
         limit = bound(spec, dtype, operation)
-        with mpmath.workdps(testing._DIGITS):
+        with mpmath.workdps(testing.checks.DIGITS):
             right = exact["derivative"] * dy if operation == "backward" else exact[operation]
         errors = _mpmath_ulps(result, right, dtype)
         if operation != "value":  # near its zeros a derivative is promised to 2^-52, not to its last place
@@ -187,5 +187,5 @@ def _by_arbitrary_precision(task: Task, x: Any, counted: int, found: dict[tuple[
 
 
 def _mpmath_ulps(result: Any, exact: Any, dtype: np.dtype[Any]) -> Any:
-    with mpmath.workdps(testing._DIGITS):
+    with mpmath.workdps(testing.checks.DIGITS):
         return np.array([testing.ulp_distance(y, t, dtype) for y, t in zip(result.tolist(), exact, strict=True)])

@@ -51,7 +51,7 @@ def parameters_of(spec: Specification, dtype: np.dtype[Any]) -> list[Any]:
 
 def finite(x: Any) -> Any:
     """Replace infinities by the largest numbers, for the limit there."""
-    largest = testing._largest(x.dtype)
+    largest = testing.checks.largest(x.dtype)
     return np.clip(x, *np.array([-largest, largest]).astype(x.dtype))
 
 
@@ -87,7 +87,7 @@ def truth(spec: Specification, x: Any, exact: Exact) -> dict[str, Any]:
         results[np.isnan(x)] = results.dtype.type(math.nan)
     if not spec.wide:  # what `backward` multiplies by is a number of the working type
         working = np.dtype(spec.working(x.dtype.name))
-        beyond = (np.abs(slope) > testing._largest(working)).astype(bool)
+        beyond = (np.abs(slope) > testing.checks.largest(working)).astype(bool)
         slope[beyond] = np.sign(slope[beyond]) * math.inf
     return {"value": value, "derivative": slope}
 
@@ -109,7 +109,8 @@ def truth_error(activation: Any, dtype_name: str, samples: int = SAMPLES) -> flo
 
 def _distance(y: float, t: Any, dtype: np.dtype[Any]) -> float:
     """Return the distance in units in the last place; 0 where both round to infinity, or the sieve says nothing."""
-    if not math.isfinite(y) or (math.isinf(float(testing.nearest(t, dtype))) and abs(y) >= testing._largest(dtype)):
+    beyond = math.isinf(float(testing.nearest(t, dtype)))
+    if not math.isfinite(y) or (beyond and abs(y) >= testing.checks.largest(dtype)):
         return 0.0
     return testing.ulp_distance(y, t, dtype)
 

@@ -13,15 +13,15 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from .formulas import bind
-from .formulas import mpmath as exact_primitives
-from .functions import dtypes
-from .functions.protocols import Activation
-from .functions.specification import Specification
+from ..formulas import bind
+from ..formulas import mpmath as exact_primitives
+from ..functions import dtypes
+from ..functions.protocols import Activation
+from ..functions.specification import Specification
 
 dtype_of = dtypes.named
 FLOATS = dtypes.FLOATS
-_DIGITS = 60
+DIGITS = 60
 
 
 def special_values(dtype: Any) -> np.ndarray[Any, Any]:
@@ -63,7 +63,7 @@ def nearest(exact: Any, dtype: Any) -> Any:
     bits, smallest = row.significand, row.smallest
     if not mpmath.isfinite(exact) or exact == 0:
         return np.array(float(exact)).astype(dtype)[()]
-    with mpmath.workdps(_DIGITS):
+    with mpmath.workdps(DIGITS):
         _, exponent = mpmath.frexp(exact)
         quantum = max(exponent - bits, smallest)
         rounded = mpmath.ldexp(mpmath.nint(mpmath.ldexp(abs(exact), -quantum)), quantum)
@@ -91,7 +91,8 @@ def ulp_distance(actual: Any, exact: Any, dtype: Any) -> float:
     return float(abs(mpmath.mpf(value) - exact) / mpmath.ldexp(1, max(exponent - bits, smallest)))
 
 
-def _largest(dtype: np.dtype[Any]) -> float:
+def largest(dtype: np.dtype[Any]) -> float:
+    """Return the largest number of a dtype."""
     row = dtypes.FORMATS[dtype.name]
     bits, smallest = row.significand, row.smallest
     return (2.0 - 2.0 ** (1 - bits)) * 2.0 ** (2 - bits - smallest)
@@ -108,7 +109,7 @@ def settings_of(spec: Specification, dtype: Any, parameters: dict[str, Any]) -> 
 
 def exact(spec: Specification, x: Any, parameters: Iterable[Any]) -> tuple[Any, Any]:
     """Evaluate the textbook form and its derivative at one finite number, with mpmath."""
-    with mpmath.workdps(_DIGITS):
+    with mpmath.workdps(DIGITS):
         numbers = [mpmath.mpf(float(p)) for p in parameters]
         result = exact_primitives.Dual.of(
             spec.exact(exact_primitives.MPMATH, exact_primitives.Dual(mpmath.mpf(float(x)), 1), *numbers)
@@ -195,7 +196,7 @@ def check_points(activation: Activation, x: np.ndarray[Any, Any], **parameters: 
             if what == spec.name:
                 checked_y &= ~here
     at = np.clip(
-        x[known], *(np.array(sign * _largest(dtype)).astype(dtype) for sign in (-1, 1))
+        x[known], *(np.array(sign * largest(dtype)).astype(dtype) for sign in (-1, 1))
     )  # at infinity, its limit
     if dtype == np.float64:
         truth = [exact(spec, v, settings) for v in at.tolist()]
@@ -291,7 +292,7 @@ def check_algebra(activation: Activation) -> None:
     spec = activation.spec
     primitives = exact_primitives.primitives()
     value, derivative = bind(spec.value, primitives), bind(spec.derivative, primitives)
-    with mpmath.workdps(_DIGITS):
+    with mpmath.workdps(DIGITS):
         # A constant of a formula is a float64.
         tolerance = mpmath.mpf(10) ** -50 if spec.ulp.float32 == 0 else mpmath.mpf(10) ** -13
         parameters = [mpmath.mpf(default) for default in spec.parameters.values()]
@@ -332,7 +333,7 @@ def _check_wide_backward(activation: Activation, dy: Any, x: Any, dx: Any, param
     spec, dtype = activation.spec, x.dtype
     settings = settings_of(spec, dtype, parameters)
     with np.errstate(all="ignore"):
-        at = np.clip(x.astype(np.float64), -_largest(dtype), _largest(dtype)).astype(dtype)
+        at = np.clip(x.astype(np.float64), -largest(dtype), largest(dtype)).astype(dtype)
         _, d = exact_arrays(spec, at, settings)
         for kink, slope in spec.kinks if not parameters else ():
             d = np.where(x == kink, slope, d)

@@ -1,0 +1,135 @@
+"""Every backend keeps the contract, as far as its capabilities go."""
+
+from __future__ import annotations
+
+import importlib
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+
+from conftest import BACKENDS, needs
+from rectifier.backends import registry
+from rectifier.catalogue import ALL
+from rectifier.testing import BackendContract
+
+EVERY = frozenset(registry.CAPABILITIES)
+
+
+def capabilities_of(module: str) -> frozenset[str]:
+    found: frozenset[str] = importlib.import_module(f"rectifier.backends.{module}").capabilities
+    assert found <= EVERY
+    return found
+
+
+ROUNDING_ONCE = ("relu", "leaky_relu", "relu6", "hard_tanh", "soft_shrink", "hard_shrink", "reglu", "prelu")
+
+
+class TestInterpreted(BackendContract):
+    """NumPy's arrays, computed by the NumPy engine: the bits of the compiled engine, where a function rounds once."""
+
+    capabilities = capabilities_of("numpy")
+    functions = MappingProxyType({name: getattr(BACKENDS["numpy"], name) for name in ROUNDING_ONCE})
+
+    def take(self, array):
+        return array
+
+    def give(self, array):
+        return array
+
+
+@needs("cupy")
+class TestCupy(BackendContract):
+    """Stand-ins for CuPy's arrays, computed by the NumPy engine."""
+
+    capabilities = EVERY
+    functions = MappingProxyType({name: ALL[name] for name in ROUNDING_ONCE})
+
+    @pytest.fixture(autouse=True)
+    def _install(self, monkeypatch):
+        stand_in = importlib.import_module("cupy_stand_in").install(monkeypatch, BACKENDS["numpy"])
+        self.take, self.give = stand_in.asarray, lambda array: np.asarray(stand_in.asnumpy(array))
+
+
+@needs("dask")
+class TestDask(BackendContract):
+    """Chunks, each computed by the compiled engine."""
+
+    capabilities = capabilities_of("dask")
+
+    def take(self, array):
+        return importlib.import_module("dask.array").from_array(array, chunks=4)
+
+    def give(self, array):
+        return np.asarray(array.compute(scheduler="synchronous"))
+
+
+@needs("array_api_strict")
+class TestArrayApiStrict(BackendContract):
+    """Arrays of the standard on a CPU, which go to the compiled engine."""
+
+    capabilities = capabilities_of("array_api")
+    dtypes = ("float32", "float64")
+
+    def take(self, array):
+        return importlib.import_module("array_api_strict").asarray(array, copy=True)
+
+    def give(self, array):
+        return np.from_dlpack(array)
+
+
+@needs("torch")
+class TestTorch(BackendContract):
+    """Tensors without a gradient, which go to the compiled engine."""
+
+    capabilities = capabilities_of("array_api")
+    dtypes = ("float16", "float32", "float64")
+    layouts = tuple(layout for layout in BackendContract.layouts if layout != "negative")  # PyTorch has none
+
+    def take(self, array):
+        return importlib.import_module("torch").tensor(array)
+
+    def give(self, array):
+        return array.numpy()
+
+
+@needs("jax")
+class TestJax(BackendContract):
+    """Arrays of JAX that are not traced, which go to the compiled engine."""
+
+    capabilities = capabilities_of("array_api")
+    dtypes = ("float16", "bfloat16", "float32")
+
+    def take(self, array):
+        return importlib.import_module("jax.numpy").asarray(array)
+
+    def give(self, array):
+        return np.asarray(array)
+
+
+@needs("pandas")
+class TestPandas(BackendContract):
+    """Frames of one dtype."""
+
+    capabilities = capabilities_of("labelled")
+    dtypes = ("float32", "float64")
+    layouts = tuple(layout for layout in BackendContract.layouts if layout != "0-d")
+
+    def take(self, array):
+        return importlib.import_module("pandas").DataFrame(array)
+
+    def give(self, array):
+        return array.to_numpy()
+
+
+@needs("xarray")
+class TestXarray(BackendContract):
+    """Arrays with names for their dimensions."""
+
+    capabilities = capabilities_of("labelled")
+
+    def take(self, array):
+        return importlib.import_module("xarray").DataArray(array)
+
+    def give(self, array):
+        return array.to_numpy()
