@@ -36,10 +36,9 @@ def around():
 def operations():
     """List the operations of every function of elements: its block, and the operation."""
     from rectifier.catalogue import CATALOGUE
-    from rectifier.engine import ufuncs
 
     for function in CATALOGUE.values():
-        for method in ufuncs.methods(function.spec):
+        for method in function.methods.values():
             yield function.spec, method.operation
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from conftest import run_python, write
 from rectifier import relu, settings
-from rectifier.engine import calibration, limits, process, ufuncs
+from rectifier.engine import calibration, limits, process
 from rectifier.engine.runtime import layout, streaming, threads
 
 MIB = 1 << 20
@@ -182,7 +182,7 @@ def test_compiled_calls_learn():
     out = np.empty_like(x)
     relu(x, out=out)
     words = process.words()
-    loop = next(m for m in ufuncs.methods(relu.spec) if m.operation.name == "value").loops["float32"]
+    loop = relu.methods["value"].loops["float32"]
     way = loop.plan.ways[streaming._class(x.nbytes)]
     nothing = dict.fromkeys(("left", "way", "uses"), 0)
     before = words.read("learn_from", "learn_to", "stream_from", "parallel_from")
@@ -194,7 +194,7 @@ def test_compiled_calls_learn():
         for _ in range(streaming.FIRST + TRIAL):
             relu(x, out=out)
         mask = relu.with_mask(x)[1]
-        from_mask = next(m for m in ufuncs.methods(relu.spec) if m.operation.name == "backward_from_mask")
+        from_mask = relu.methods["backward_from_mask"]
         for least in (words.parallel_from, 1 << 40):  # shared, and by one thread
             words.parallel_from = least
             for called, run in (

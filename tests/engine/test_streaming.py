@@ -13,7 +13,7 @@ import pytest
 from conftest import FLOATS, assert_same, numbers
 from rectifier import leaky_relu, relu, settings
 from rectifier.catalogue import CATALOGUE
-from rectifier.engine import process, ufuncs
+from rectifier.engine import process
 from rectifier.engine.runtime import layout
 from rectifier.testing import dtype_of
 
@@ -283,7 +283,7 @@ def pieces(words, request):
     kept: list[Any] = []
 
     def listen(activation: Any, operation: str, dtype_name: str) -> list[Piece]:
-        loop = next(m for m in ufuncs.methods(activation.spec) if m.operation.name == operation).loops[dtype_name]
+        loop = activation.methods[operation].loops[dtype_name]
         kind = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_int64), ctypes.c_int64, ctypes.c_int64)
         kernel, heard = loop.plan.kernel, []
         last = loop.plan.last

@@ -106,7 +106,7 @@ def test_a_generic_processor_has_no_features_as_numba_has_it():
         "assert relu(x).tolist() == [0, 2] and relu(x.astype('f2')).tolist() == [0, 2]\n"
         "assert abs(silu(x) - [-0.26894143, 1.7615942]).max() < 1e-7\n"
         "cases = (relu, 'float32'), (relu, 'float16'), (silu, 'float32')\n"
-        "loops = [ufuncs.methods(function.spec)[0].loops[dtype] for function, dtype in cases]\n"
+        "loops = [function.methods['value'].loops[dtype] for function, dtype in cases]\n"
         "print(repr(target.host().features), *[bool(loop.compiled) for loop in loops])",
         NUMBA_CPU_NAME="generic",
         RECTIFIER_STORE="off",
@@ -151,14 +151,13 @@ STATES = {
 @pytest.mark.parametrize("state", STATES.values(), ids=STATES)
 @pytest.mark.parametrize("name", ["relu", "mish"])
 def test_control_and_flags_of_floating_point_are_as_before_after_a_call(state, name):
-    from rectifier.engine import ufuncs
 
     x = np.array([np.nan, np.inf, -np.inf, 1e-40, -3e38, 3e38, 0.1, -88, -104, -1e-45] * 5, "f4")
     function, y = getattr(rectifier, name), np.empty_like(x)
     expected = function(x)  # compiles
     assert not np.isnan(expected).all()
     assert not function.spec.parameters
-    loop = ufuncs.methods(function.spec)[0].loops["float32"]
+    loop = function.methods["value"].loops["float32"]
     arrays, sizes, steps = (np.array(words) for words in ([x.ctypes.data, y.ctypes.data], [x.size], [4, 4]))
     (call,) = native(probe)
     code = process.code()["loop"]
@@ -314,7 +313,7 @@ def test_where_no_test_runs_code_is_made_apart_and_a_kernel_may_fail_alone(tmp_p
         "with warnings.catch_warnings(record=True) as told:\n"
         "    warnings.simplefilter('always')\n"
         "    assert leaky_relu(x, negative_slope=0.5).tolist() == [-0.5, 2] and relu(x).tolist() == [0, 2]\n"
-        "loops = [ufuncs.methods(f.spec)[0].loops['float32'].compiled for f in (leaky_relu, relu)]\n"
+        "loops = [f.methods['value'].loops['float32'].compiled for f in (leaky_relu, relu)]\n"
         "print(len(made), len(told), choice.engine()[0], *map(bool, loops), told[0].message)",
         RECTIFIER_STORE=str(tmp_path),
     )

@@ -96,7 +96,6 @@ class Method:
         self.ufunc: Any = None
         if not (operation.makes_mask or operation.reads_mask):
             self.ufunc = self._make_ufunc(kinds)
-        _methods.setdefault(spec.full_name, []).append(self)
         _awaiting_bfloat16.append(self)
         register_bfloat16()
 
@@ -275,13 +274,6 @@ for _thing in (_immortal, _loops, _owners, _first_call):
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(_thing))
 
 _awaiting_bfloat16: list[Method] = []
-_methods: dict[str, list[Method]] = {}
-
-
-def methods(spec: Specification) -> list[Method]:
-    """List the operations of a block."""
-    register_bfloat16()
-    return [method for method in _methods[spec.full_name] if method.spec is spec]
 
 
 def register_bfloat16() -> None:
