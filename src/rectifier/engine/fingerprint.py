@@ -38,8 +38,12 @@ class Family(NamedTuple):
 
 # A change of the runtime leaves the kernels valid, and a change of a formula's interpretation the runtime.
 KERNELS = Family(
-    ("formulas", "engine/compiler"), ("engine/runtime/layout.py", "functions/specification.py", "functions/dtypes.py")
-)
+    ("formulas", "engine/compiler"),
+    (
+        "engine/runtime/layout.py", "engine/runtime/pool_layout.py", "engine/runtime/structure.py",
+        "functions/specification.py", "functions/dtypes.py",
+    ),
+)  # fmt: skip
 RUNTIME = Family(("engine/compiler", "engine/runtime"), ("engine/capi.py",))
 
 
