@@ -208,3 +208,14 @@ def test_contributing_recipe_adds_a_function(tmp_path):
     run = run_python(f"{use}\nimport rectifier; print(rectifier.__file__)", PYTHONPATH=str(tmp_path))
     assert run.returncode == 0, run.stderr
     assert str(tmp_path) in run.stdout
+
+
+def test_the_types_for_editors_are_current():
+    from rectifier.tools import stubs
+
+    assert stubs.FILE.read_text() == stubs.text(), "python -m rectifier.tools.stubs writes them"
+    assert "negative_slope: Any = 0.01" in stubs.text()
+    for name in rectifier.__all__:
+        assert re.search(
+            rf"^(from .* import {name} as {name}|from \. import {name} as {name}|{name}: )", stubs.text(), re.M
+        )
