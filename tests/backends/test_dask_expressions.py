@@ -277,7 +277,7 @@ def test_errors_come_at_the_call(da):
         softmax.backward(da.ones(10, chunks=10), x)
     with pytest.raises(ValueError, match="axis 2 is out of bounds"):
         softmax(x, axis=2)
-    with pytest.raises(ValueError, match=r"dy \(3,\), mask \(6, 10\)"):
+    with pytest.raises(ValueError, match=r"dy has shape \(3,\), the mask \(6, 10\)"):
         relu.backward(da.ones(3, chunks=3), mask=relu.with_mask(x)[1])
 
 

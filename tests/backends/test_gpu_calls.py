@@ -498,7 +498,7 @@ def test_contiguous_arrays_take_a_kernel_of_vectors_and_others_cupys(stand_in):
         relu(array)
         (launch,) = stand_in.launches
         assert launch.kernel.name == "relu_value_float32"
-        elements, threads = array.size, launch.spec[0]
+        elements, threads = array.size, launch.block[0]
         assert launch.grid == (min(-(-elements // 4 // threads), 32 * cupy_stand_in.MULTIPROCESSORS),)
         assert [a.dtype for a in launch.arguments] == [np.float32, np.float32, np.int64]
         assert launch.arguments[-1] == elements
