@@ -1,1 +1,1 @@
-"""What a block of the catalogue becomes: a public function, and its calls."""
+"""From a block of the catalogue to a public function and its calls."""

@@ -272,9 +272,9 @@ def _draft(formula: Any, template: str, parameters: dict[str, float], gate: str 
     """Make a function of a template, which has no calls yet."""
     if not _is_ours(formula):
         describe(formula)
-    name, module = formula.__name__, PACKAGE if _is_ours(formula) else formula.__module__
-    namespace: dict[str, Any] = {"_call_": partial(_incomplete, name, _LACKS[template])}
-    function = signatures.make(template, name, module, namespace, parameters=parameters, gate=gate)
+    named = _named(formula)
+    namespace: dict[str, Any] = {"_call_": partial(_incomplete, named["name"], _LACKS[template])}
+    function = signatures.make(template, named["name"], named["module"], namespace, parameters=parameters, gate=gate)
     function.formula = formula
     return function
 

@@ -1,4 +1,4 @@
-"""What public methods do with what the compiled call refused: they make a `Call`, and a backend computes it."""
+"""Public methods behind the compiled call: they make a `Call` of what it refused, and a backend computes it."""
 
 from __future__ import annotations
 

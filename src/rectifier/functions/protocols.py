@@ -1,4 +1,4 @@
-"""What the decorators make: the types of public functions, for type checkers and readers."""
+"""The types of public functions, for type checkers and readers."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def call(dy, x=None, out=None, *, y=None, mask=None{more_keywords}):
                     return _dx_
     return _call_(dy, x, out, y, mask, ({values}))
 """
-WITH_MASK = """
+_BY_MASK = """
 def call(x, out=None{keywords}):
     if {numbers}:
         _both_ = _compiled_(x, {values}out, None)
@@ -56,20 +56,11 @@ def call(x, out=None{keywords}):
             _mask_ = _new_(_Mask_)
             _y_, _mask_._bits = _both_
             _mask_._shape, _mask_._function, _mask_._parameters = x.shape, _maker_, {{{named}}}
-            return _y_, _mask_
+            return _y_, _result_
     return _call_(x, out, ({values}))
 """
-VJP_BY_MASK = """
-def call(x, out=None{keywords}):
-    if {numbers}:
-        _both_ = _compiled_(x, {values}out, None)
-        if _both_ is not _refused_:
-            _mask_ = _new_(_Mask_)
-            _y_, _mask_._bits = _both_
-            _mask_._shape, _mask_._function, _mask_._parameters = x.shape, _maker_, {{{named}}}
-            return _y_, _partial_(_backward_, mask=_mask_{same_keywords})
-    return _call_(x, out, ({values}))
-"""
+WITH_MASK = _BY_MASK.replace("_result_", "_mask_")
+VJP_BY_MASK = _BY_MASK.replace("_result_", "_partial_(_backward_, mask=_mask_{same_keywords})")
 VJP_BY_X = """
 def call(x, out=None{keywords}):
     if out is None and {numbers}:

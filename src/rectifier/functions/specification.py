@@ -1,4 +1,4 @@
-"""What a block of the catalogue states, as data, and the operations that can be computed of it."""
+"""Specifications: blocks of the catalogue as data, and the operations that can be computed of them."""
 
 from __future__ import annotations
 

@@ -55,11 +55,8 @@ _libraries: dict[type, Library] = {}
 
 def _library_of(kind: type) -> Any:
     """Return what is known of the library of a type: its own module here, or None to ask an array for its namespace."""
-    for ancestor in kind.__mro__:
-        name = _MODULES.get(ancestor.__module__.partition(".")[0])
-        if name:
-            return import_module(f".{name}", __package__).LIBRARY
-    return None
+    name = _MODULES.get(registry.library_of(kind) or "")
+    return import_module(f".{name}", __package__).LIBRARY if name else None
 
 
 def _elementwise(library: Library, call: Call) -> Any:

@@ -1,4 +1,4 @@
-"""What is known of an array library, and how it is told to differentiate."""
+"""An array library: its functions, and how it is told to differentiate."""
 
 from __future__ import annotations
 

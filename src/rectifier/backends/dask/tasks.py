@@ -1,4 +1,4 @@
-"""What a task of a Dask graph does."""
+"""The tasks of a Dask graph."""
 
 from __future__ import annotations
 

@@ -45,11 +45,8 @@ def may_share_memory(a: Any, b: Any) -> bool:
 
 @functools.cache
 def _library_of(kind: Any) -> str | None:
-    for ancestor in kind.__mro__:
-        root: str = ancestor.__module__.partition(".")[0]
-        if root in _LIBRARIES:
-            return root
-    return None
+    library = registry.library_of(kind)
+    return library if library in _LIBRARIES else None
 
 
 def _library(function: str, given: dict[str, Any]) -> Library:
