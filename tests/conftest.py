@@ -44,7 +44,7 @@ def _copy_of_package(engine: str) -> ModuleType:
         sys.modules.update(kept)
 
 
-BACKENDS = {"numba": rectifier, "numpy": _copy_of_package("numpy")}
+BACKENDS = {"llvm": rectifier, "numpy": _copy_of_package("numpy")}
 PATIENCE = float(os.environ.get("RECTIFIER_TEST_PATIENCE", "1"))  # an emulated processor takes longer over everything
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")

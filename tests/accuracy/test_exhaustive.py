@@ -63,7 +63,7 @@ def expected_by_integers(name: str, bits: np.ndarray, slope: np.float32) -> tupl
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["relu", "leaky_relu"])
 def test_all_float32_values(name):
-    activation = getattr(BACKENDS["numba"], name)
+    activation = getattr(BACKENDS["llvm"], name)
     step, count = 1 << 24, 0
     for start in range(0, 1 << 32, step):
         bits = np.arange(start, start + step, dtype=np.uint64).astype(np.uint32)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import mpmath
-import numba
 import numpy as np
 import pytest
+from llvmlite import ir
 from mpmath import mpf
 
+from rectifier.engine import store
+from rectifier.engine.compiler import kernels, target
+from rectifier.engine.compiler.blocks import Array, Blocks
+from rectifier.engine.compiler.instructions import Module
+from rectifier.engine.compiler.optimise import PREFIX, object_of, optimise
+from rectifier.engine.compiler.storage import Storage
 from rectifier.formulas import PRIMITIVES, polynomials
-from rectifier.formulas import numba as numba_formulas
+from rectifier.formulas.llvm import Trace
 from rectifier.testing import ulp_distance
 
 F8 = np.dtype("f8")
@@ -25,19 +33,35 @@ ARITHMETIC = {"T", "stored", "where", "abs", "copysign", "sqrt", "fma"}
 
 def compiled(name: str, narrow: bool):
     """Compile a word over arrays, as many as it takes numbers; a word with two results gives two arrays."""
-    word, count = numba_formulas.primitives(np.float64, narrow)[name], COUNTS[name]
-    names = ["a", "b", "c", "d"][:count]
-    results = ["first", "second"] if name in ("exp_parts", "erfcx") else ["first"]
-    text = f"""
-def sweep({", ".join(names)}):
-    first, second = np.empty_like(a), np.empty_like(a)
-    for i in range(len(a)):
-        {", ".join(f"{result}[i]" for result in results)} = word({", ".join(f"{n}[i]" for n in names)})
-    return {", ".join(results)}
-"""
-    namespace = {"np": np, "word": word}
-    exec(text, namespace)
-    return numba.njit(error_model="numpy")(namespace["sweep"])
+    count, results = COUNTS[name], 2 if name in ("exp_parts", "erfcx") else 1
+    machine, number = target.host(), Storage("float64", "float64")
+    module = Module(machine)
+    function = ir.Function(module, kernels.SIGNATURE, PREFIX + name)
+    pointers, n, _ = function.args
+    b = ir.IRBuilder(function.append_basic_block())
+    doubles = number.type.as_pointer()
+    arrays = [
+        Array(number, b.bitcast(b.load(b.gep(pointers, [ir.IntType(64)(k)])), doubles)) for k in range(count + results)
+    ]
+
+    def evaluate(loaded):
+        trace = Trace(b, 8, "float64", narrow)
+        found = trace.primitives()[name](*map(trace.input, loaded))
+        found = found if isinstance(found, tuple) else (found,)  # some give 0 or 1 for what they do not compute
+        return [trace.literal(x).value if isinstance(x, float) else x.value for x in found]
+
+    Blocks(b, 8, arrays[:count], arrays[count:], n, evaluate).emit()
+    b.ret_void()
+    code = store._load(object_of(optimise(module, (name,), machine).module, machine), {PREFIX + name})[name]
+
+    def sweep(*inputs):
+        outputs = [np.empty_like(inputs[0]) for _ in range(results)]
+        every = [np.ascontiguousarray(x) for x in (*inputs, *outputs)]
+        addresses = (ctypes.c_void_p * len(every))(*[x.ctypes.data for x in every])
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(code)(addresses, inputs[0].size, 0)
+        return tuple(outputs) if results > 1 else outputs[0]
+
+    return sweep
 
 
 COUNTS = {"whole": 2, "quotient": 4, "exp": 2, "exp_parts": 2, "expm1": 2, "log1p": 1, "erfcx": 2}

@@ -234,7 +234,7 @@ print(relu.ufunc(x).dtype, relu.ufunc is ufunc, pickle.loads(pickle.dumps(ufunc)
 """
 
 
-@pytest.mark.parametrize("engine", ["numba", "numpy"])
+@pytest.mark.parametrize("engine", ["llvm", "numpy"])
 def test_a_bare_ufunc_keeps_bfloat16_that_comes_after_its_first_use(engine):
     code = """
 import numpy as np

@@ -276,7 +276,7 @@ def test_no_row_warns(dtype):
         for function in (package.softmax, package.log_softmax):
             quietly(function, array)
             quietly(function.backward, array, y=array)
-    for function in (BACKENDS["numba"].crysx.Tanh_offset, BACKENDS["numba"].crysx.Tanh_offset_grad):
+    for function in (BACKENDS["llvm"].crysx.Tanh_offset, BACKENDS["llvm"].crysx.Tanh_offset_grad):
         quietly(function, rows[2])
 
 

@@ -64,7 +64,8 @@ def shared_modules():
     from rectifier.engine.compiler import casts, rowkernels
 
     arm, every = ARM["linux"], tuple(ARM.values())
-    yield "engine", process.build(arm), every
+    yield "engine", process.build("call", arm), every
+    yield "calls of rows", process.build("call_rows", arm), every
     yield "pool", memory.build(arm), every
     for k, source in enumerate(EVERY):
         to = next(to for to in reversed(EVERY) if casts.exists(source, to))

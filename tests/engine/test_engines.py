@@ -36,12 +36,12 @@ def of_both_engines(name, activation_dtype):
     else:
         bits = np.frombuffer(np.random.default_rng(0).bytes(dtype.itemsize << 14), dtype)
         x = np.concatenate([numbers(1 << 14, dtype), bits])
-    return (*(getattr(BACKENDS[backend], name) for backend in ("numba", "numpy")), x)
+    return (*(getattr(BACKENDS[backend], name) for backend in ("llvm", "numpy")), x)
 
 
 @pytest.mark.parametrize("dtype_name", [*FLOATS, *INTEGERS])
 @pytest.mark.parametrize("name", EXACT)
-def test_numba_and_numpy_agree_bit_for_bit(name, dtype_name):
+def test_compiled_and_numpy_agree_bit_for_bit(name, dtype_name):
     compiled, reading, x = of_both_engines(name, dtype_name)
     block = compiled.spec
     if "int" in dtype_name and not block.selects and name != "leaky_relu":
@@ -67,7 +67,7 @@ def test_numba_and_numpy_agree_bit_for_bit(name, dtype_name):
 @pytest.mark.parametrize("name", [name for name in CATALOGUE if name not in EXACT])
 def test_where_numpy_rounds_for_itself_the_engines_agree_nearly(name):
     """In float64; in the other dtypes both keep to the block's bound (test_family)."""
-    compiled, reading = (getattr(BACKENDS[backend], name) for backend in ("numba", "numpy"))
+    compiled, reading = (getattr(BACKENDS[backend], name) for backend in ("llvm", "numpy"))
     block = compiled.spec
     rng = np.random.default_rng(0)
     x = np.concatenate([
@@ -90,7 +90,7 @@ def test_where_numpy_rounds_for_itself_the_engines_agree_nearly(name):
 
 
 def test_the_engines_are_what_they_are_called():
-    assert choice.engine()[0] == "numba"
+    assert choice.engine()[0] == "llvm"
     relu(np.ones(3, "f4"))
     compiled = [loop for loop in ufuncs._loops.values() if loop.compiled]
     assert compiled
@@ -232,12 +232,12 @@ def test_first_calls_of_ufuncs_from_many_threads():
 def test_an_unknown_engine_is_refused():
     result = run_python("import rectifier", RECTIFIER_ENGINE="fortran")
     assert result.returncode == 1
-    assert "RECTIFIER_ENGINE is 'fortran'; it takes numba or numpy" in result.stderr
+    assert "RECTIFIER_ENGINE is 'fortran'; it takes llvm or numpy" in result.stderr
 
 
-WITHOUT_NUMBA = """
+WITHOUT_LLVMLITE = """
 import sys, warnings, numpy as np
-sys.modules["numba"] = None
+sys.modules["llvmlite"] = None
 import rectifier
 x = np.array([-1., 2.], "f4")
 with warnings.catch_warnings(record=True) as caught:
@@ -251,12 +251,12 @@ print(engine())
 """
 
 
-def test_without_numba_numpy_takes_over_with_one_warning():
-    result = run_python(WITHOUT_NUMBA, RECTIFIER_STORE="off")
+def test_without_llvmlite_numpy_takes_over_with_one_warning():
+    result = run_python(WITHOUT_LLVMLITE, RECTIFIER_STORE="off")
     assert result.returncode == 0, result.stderr
     warning, engine = result.stdout.splitlines()
     assert warning.count("rectifier computes every function with NumPy") == 1
-    assert engine.startswith("('numpy', 'Numba cannot be imported")
+    assert engine.startswith("('numpy', 'llvmlite cannot be imported")
 
 
 FAILING_KERNEL = """
@@ -306,15 +306,15 @@ print(came, choice.engine()[0], sum(bool(loop.compiled) for loop in ufuncs._loop
 
 # Each signal, each delay and each engine; in the slow tier, each with each, since each compiles an engine anew.
 INTERRUPTIONS = {
-    ("SIGINT", 0.5, "numba"),
-    ("SIGTERM", 0.8, "numba"),
-    ("SIGALRM", 0.2, "numba"),
+    ("SIGINT", 0.5, "llvm"),
+    ("SIGTERM", 0.8, "llvm"),
+    ("SIGALRM", 0.2, "llvm"),
     ("SIGINT", 0.0, "numpy"),
 }
 
 
 def interruptions():
-    for case in itertools.product(("SIGINT", "SIGTERM", "SIGALRM"), (0.0, 0.2, 0.5, 0.8), ("numba", "numpy")):
+    for case in itertools.product(("SIGINT", "SIGTERM", "SIGALRM"), (0.0, 0.2, 0.5, 0.8), ("llvm", "numpy")):
         yield pytest.param(*case, marks=() if case in INTERRUPTIONS else pytest.mark.slow)
 
 
@@ -323,7 +323,7 @@ def test_what_a_signal_raises_in_a_first_call_is_raised_there_and_leaves_a_usabl
     came = {"SIGINT": "KeyboardInterrupt", "SIGTERM": "SystemExit", "SIGALRM": "Alarm"}[name]
     code = INTERRUPTED.replace("DELAY", str(delay)).replace("SIGNAL", name)
     result = run_python(code, RECTIFIER_ENGINE=engine, RECTIFIER_STORE="off")
-    assert result.stdout.strip() == f"{came} {engine} {2 if engine == 'numba' else 0}", result.stderr
+    assert result.stdout.strip() == f"{came} {engine} {2 if engine == 'llvm' else 0}", result.stderr
     assert not result.stderr
 
 
@@ -590,11 +590,10 @@ def some_kernels():
     return done
 
 
-def assert_vector_code(code: str, *, loops: int) -> None:
-    # LLVM names what it makes of a loop; each of ours becomes a vector loop, some a second one for the rest.
-    assert len(re.findall(r"^vector\.body\d*:", code, re.MULTILINE)) >= loops
+def assert_vector_code(code: str) -> None:
     assert re.search(r"store <\d+ x [a-z0-9]+>", code)
     assert not re.findall(r"= f(?:mul|add|sub|div|cmp) (?:fast|nnan|ninf|nsz|contract|reassoc)", code)
+    assert not re.findall(r"= f(?:mul|add|sub|div|neg) (?:half|float|double) ", code)  # of one element
     assert " @llvm.fmuladd" not in code
 
 
@@ -604,10 +603,10 @@ def test_kernels_are_vector_code(name, operation, dtype_name):
 
     block = CATALOGUE[name].spec
     code = str(kernels.compile_kernel(block, OPERATIONS[operation], dtype_name).module)
-    assert_vector_code(code, loops=2 if block.parameters else 1)
+    assert_vector_code(code)
     if block.wide:
         assert_nothing_is_called(code)
-        stored = {"float16": "half", "bfloat16": "i16", "float32": "float", "float64": "double"}[dtype_name]
+        stored = {"float16": "i16", "bfloat16": "i16", "float32": "float", "float64": "double"}[dtype_name]
         assert re.search(rf"store <\d+ x {stored}>", code)
         computed = re.findall(r"= f(?:mul|add|sub|div) <\d+ x (\w+)>", code)
         assert set(computed) == {"double"}
@@ -627,7 +626,7 @@ def test_gates_are_vector_code(name):
 
     for operation in GATES[name].spec.operations.values():
         code = str(kernels.compile_kernel(GATES[name].spec, operation, "float32").module)
-        assert_vector_code(code, loops=1)
+        assert_vector_code(code)
         assert_nothing_is_called(code)
 
 

@@ -10,16 +10,18 @@ import stat
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
+from types import FunctionType
 
 import numpy as np
 import pytest
+from llvmlite import ir
 from stored_sample import CONTENT, compiles
 
 import rectifier
 from rectifier.engine import elf, fingerprint, options, store
-from rectifier.engine.compiler import optimise, target
+from rectifier.engine.compiler import optimise, subset, target
+from rectifier.engine.compiler.instructions import Instruction, copy_memory, external
 from rectifier.engine.fingerprint import KERNELS, RUNTIME, Family
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the store is kept on ELF systems")
@@ -104,38 +106,9 @@ def test_what_changes_the_code_changes_the_key(directory, monkeypatch):
     keys.add(store._key("sample", KERNELS, CONTENT))
     monkeypatch.setattr("llvmlite.binding.llvm_version_info", (0, 0, 0))
     keys.add(store._key("sample", KERNELS, CONTENT))
-    monkeypatch.setenv("NUMBA_OPT", "0")
-    keys.add(store._key("sample", KERNELS, CONTENT))
     monkeypatch.setattr(store, "FORMAT", 0)
     keys.add(store._key("sample", KERNELS, CONTENT))
-    assert len(keys) == 7
-
-
-def test_another_release_of_numba_is_another_key(directory, monkeypatch, tmp_path):
-    """Two releases of Numba may take one of llvmlite: 0.62.0 and 0.62.1 both take 0.45."""
-    keys = {store._key("sample", KERNELS, CONTENT)}
-    assert version("numba").encode() in store._release_of_numba()
-    try:
-        for release in ("0.1.0", "0.1.1"):
-            package = tmp_path / release / "numba"
-            package.mkdir(parents=True)
-            (package / "__init__.py").write_text("raise SystemExit('it is not to be imported')")
-            (package / "_version.py").write_text(f'"version": "{release}"')
-            monkeypatch.syspath_prepend(package.parent)
-            store._release_of_numba.cache_clear()
-            keys.add(store._key("sample", KERNELS, CONTENT))
-        monkeypatch.setattr(sys, "path", [])
-        store._release_of_numba.cache_clear()
-        keys.add(store._key("sample", KERNELS, CONTENT))
-        assert store._release_of_numba() == b""
-    finally:
-        store._release_of_numba.cache_clear()
-    assert len(keys) == 4
-
-
-def test_the_key_is_the_same_where_numba_is_not_to_be_imported(directory):
-    code = "sys.modules['numba'] = None\nprint(store._key('sample', KERNELS, stored_sample.CONTENT))"
-    assert run_python(code).strip() == store._key("sample", KERNELS, CONTENT)
+    assert len(keys) == 6
 
 
 def test_an_object_under_the_name_of_another_is_not_loaded(kept):
@@ -146,13 +119,8 @@ def test_an_object_under_the_name_of_another_is_not_loaded(kept):
     assert other.read_bytes()[HEADER:] == kept.read_bytes()[HEADER:]
 
 
-def test_a_new_process_computes_with_what_is_kept_and_imports_no_numba(kept):
-    code = """
-assert "numba" not in sys.modules
-assert stored_sample.compiles() == 0
-assert "numba" not in sys.modules
-"""
-    run_python(code)
+def test_a_new_process_computes_with_what_is_kept(kept):
+    run_python("assert stored_sample.compiles() == 0")
 
 
 # --- what is not as it was written
@@ -444,29 +412,11 @@ def test_use_keeps_an_object_young(kept):
 # --- what may not be kept
 
 
-def external(name):
-    """Make an intrinsic that calls a C function."""
-    from llvmlite import ir
-    from numba import types
-    from numba.extending import intrinsic
-
-    @intrinsic
-    def call(typingctx, n):
-        def codegen(context, builder, signature, values):
-            word = ir.IntType(64)
-            return builder.call(ir.Function(builder.module, ir.FunctionType(word, [word]), name), values)
-
-        return types.int64(types.int64), codegen
-
-    return call
-
-
 @pytest.mark.parametrize("name", ["nowhere_to_be_found", "getpid"])
 def test_code_that_calls_what_is_not_in_it_is_refused(directory, name):
-    from numba import types
-
-    call = external(name)
-    build = lambda: optimise.optimise({"f": (types.int64(types.int64), lambda n: call(n))})  # noqa: E731
+    word = ir.IntType(64)
+    call = Instruction(lambda builder, n: builder.call(external(builder, name, word, [word]), [n]))
+    build = lambda: subset.optimised([FunctionType(_calls.__code__, {"call": call})])  # noqa: E731
     with pytest.raises(RuntimeError, match=f"the code of sample calls what is not in it: {name}"):
         store.machine_code("sample", KERNELS, CONTENT, build)
     assert not directory.exists()
@@ -477,53 +427,17 @@ def test_code_that_calls_what_is_not_in_it_is_refused(directory, name):
     assert compiles() == 0
 
 
-def test_code_that_may_raise_is_refused(directory):
-    from numba import types
-
-    def f(n):
-        if n < 0:
-            raise ValueError("negative")
-        return n
-
-    with pytest.raises(RuntimeError, match=r"calls what is not in it: .*numba_gil_ensure"):
-        store.machine_code("f", KERNELS, b"", lambda: optimise.optimise({"f": (types.int64(types.int64), f)}))
+def _calls(n):
+    return call(n)  # noqa: F821
 
 
-def test_code_that_holds_an_address_is_refused(directory):
-    from numba import types
-
-    absolute = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(("labs", ctypes.CDLL(None)))
-    with pytest.raises(RuntimeError, match="the code of f holds an address of this process"):
-        store.machine_code(
-            "f", KERNELS, b"", lambda: optimise.optimise({"f": (types.int64(types.int64), lambda n: absolute(n))})
-        )
+def move(target, source, n):
+    copy_memory(target, source, n)
 
 
 def test_memory_is_copied_by_the_functions_that_llvm_puts_in(directory):
-    from llvmlite import ir
-    from numba import types
-    from numba.core import cgutils
-    from numba.extending import intrinsic
-
-    @intrinsic
-    def copy(typingctx, target, source, n):
-        def codegen(context, builder, signature, values):
-            target, source = (builder.inttoptr(value, ir.IntType(8).as_pointer()) for value in values[:2])
-            cgutils.raw_memcpy(builder, target, source, values[2], 1)
-            return context.get_dummy_value()
-
-        return types.void(types.int64, types.int64, types.int64), codegen
-
-    def move(target, source, n):
-        copy(target, source, n)
-
     for _ in range(2):
-        address = store.machine_code(
-            "move",
-            KERNELS,
-            b"",
-            lambda: optimise.optimise({"move": (types.void(types.int64, types.int64, types.int64), move)}),
-        )["move"]
+        address = store.machine_code("move", KERNELS, b"", lambda: subset.optimised([move]))["move"]
         x, y = np.arange(1000.0), np.zeros(1000)
         ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(address)(y.ctypes.data, x.ctypes.data, y.nbytes)
         assert np.array_equal(x, y)
@@ -663,7 +577,7 @@ def test_what_is_imported_to_compile_is_in_the_fingerprint(name):
 def test_a_change_of_the_runtime_leaves_kernels_valid_and_one_of_a_formula_the_runtime():
     kernels, runtime = ({path.relative_to(PACKAGE).as_posix() for path in f.modules()} for f in (KERNELS, RUNTIME))
     assert "engine/runtime/driver.py" in runtime - kernels
-    assert "formulas/numba.py" in kernels - runtime
+    assert "formulas/llvm.py" in kernels - runtime
 
 
 def test_a_module_that_is_added_to_a_folder_is_in_the_fingerprint(monkeypatch, tmp_path):

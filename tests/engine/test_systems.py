@@ -143,8 +143,8 @@ def test_on_macos_the_compiled_engine_is_the_same_on_one_thread():
         RECTIFIER_STORE="off",
     )
     first, digest = said.splitlines()
-    assert first == "numba default | no helper threads on this system 0 False"
-    assert eval(digest) == digests(*what, BACKENDS["numba"])  # noqa: F821
+    assert first == "llvm default | no helper threads on this system 0 False"
+    assert eval(digest) == digests(*what, BACKENDS["llvm"])  # noqa: F821
 
 
 def test_on_macos_a_forked_child_finds_the_engine_and_the_pool_as_new():

@@ -14,7 +14,7 @@ from code_for_arm import ARM, EVERY, assemble
 
 import rectifier
 from conftest import run_python
-from rectifier.engine import process, store
+from rectifier.engine import options, process, store
 from rectifier.engine.compiler import optimise, target
 from rectifier.engine.compiler.instructions import (
     call4,
@@ -49,7 +49,7 @@ def emitted(modules: str) -> list[str]:
 
 
 def test_llvm_makes_code_for_arm_of_whatever_a_call_needs():
-    assert len(emitted("shared_modules()")) == 4 + len(EVERY)
+    assert len(emitted("shared_modules()")) == 5 + len(EVERY)
 
 
 def test_llvm_makes_code_for_arm_of_every_kind_of_kernel():
@@ -79,25 +79,37 @@ X86, ARM64 = "x86_64-pc-linux-gnu", "aarch64-unknown-linux-gnu"
 @pytest.mark.parametrize(
     ("triple", "features", "can"),
     [
-        (X86, "+fma,+f16c,+avx512bf16", {"fuses", "converts_halves", "selects_bfloats"}),
-        (X86, "+fma,-f16c,-avx512bf16", {"fuses"}),
+        (X86, "+fma,+f16c", {"fuses", "converts_halves"}),
+        (X86, "+fma,-f16c", {"fuses"}),
         (X86, "-fma,+f16c", {"converts_halves"}),
         (X86, "+fma4,+avx512f,+sve", set()),
         (X86, "", set()),
-        (ARM64, "", {"fuses", "converts_halves", "selects_bfloats"}),
-        (ARM64, "+neon,+sve,+fullfp16", {"fuses", "converts_halves", "selects_bfloats", "scales"}),
-        ("arm64-apple-darwin23.0.0", "-fma,-f16c,-sve", {"fuses", "converts_halves", "selects_bfloats"}),
+        (ARM64, "", {"fuses", "converts_halves"}),
+        (ARM64, "+neon,+sve,+fullfp16", {"fuses", "converts_halves", "scales"}),
+        ("arm64-apple-darwin23.0.0", "-fma,-f16c,-sve", {"fuses", "converts_halves"}),
         ("riscv64-unknown-linux-gnu", "+fma,+f16c,+sve", set()),
     ],
 )
 def test_what_a_processor_can_do_is_known_of_each_architecture_and_never_guessed(triple, features, can):
-    questions = ("fuses", "converts_halves", "selects_bfloats", "scales")
+    questions = ("fuses", "converts_halves", "scales")
     assert {question for question in questions if getattr(target.Target(triple, "", features), question)} == can
 
 
-@pytest.mark.skipif(target.host().architecture != "x86_64", reason="on 64-bit Arm the generic processor has them all")
-def test_a_generic_processor_has_no_features_as_numba_has_it():
-    """What needs them is interpreted then, without a warning; a feature asked for is there."""
+@pytest.mark.parametrize(
+    ("triple", "features", "size"),
+    [
+        (X86, "+avx512f,+avx2", 64),
+        (X86, "-avx512f,+avx2", 32),
+        (X86, "+sse2", 16),
+        (ARM64, "+neon,+sve", 16),
+    ],
+)
+def test_registers_are_as_long_as_the_processor_has_them(triple, features, size):
+    assert target.Target(triple, "", features).register == size
+
+
+@pytest.mark.skipif(target.host().architecture != "x86_64", reason="on 64-bit Arm every processor has them all")
+def test_what_a_level_of_processors_lacks_is_interpreted_without_a_warning():
     run = run_python(
         "import numpy as np\n"
         "from rectifier import relu, silu\n"
@@ -107,11 +119,39 @@ def test_a_generic_processor_has_no_features_as_numba_has_it():
         "assert abs(silu(x) - [-0.26894143, 1.7615942]).max() < 1e-7\n"
         "cases = (relu, 'float32'), (relu, 'float16'), (silu, 'float32')\n"
         "loops = [function.methods['value'].loops[dtype] for function, dtype in cases]\n"
-        "print(repr(target.host().features), *[bool(loop.compiled) for loop in loops])",
-        NUMBA_CPU_NAME="generic",
+        "print(target.host().features, *[bool(loop.compiled) for loop in loops])",
+        RECTIFIER_CPU="x86-64",
         RECTIFIER_STORE="off",
     )
-    assert run.stdout == "'' True False False\n", run.stderr
+    assert run.stdout == "+cmov,+cx8,+fxsr,+mmx,+sse,+sse2 True False False\n", run.stderr
+
+
+def test_levels_of_processors_are_each_with_all_before():
+    third = target.of_level(X86, "x86-64-v3")
+    assert third.processor == "x86-64-v3"
+    assert {"+sse2", "+ssse3", "+avx2", "+fma", "+f16c"} < set(third.features.split(","))
+    assert (third.fuses, third.converts_halves, third.register) == (True, True, 32)
+    assert target.of_level(X86, "x86-64-v4").register == 64
+    for triple, level in ((ARM64, "x86-64-v3"), (X86, "generic"), ("riscv64-unknown-linux-gnu", "generic")):
+        with pytest.raises(ValueError, match=f"has no '{level}'"):
+            target.of_level(triple, level)
+
+
+def test_a_processor_that_does_not_exist_is_refused_with_those_that_do():
+    run = run_python("import rectifier", RECTIFIER_CPU="znver9")
+    assert "RECTIFIER_CPU is 'znver9'; it takes native, or a level: x86-64, x86-64-v2, x86-64-v3" in run.stderr
+
+
+def test_a_level_that_this_processor_lacks_is_refused_by_what_it_lacks(monkeypatch):
+    import llvmlite.binding as llvm
+
+    monkeypatch.setenv("RECTIFIER_CPU", "x86-64-v3")
+    monkeypatch.setattr(options.CPU, "known", None)
+    monkeypatch.setattr(llvm, "get_process_triple", lambda: X86)
+    lacking = type(llvm.get_host_cpu_features())({"fma": False, "avx2": False, "sse2": True})
+    monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: lacking)
+    with pytest.raises(ValueError, match=r"RECTIFIER_CPU is 'x86-64-v3', and this processor.* lacks avx2, fma"):
+        target._processor.__wrapped__()
 
 
 def native(*functions):
@@ -317,7 +357,7 @@ def test_where_no_test_runs_code_is_made_apart_and_a_kernel_may_fail_alone(tmp_p
         "print(len(made), len(told), choice.engine()[0], *map(bool, loops), told[0].message)",
         RECTIFIER_STORE=str(tmp_path),
     )
-    expected = "4 1 numba False True rectifier computes leaky_relu.value in float32 with NumPy"
+    expected = "4 1 llvm False True rectifier computes leaky_relu.value in float32 with NumPy"
     assert run.stdout.startswith(expected), run.stdout + run.stderr
 
 

@@ -69,7 +69,7 @@ def copied(mask):
 
 
 @pytest.mark.parametrize(
-    ("backend", "names"), [("numba", (*STAND_INS, "prelu")), ("numpy", (*CATALOGUE, *GATES))], ids=BACKENDS
+    ("backend", "names"), [("llvm", (*STAND_INS, "prelu")), ("numpy", (*CATALOGUE, *GATES))], ids=BACKENDS
 )
 def test_what_is_visible_is_computed_as_if_alone_and_the_rest_stays_hidden(backend, names):
     arrays, count = [masked(k, "f4") for k in range(3)], 0

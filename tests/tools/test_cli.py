@@ -28,7 +28,7 @@ def test_json_is_alone_on_stdout(run, tmp_path, monkeypatch, command):
 def test_units_are_in_the_names_of_json(run, tmp_path):
     result = json.loads(run("demo", "--json", "--quick", "--output", tmp_path)[1])
     assert keys(result) >= {"microseconds", "seconds", "memory_bytes", "cache_bytes", "mask_bytes_per_step"}
-    assert result["machine"]["engine"] in ("numba", "numpy")
+    assert result["machine"]["engine"] in ("llvm", "numpy")
 
 
 def test_the_demo_tells_what_it_found(run, tmp_path):

@@ -111,7 +111,7 @@ def test_a_ratio_below_one_is_shown_as_it_is():
 
 
 def test_the_notes_tell_the_engine_the_thread_and_other_dtypes():
-    here = dataclasses.replace(describe(), engine="numba", engine_reason="default")
+    here = dataclasses.replace(describe(), engine="llvm", engine_reason="default")
     text = " ".join(demo.notes([timing()], here))
     assert " thread" in text
     assert "ours is compiled" in text

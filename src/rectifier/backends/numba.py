@@ -1,4 +1,4 @@
-"""What the functions are inside a user's ``@njit``: the same formulas, inlined there.
+"""What the functions are inside a user's ``@njit``: code of the same trace, on numbers inline, on arrays as a kernel.
 
 Numba calls `register` when it first compiles anything, by its entry point ``numba_extensions``. Only types are known
 when it asks what a call is. So the dtype of a result is that of the public call wherever types decide that one, too.
@@ -8,81 +8,228 @@ variable counts by its type, as an array does.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.core.errors import TypingError
-from numba.extending import overload, register_jitable
+from numba.core.imputils import lower_getattr_generic
+from numba.core.typing.templates import AttributeTemplate, infer_getattr, make_overload_template
+from numba.extending import intrinsic, overload
 from numba.np.numpy_support import as_dtype
 
-from ..catalogue import CATALOGUE, GATES, ROWWISE
-from ..formulas import numba as numba_formulas
+from ..catalogue import ALL, CATALOGUE, GATES, ROWWISE
+from ..engine.compiler.kernels import emit_kernel, require_instructions
+from ..engine.compiler.storage import Storage
+from ..engine.compiler.target import Target
+from ..formulas.llvm import Trace
 from ..functions import arguments, dtypes
 from ..functions.define import complete
-from ..functions.specification import VALUE, Specification, read
+from ..functions.specification import Operation, Specification, read
+
+# In Numba, what is compiled for a caller takes over its fastmath, which would drop NaN.
+_strict = njit(error_model="numpy", fastmath=False)
+_METHODS = {"derivative": "derivative", "backward": "backward"}
 
 
 def register() -> None:
-    """Register with Numba what each elementwise function of the catalogue computes, and refuse the others."""
-    for name in CATALOGUE:
-        _register(CATALOGUE.draft(name))
-    for catalogue in (GATES, ROWWISE):
+    """Register with Numba what each function of the catalogue computes, and refuse those of rows."""
+    for catalogue in (CATALOGUE, GATES):
         for name in catalogue:
-            overload(catalogue.draft(name), strict=False)(_refusal(name))
+            function = catalogue.draft(name)
+            overload(function, strict=False, prefer_literal=True)(_typed(function, "value"))
+    for name in ROWWISE:
+        overload(ROWWISE.draft(name), strict=False)(_refusal(name))
 
 
-def _register(function: Any) -> None:
-    names = function.formula.__code__.co_varnames[1 : function.formula.__code__.co_argcount]
-    defaults = "".join(
-        f", {name}={value!r}" for name, value in zip(names, function.formula.__defaults__ or (), strict=True)
-    )
-    values = "".join(f"{name!r}: {name}, " for name in names)
-    namespace: dict[str, Any] = {"_implementation": _implementation, "function": function}
-    exec(
-        f"def typed(x, out=None{defaults}):\n    return _implementation(function, x, out, {defaults!r}, {{{values}}})",
-        namespace,
-    )
-    overload(function, strict=False, prefer_literal=True)(namespace["typed"])
+@infer_getattr
+class _Methods(AttributeTemplate):  # type: ignore[misc]
+    """Methods of the functions: what ``relu.derivative`` is to Numba."""
+
+    key = types.Function
+
+    def generic_resolve(self, function: Any, name: str) -> Any:
+        own = function.typing_key
+        if name not in _METHODS or not _is_ours(own):
+            return None
+        return _method(own, name)
+
+
+@lower_getattr_generic(types.Function)  # type: ignore[untyped-decorator]
+def _no_value(context: Any, builder: Any, kind: Any, value: Any, name: str) -> Any:
+    return context.get_dummy_value()
+
+
+def _is_ours(function: Any) -> bool:
+    name = getattr(function, "__name__", "")
+    return name in ALL and ALL.draft(name) is function and name not in ROWWISE
+
+
+@cache
+def _method(function: Any, name: str) -> Any:
+    method = getattr(complete(function), name)
+    return types.Function(make_overload_template(method, _typed(function, name), {}, False, "never", True))
 
 
 def _refusal(name: str) -> Any:
     def typed(*arguments: Any, **keywords: Any) -> Any:
-        raise TypingError(f"{name} cannot be called inside @njit, where functions of one array can: call it outside")
+        raise TypingError(f"{name} cannot be called inside @njit, where functions of numbers can: call it outside")
 
     return typed
 
 
-def _implementation(function: Any, x: Any, out: Any, defaults: str, parameters: dict[str, Any]) -> Any:
-    spec, array = complete(function).spec, isinstance(x, types.Array)
-    if not (out is None or _known(out) == (True, None)):
-        raise TypingError(f"{spec.name} takes no out inside @njit: assign the result, as in y[:] = {spec.name}(x)")
-    dtype = _dtype_of_result(spec, _dtype(spec, "x", x.dtype if array else x), parameters)
-    working = spec.working(dtype.name)
-    scalar = register_jitable(
-        read(
-            spec,
-            VALUE,
-            numba_formulas.primitives(working, narrow=dtype != np.float64, dtype=dtype.name),
-            njit(error_model="numpy"),
-        )
+def _typed(function: Any, operation: str) -> Any:
+    """Make the function that Numba asks, of types, for what computes a call."""
+    code, defaults = function.formula.__code__, function.formula.__defaults__ or ()
+    names = code.co_varnames[: code.co_argcount]
+    arrays, parameters = names[: len(names) - len(defaults)], names[len(names) - len(defaults) :]
+    given = "".join(f", {name}={value!r}" for name, value in zip(parameters, defaults, strict=True))
+    head = "".join(f"{name}, " for name in (("dy", *arrays) if operation == "backward" else arrays))
+    extra = "out=None, y=None, mask=None" if operation == "backward" and len(arrays) == 1 else "out=None"
+    if operation == "backward" and len(arrays) == 1:
+        head = "dy, x=None, "
+    called = dict.fromkeys(name.partition("=")[0].strip() for name in f"{head}{extra}".split(","))
+    values = ", ".join(f"{name!r}: {name}" for name in (*called, *parameters))
+    namespace: dict[str, Any] = {"_implementation": _implementation, "_function": function}
+    exec(
+        f"def typed({head}{extra}{given}):\n"
+        f"    return _implementation(_function, {operation!r}, {f'{head}{extra}{given}'!r}, {{{values}}})",
+        namespace,
     )
-    scope = {"scalar": scalar, "W": working, "R": dtype.type, "np": np}
-    values = "".join(f", W(R({name}))" for name in parameters)
-    element = f"R(scalar(W({{}}){values}))"
-    if array and x.ndim:
-        text = (
-            f"def implementation(x, out=None{defaults}):\n"
-            f"    y = np.empty(x.shape, R)\n"
-            f"    for index in np.ndindex(x.shape):\n"
-            f"        y[index] = {element.format('x[index]')}\n"
-            f"    return y"
+    return namespace["typed"]
+
+
+def _implementation(function: Any, name: str, signature: str, given: dict[str, Any]) -> Any:
+    spec = complete(function).spec
+    operation = spec.operations[name]
+    call = spec.named(operation)
+    for unwanted, advice in (
+        ("out", f"assign the result, as in y[:] = {spec.name}(x)"), ("y", "pass x"), ("mask", "pass x")
+    ):  # fmt: skip
+        value = given.pop(unwanted, None)
+        if not (value is None or _known(value) == (True, None)):
+            raise TypingError(f"{call} takes no {unwanted} inside @njit: {advice}")
+    inputs = {other: given.pop(other) for other in operation.inputs}
+    for other, value in inputs.items():
+        if _known(value) == (True, None):
+            raise TypingError(f"{call} inside @njit needs {other}")
+    array = any(isinstance(value, types.Array) and value.ndim for value in inputs.values())
+    dtype = _dtype_of_result(spec, [_dtype(spec, k, _element_type(v)) for k, v in inputs.items()], given)
+    scope: dict[str, Any] = {"np": np, "R": dtype.type}
+    numbers = "".join(f"R({other}), " for other in given)
+    if not array:
+        scope["element"] = _element(spec, operation, dtype.name)
+        taken = "".join(
+            f"R({other}[()]), " if isinstance(value, types.Array) else f"R({other}), "
+            for other, value in inputs.items()
         )
+        text = f"    return element(({taken}{numbers}))"
     else:
-        number = element.format("x[()]" if array else "x")
-        text = f"def implementation(x, out=None{defaults}):\n    return {number}"
-    exec(text, scope)
+        for other, value in inputs.items():
+            if not isinstance(value, types.Array) or value.ndim != next(iter(inputs.values())).ndim:
+                raise TypingError(f"{call} inside @njit: {other} is {value}; it takes an array like the others")
+        scope["kernel"] = _kernel(spec, operation, dtype.name)
+        first, *others = inputs
+        lines = [f"    _{k} = np.ascontiguousarray({k}){_cast(v, dtype)}" for k, v in inputs.items()]
+        for other in others:
+            message = f"{call}: {other} has another shape than {first}; inside @njit they are alike"
+            lines += [f"    if {other}.shape != {first}.shape:", f"        raise ValueError({message!r})"]
+        lines += [f"    _r{k} = np.empty({first}.shape, R)" for k in range(len(operation.outputs))]
+        results = ", ".join(f"_r{k}" for k in range(len(operation.outputs)))
+        sources = "".join(f"_{other}, " for other in inputs)
+        lines += [f"    kernel(({sources}), ({numbers}), ({results},))", f"    return {results}"]
+        text = "\n".join(lines)
+    exec(f"def implementation({signature}):\n{text}", scope)
     return scope["implementation"]
+
+
+def _element_type(value: Any) -> Any:
+    return value.dtype if isinstance(value, types.Array) else value
+
+
+def _cast(value: Any, dtype: np.dtype[Any]) -> str:
+    return "" if as_dtype(value.dtype) == dtype else ".astype(R)"
+
+
+def _target(context: Any) -> Target:
+    codegen = context.codegen()
+    return Target(codegen._tm.triple, codegen._get_host_cpu_name(), codegen._get_host_cpu_features())
+
+
+def _formulas(spec: Specification, operation: Operation) -> list[Callable[..., Any]]:
+    return [getattr(spec, part) for part in operation.parts]
+
+
+@cache
+def _element(spec: Specification, operation: Operation, dtype: str) -> Any:
+    """Make the function of numbers."""
+    result = types.Tuple([_numba_type(dtype)] * len(operation.outputs))
+    working = np.dtype(spec.working(dtype)).name
+    storage = Storage(dtype, working)
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def compute(typingctx: Any, numbers: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            require_instructions(_formulas(spec, operation), dtype, _target(context))
+            trace = Trace(builder, 0, working, dtype != "float64", dtype, lambda number: storage.constant(number, 0))
+            stored = cgutils.unpack_tuple(builder, values[0])
+            nodes = [trace.input(storage.widen(builder, number), stored=number) for number in stored]
+            results = read(spec, operation, trace.primitives())(*nodes)
+            results = results if isinstance(results, tuple) else (results,)
+            return context.make_tuple(builder, result, [storage.narrow(builder, node) for node in results])
+
+        return result(numbers), codegen
+
+    if len(operation.outputs) > 1:
+        return _strict(lambda numbers: compute(numbers))
+    return _strict(lambda numbers: compute(numbers)[0])
+
+
+@cache
+def _kernel(spec: Specification, operation: Operation, dtype: str) -> Any:
+    """Make the function of contiguous arrays: sources, parameters, targets."""
+    name = f"rectifier.{spec.full_name}.{operation.name}.{dtype}"
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def compute(typingctx: Any, sources: Any, numbers: Any, targets: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            module, target = builder.module, _target(context)
+            require_instructions(_formulas(spec, operation), dtype, target)
+            function = module.globals.get(name)
+            if function is None:
+                function = emit_kernel(module, name, spec, operation, dtype, target, spec.parameters)
+                function.linkage = "internal"
+            pointers, bytes_ = [], ir.IntType(8).as_pointer()
+            for kinds, value in ((sources, values[0]), (targets, values[2])):
+                parts = cgutils.unpack_tuple(builder, value)
+                arrays = [
+                    context.make_array(kind)(context, builder, part) for kind, part in zip(kinds, parts, strict=True)
+                ]
+                pointers.append([builder.bitcast(array.data, bytes_) for array in arrays])
+                size = arrays[0].nitems
+            given = []
+            for number in cgutils.unpack_tuple(builder, values[1]):
+                place = cgutils.alloca_once_value(builder, number)
+                given.append(builder.bitcast(place, bytes_))
+            operands = [*pointers[0], *given, *pointers[1]]
+            table = cgutils.alloca_once(builder, ir.ArrayType(bytes_, len(operands)))
+            for k, pointer in enumerate(operands):
+                builder.store(pointer, cgutils.gep_inbounds(builder, table, 0, k))
+            word = ir.IntType(64)
+            builder.call(function, [builder.bitcast(table, bytes_.as_pointer()), size, word(0)])
+            return context.get_dummy_value()
+
+        return types.void(sources, numbers, targets), codegen
+
+    return _strict(lambda sources, numbers, targets: compute(sources, numbers, targets))
+
+
+def _numba_type(dtype: str) -> Any:
+    return getattr(types, dtype)
 
 
 def _known(value: Any) -> tuple[bool, Any]:
@@ -96,7 +243,7 @@ def _known(value: Any) -> tuple[bool, Any]:
     return not isinstance(value, types.Type), value
 
 
-def _dtype_of_result(spec: Specification, dtype: np.dtype[Any], parameters: dict[str, Any]) -> np.dtype[Any]:
+def _dtype_of_result(spec: Specification, inputs: list[np.dtype[Any]], parameters: dict[str, Any]) -> np.dtype[Any]:
     """Promote as the public call does; it decides by the types of parameters that are arrays, as is done here."""
     stand_ins = []
     for name, value in parameters.items():
@@ -104,10 +251,10 @@ def _dtype_of_result(spec: Specification, dtype: np.dtype[Any], parameters: dict
         if known and not arguments.is_python_number(number):
             raise TypingError(f"{spec.name} inside @njit: {name} is {number!r}; it takes a number")
         stand_ins.append(number if known else np.empty((0,), _dtype(spec, name, value)))
-    result = arguments.holding(dtypes.promoted((dtype,), spec.selects), tuple(stand_ins))
+    result = arguments.holding(dtypes.promoted(tuple(inputs), spec.selects), tuple(stand_ins))
     if result == np.float16:
         raise TypingError(
-            f"{spec.name} of {dtype} is float16 with these parameters, which Numba does not compute in: "
+            f"{spec.name} of {inputs[0]} is float16 with these parameters, which Numba does not compute in: "
             "pass x.astype(np.float32)"
         )
     return result

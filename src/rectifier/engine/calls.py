@@ -37,7 +37,7 @@ class Call:
         owner = np.zeros(layout.Method.WORDS, np.int64)  # compiled code is given this array
         self.method = layout.Method(owner.ctypes.data)
         self.method.write(engine=process.words(), count=count, first=first, last=last, mask=mask, casts=casts)
-        self.function, definition = capi.builtin_function(name, process.code()[entry], owner)
+        self.function, definition = capi.builtin_function(name, process.code(entry)[entry], owner)
         _immortal.append((definition, owner, self.function))
 
     def add(self, dtype: np.dtype[Any], loop: int) -> None:

@@ -1,16 +1,18 @@
-"""The engine that makes the loops, Numba or NumPy, and the reason."""
+"""The engine that computes, compiled by LLVM or NumPy, and the reason."""
 
 from __future__ import annotations
 
 from . import options
 from .compiler.target import obstacle
 
+options.CPU.in_force()  # what is no level is refused at the import
+
 
 class _Engine:
     name, reason = options.ENGINE.in_force()
     if reason == options.ENGINE.variable:
         reason = f"{reason}={name}"
-    if name == "numba" and obstacle():
+    if name == "llvm" and obstacle():
         name, reason = "numpy", obstacle()
 
 
@@ -21,7 +23,7 @@ def engine() -> tuple[str, str]:
 
 def compiles() -> bool:
     """Return whether the engine that compiles is in use."""
-    return _Engine.name == "numba"
+    return _Engine.name == "llvm"
 
 
 def fall_back(reason: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import warnings
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from . import capi, choice, forks
 from .compiler.target import EmissionError
 
-# Numba's own lock would never be released in a forked child. A child that did not wait is left without Numba.
+# llvmlite's own lock would never be released in a forked child. A child that did not wait is left with NumPy.
 _compiling = forks.Lock(10, lambda: choice.fall_back("forked while another thread compiled"))
 # LLVM must not be taken apart, as it is at exit, under a daemon thread that compiles; none begins after this.
 atexit.register(lambda: _compiling.acquire(timeout=10))
@@ -24,16 +23,6 @@ def one_at_a_time() -> forks.Lock:
     return _compiling
 
 
-@cache
-def _fork_before_numba() -> None:
-    """Make forks wait here before they take the locks of what Numba imports: what registers last is called first."""
-    import logging  # noqa: F401
-
-    import numba  # noqa: F401
-
-    _compiling.register()
-
-
 class Compilation:
     """An operation of a function in one dtype, compiled when it is first called."""
 
@@ -41,7 +30,7 @@ class Compilation:
         self.what, self.dtype = what, dtype
         self.compiled: Any = None  # False where this cannot be compiled
 
-    def build(self, before_compiling: Callable[[], None]) -> Any:
+    def build(self) -> Any:
         """Compile or load, and return the loop."""
         raise NotImplementedError
 
@@ -62,7 +51,7 @@ class Compilation:
         return bool(self.compiled)
 
     def _compile(self) -> None:
-        """Compile in a thread that no interrupt strikes: in the middle of it, Numba would be left unusable.
+        """Compile in a thread that no interrupt strikes: in the middle of it, llvmlite's lock could stay locked.
 
         Whatever a signal handler raises meanwhile is raised when the kernel is compiled.
         """
@@ -70,7 +59,7 @@ class Compilation:
 
         def work() -> None:
             try:
-                self.compiled = self.build(_fork_before_numba)
+                self.compiled = self.build()
             except BaseException as error:
                 outcome.append(error)
 
@@ -102,7 +91,7 @@ class Compilation:
 
         reason = ""
         if isinstance(error, ImportError):
-            reason = f"Numba cannot be imported: {error}"
+            reason = f"llvmlite cannot be imported: {error}"
         elif isinstance(error, EmissionError | capi.LayoutError) and not process.is_made():
             reason = str(error)  # no other loop would fare better
         if reason:

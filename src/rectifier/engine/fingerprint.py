@@ -40,11 +40,12 @@ class Family(NamedTuple):
 KERNELS = Family(
     ("formulas", "engine/compiler"),
     (
-        "engine/runtime/layout.py", "engine/runtime/pool_layout.py", "engine/runtime/structure.py",
+        "engine/options.py", "engine/limits.py", "engine/runtime/layout.py",
+        "engine/runtime/pool_layout.py", "engine/runtime/structure.py",
         "functions/specification.py", "functions/dtypes.py",
     ),
 )  # fmt: skip
-RUNTIME = Family(("engine/compiler", "engine/runtime"), ("engine/capi.py",))
+RUNTIME = Family(("engine/compiler", "engine/runtime"), ("engine/capi.py", "engine/options.py", "engine/limits.py"))
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -40,16 +39,16 @@ class Loop(Compilation):
         """Return NumPy's number of each operand's dtype, where `number` is that of this loop's."""
         return [number] * self.plan.count
 
-    def build(self, before_compiling: Callable[[], None]) -> Any:
+    def build(self) -> Any:
         """Compile or load, and return the loop."""
         from . import process
 
         self.plan.engine = process.words()
-        self.plan.kernel = self._kernel(before_compiling)
+        self.plan.kernel = self._kernel()
         self.plan.cost = process.measure(self.plan)
         return ctypes.cast(process.code()["loop"], LOOP)
 
-    def _kernel(self, before_compiling: Callable[[], None]) -> int:
+    def _kernel(self) -> int:
         """Return the address of the kernel."""
         from . import store
         from .fingerprint import KERNELS, code_of
@@ -65,7 +64,6 @@ class Loop(Compilation):
         )
 
         def build() -> Any:
-            before_compiling()
             from .compiler import kernels
 
             return kernels.compile_kernel(spec, operation, dtype)

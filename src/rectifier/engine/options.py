@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from . import limits
+from .compiler.levels import LEVELS
 from .runtime.layout import MAX_THREADS
 from .runtime.pool_layout import LARGEST
 
@@ -155,7 +156,8 @@ def _cache_directory() -> tuple[str | None, str]:
     return os.path.join(home, ".cache", "rectifier"), "default"
 
 
-ENGINES = ("numba", "numpy")
+ENGINES = ("llvm", "numpy")
+NATIVE = "native"
 BYTES = "a number of bytes such as 268435456, 256MiB or 0"
 
 ENGINE = Option(
@@ -165,6 +167,14 @@ ENGINE = Option(
     lambda _, value: str(value),
     ENGINES.__contains__,
     lambda: (ENGINES[0], "default"),
+)
+CPU = Option(
+    "cpu",
+    f"{NATIVE}, or a level: {', '.join(level for levels in LEVELS.values() for level in levels)}",
+    str,
+    lambda _, value: str(value),
+    lambda level: level == NATIVE or any(level in levels for levels in LEVELS.values()),
+    lambda: (NATIVE, "default"),
 )
 THREADS = Option(
     "threads",

@@ -1,6 +1,6 @@
 """The engine of a process: compiled code, and one block of words with all that it reads.
 
-Made at the first call, from the store of machine code where that has it, and then without Numba.
+Made at the first call, from the store of machine code where that has it.
 """
 
 from __future__ import annotations
@@ -26,27 +26,23 @@ _immortal: list[Any] = []
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_immortal))  # helpers run on while the interpreter ends
 
 
-def build(target: Target | None = None) -> Optimised:
-    """Compile the functions that every kernel shares."""
+def build(entry: str = "call", target: Target | None = None) -> Optimised:
+    """Compile the functions that kernels share; those of rows are an object of their own, for who has rows."""
     from .compiler import subset
-    from .runtime import driver, entry, rows, threads
+    from .runtime import driver, rows, threads
+    from .runtime import entry as entries
 
-    functions: list[Callable[..., Any]] = [
-        driver.walk,
-        driver.measure,
-        threads.helper,
-        threads.clock,
-        entry.loop,
-        entry.call,
-        rows.call_rows,
-    ]
-    return subset.optimised(functions, target)
+    functions: dict[str, list[Callable[..., Any]]] = {
+        "call": [driver.walk, driver.measure, threads.helper, threads.clock, entries.loop, entries.call],
+        "call_rows": [rows.call_rows],
+    }
+    return subset.optimised(functions[entry], target)
 
 
 @cache
-def code() -> dict[str, int]:
-    """Return the addresses of the compiled functions that every kernel shares."""
-    return store.machine_code("engine", RUNTIME, bytes([capi.HEAD]) + code_of(build), build)
+def code(entry: str = "call") -> dict[str, int]:
+    """Return the addresses of the compiled functions that kernels share, by what Python calls."""
+    return store.machine_code(entry, RUNTIME, bytes([capi.HEAD]) + code_of(build), lambda: build(entry))
 
 
 def _address(function: Any) -> int:

@@ -55,7 +55,7 @@ class RowLoop(Compilation):
             size=(1, 8, dtype.itemsize), longest_waiting=waits,
         )  # fmt: skip
 
-    def build(self, before_compiling: Callable[[], None]) -> Any:
+    def build(self) -> Any:
         """Compile or load, and return the address of the plan."""
         from . import process, store
         from .fingerprint import KERNELS, code_of
@@ -64,7 +64,6 @@ class RowLoop(Compilation):
         parts = (spec.weight, spec.backward) if self.backward else (spec.value,)
 
         def compile_() -> Any:
-            before_compiling()
             from .compiler import rowkernels
 
             return rowkernels.compile_kernel(spec, self.backward, dtype)

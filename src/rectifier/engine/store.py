@@ -6,7 +6,7 @@ is not what its own hash says, is compiled anew.
 Code in a file is code that runs, and a hash is no signature. So the directory and each file must belong to this user,
 and nobody else may write to them. A directory or a file that cannot be trusted is ignored: then each process compiles.
 
-llvmlite alone loads what is in the store; only compiling imports Numba.
+llvmlite loads what is in the store, and compiles what is not.
 """
 
 from __future__ import annotations
@@ -17,12 +17,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
-from importlib.machinery import PathFinder
-from typing import Any
 
 from . import options
-from .compiler.optimise import NUMBA_SETTINGS, PREFIX, Optimised, object_of
+from .compiler.optimise import PREFIX, Optimised, object_of
 from .compiler.target import host
 from .elf import is_elf, symbols
 from .fingerprint import Family, source
@@ -50,7 +47,7 @@ def machine_code(name: str, family: Family, content: bytes, build: Callable[[], 
     family : Family
         The modules that compile them.
     content : bytes
-        All else that decides what they do, such as `code_of` the formula, and the dtype. The versions of Python, Numba,
+        All else that decides what they do, such as `code_of` the formula, and the dtype. The versions of Python,
         llvmlite and LLVM, and the processor need not be in it.
     build : callable
         Returns the optimised functions. Called only where the store has no good object.
@@ -94,29 +91,11 @@ def _key(name: str, family: Family, content: bytes) -> str:
         sys.implementation.cache_tag,  # the code object of a formula is another for each version of Python
         llvmlite.__version__,
         llvm.llvm_version_info,  # a distribution's llvmlite may be built with another LLVM than that of the index
-        _release_of_numba(),
         *host(),
-        *[os.environ.get(f"NUMBA_{setting}", "") for setting in NUMBA_SETTINGS],
         str(FORMAT),
     ]
     encoded = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
     return _hash(b"".join(len(part).to_bytes(8, "big") + part for part in encoded)).hex()
-
-
-@cache
-def _release_of_numba() -> bytes:
-    """Return what Numba says of its version; nothing where there is no Numba.
-
-    Read from its file in 0.3 ms: to import Numba takes a second, and the metadata of packages 80 ms. It is found where
-    packages lie, so the key is the same where somebody forbids the import.
-    """
-    spec: Any = PathFinder.find_spec("numba")
-    if spec is None or spec.origin is None:
-        return b""
-    with suppress(OSError):
-        version: bytes = spec.loader.get_data(os.path.join(os.path.dirname(spec.origin), "_version.py"))
-        return version
-    return b""
 
 
 def _hash(data: bytes) -> bytes:

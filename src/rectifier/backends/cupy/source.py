@@ -107,10 +107,10 @@ def element(spec: Specification, operation: Operation, dtype: str) -> Part:
 
 def _load(name: str, dtype: str, working: str) -> str:
     if "int" in dtype:
-        return f"const {cuda.NUMBERS[working]} {name} = {name}_;"
+        return f"const {cuda.working_type(working)} {name} = {name}_;"
     number = f"from_{dtype}({name}_)"
     widened = f"widen({number})" if working == "float64" != dtype else number
-    return f"const {cuda.NUMBERS[working]} {name} = {widened};"
+    return f"const {cuda.working_type(working)} {name} = {widened};"
 
 
 def _converted(output: Operand, dtype: str) -> str:

@@ -11,10 +11,11 @@ from llvmlite import ir
 from ...functions.dtypes import FORMATS
 from .instructions import Instruction, at, external
 from .optimise import Optimised
-from .rounding import FLOATS, widen_bfloat
+from .rounding import widen_bfloat
 from .subset import optimised
 from .target import Target
 
+FLOATS = {"float16": ir.HalfType(), "float32": ir.FloatType(), "float64": ir.DoubleType()}
 LANES = 16  # elements at once; a tile has room for a whole number of them
 
 

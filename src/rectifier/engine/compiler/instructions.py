@@ -6,7 +6,6 @@ access is sequentially consistent.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar, overload
 
@@ -47,7 +46,7 @@ class Instruction(NamedTuple):
     @property
     def arguments(self) -> int:
         """How many arguments a call has."""
-        return len(inspect.signature(self.emit).parameters) - 1 if self.number is None else self.number
+        return int(self.emit.__code__.co_argcount) - 1 if self.number is None else self.number
 
     def __call__(self, *values: int | Number) -> int:
         """Stand for a value in code that is translated and never run."""

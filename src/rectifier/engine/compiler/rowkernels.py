@@ -1,304 +1,325 @@
-"""Kernels of row-wise functions: ``void kernel(void **operands, intp n, intp how)`` (`rowwise`)."""
+"""Kernels of row-wise functions: ``void kernel(void **operands, intp n, intp how)`` (`runtime.rows`).
+
+`_value` and `_backward` walk over rows; they are translated (`subset`), with what computes on vectors as instructions.
+There a number is the bits of a float64.
+"""
 
 # mypy: disable-error-code="name-defined"
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from ...formulas import bind
-from ...formulas import numba as numba_formulas
+from ...formulas.llvm import Trace
 from ...formulas.rows import exp_of_difference
+from ...formulas.tracing import Node
 from ...functions.specification import Rowwise
-from ..runtime.layout import BLOCK
-from . import instructions
-from .instructions import Instruction, at
-from .kernels import INTERLEAVE, SIGNATURE, Storage, declare_iterations_independent, loop
-from .optimise import Optimised, optimise
+from ..runtime.layout import BLOCK, Rows
+from ..runtime.structure import Words
+from .blocks import INTERLEAVE, Array, Blocks, copy_bytes, load, loop, room
+from .instructions import Instruction, at, atomic_store, compare_and_swap, stack
+from .kernels import require_instructions
+from .optimise import Optimised
+from .storage import Storage
+from .subset import optimised
 from .target import Target, host
+from .vectors import constant, spread
 
 # How a row is summed, whatever its length. Eight lanes each add eight numbers by halves, which rounds three times; and
-# what rounding takes from the sum of those sums is summed itself (`add_up`). Plain sums of a row that holds one number
+# what rounding takes from the sum of those sums is summed itself (`_add_up`). Plain sums of a row that holds one number
 # many times were off by 9 units in the last place at 256 numbers, and by 110 at 300,000.
 LANES, DEEP = 8, 8
 PIECE = 1024  # numbers that are computed, then summed while they are in the first-level cache
 OTHERS = 256
-WEIGHTS = 256  # in backward, whose terms cost less than to write them down: by lanes of LLVM's choice, then as above
 SHORT = 64  # a row; some of these are computed together: GROUP numbers at most
 GROUP = 512
-_I64 = ir.IntType(64)
-
-
-@intrinsic
-def address(typingctx, pointer):
-    """Return a pointer as an integer."""
-    return types.int64(pointer), lambda context, builder, signature, values: builder.ptrtoint(values[0], _I64)
-
-
-def _intrinsic_of(instruction: Instruction, result: Any, count: int) -> Any:
-    """Make an intrinsic of an instruction on so many words."""
-
-    def codegen(context, builder, signature, values):
-        emitted = instruction.emit(builder, *values)
-        return context.get_dummy_value() if result is types.void else emitted
-
-    made = result(*[types.int64] * count), codegen
-    return intrinsic({2: lambda typingctx, x, y: made, 3: lambda typingctx, x, y, z: made}[count])
-
-
-word = _intrinsic_of(instructions.load, types.int64, 2)
-compare_and_swap = _intrinsic_of(instructions.compare_and_swap, types.int64, 3)
-atomic_store = _intrinsic_of(instructions.atomic_store, types.void, 2)
-
-
-def _stack(count: int) -> Any:
-    """Make the function that gives the address of so many float64 on the stack, with anything in them.
-
-    Numba's `alloca_once` fills what it gives with zeros: the 48 KiB of short rows took longer than 100 numbers do.
-    """
-
-    @intrinsic
-    def stack(typingctx):
-        def codegen(context, builder, signature, values):
-            with builder.goto_entry_block():
-                space = builder.alloca(ir.ArrayType(_DOUBLE, count))
-            return builder.ptrtoint(space, _I64)
-
-        return types.int64(), codegen
-
-    return stack
-
-
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
 _DOUBLE = ir.DoubleType()
 _VECTOR = ir.VectorType(_DOUBLE, LANES)
+_ZEROS = constant(_VECTOR, 0.0)
+ONE, MINUS_ONE = (int(np.float64(number).view(np.int64)) for number in (1.0, -1.0))
 
 
-def _vector(builder: ir.IRBuilder, address: ir.Value, k: int | ir.Value) -> ir.Value:
-    """Point to vector k at an address."""
-    number = _I64(k) if isinstance(k, int) else k
-    return builder.gep(at(builder, address, _VECTOR), [number])
+def _apart(name: str, arguments: int, write: Callable[..., ir.Value | None]) -> Instruction:
+    """Make an instruction that calls a function, which is written once."""
+
+    def emit(builder: ir.IRBuilder, *values: ir.Value) -> ir.Value:
+        module = builder.module
+        function = module.globals.get(name)
+        if function is None:
+            function = ir.Function(module, ir.FunctionType(_I64, [_I64] * arguments), name)
+            function.linkage = "internal"
+            for attribute in ("nounwind", "noinline"):
+                function.attributes.add(attribute)
+            inner = ir.IRBuilder(function.append_basic_block())
+            result = write(inner, *function.args)
+            inner.ret(_I64(0) if result is None else result)
+        return builder.call(function, values)
+
+    return Instruction(emit, arguments)
 
 
-def _load_vector(builder: ir.IRBuilder, address: ir.Value, k: int | ir.Value) -> ir.Value:
-    loaded = builder.load(_vector(builder, address, k))
+def _number(builder: ir.IRBuilder, bits: ir.Value) -> ir.Value:
+    return builder.bitcast(bits, _DOUBLE)
+
+
+def _bits(builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
+    return builder.bitcast(number, _I64)
+
+
+def _two_sum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """Add, and give what rounding took.
+
+    D. E. Knuth, The Art of Computer Programming, volume 2, section 4.2.2.
+    """
+    total = b.fadd(x, y)
+    y_kept = b.fsub(total, x)
+    x_kept = b.fsub(total, y_kept)
+    return total, b.fadd(b.fsub(x, x_kept), b.fsub(y, y_kept))
+
+
+def _clear(b: ir.IRBuilder, sums: ir.Value) -> None:
+    """Begin a sum, of two vectors: that of each lane, and what rounding took from it."""
+    for k in range(2):
+        _store(b, sums, k, _ZEROS)
+
+
+def _store(b: ir.IRBuilder, address: ir.Value, k: int, value: ir.Value) -> None:
+    b.store(value, b.gep(at(b, address, _VECTOR), [_I64(k)])).align = 8
+
+
+def _load(b: ir.IRBuilder, address: ir.Value, k: int) -> ir.Value:
+    loaded = b.load(b.gep(at(b, address, _VECTOR), [_I64(k)]))
     loaded.align = 8
     return loaded
 
 
-def _store_vector(builder: ir.IRBuilder, address: ir.Value, k: int, value: ir.Value) -> None:
-    builder.store(value, _vector(builder, address, k)).align = 8
+def _add_up(
+    b: ir.IRBuilder, sums: ir.Value, arrays: list[Array], count: ir.Value,
+    term: Callable[[list[ir.Value]], ir.Value],
+) -> None:  # fmt: skip
+    """Add a term for each element of some arrays to a sum; the term of zeros is 0."""
+    # In registers, which nothing else may write to.
+    whole, lost, part = (room(b, _VECTOR) for _ in range(3))
+    for k, variable in enumerate((whole, lost)):
+        b.store(_load(b, sums, k), variable)
+
+    def term_at(i: ir.Value) -> ir.Value:
+        return term([load(b, array, i, LANES) for array in arrays])
+
+    def add(numbers: ir.Value) -> None:
+        total, more = _two_sum(b, b.load(whole), numbers)
+        b.store(total, whole)
+        b.store(b.fadd(b.load(lost), more), lost)
+
+    def of_group(i: ir.Value) -> None:
+        parts = [term_at(b.add(i, _I64(k * LANES))) for k in range(DEEP)]
+        while len(parts) > 1:
+            parts = [b.fadd(x, y) for x, y in zip(parts[::2], parts[1::2], strict=True)]
+        add(parts[0])
+
+    def of_rest(i: ir.Value) -> None:
+        b.store(b.fadd(b.load(part), term_at(i)), part)
+
+    groups, vectors = (b.and_(count, _I64(-size)) for size in (LANES * DEEP, LANES))
+    loop(b, _I64(0), groups, LANES * DEEP, of_group)
+    with b.if_then(b.icmp_signed("<", groups, count)):
+        b.store(_ZEROS, part)
+        loop(b, groups, vectors, LANES, of_rest)
+        with b.if_then(b.icmp_signed("<", vectors, count)):
+            b.store(b.fadd(b.load(part), term(_last(b, arrays, count))), part)
+        add(b.load(part))
+    for k, variable in enumerate((whole, lost)):
+        _store(b, sums, k, b.load(variable))
 
 
-def _two_sum(builder: ir.IRBuilder, x: ir.Value, y: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """Add, and give what rounding took. Without a flag that would let LLVM take it for 0.
-
-    D. E. Knuth, The Art of Computer Programming, volume 2, section 4.2.2.
-    """
-    total = builder.fadd(x, y)
-    y_kept = builder.fsub(total, x)
-    x_kept = builder.fsub(total, y_kept)
-    return total, builder.fadd(builder.fsub(x, x_kept), builder.fsub(y, y_kept))
-
-
-@intrinsic
-def clear(typingctx, sums):
-    """Begin a sum, of two vectors: that of each lane, and what rounding took from it."""
-
-    def codegen(context, builder, signature, values):
-        for k in range(2):
-            _store_vector(builder, values[0], k, ir.Constant(_VECTOR, [0.0] * LANES))
-        return context.get_dummy_value()
-
-    return types.void(types.int64), codegen
-
-
-@intrinsic
-def add_up(typingctx, sums, base, count):
-    """Add an array of float64 to a sum; it may be read to the next multiple of `LANES`."""
-
-    def codegen(context, builder, signature, values):
-        sums, base, count = values
-        group = LANES * DEEP
-
-        # In registers, which nothing else may write to.
-        whole, lost = (cgutils.alloca_once_value(builder, _load_vector(builder, sums, k)) for k in range(2))
-
-        def add(numbers: ir.Value) -> None:
-            total, more = _two_sum(builder, builder.load(whole), numbers)
-            builder.store(total, whole)
-            builder.store(builder.fadd(builder.load(lost), more), lost)
-
-        def of_group(number: ir.Value) -> None:
-            first = builder.mul(number, _I64(DEEP))
-            parts = [_load_vector(builder, base, builder.add(first, _I64(k))) for k in range(DEEP)]
-            while len(parts) > 1:
-                parts = [builder.fadd(x, y) for x, y in zip(parts[::2], parts[1::2], strict=True)]
-            add(parts[0])
-
-        groups = builder.udiv(count, _I64(group))
-        loop(builder, groups, of_group)
-        rest = builder.sub(count, builder.mul(groups, _I64(group)))
-        behind = builder.add(base, builder.mul(groups, _I64(8 * group)))
-        zeros = ir.Constant(_VECTOR, [0.0] * LANES)
-        part = cgutils.alloca_once_value(builder, zeros)
-
-        def of_rest(number: ir.Value) -> None:
-            builder.store(builder.fadd(builder.load(part), _load_vector(builder, behind, number)), part)
-
-        with builder.if_then(builder.icmp_signed(">", rest, _I64(0))):
-            vectors = builder.udiv(rest, _I64(LANES))
-            loop(builder, vectors, of_rest)
-            left = builder.sub(rest, builder.mul(vectors, _I64(LANES)))
-            with builder.if_then(builder.icmp_signed(">", left, _I64(0))):
-                lanes = ir.Constant(ir.VectorType(_I64, LANES), list(range(LANES)))
-                every = builder.insert_element(ir.Constant(lanes.type, ir.Undefined), left, ir.IntType(32)(0))
-                first = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-                inside = builder.icmp_signed("<", lanes, builder.shuffle_vector(every, every, first))
-                numbers = builder.select(inside, _load_vector(builder, behind, vectors), zeros)
-                builder.store(builder.fadd(builder.load(part), numbers), part)
-            add(builder.load(part))
-        for k, variable in enumerate((whole, lost)):
-            _store_vector(builder, sums, k, builder.load(variable))
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), codegen
-
-
-@intrinsic
-def total(typingctx, sums, begin):
-    """Return the sum and a number, rounded once or nearly so; an infinite sum is what it would be without care."""
-
-    def codegen(context, builder, signature, values):
-        sums, begin = values
-        numbers, lost = (_load_vector(builder, sums, k) for k in range(2))
-        lanes = LANES
-        while lanes > 1:
-            lanes //= 2
-            low, high = (
-                ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(start, start + lanes)))
-                for start in (0, lanes)
-            )
-            numbers, lost = (
-                builder.fadd(*(builder.shuffle_vector(vector, vector, half) for half in (low, high)))
-                for vector in (numbers, lost)
-            )
-        numbers, lost = (builder.extract_element(vector, ir.IntType(32)(0)) for vector in (numbers, lost))
-        whole, more = _two_sum(builder, numbers, begin)
-        lost = builder.fadd(lost, more)
-        known = builder.fcmp_ordered("ord", lost, lost)
-        return builder.fadd(whole, builder.select(known, lost, ir.Constant(_DOUBLE, 0.0)))
-
-    return types.float64(types.int64, types.float64), codegen
-
-
-@intrinsic
-def add_in_any_order(typingctx, x, y):
-    """Add, where LLVM may choose the order of a sum: by lanes of a vector."""
-    return types.float64(types.float64, types.float64), lambda context, builder, signature, values: builder.fadd(
-        values[0], values[1], flags=("reassoc",)
+def _inside(b: ir.IRBuilder, vector: ir.Value, left: ir.Value) -> ir.Value:
+    """Keep the first lanes of a vector, and clear the others."""
+    return b.select(
+        b.icmp_signed("<", _lane_numbers(vector), spread(b, left, vector.type.count)), vector, _zero(vector)
     )
 
 
-def _order(storage: Storage) -> tuple[Any, Any, Any]:
-    """Make the functions that load element k as an integer of the same order, and give its number; and the least one.
-
-    The maximum of integers is vector code, that of floating-point numbers is not, for the sake of NaN.
-    """
-    kind = ir.IntType(8 * storage.size)
-    integer = getattr(types, f"int{8 * storage.size}")
-
-    def reorder(builder, key):
-        sign = builder.ashr(key, kind(8 * storage.size - 1))
-        return builder.xor(key, builder.and_(sign, kind((1 << (8 * storage.size - 1)) - 1)))
-
-    @intrinsic
-    def key(typingctx, base, k):
-        def codegen(context, builder, signature, values):
-            loaded = builder.load(builder.gep(at(builder, values[0], kind), [values[1]]))
-            loaded.align = storage.size
-            return reorder(builder, loaded)
-
-        return integer(types.int64, types.int64), codegen
-
-    @intrinsic
-    def number_of(typingctx, key):
-        def codegen(context, builder, signature, values):
-            return storage.widen(builder, builder.bitcast(reorder(builder, values[0]), storage.type))
-
-        return types.float64(integer), codegen
-
-    return key, number_of, np.dtype(f"i{storage.size}").type(-(1 << (8 * storage.size - 1)))
+def _last(b: ir.IRBuilder, arrays: list[Array], count: ir.Value) -> list[ir.Value]:
+    """Load the last elements of some arrays, those behind the last whole vector, and zeros."""
+    left, rooms = b.and_(count, _I64(LANES - 1)), [room(b, ir.VectorType(a.storage.type, LANES)) for a in arrays]
+    with b.if_else(b.icmp_signed("<", count, _I64(LANES))) as (few, many):
+        with few:
+            for array, space in zip(arrays, rooms, strict=True):
+                b.store(ir.Constant(space.type.pointee, None), space)
+                copy_bytes(b, space, array.pointer, b.mul(left, _I64(array.storage.size)))
+        with many:
+            for array, space in zip(arrays, rooms, strict=True):
+                stored = load(b, array, b.sub(count, _I64(LANES)), LANES)
+                before = b.icmp_signed("<", _lane_numbers(stored), spread(b, b.sub(_I64(LANES), left), LANES))
+                b.store(b.select(before, _zero(stored), stored), space)
+    return [b.load(space) for space in rooms]
 
 
-def _sweep(formula: Any, sources: tuple[Storage, ...], target: Storage) -> Any:
-    """Make the loop that puts formula(elements of the sources, *numbers) into a target, which may be a source."""
-
-    @intrinsic
-    def sweep(typingctx, addresses, count, numbers):
-        function = numba.typeof(formula)
-        call = function.get_call_type(typingctx, [types.float64] * (len(sources) + len(numbers)), {})
-
-        def codegen(context, builder, signature, values):
-            compute = context.get_function(function, call)
-            context.add_linking_libs(getattr(compute, "libs", ()))
-            bases = cgutils.unpack_tuple(builder, values[0])
-            constants = cgutils.unpack_tuple(builder, values[2])
-
-            def element(k: int, storage: Storage, j: ir.Value) -> ir.Value:
-                return builder.gep(at(builder, bases[k], storage.type), [j])
-
-            def body(j: ir.Value) -> None:
-                elements = []
-                for k, storage in enumerate(sources):
-                    loaded = builder.load(element(k, storage, j))
-                    loaded.align = storage.size
-                    accesses.append(loaded)
-                    elements.append(storage.widen(builder, loaded))
-                result = target.narrow(builder, compute(builder, [*elements, *constants]))
-                accesses.append(builder.store(result, element(len(sources), target, j)))
-                accesses[-1].align = target.size
-
-            accesses: list[ir.Instruction] = []
-            declare_iterations_independent(builder.module, accesses, loop(builder, values[1], body), wide=True)
-            return context.get_dummy_value()
-
-        return types.void(addresses, types.int64, numbers), codegen
-
-    return sweep
+def _lane_numbers(vector: ir.Value) -> ir.Constant:
+    lanes = vector.type.count
+    return ir.Constant(ir.VectorType(_I64, lanes), list(range(lanes)))
 
 
-def _get(storage: Storage) -> Any:
-    """Make the function that loads element k of an array in a dtype."""
-
-    @intrinsic
-    def get(typingctx, base, k):
-        def codegen(context, builder, signature, values):
-            pointer = builder.gep(at(builder, values[0], storage.type), [values[1]])
-            stored = builder.load(pointer)
-            stored.align = storage.size
-            return storage.widen(builder, stored)
-
-        return types.float64(types.int64, types.int64), codegen
-
-    return get
+def _zero(vector: ir.Value) -> ir.Constant:
+    return ir.Constant(vector.type, None)
 
 
-@intrinsic
-def put_waiting(typingctx, base, k, number):
-    """Store element k of an array of float64."""
+def _halve(b: ir.IRBuilder, vector: ir.Value, join: Callable[[ir.Value, ir.Value], ir.Value]) -> ir.Value:
+    """Join the lanes of a vector, the lower half with the upper, until one is left."""
+    lanes = vector.type.count
+    while lanes > 1:
+        lanes //= 2
+        halves = [
+            b.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(_I32, lanes), list(range(k, k + lanes))))
+            for k in (0, lanes)
+        ]
+        vector = join(*halves)
+    return b.extract_element(vector, _I32(0))
 
-    def codegen(context, builder, signature, values):
-        builder.store(values[2], builder.gep(at(builder, values[0], ir.DoubleType()), [values[1]]))
-        return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, types.float64), codegen
+def _total(b: ir.IRBuilder, sums: ir.Value, begin: ir.Value) -> ir.Value:
+    """Return the sum and a number, rounded once or nearly so; an infinite sum is what it would be without care."""
+    numbers, lost = (_halve(b, _load(b, sums, k), b.fadd) for k in range(2))
+    whole, more = _two_sum(b, numbers, _number(b, begin))
+    lost = b.fadd(lost, more)
+    known = b.fcmp_ordered("ord", lost, lost)
+    return _bits(b, b.fadd(whole, b.select(known, lost, constant(_DOUBLE, 0.0))))
+
+
+class _Vectors:
+    """The instructions that compute with rows of a dtype, of one kernel."""
+
+    def __init__(self, dtype: str, target: Target) -> None:
+        self.narrow = dtype != "float64"
+        self.x, self.double = Storage(dtype, "float64"), Storage("float64", "float64")
+        self.integer = ir.IntType(8 * self.x.size)
+        self.register = target.register
+        self.lanes = INTERLEAVE * target.register // 8
+
+    def trace(self, b: ir.IRBuilder, lanes: int, outside: ir.Block | None = None) -> Trace:
+        return Trace(b, lanes, "float64", self.narrow, outside=outside)
+
+    def array(self, b: ir.IRBuilder, storage: Storage, address: ir.Value) -> Array:
+        return Array(storage, at(b, address, storage.type))
+
+    def sweep(
+        self, name: str, sources: tuple[Storage, ...], targets: tuple[Storage, ...], numbers: int, formula: Any
+    ) -> Instruction:
+        """Make the instruction that puts formula(elements of the sources, *numbers) into targets, maybe the sources.
+
+        Its arguments are the addresses of sources and targets, how many elements they have, and the numbers.
+        """
+
+        def write(b: ir.IRBuilder, *values: ir.Value) -> None:
+            arrays = [self.array(b, s, value) for s, value in zip((*sources, *targets), values, strict=False)]
+            count, *given = values[len(arrays) :]
+            constants, outside = [spread(b, _number(b, value), self.lanes) for value in given], b.block
+
+            def evaluate(stored: list[ir.Value]) -> list[ir.Value]:
+                trace = self.trace(b, self.lanes, outside)
+                nodes = [trace.input(s.widen(b, number)) for s, number in zip(sources, stored, strict=True)]
+                nodes += [trace.input(number, varies=False) for number in constants]
+                results = bind(formula, trace.primitives())(*nodes)
+                results = results if isinstance(results, tuple) else (results,)
+                return [target.narrow(b, node) for target, node in zip(targets, results, strict=True)]
+
+            Blocks(b, self.lanes, arrays[: len(sources)], arrays[len(sources) :], count, evaluate).emit()
+
+        return _apart(name, len(sources) + len(targets) + 1 + numbers, write)
+
+    def summing(self, name: str, sources: tuple[Storage, ...], formula: Any) -> Instruction:
+        """Make the instruction that adds the formula of each element to a sum."""
+
+        def write(b: ir.IRBuilder, sums: ir.Value, *values: ir.Value) -> None:
+            *addresses, count = values
+            arrays = [self.array(b, s, value) for s, value in zip(sources, addresses, strict=True)]
+
+            def term(stored: list[ir.Value]) -> ir.Value:
+                trace = self.trace(b, LANES)
+                nodes = [trace.input(s.widen(b, number)) for s, number in zip(sources, stored, strict=True)]
+                result: Node = bind(formula, trace.primitives())(*nodes)
+                return result.value
+
+            _add_up(b, sums, arrays, count, term)
+
+        return _apart(name, len(sources) + 2, write)
+
+    def fill(self, b: ir.IRBuilder, target: ir.Value, count: ir.Value, number: ir.Value) -> None:
+        """Write a number as often, and on to the end of a register."""
+        lanes = self.register // 8
+        array, every = self.array(b, self.double, target), spread(b, _number(b, number), lanes)
+
+        def store(i: ir.Value) -> None:
+            b.store(every, b.bitcast(b.gep(array.pointer, [i]), every.type.as_pointer())).align = 8
+
+        loop(b, _I64(0), count, lanes, store)
+
+    def sum_of(self, b: ir.IRBuilder, source: ir.Value, count: ir.Value, begin: ir.Value) -> ir.Value:
+        """Return the sum of a few float64 and a number; the last register is read to its end."""
+        lanes = self.register // 8
+        array, sums = self.array(b, self.double, source), room(b, ir.VectorType(_DOUBLE, lanes))
+        b.store(b.insert_element(constant(sums.type.pointee, 0.0), _number(b, begin), _I32(0)), sums)
+
+        def add(i: ir.Value) -> None:
+            numbers = _inside(b, load(b, array, i, lanes), b.sub(count, i))
+            b.store(b.fadd(b.load(sums), numbers), sums)
+
+        loop(b, _I64(0), count, lanes, add)
+        return _bits(b, _halve(b, b.load(sums), b.fadd))
+
+    def _key(self, b: ir.IRBuilder, stored: ir.Value) -> ir.Value:
+        """Make integers of the same order, or of those what they were made of."""
+        bits = b.bitcast(stored, ir.VectorType(self.integer, stored.type.count))
+        last = self.integer.width - 1
+        sign = b.ashr(bits, constant(bits.type, last))
+        return b.xor(bits, b.and_(sign, constant(bits.type, (1 << last) - 1)))
+
+    def peak(self, b: ir.IRBuilder, x: ir.Value, length: ir.Value) -> ir.Value:
+        """Return the greatest element; a NaN is above all others, or below."""
+        lanes = self.register // self.x.size
+        array = self.array(b, self.x, x)
+        kind, wide = ir.VectorType(self.integer, lanes), INTERLEAVE * lanes
+        top = room(b, kind)
+        b.store(constant(kind, -1 << (self.integer.width - 1)), top)
+
+        def raise_to(*keys: ir.Value) -> None:
+            greatest = list(keys)
+            while len(greatest) > 1:
+                greatest = [self._greater(b, *pair) for pair in zip(greatest[::2], greatest[1::2], strict=True)]
+            b.store(self._greater(b, b.load(top), greatest[0]), top)
+
+        def key_at(i: ir.Value, k: int = 0) -> ir.Value:
+            return self._key(b, load(b, array, b.add(i, _I64(k)), lanes))
+
+        blocks, vectors = (b.and_(length, _I64(-size)) for size in (wide, lanes))
+        loop(b, _I64(0), blocks, wide, lambda i: raise_to(*[key_at(i, k) for k in range(0, wide, lanes)]))
+        loop(b, blocks, vectors, lanes, lambda i: raise_to(key_at(i)))
+        left, long = b.icmp_signed("<", vectors, length), b.icmp_signed(">", vectors, _I64(0))
+        with b.if_then(left), b.if_else(long) as (many, few):
+            with many:
+                raise_to(key_at(b.sub(length, _I64(lanes))))
+            with few:
+                one = b.load(array.pointer)
+                one.align = self.x.size
+                every = spread(b, one, lanes)
+                space = room(b, every.type)
+                b.store(every, space)
+                copy_bytes(b, space, array.pointer, b.mul(length, _I64(self.x.size)))
+                raise_to(self._key(b, b.load(space)))
+        greatest = _halve(b, b.load(top), lambda x, y: self._greater(b, x, y))
+        every = b.insert_element(ir.Constant(ir.VectorType(self.integer, 1), ir.Undefined), greatest, _I32(0))
+        stored = b.extract_element(self._key(b, every), _I32(0))
+        return _bits(b, self.x.widen(b, b.bitcast(stored, self.x.type)))
+
+    def _greater(self, b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+        return b.select(b.icmp_signed(">", x, y), x, y)
 
 
 def compile_kernel(spec: Rowwise, backward: bool, dtype: str, target: Target | None = None) -> Optimised:
@@ -307,63 +328,50 @@ def compile_kernel(spec: Rowwise, backward: bool, dtype: str, target: Target | N
     Raises
     ------
     NotImplementedError
-        If the processor lacks the instructions; the NumPy reading takes over.
+        If the processor lacks the instructions; NumPy computes the formulas then.
     """
     machine = target or host()
-    if not machine.fuses or (dtype == "float16" and not machine.converts_halves):
-        raise NotImplementedError("row-wise functions need the FMA and F16C instructions")
-    jit = numba.njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, forceinline=True)
-    words = numba_formulas.primitives(np.float64, narrow=dtype != "float64")
-    storage, waiting = Storage(dtype, np.float64, selected=False), Storage("float64", np.float64, selected=False)
-    key, number_of, least = _order(storage)
-    value, weight, finish = (jit(bind(formula, words, jit)) for formula in (spec.value, spec.weight, spec.backward))
-    scope = {
-        "get": _get(storage),
-        "get_waiting": _get(waiting),
-        "put_waiting": put_waiting,
-        "key": key,
-        "number_of": number_of,
-        "where": numba_formulas.where,
-        "exp_of_difference": jit(bind(exp_of_difference, {"exp": words["exp"]}, jit)),
-        "add": add_in_any_order,
-        "address": address,
-        "word": word,
-        "stack": _stack(BLOCK),
-        "stack_of_others": _stack(OTHERS),
-        "stack_of_sums": _stack(2 * LANES),
-        "clear": clear,
-        "add_up": add_up,
-        "total": total,
-        "compare_and_swap": compare_and_swap,
-        "atomic_store": atomic_store,
-        "min": min,
-        "range": range,
-        "weight": weight,
-        "WEIGHTS": WEIGHTS,
-        "give_values": _sweep(jit(bind(_value_of, {"value": value})), (storage, waiting), storage),
-        "give_all": _sweep(value, (storage, *[waiting] * 3), storage),
-        "give_gradients": _sweep(finish, (storage, storage), storage),
-        "SIZE": storage.size,
-        "AGAIN": spec.uses_exponentials,
-        "BLOCK": BLOCK,
-        "GROUP": GROUP,
-        "SHORT": SHORT,
-        "PIECE": PIECE,
-        "OTHERS": OTHERS,
-        "BESIDE": LANES * INTERLEAVE,
-        "LEAST": least,
-    }
-    scope["exponential"] = exponential = jit(bind(_exponential, scope))
-    scope["give_exponentials_of"] = _sweep(exponential, (storage,), waiting)
-    scope["give_exponentials"] = _sweep(exponential, (storage, waiting), waiting)
-    scope["peak_of"], scope["rest_of"] = jit(bind(_peak, scope)), jit(bind(_rest, scope))
-    scope["short_rows"] = jit(bind(_short_rows, scope))
-    rows = jit(bind(_backward if backward else _value, scope))
+    require_instructions([spec.weight, spec.backward] if backward else [spec.value, exp_of_difference], dtype, machine)
+    vectors = _Vectors(dtype, machine)
+    x, double = vectors.x, vectors.double
+    scope: dict[str, Any] = {
+        **globals(),
+        "SIZE": x.size,
+        "AGAIN": not backward and spec.uses_exponentials,
+        "clear": Instruction(_clear),
+        "total": _apart("total", 2, _total),
+        "is_small": Instruction(
+            lambda b, x: b.zext(b.fcmp_ordered("<", _number(b, x), constant(_DOUBLE, 0.5)), _I64)
+        ),
+        "fill": Instruction(vectors.fill, 3),
+        "sum_of": Instruction(vectors.sum_of, 3),
+    }  # fmt: skip
+    if backward:
+        scope |= {
+            "add_weights": vectors.summing("add_weights", (x, x), spec.weight),
+            "gradients": vectors.sweep("gradients", (x, x), (x,), 1, spec.backward),
+            "weights": vectors.sweep("weights", (x, x), (double,), 0, spec.weight),
+            "gradients_of_each": vectors.sweep("gradients_of_each", (x, x, double), (x,), 0, spec.backward),
+        }
+    else:
+        value = {"value": spec.value}
+        scope |= {
+            "peak_of": _apart("peak_of", 2, vectors.peak),
+            "add_up": vectors.summing("add_up", (double,), _itself),
+            "exponentials": vectors.sweep("exponentials", (x,), (double,), 1, _exponential),
+            "exponentials_of_each": vectors.sweep("exponentials_of_each", (x, double), (double,), 0, _exponential),
+            "others": vectors.sweep("others", (x,), (double, double), 1, _others),
+            "values": vectors.sweep("values", (x, double), (x,), 2, FunctionType(_value_of.__code__, value)),
+            "values_of_each": vectors.sweep("values_of_each", (x, double, double, double), (x,), 0, spec.value),
+        }
+    for function in (_rest, _short_rows, _short_rows_back, _value, _backward):
+        scope[function.__name__] = FunctionType(function.__code__, scope, function.__name__)
+    kernel = scope["_backward" if backward else "_value"]
+    return optimised([kernel], machine, names=["kernel"])
 
-    def kernel(operands, n, how):
-        rows(operands, n)
 
-    return optimise({"kernel": (SIGNATURE, kernel)}, machine)
+def _itself(x):
+    return x
 
 
 def _value_of(x, e, peak, rest):  # arrays come first
@@ -371,103 +379,115 @@ def _value_of(x, e, peak, rest):  # arrays come first
 
 
 def _exponential(x, peak):
-    return where(x - peak == 0.0, 1.0, exp_of_difference(x, peak))  # infinity's own is NaN, and stays so
+    return where(x - peak == T(0), T(1), exp_of_difference(x, peak))  # infinity's own is NaN, and stays so
 
 
-def _peak(x, length):
-    top = LEAST
-    for j in range(length):
-        top = where(key(x, j) > top, key(x, j), top)
-    return number_of(top)
+def _others(x, peak):  # and the number of those that are the peak
+    at_peak = x - peak == T(0)
+    return where(at_peak, T(0), exp_of_difference(x, peak)), where(at_peak, T(1), T(0))
 
 
-def _rest(x, length, peak):  # the sum less 1, without its digits that cancel
-    sums, others, peaks = stack_of_sums(), stack_of_others(), 0.0
+def _rest(x: int, length: int, peak: int) -> Any:
+    """Return the sum of a row less 1, without its digits that cancel."""
+    sums, peaks, space, ones = stack(2 * LANES), stack(2 * LANES), stack(OTHERS), stack(OTHERS)
     clear(sums)
+    clear(peaks)
     for begin in range(0, length, OTHERS):
         count = min(OTHERS, length - begin)
-        for j in range(count):
-            number = get(x, begin + j)
-            put_waiting(others, j, where(number - peak == 0.0, 0.0, exp_of_difference(number, peak)))
-            peaks = add(peaks, where(number - peak == 0.0, 1.0, 0.0))
-        add_up(sums, others, count)
-    return total(sums, peaks - 1.0)
+        others(x + begin * SIZE, space, ones, count, peak)
+        add_up(sums, space, count)
+        add_up(peaks, ones, count)
+    return total(sums, total(peaks, MINUS_ONE))
 
 
-def _short_rows(x, y, length, count, waiting):  # side by side, as vectors are longer than they are
-    peaks, rests = stack(), stack()
+def _short_rows(x: int, y: int, length: int, count: int, waiting: Words) -> int:
+    """Compute rows side by side, as vectors are longer than they are."""
+    peaks, rests = stack(BLOCK), stack(BLOCK)
     row = 0
     while row < count:
         group = min(GROUP // length, count - row)
         begin_x, begin_y = x + row * length * SIZE, y + row * length * SIZE
         for k in range(group):
-            peak = peak_of(begin_x + k * length * SIZE, length)
-            for j in range(length):
-                put_waiting(peaks, k * length + j, peak)
-        give_exponentials((begin_x, peaks, waiting), group * length, ())
+            fill(peaks + 8 * k * length, length, peak_of(begin_x + k * length * SIZE, length))
+        exponentials_of_each(begin_x, peaks, waiting, group * length)
         for k in range(group):
-            rest = -1.0
-            for j in range(length):
-                rest = add(rest, get_waiting(waiting, k * length + j))
-            if length > 1 and rest < 0.5:
-                rest = rest_of(begin_x + k * length * SIZE, length, get_waiting(peaks, k * length))
-            for j in range(length):
-                put_waiting(rests, k * length + j, rest)
-        give_all((begin_x, peaks, waiting, rests, begin_y), group * length, ())
+            rest = sum_of(waiting + 8 * k * length, length, MINUS_ONE)
+            if length > 1 and is_small(rest):
+                rest = _rest(begin_x + k * length * SIZE, length, peaks[k * length])
+            fill(rests + 8 * k * length, length, rest)
+        values_of_each(begin_x, peaks, waiting, rests, begin_y, group * length)
         row += group
+    return 0
 
 
-def _value(operands, n):  # x to y
-    first, job, waiting, sums = address(operands[0]), address(operands[1]), stack(), stack_of_sums()
-    length, room, within, taken = word(job, 0), BLOCK, BLOCK - 1, -1
+def _short_rows_back(dy: int, y: int, dx: int, length: int, count: int) -> int:
+    terms, totals = stack(BLOCK), stack(BLOCK)
+    row = 0
+    while row < count:
+        group = min(GROUP // length, count - row)
+        begin = row * length * SIZE
+        weights(dy + begin, y + begin, terms, group * length)
+        for k in range(group):
+            place = 8 * k * length
+            fill(totals + place, length, sum_of(terms + place, length, 0))
+        gradients_of_each(dy + begin, y + begin, totals, dx + begin, group * length)
+        row += group
+    return 0
+
+
+def _value(operands: Words, n: int, how: int) -> int:
+    """Compute the rows that begin among n elements, from x to y."""
+    first, rows, own, sums = operands[0], Rows(operands[1]), stack(BLOCK), stack(2 * LANES)
+    length, room, within, taken = rows.length, BLOCK, BLOCK - 1, -1
+    source, target, places = rows.arrays[0], rows.arrays[1], rows.arrays[2]
+    waiting = own + 0  # an address, whose place may change
     row, end = (first + length - 1) // length, (first + n + length - 1) // length
     if length <= SHORT:
         begin = row * length * SIZE
-        short_rows(word(job, 1) + begin, word(job, 2) + begin, length, end - row, waiting)
+        _short_rows(source + begin, target + begin, length, end - row, own)
         row = end
-    if word(job, 3) != 0 and row < end:
+    if places != 0 and row < end:
         taken = 0
-        while compare_and_swap(word(job, 3) + 8 * taken, 0, 1) == 0:
-            taken = where(taken + 1 == word(job, 4), 0, taken + 1)
-        waiting, room, within = word(job, 5) + 8 * taken * length, length, -1
+        while compare_and_swap(places + 8 * taken, 0, 1) == 0:
+            taken = 0 if taken + 1 == rows.arrays[3] else taken + 1
+        waiting, room, within = rows.arrays[4] + 8 * taken * length, length, -1
     while row < end:
-        x, y = word(job, 1) + row * length * SIZE, word(job, 2) + row * length * SIZE
+        x, y = source + row * length * SIZE, target + row * length * SIZE
         peak = peak_of(x, length)
         clear(sums)
         for begin in range(0, length, PIECE):
-            count, place = min(PIECE, length - begin), begin & within
-            give_exponentials_of((x + begin * SIZE, waiting + 8 * place), count & -BESIDE, (peak,))
-            for j in range(count & -BESIDE, count):
-                put_waiting(waiting, place + j, exponential(get(x, begin + j), peak))
-            add_up(sums, waiting + 8 * place, count)
-        rest = total(sums, -1.0)
-        if rest < 0.5:
-            rest = rest_of(x, length, peak)
+            count, place = min(PIECE, length - begin), waiting + 8 * (begin & within)
+            exponentials(x + begin * SIZE, place, count, peak)
+            add_up(sums, place, count)
+        rest = total(sums, MINUS_ONE)
+        if is_small(rest):
+            rest = _rest(x, length, peak)
         begin = 0
-        while begin < length:  # a range of a step that varies could raise
+        while begin < length:
             count = min(room, length - begin)
             if AGAIN and length > room:
-                for j in range(count):
-                    put_waiting(waiting, j, exponential(get(x, begin + j), peak))
-            give_values((x + begin * SIZE, waiting, y + begin * SIZE), count, (peak, rest))
+                exponentials(x + begin * SIZE, waiting, count, peak)
+            values(x + begin * SIZE, waiting, y + begin * SIZE, count, peak, rest)
             begin += room
         row += 1
     if taken >= 0:
-        atomic_store(word(job, 3) + 8 * taken, 0)
+        atomic_store(places + 8 * taken, 0)
+    return 0
 
 
-def _backward(operands, n):  # dy and y to dx
-    first, job = address(operands[0]), address(operands[1])
-    length = word(job, 0)
-    for row in range((first + length - 1) // length, (first + n + length - 1) // length):
-        begin_of_row = row * length * SIZE
-        dy, y, dx = word(job, 1) + begin_of_row, word(job, 2) + begin_of_row, word(job, 3) + begin_of_row
-        s, lost = 0.0, 0.0
-        for begin in range(0, length, WEIGHTS):
-            part = 0.0
-            for j in range(min(WEIGHTS, length - begin)):
-                part = add(part, weight(get(dy, begin + j), get(y, begin + j)))
-            whole = s + part
-            kept = whole - s
-            s, lost = whole, lost + ((s - (whole - kept)) + (part - kept))  # as in `_two_sum`
-        give_gradients((dy, y, dx), length, (s + where(lost == lost, lost, 0.0),))
+def _backward(operands: Words, n: int, how: int) -> int:
+    """Compute the rows that begin among n elements, from dy and y to dx."""
+    first, rows, sums = operands[0], Rows(operands[1]), stack(2 * LANES)
+    length = rows.length
+    row, end = (first + length - 1) // length, (first + n + length - 1) // length
+    if length <= SHORT:
+        begin = row * length * SIZE
+        _short_rows_back(rows.arrays[0] + begin, rows.arrays[1] + begin, rows.arrays[2] + begin, length, end - row)
+        row = end
+    for k in range(row, end):
+        begin = k * length * SIZE
+        dy, y, dx = rows.arrays[0] + begin, rows.arrays[1] + begin, rows.arrays[2] + begin
+        clear(sums)
+        add_weights(sums, dy, y, length)
+        gradients(dy, y, dx, length, total(sums, 0))
+    return 0

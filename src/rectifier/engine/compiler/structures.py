@@ -27,7 +27,7 @@ def lower(
     refuse : callable
         Raises an error about an expression.
     """
-    lowered: ast.FunctionDef = ast.fix_missing_locations(_Lowering(scope, refuse).visit(function))
+    lowered: ast.FunctionDef = _Lowering(scope, refuse).visit(function)
     return lowered
 
 

@@ -25,8 +25,10 @@ finds a type for each expression.
 from __future__ import annotations
 
 import ast
-import inspect
+import linecache
+import operator
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any, TypeGuard
@@ -34,7 +36,7 @@ from typing import Any, TypeGuard
 from llvmlite import ir
 
 from .instructions import Instruction, Module, Number, load, load32, store, store32
-from .optimise import PREFIX, Optimised
+from .optimise import PREFIX, Optimised, optimise
 from .structures import lower
 from .target import Target, host
 
@@ -43,6 +45,10 @@ I1, I64 = ir.IntType(1), ir.IntType(64)
 _ARITHMETIC = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.FloorDiv: "udiv", ast.Mod: "urem",
     ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor", ast.LShift: "shl", ast.RShift: "ashr",
+}  # fmt: skip
+_FOLDED = {
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.FloorDiv: "floordiv", ast.Mod: "mod",
+    ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor", ast.LShift: "lshift", ast.RShift: "rshift",
 }  # fmt: skip
 _COMPARISONS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 _MEMORY = {"load": load, "load32": load32, "store": store, "store32": store32}
@@ -56,28 +62,26 @@ def _is_negative(value: ir.Value) -> bool:
     return isinstance(value, ir.Constant) and value.constant < 0
 
 
-def optimised(functions: Sequence[Callable[..., Any]], target: Target | None = None) -> Optimised:
+def optimised(
+    functions: Sequence[Callable[..., Any]], target: Target | None = None, names: Sequence[str] = ()
+) -> Optimised:
     """Translate functions and those that they call, and have LLVM optimise them for a target, by default this machine.
+
+    `names` are those that the functions have in the object, by default their own.
 
     Raises
     ------
     TypeError
         If one uses what there is not, with its file and line.
     """
-    from llvmlite import binding as llvm
-
     target = target or host()
     text = Module(target)
     translated: dict[Callable[..., Any], ir.Function] = {}
-    for function in functions:
+    names = names or [function.__name__ for function in functions]
+    for function, name in zip(functions, names, strict=True):
         declared = _declare(text, translated, function)
-        declared.name, declared.linkage = PREFIX + function.__name__, ""
-    module = llvm.parse_assembly(str(text))
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = True
-    builder = llvm.create_pass_builder(target.machine(), options)
-    builder.getModulePassManager().run(module, builder)
-    return Optimised(module, tuple(function.__name__ for function in functions))
+        declared.name, declared.linkage = PREFIX + name, ""
+    return optimise(text, tuple(names), target)
 
 
 def _declare(
@@ -91,6 +95,30 @@ def _declare(
         translated[function] = declared
         _Translation(module, translated, function, declared).run()
     return translated[function]
+
+
+def _source(function: Callable[..., Any]) -> str:
+    """Return the text of a function at the top of a module: `inspect` cuts the module into tokens for it, 2 ms each."""
+    code = function.__code__
+    lines = linecache.getlines(code.co_filename, function.__globals__)[code.co_firstlineno - 1 :]
+    if not lines:
+        raise OSError(f"{code.co_filename} is not there to be translated")
+    ends = (k for k, line in enumerate(lines[1:], 1) if line.strip() and line[0] not in " )#\t")
+    end = next((k for k in ends if not lines[k - 1].startswith("@")), len(lines))
+    return textwrap.dedent("".join(lines[:end]))
+
+
+def _assigned_once(function: ast.FunctionDef) -> set[str]:
+    """List parameters that keep their values, and variables that are assigned once, before all that may read them."""
+    stores = Counter(
+        node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    )
+    first = {argument.arg for argument in function.args.args if argument.arg not in stores}
+    for statement in function.body:
+        for target in getattr(statement, "targets", ()):
+            names = target.elts if isinstance(target, ast.Tuple) else [target]
+            first |= {name.id for name in names if isinstance(name, ast.Name) and stores[name.id] == 1}
+    return first
 
 
 class _Translation:
@@ -107,11 +135,14 @@ class _Translation:
         self.scope = {**function.__globals__, **_MEMORY}
         self.entry = target.append_basic_block("entry")
         self.builder = ir.IRBuilder(target.append_basic_block("body"))
+        self.line = 1  # of the function, where translation is
         self.variables: dict[str, ir.Value] = {}
+        self.once: set[str] = set()
+        self.values: dict[str, ir.Value] = {}  # of the variables that are assigned once
         self.loops: list[tuple[ir.Block, ir.Block]] = []  # where continue and break go
 
     def run(self) -> None:
-        tree: Any = ast.parse(textwrap.dedent(inspect.getsource(self.function))).body[0]
+        tree: Any = ast.parse(_source(self.function)).body[0]
         given = tree.args
         if (
             given.defaults
@@ -123,8 +154,9 @@ class _Translation:
         ):
             self.refuse(tree)
         tree = lower(tree, self.function.__globals__, self.refuse)
+        self.once = _assigned_once(tree)
         for name, value in zip(self.function.__code__.co_varnames, self.target.args, strict=False):
-            self.builder.store(value, self.variable(name))
+            self.assign(name, value)
         self.block(tree.body)
         if not self.builder.block.is_terminated:
             self.builder.ret(I64(0))
@@ -135,9 +167,15 @@ class _Translation:
             self.variables[name] = ir.IRBuilder(self.entry).alloca(I64, name=name)
         return self.variables[name]
 
+    def assign(self, name: str, value: ir.Value) -> None:
+        if name in self.once:
+            self.values[name] = value
+        else:
+            self.builder.store(value, self.variable(name))
+
     def refuse(self, node: Any) -> Any:
         code = self.function.__code__
-        line = code.co_firstlineno + node.lineno - 1
+        line = code.co_firstlineno + getattr(node, "lineno", self.line) - 1
         what = ast.unparse(node).splitlines()[0]
         raise TypeError(f"{code.co_filename}, line {line}: no translation of {what!r}")
 
@@ -145,6 +183,7 @@ class _Translation:
         for statement in statements:
             if self.builder.block.is_terminated:
                 return
+            self.line = statement.lineno
             getattr(self, f"on_{type(statement).__name__}", self.refuse)(statement)
 
     def on_Expr(self, node: ast.Expr) -> None:
@@ -158,9 +197,9 @@ class _Translation:
                 if len(values) != len(target.elts):
                     self.refuse(node)
                 for element, value in zip(target.elts, values, strict=True):
-                    self.builder.store(value, self.variable(self.name(element)))
+                    self.assign(self.name(element), value)
             else:
-                self.builder.store(self.value(node.value), self.variable(self.name(target)))
+                self.assign(self.name(target), self.value(node.value))
 
     def on_AugAssign(self, node: ast.AugAssign) -> None:
         slot = self.variable(self.name(node.target))
@@ -292,17 +331,16 @@ class _Translation:
 
     def of_Name(self, node: ast.Name) -> ir.Value:
         if node.id in self.function.__code__.co_varnames:
-            return self.builder.load(self.variable(node.id))
+            return self.values[node.id] if node.id in self.values else self.builder.load(self.variable(node.id))
         number = self.scope.get(node.id)
         if isinstance(number, Number):
             number = getattr(number, self.module.target.architecture)
-        return I64(number) if _is_word(number) else self.refuse(node)
+        return I64(int(number)) if _is_word(number) else self.refuse(node)
 
     def of_BinOp(self, node: ast.BinOp) -> ir.Value:
         left, right = self.value(node.left), self.value(node.right)
         if isinstance(left, ir.Constant) and isinstance(right, ir.Constant) and type(node.op) in _ARITHMETIC:
-            constant = ast.Expression(ast.BinOp(ast.Constant(left.constant), node.op, ast.Constant(right.constant)))
-            return I64(eval(compile(ast.fix_missing_locations(constant), "", "eval")))
+            return I64(getattr(operator, _FOLDED[type(node.op)])(left.constant, right.constant))
         return self.operation(node, left, right)
 
     def of_UnaryOp(self, node: ast.UnaryOp) -> ir.Value:

@@ -64,14 +64,16 @@ class Target(NamedTuple):
         return self._has(x86_64="f16c", aarch64=True)
 
     @property
-    def selects_bfloats(self) -> bool:
-        """Check whether LLVM selects among numbers of its bfloat type as they lie, without a detour or a library."""
-        return self._has(x86_64="avx512bf16", aarch64=True)
-
-    @property
     def scales(self) -> bool:
         """Check for vectors whose length each processor chooses: SVE."""
         return self._has(x86_64=False, aarch64="sve")
+
+    @property
+    def register(self) -> int:
+        """How many bytes a register for vectors has."""
+        if self._has(x86_64="avx512f", aarch64=False):
+            return 64
+        return 32 if self._has(x86_64="avx2", aarch64=False) else 16
 
     def _has(self, *, x86_64: str | bool, aarch64: str | bool) -> bool:
         """Answer for the architecture: by LLVM's name of a feature, or for all processors alike."""
@@ -79,7 +81,7 @@ class Target(NamedTuple):
         return f"+{answer}" in self.features.split(",") if isinstance(answer, str) else answer
 
     def machine(self) -> Any:
-        """Make LLVM's model of the processor, with the options that Numba compiles with.
+        """Make LLVM's model of the processor, for code that stays where it is loaded.
 
         Returns
         -------
@@ -105,19 +107,39 @@ def host() -> Target:
     return Target(llvm.get_process_triple(), *_processor())
 
 
+def of_level(triple: str, level: str) -> Target:
+    """Return the target of any processor of a level.
+
+    Raises
+    ------
+    ValueError
+        If the architecture has no such level.
+    """
+    from .levels import LEVELS
+
+    target = Target(triple, level, "")
+    levels = LEVELS.get(target.architecture, {})
+    if level not in levels:
+        raise ValueError(f"{target.architecture} has no {level!r}, but {', '.join(levels) or 'no levels at all'}")
+    names = list(levels)[: list(levels).index(level) + 1]
+    return target._replace(features=",".join(f"+{feature}" for name in names for feature in levels[name].split(",")))
+
+
 @cache
 def _processor() -> tuple[str, str]:
     import llvmlite.binding as llvm
 
-    # As Numba has it: where LLVM knows the processor wrongly, or an emulator knows less, people set these. A generic
-    # processor then has no features but those that are set.
-    name, features = (os.environ.get(f"NUMBA_{setting}") for setting in ("CPU_NAME", "CPU_FEATURES"))
-    if features is None and name is not None and name.lower() == "generic":
-        features = ""
-    return (
-        llvm.get_host_cpu_name() if name is None else name,
-        llvm.get_host_cpu_features().flatten() if features is None else features,
-    )
+    from .. import options
+
+    level, _ = options.CPU.in_force()
+    name, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features()
+    if level == options.NATIVE:
+        return name, features.flatten()
+    target = of_level(llvm.get_process_triple(), level)
+    lacking = [feature[1:] for feature in target.features.split(",") if not features.get(feature[1:], True)]
+    if lacking:
+        raise ValueError(f"{options.CPU.variable} is {level!r}, and this processor, {name}, lacks {', '.join(lacking)}")
+    return target.processor, target.features
 
 
 def emit(module: Any, target: Target) -> bytes:

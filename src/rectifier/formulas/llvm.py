@@ -1,0 +1,124 @@
+"""LLVM's code: a trace of a formula whose operations write instructions on vectors, which LLVM cuts into registers.
+
+The type of a node's value is a vector of so many lanes, or one number where the trace has none. Nothing contracts or
+reorders: no fast-math flag, and a fused multiply-add only where a formula has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+
+from . import tracing
+from .tracing import Node
+
+ELEMENTS = {
+    "float32": ir.FloatType(), "float64": ir.DoubleType(), "int32": ir.IntType(32), "int64": ir.IntType(64),
+    "uint64": ir.IntType(64), "bool": ir.IntType(1),
+}  # fmt: skip
+_FLOATS = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "neg": "fneg", "widen": "fpext"}
+_COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+_INTRINSICS = {"abs": "fabs", "sqrt": "sqrt", "fma": "fma", "copysign": "copysign"}
+
+
+class Trace(tracing.Trace):
+    """A trace whose operations write instructions.
+
+    Parameters
+    ----------
+    builder : ir.IRBuilder
+    lanes : int
+        Of a vector; 0 for numbers.
+    as_stored : callable
+        Returns a number as the dtype of x has it in memory, or None where that would be another number.
+    outside : ir.Block, optional
+        Where what is the same for all elements is computed: before the loop.
+    """
+
+    def __init__(
+        self, builder: ir.IRBuilder, lanes: int, working: str, narrow: bool, dtype: str = "float64",
+        as_stored: Callable[[Any], Any] = lambda number: None, outside: ir.Block | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(working, narrow, dtype)
+        self.builder, self.lanes, self.as_stored, self.outside = builder, lanes, as_stored, outside
+        self.varying: set[Node] = set()
+
+    def type(self, kind: str) -> ir.Type:
+        """Return LLVM's type of a node."""
+        return ir.VectorType(ELEMENTS[kind], self.lanes) if self.lanes else ELEMENTS[kind]
+
+    def input(self, value: ir.Value, kind: str = "", stored: ir.Value = None, *, varies: bool = True) -> Node:
+        """Return the node of an argument; `stored` is the same number as it lies in memory."""
+        node = Node(self, kind or self.kind, value, stored=stored)
+        if varies:
+            self.varying.add(node)
+        return node
+
+    def operation(self, operation: str, kind: str, *operands: Node) -> Node:
+        """Return the node of an operation, which is done outside of the loop if its operands are the same there."""
+        if self.outside is None or not self.varying.isdisjoint(operands):
+            node = super().operation(operation, kind, *operands)
+            self.varying.add(node)
+            return node
+        with self.builder.goto_block(self.outside):
+            return super().operation(operation, kind, *operands)
+
+    def literal(self, number: Any, kind: str = "") -> Node:
+        """Return the node of a number, as it lies in memory, too."""
+        node = super().literal(number, kind)
+        if kind and node.stored is None:
+            node.stored = self.as_stored(number)
+        return node
+
+    def where(self, condition: Any, x: Any, y: Any) -> Any:
+        """Select among numbers as they lie in memory, too: what is only selected needs no rounding."""
+        node = super().where(condition, x, y)
+        if isinstance(node, Node) and node.stored is None and node.operands:
+            numbers = [operand.stored for operand in node.operands[1:]]
+            if all(number is not None for number in numbers):
+                node.stored = self.builder.select(condition.value, *numbers)
+        return node
+
+    def write_literal(self, number: Any, kind: str) -> ir.Constant:
+        """Make a constant."""
+        value = float(number) if kind.startswith("float") else int(number)
+        return ir.Constant(self.type(kind), [value] * self.lanes if self.lanes else value)
+
+    def write(self, operation: str, kind: str, operands: tuple[Node, ...]) -> ir.Value:
+        """Write an instruction."""
+        builder, values = self.builder, [node.value for node in operands]
+        of = operands[-1].kind
+        name, _, places = operation.partition(" ")
+        if places:
+            shift = builder.shl if name == "shl" else builder.ashr
+            return shift(values[0], self.write_literal(int(places), kind))
+        if name in _COMPARISONS:
+            if of.startswith("float"):
+                compare = builder.fcmp_unordered if name == "ne" else builder.fcmp_ordered
+            else:
+                compare = builder.icmp_unsigned if of == "uint64" else builder.icmp_signed
+            return compare(_COMPARISONS[name], *values)
+        if name == "where":
+            return builder.select(*values)
+        if name in ("and", "or"):
+            return getattr(builder, f"{name}_")(*values)
+        if name in ("bits", "from_bits", "widen"):
+            return (builder.fpext if name == "widen" else builder.bitcast)(values[0], self.type(kind))
+        if name in _INTRINSICS and of.startswith("float"):
+            return self._intrinsic(_INTRINSICS[name], values)
+        if name in _FLOATS and of.startswith("float"):
+            return getattr(builder, _FLOATS[name])(*values)
+        if name in ("add", "sub", "mul", "neg"):
+            return getattr(builder, name)(*values)
+        raise TypeError(f"integers have no {name}")
+
+    def _intrinsic(self, name: str, values: list[ir.Value]) -> ir.Value:
+        kind = values[0].type
+        short = {ir.FloatType(): "f32", ir.DoubleType(): "f64"}[kind.element if self.lanes else kind]
+        full = f"llvm.{name}.v{self.lanes}{short}" if self.lanes else f"llvm.{name}.{short}"
+        function = self.builder.module.globals.get(full)
+        if function is None:
+            function = ir.Function(self.builder.module, ir.FunctionType(kind, [kind] * len(values)), full)
+        return self.builder.call(function, values)

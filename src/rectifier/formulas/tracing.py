@@ -1,0 +1,144 @@
+"""Traces: a formula is called once with nodes for numbers, and each operation on them writes code.
+
+CUDA C++ and LLVM's code are two kinds of trace. They differ in what an operation writes, and in nothing else: types,
+literals, what is computed once and the smooth primitives are those of this module.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..functions.dtypes import rounded
+from . import smooth
+
+# Working type -> type of the trace; of small integers, one that holds their sums.
+KINDS = {name: name for name in ("float32", "float64", "int64", "uint64")}
+KINDS |= dict.fromkeys(("int8", "uint8", "int16", "uint16"), "int32") | dict.fromkeys(("int32", "uint32"), "int64")
+ARITHMETIC = (("add", "add"), ("sub", "sub"), ("mul", "mul"), ("truediv", "div"))
+COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
+
+
+class Node:
+    """A number or a condition of a trace: a literal, an input, or an operation on others.
+
+    Attributes
+    ----------
+    kind : str
+        Its type: float32, float64, an integer, or bool.
+    value
+        What the trace wrote for it.
+    """
+
+    __slots__ = ("kind", "operands", "stored", "trace", "value")
+    __array_ufunc__ = None  # a NumPy number on the left leaves the operation to this class
+
+    def __init__(
+        self, trace: Trace, kind: str, value: Any, operands: tuple[Node, ...] = (), stored: Any = None
+    ) -> None:
+        self.trace, self.kind, self.value, self.operands, self.stored = trace, kind, value, operands, stored
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("a formula has no branch")
+
+    def __neg__(self) -> Node:
+        return self.trace.call("neg", self)
+
+    def __lshift__(self, places: int) -> Node:
+        return self.trace.operation(f"shl {places}", self.kind, self)
+
+    def __rshift__(self, places: int) -> Node:
+        return self.trace.operation(f"shr {places}", self.kind, self)
+
+    def __and__(self, other: Node) -> Node:
+        return self.trace.operation("and", "bool", self, other)
+
+    def __or__(self, other: Node) -> Node:
+        return self.trace.operation("or", "bool", self, other)
+
+
+for _operator, _name in ARITHMETIC:
+    setattr(Node, f"__{_operator}__", lambda left, right, name=_name: left.trace.call(name, left, right))
+    setattr(Node, f"__r{_operator}__", lambda right, left, name=_name: right.trace.call(name, left, right))
+for _name in COMPARISONS:
+    setattr(Node, f"__{_name}__", lambda left, right, name=_name: left.trace.call(name, left, right, kind="bool"))
+Node.__hash__ = object.__hash__  # type: ignore[method-assign]
+
+
+class Trace:
+    """The operations that were traced, so far.
+
+    Parameters
+    ----------
+    working : str
+        Name of the type that formulas are computed in.
+    narrow : bool
+        Whether results are of 24 bits or fewer.
+    dtype : str
+        Name of the dtype of x, to which parameters were rounded.
+    """
+
+    def __init__(self, working: str, narrow: bool, dtype: str = "float64") -> None:
+        self.kind = KINDS[working]
+        self.narrow, self.dtype = narrow, dtype
+        self.nodes: dict[tuple[Any, ...], Node] = {}
+
+    def write(self, operation: str, kind: str, operands: tuple[Node, ...]) -> Any:
+        """Write an operation, whose result has a type."""
+        raise NotImplementedError
+
+    def write_literal(self, number: Any, kind: str) -> Any:
+        """Write a number of a type."""
+        raise NotImplementedError
+
+    def literal(self, number: Any, kind: str = "") -> Node:
+        """Return the node of a number; it has the working type, or that of Python's numbers: float64 and int64."""
+        kind = kind or ("float64" if isinstance(number, float) else "int64")
+        number = np.dtype(kind).type(number)
+        key = kind, number.tobytes()
+        if key not in self.nodes:
+            self.nodes[key] = Node(self, kind, self.write_literal(number, kind))
+        return self.nodes[key]
+
+    def operation(self, operation: str, kind: str, *operands: Node) -> Node:
+        """Return the node of an operation: an old one, if it has been computed before."""
+        key = (operation, kind, *map(id, operands))
+        if key not in self.nodes:
+            self.nodes[key] = Node(self, kind, self.write(operation, kind, operands), operands)
+        return self.nodes[key]
+
+    def alike(self, *values: Any) -> list[Node]:
+        """Convert operands to the type of the widest."""
+        nodes = [value if isinstance(value, Node) else self.literal(value) for value in values]
+        kinds = {node.kind for node in nodes}
+        if kinds == {"float32", "float64"}:
+            return [node if node.kind == "float64" else self.operation("widen", "float64", node) for node in nodes]
+        if len(kinds) > 1:
+            raise TypeError(f"a formula mixes {' and '.join(sorted(kinds))}")
+        return nodes
+
+    def call(self, operation: str, *values: Any, kind: str = "") -> Node:
+        """Return the node of an operation on numbers of one type, which its result has as well."""
+        nodes = self.alike(*values)
+        return self.operation(operation, kind or nodes[0].kind, *nodes)
+
+    def where(self, condition: Any, x: Any, y: Any) -> Any:
+        """Select; what Python knows already needs no operation."""
+        if isinstance(condition, bool):
+            return x if condition else y
+        x, y = self.alike(x, y)
+        return x if x is y else self.operation("where", x.kind, condition, x, y)
+
+    def primitives(self) -> dict[str, Any]:
+        """Return the primitives that trace."""
+        exact: dict[str, Any] = {
+            "T": lambda number: self.literal(number, self.kind),
+            "stored": lambda number: self.literal(rounded(number, self.dtype), self.kind),
+            "where": self.where,
+            "abs": lambda x: abs(x) if isinstance(x, float) else self.call("abs", x),
+            **{name: lambda *xs, name=name: self.call(name, *xs) for name in ("sqrt", "fma", "copysign")},
+            "bits": lambda x: self.operation("bits", "int64", *self.alike(x)),
+            "from_bits": lambda n: self.operation("from_bits", "float64", *self.alike(n)),
+        }
+        return exact | smooth.primitives(exact, self.narrow)
