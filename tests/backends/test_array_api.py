@@ -423,6 +423,17 @@ def test_small_integers_become_float32_where_a_library_lacks_float16():
     assert relu(x).dtype == xp.int8
 
 
+def test_small_integers_become_float16_where_a_library_has_it():
+    torch = pytest.importorskip("torch")
+    numbers = np.arange(-4, 4, dtype="i1")
+    x = torch.from_numpy(numbers)
+    for f in (gelu, softmax):
+        assert f(x).dtype == torch.float16
+        assert np.array_equal(f(x).numpy(), f(numbers))
+    traced = torch.func.vmap(gelu)(x)
+    assert traced.dtype == torch.float16
+
+
 def test_a_wrong_parameter_is_named_as_beside_numpy_arrays():
     xp = pytest.importorskip("array_api_strict")
     x = xp.asarray([1.0])

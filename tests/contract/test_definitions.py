@@ -153,6 +153,19 @@ def test_a_formula_of_rows_takes_four_numbers():
         function.backward(lambda dy, y: dy)
 
 
+def test_a_complete_function_stays_as_it_is():
+    from rectifier import softmax, swiglu
+
+    x = np.array([1.0, 2.0])
+    before = swiglu.backward(x, x, x)
+    with pytest.raises(TypeError, match="swiglu is complete, and its gradient stays"):
+        swiglu.gradient(lambda x, gate: (gate, x))
+    with pytest.raises(TypeError, match="softmax is complete, and its weight stays"):
+        softmax.weight(lambda dy, y: dy)
+    for result, expected in zip(swiglu.backward(x, x, x), before, strict=True):
+        assert result.tolist() == expected.tolist()
+
+
 def test_the_formulas_of_the_catalogue_are_right():
     from rectifier.catalogue import ALL
     from rectifier.functions.blocks import CONDITION, NUMBER, require_formula

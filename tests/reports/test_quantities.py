@@ -250,6 +250,8 @@ def test_integers_of_unyt_are_float64_in_functions_of_floats(unit):
     y = sigmoid(given)
     assert y.dtype == np.float64
     assert np.array_equal(y.d, sigmoid(numbers * 0.01 if unit else numbers))
+    small = unyt.unyt_array(numbers.astype("i1"), unit or "dimensionless")
+    assert sigmoid(small).dtype == (np.float64 if unit else sigmoid(numbers.astype("i1")).dtype)
 
 
 @pytest.mark.parametrize("library", ["astropy", "unyt"])

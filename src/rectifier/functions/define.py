@@ -269,6 +269,8 @@ def _require_part(
     """Refuse what the decorator `name` does not take, as an array to compute on or another formula."""
     if not isinstance(formula, FunctionType):
         _incomplete(function.__name__, name)
+    if function in _pending or hasattr(function, "spec"):  # masks, graphs and kernels are made of what it has
+        raise TypeError(f"{function.__name__} is complete, and its {name} stays: define the function anew")
     if not _is_ours(formula):
         blocks.require_formula(f"{function.__name__}.{name}", formula, arguments, results)
 
