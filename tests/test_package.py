@@ -68,6 +68,10 @@ def test_warmup_takes_every_kind_of_function():
     assert all(method.loops["float32"].compiled for method in softmax.methods.values())
     with pytest.raises(TypeError, match="is no activation function"):
         warmup(len)
+    assert warmup(swiglu, dtypes="bfloat16") == warmup(swiglu)
+    for wrong in ("floaty", "bool", None, [None], "c8", 3):
+        with pytest.raises(TypeError, match=r"^warmup: dtypes has .*; it takes integers, float16 to float64"):
+            warmup(swiglu, dtypes=wrong)
 
 
 def test_without_cupy_nothing_is_missed():

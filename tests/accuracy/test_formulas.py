@@ -182,6 +182,8 @@ def test_vjp_that_keeps_x_does_not_let_it_be_overwritten():
     x = np.ones(3)
     with pytest.raises(ValueError, match="out would overwrite x"):
         half_square.vjp(x, out=x)
+    with pytest.raises(ValueError, match="out would overwrite x"):
+        half_square.vjp(x, out=(x,))
     assert x.tolist() == [1, 1, 1]
 
 

@@ -405,3 +405,42 @@ def test_gradients_of_traced_arrays_are_summed_in_float64():
         slope = torch.tensor(0.25, requires_grad=True)
         (prelu(torch.from_numpy(x), slope) * torch.from_numpy(dy)).sum().backward()
         assert slope.grad == -5
+
+
+def test_small_integers_become_float32_where_a_library_lacks_float16():
+    xp = pytest.importorskip("array_api_strict")  # NumPy makes float16 of int8
+    numbers = np.arange(-4, 4, dtype="i1")
+    x, right = xp.asarray(numbers), numbers.astype("f4")
+    for name, made, expected in (
+        ("value", gelu(x), gelu(right)),
+        ("derivative", gelu.derivative(x), gelu.derivative(right)),
+        ("backward", gelu.backward(x, x), gelu.backward(right, right)),
+        ("rows", softmax(x), softmax(right)),
+        ("gradients", swiglu.backward(x, x, x)[1], swiglu.backward(right, right, right)[1]),
+    ):
+        assert made.dtype == xp.float32, name
+        assert np.array_equal(np.from_dlpack(made), expected), name
+    assert relu(x).dtype == xp.int8
+
+
+def test_small_integers_become_float16_where_a_library_has_it():
+    torch = pytest.importorskip("torch")
+    numbers = np.arange(-4, 4, dtype="i1")
+    x = torch.from_numpy(numbers)
+    for f in (gelu, softmax):
+        assert f(x).dtype == torch.float16
+        assert np.array_equal(f(x).numpy(), f(numbers))
+    traced = torch.func.vmap(gelu)(x)
+    assert traced.dtype == torch.float16
+
+
+def test_a_wrong_parameter_is_named_as_beside_numpy_arrays():
+    xp = pytest.importorskip("array_api_strict")
+    x = xp.asarray([1.0])
+    for wrong, text in (
+        (True, "has dtype bool"),
+        (None, "NumPy sees no numbers in a NoneType"),
+        ("a", "has dtype <U1"),
+    ):
+        with pytest.raises(TypeError, match=f"leaky_relu: negative_slope.*{text}"):
+            leaky_relu(x, negative_slope=wrong)

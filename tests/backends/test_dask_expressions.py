@@ -273,7 +273,7 @@ def test_errors_come_at_the_call(da):
         softmax(da.from_array(np.ones(3, complex)))
     with pytest.raises(ValueError, match="shapes do not broadcast: dy"):
         relu.backward(da.ones(3, chunks=3), x)
-    with pytest.raises(ValueError, match=r"dy has shape \(10,\), y \(6, 10\)"):
+    with pytest.raises(ValueError, match=r"dy has shape \(10,\), x \(6, 10\)"):
         softmax.backward(da.ones(10, chunks=10), x)
     with pytest.raises(ValueError, match="axis 2 is out of bounds"):
         softmax(x, axis=2)

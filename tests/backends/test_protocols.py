@@ -410,3 +410,10 @@ def test_a_number_does_not_stand_above_a_subclass_of_low_priority(backend):
             package.relu.backward(number, x),
         ):
             assert type(result) is Modest
+
+
+def test_what_a_librarys_own_ufuncs_refuse_has_the_name_of_the_call():
+    sparse = pytest.importorskip("sparse")
+    a, b = (sparse.COO.from_numpy(np.arange(n) - 1.0) for n in (3, 4))
+    with pytest.raises(ValueError, match=r"^relu\.backward: sparse.*COO refuses it .*convert to NumPy first"):
+        relu.backward(a, b)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from conftest import BACKENDS, INTEGERS, numbers
 from rectifier import leaky_relu, prelu, relu, softmax
+from rectifier.functions.arguments import broadcast
 
 X = np.array([[-1.0, 2.0, 3.0], [4.0, -5.0, 6.0]], "f4")
 
@@ -287,3 +290,24 @@ def test_a_parameter_beyond_the_integers_of_x_makes_floats(name):
             assert package.thresholded_relu(x, threshold=number).dtype == floats
         for number in (2.0, np.float16(2), np.float32(2), np.array(2.0)):
             assert package.thresholded_relu(x, threshold=number).dtype == name
+
+
+@pytest.mark.parametrize(
+    ("shapes", "whole"),
+    [
+        ([(), (2, 1), (3,)], (2, 3)),
+        ([(1, 0), (5, 1)], (5, 0)),
+        ([(math.nan,), (1,)], (math.nan,)),
+        ([(math.nan, 1), (1, math.nan)], (math.nan, math.nan)),
+        ([(math.nan,), (4,)], (4,)),
+        ([(1,) * 50, (2,)], (1,) * 49 + (2,)),
+    ],
+)
+def test_shapes_broadcast(shapes, whole):
+    operands = {str(k): SimpleNamespace(shape=shape) for k, shape in enumerate(shapes)}
+    found = broadcast("f", operands)
+    assert np.array_equal(found, whole, equal_nan=True)
+    if not np.isnan(sum(shapes, ())).any() and len(whole) <= 32:
+        assert found == np.broadcast_shapes(*shapes)
+    with pytest.raises(ValueError, match=r"f: shapes do not broadcast: 0 .*, wrong \(7, 7\)"):
+        broadcast("f", {**operands, "wrong": SimpleNamespace(shape=(7, 7)), "other": SimpleNamespace(shape=(2, 2))})

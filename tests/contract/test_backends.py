@@ -111,6 +111,7 @@ class TestJax(BackendContract):
 class TestPandas(BackendContract):
     """Frames of one dtype."""
 
+    aligns = True
     capabilities = capabilities_of("labelled")
     dtypes = ("float32", "float64")
     layouts = tuple(layout for layout in BackendContract.layouts if layout != "0-d")
@@ -133,3 +134,77 @@ class TestXarray(BackendContract):
 
     def give(self, array):
         return array.to_numpy()
+
+
+@needs("polars")
+class TestPolars(BackendContract):
+    """Frames, whose columns are computed one by one."""
+
+    capabilities = capabilities_of("labelled")
+    dtypes = ("float32", "float64")
+    layouts = tuple(layout for layout in BackendContract.layouts if layout != "0-d")
+
+    def take(self, array):
+        return importlib.import_module("polars").DataFrame(array)
+
+    def give(self, array):
+        return array.to_numpy()
+
+
+@needs("pyarrow")
+class TestPyArrow(BackendContract):
+    """Tables, whose columns are computed one by one."""
+
+    capabilities = capabilities_of("labelled")
+    dtypes = ("float32", "float64")
+    layouts = tuple(layout for layout in BackendContract.layouts if layout != "0-d")
+
+    def take(self, array):
+        columns = {str(k): np.ascontiguousarray(column) for k, column in enumerate(array.T)}
+        return importlib.import_module("pyarrow").table(columns)
+
+    def give(self, array):
+        return np.stack([column.to_numpy() for column in array.columns], axis=1)
+
+
+class Dimensionless(BackendContract):
+    """Quantities, of which every function takes those without a unit."""
+
+    capabilities = capabilities_of("quantities")
+    dtypes = ("float16", "float32", "float64")
+
+
+@needs("astropy")
+class TestAstropy(Dimensionless):
+    """Quantities of astropy, which are ndarrays."""
+
+    def take(self, array):
+        quantity = importlib.import_module("astropy.units").Quantity
+        return quantity(array, dtype=array.dtype)
+
+    def give(self, array):
+        return array.value
+
+
+@needs("pint")
+class TestPint(Dimensionless):
+    """Quantities of pint, which hold arrays."""
+
+    def take(self, array):
+        return importlib.import_module("pint").get_application_registry().Quantity(array, "")
+
+    def give(self, array):
+        return np.asarray(array.magnitude)
+
+
+@needs("unyt")
+class TestUnyt(Dimensionless):
+    """Quantities of unyt, which are ndarrays."""
+
+    layouts = tuple(layout for layout in BackendContract.layouts if layout != "0-d")  # of another type
+
+    def take(self, array):
+        return importlib.import_module("unyt").unyt_array(array, "dimensionless")
+
+    def give(self, array):
+        return array.d

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from conftest import BACKENDS, FLOATS, assert_same, numbers
-from rectifier import gated, testing
+from rectifier import gated, swiglu, testing
 from rectifier.catalogue import GATES
 from rectifier.formulas import T, where
 from rectifier.tools.verify import multi_input
@@ -133,8 +133,33 @@ def test_vjp_is_value_and_backward(function):
     assert_same(y, function(x, gate))
     for actual, expected in zip(pullback(x), function.backward(x, x, gate), strict=True):
         assert_same(actual, expected)
-    with pytest.raises(ValueError, match="out would overwrite"):
-        function.vjp(x, gate, x)
+    for out, name in ((x, "x"), (gate, function.spec.gate), ((x,), "x")):
+        with pytest.raises(ValueError, match=f"out would overwrite {name}, which"):
+            function.vjp(x, gate, out)
+
+
+def test_out_of_summed_gradients_is_checked_as_one_that_is_not_summed():
+    x, room = np.array([1, 2, 3, 4], "f4"), np.full(5, 7, "f4")
+    wrong = {
+        "a tuple of arrays": (room[:4], TypeError), "takes 2": ((room[:4],), ValueError),
+        "share memory": ((room[:4], room[3:4]), ValueError), "the result has": ((None, room), ValueError),
+    }  # fmt: skip
+    for text, (out, kind) in wrong.items():
+        with pytest.raises(kind, match=rf"^swiglu\.backward: .*{text}"):
+            swiglu.backward(x, x, x[:1], out)
+        assert (room == 7).all()
+    dx, dgate = swiglu.backward(x, x, x[:1], (room[:4], room[4:]))
+    for result, expected in zip((dx, dgate), swiglu.backward(x, x, x[:1]), strict=True):
+        assert np.shares_memory(result, room)
+        assert np.array_equal(result, expected)
+
+
+def test_gradients_of_many_dimensions_are_summed():
+    x = np.full((1,) * 39 + (3,), 2.0)  # NumPy's broadcasting ends at 32
+    dx, dgate = swiglu.backward(x, x, x[..., :1])
+    assert (dx.shape, dgate.shape) == (x.shape, (1,) * 40)
+    one, *_ = swiglu.backward(np.full(1, 2.0), np.full(1, 2.0), np.full(1, 2.0))[1]
+    assert dgate.item() == 3 * one
 
 
 @each

@@ -217,6 +217,8 @@ def test_what_is_wrong_is_refused(function):
         function.backward(x)
     with pytest.raises(ValueError, match="dy has shape"):
         function.backward(x, out)
+    with pytest.raises(ValueError, match="out would overwrite x"):
+        function.vjp(x, (x,))
     with pytest.raises(ValueError, match="out would overwrite"):
         function.vjp(x, x)
     assert not out.any()

@@ -240,3 +240,40 @@ def _textbook_is_homogeneous(block, scaled, mpf):
         if abs(of_larger - 4 * y) > mpf(10) ** -20:
             return False
     return True
+
+
+@pytest.mark.parametrize("unit", ["", "percent"])
+def test_integers_of_unyt_are_float64_in_functions_of_floats(unit):
+    unyt = pytest.importorskip("unyt")  # which makes float32 of int32 when it converts
+    numbers = np.array([-3, 1, 70], "i4")
+    given = unyt.unyt_array(numbers, unit or "dimensionless")
+    y = sigmoid(given)
+    assert y.dtype == np.float64
+    assert np.array_equal(y.d, sigmoid(numbers * 0.01 if unit else numbers))
+    small = unyt.unyt_array(numbers.astype("i1"), unit or "dimensionless")
+    assert sigmoid(small).dtype == (np.float64 if unit else sigmoid(numbers.astype("i1")).dtype)
+
+
+@pytest.mark.parametrize("library", ["astropy", "unyt"])
+def test_out_of_plain_numbers_is_no_quantity(library):
+    if library == "astropy":
+        out = pytest.importorskip("astropy.units").Quantity(np.full(3, 7.0))
+    else:
+        out = pytest.importorskip("unyt").unyt_array(np.full(3, 7.0), "m")
+    x = np.ones(3)
+    calls = {
+        "relu": lambda: relu(x, out), "relu.with_mask": lambda: relu.with_mask(x, out),
+        "softmax": lambda: softmax(x, out),
+        "relu.value_and_derivative": lambda: relu.value_and_derivative(x, (None, out)),
+        "glu.backward": lambda: glu.backward(x, x, x[:1], (out, None)),
+    }  # fmt: skip
+    for name, call in calls.items():
+        with pytest.raises(TypeError, match=rf"^{name}: out is a {library}.*; it takes a numpy.ndarray of shape"):
+            call()
+        assert (np.asarray(out) == 7).all()
+
+
+def test_bools_with_a_unit_are_refused():
+    unyt = pytest.importorskip("unyt")  # which makes float16 of them when it converts
+    with pytest.raises(TypeError, match="softmax: x has dtype bool"):
+        softmax(unyt.unyt_array(np.array([True, False]), "percent"))

@@ -10,7 +10,7 @@ from ..engine.callbacks import raising
 from ..engine.interpreter import sweep
 from ..engine.ufuncs import register_bfloat16
 from ..functions import arguments, dtypes, gradients, subclasses
-from ..functions.call import Call, prepare
+from ..functions.call import Call, Prepared, prepare
 from ..functions.mask import Mask, PartialMask
 from ..functions.rows import as_rows, from_rows
 
@@ -25,12 +25,17 @@ def compute(call: Call) -> Any:
         return _rows(call)
     if call.operation.makes_mask or call.operation.reads_mask:
         return _masked(call)
-    return _gradients(call) if call.gradients else _elementwise(call)
+    return _gradients(call) if call.gradients else _elementwise(call, prepare(call, arguments.operand))
 
 
 def snapshot(value: Any) -> Any:
-    """Return a read-only copy of an array or a number."""
-    array = np.array(value, subok=subclasses.is_masked(value))
+    """Return a read-only copy of an array or a number; what is none stays, and a call refuses it."""
+    try:
+        array = np.array(value, subok=subclasses.is_masked(value))
+    except ValueError:
+        return value
+    if array.dtype == object:
+        return value
     array.flags.writeable = False
     if subclasses.is_masked(array):
         np.ma.getmaskarray(array).flags.writeable = False
@@ -42,11 +47,11 @@ def may_share_memory(a: Any, b: Any) -> bool:
     return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and bool(np.may_share_memory(a, b))
 
 
-def _elementwise(call: Call) -> Any:
+def _elementwise(call: Call, prepared: Prepared) -> Any:
     """Compute without a mask: compiled over whole arrays if they are that simple, else by the ufunc."""
     name, out, outputs = call.name, call.out, call.operation.outputs
     method = call.function.methods[call.operation.name]
-    dtype, operands, parameters, shape, _ = prepare(call, arguments.operand)
+    dtype, operands, parameters, shape, _ = prepared
     gates = [key for key in operands if key in call.spec.uniform]
     if gates:  # equals of x: all take the dtype of the call before it is made
         made: list[Any] = [np.asanyarray(value) for value in operands.values()]
@@ -83,12 +88,11 @@ def _gradients(call: Call) -> Any:
 
     The sum is NumPy's over an array in C order, so it depends neither on threads nor on how the arrays lay.
     """
-    shapes = tuple(np.shape(call.operands[name]) for name in call.gradients)
-    arrays = {name: arguments.operand(call.name, name, value) for name, value in call.given.items()}
-    whole = arguments.broadcast(call.name, arrays)
+    prepared = prepare(call, arguments.operand)
+    whole, shapes = prepared.shape, tuple(np.shape(prepared.operands[name]) for name in call.gradients)
     if all(shape == whole for shape in shapes):
-        return _elementwise(call)
-    found = tuple(np.asarray(one) for one in _elementwise(call._replace(out=None)))
+        return _elementwise(call, prepared)
+    found = tuple(np.asarray(one) for one in _elementwise(call._replace(out=None), prepared))
     every = [*call.given.values()]
     hides = subclasses.hidden(whole, *every)
     if call.out is not None:
@@ -114,7 +118,7 @@ def _all_hidden(hides: Any, shape: tuple[int, ...]) -> Any:
 
 def _masked(call: Call) -> Any:
     """Compute with a mask, which is made or read; its bits are in C order."""
-    spec, out, making = call.spec, call.out, call.operation.makes_mask
+    out, making = call.out, call.operation.makes_mask
     dtype, operands, parameters, shape, _ = prepare(call, _operand)
     name, *_ = operands
     source = np.asanyarray(operands[name])
@@ -132,23 +136,17 @@ def _masked(call: Call) -> Any:
     spread = np.broadcast_to(np.asarray(source), shape)
     target = np.empty_like(spread, dtype) if own is None else np.asarray(own)
     bits = np.empty((spread.size + 7) // 8, np.uint8) if making else mask._bits
-    recorded = _recorded(call.parameters)  # before `out`, which may be one of them, is written
     hides = subclasses.hidden(shape, *every.values())
     _run_with_bits(call, dtype, spread, tuple(numbers.values()), bits, target)
     result = subclasses.answered(target, own, every.values(), hides)
     if not making:
         return result
-    mask = Mask.made(bits, shape, spec.full_name, recorded)
+    mask = Mask.made(bits, shape, call.spec.full_name, call.parameters)
     return result, mask if hides is None else PartialMask.of(mask, hides)
 
 
 def _operand(function: str, name: str, value: Any) -> Any:
     return value if isinstance(value, Mask) else arguments.operand(function, name, value)
-
-
-def _recorded(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return parameters as a mask keeps them."""
-    return {name: v if type(v) in (int, float) else snapshot(v) for name, v in parameters.items()}
 
 
 def _run_with_bits(call: Call, dtype: Any, source: Any, numbers: tuple[Any, ...], bits: Any, target: Any) -> None:

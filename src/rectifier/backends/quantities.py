@@ -131,6 +131,8 @@ class _Unyt(Units):
         return kind(numbers, unit)
 
     def to(self, quantity: Any, unit: Any) -> Any:
+        if quantity.dtype.kind in "iu":  # of int32 unyt makes float32
+            quantity = quantity.astype(np.float64)
         try:
             return quantity.to_value(unit)
         except self.unyt.exceptions.UnitConversionError:
@@ -169,20 +171,29 @@ class _Given:
         self.numbers: dict[str, Any] = {}
         self.unit: dict[str, Any] = {}
         for name, value in given.items():
-            self.numbers[name], self.unit[name] = self.units.split(value) if name in libraries else (value, None)
+            numbers, unit = self.units.split(value) if name in libraries else (value, None)
+            if unit is not None and not registry.is_other(numbers):  # some units make numbers of a bool
+                arguments.operand(function, name, numbers)
+            self.numbers[name], self.unit[name] = numbers, unit
 
     def is_quantity(self, name: str) -> bool:
         return self.unit[name] is not None
 
+    def to(self, name: str, unit: Any) -> Any:
+        """Return the numbers in another unit; None if there is no way."""
+        if self.unit[name] == unit:  # unyt converts also then, int32 to float32
+            return self.numbers[name]
+        return self.units.to(self.given[name], unit)
+
     def has_dimension(self, name: str) -> bool:
         """Check whether a unit does not come down to a number."""
-        return self.is_quantity(name) and self.units.to(self.given[name], self.units.one) is None
+        return self.is_quantity(name) and self.to(name, self.units.one) is None
 
     def make_plain(self, name: str, why: str) -> None:
         """Replace a dimensionless quantity by its numbers, percents by hundredths."""
         if not self.is_quantity(name):
             return
-        numbers = self.units.to(self.given[name], self.units.one)
+        numbers = self.to(name, self.units.one)
         if numbers is None:
             plain = self.units.plain.format(f"({name} / scale)")
             raise TypeError(f"{self.function}: {name} has unit {self.unit[name]}, and {why}: use {plain}")
@@ -243,7 +254,7 @@ def _settle(spec: Specification, given: _Given, x: str, parameters: list[str]) -
     for name in scaled:
         if not keeps:
             given.make_plain(name, f"{spec.name} takes a dimensionless {name}")
-        numbers = given.units.to(given.given[name], given.unit[x]) if given.is_quantity(x) else None
+        numbers = given.to(name, given.unit[x]) if given.is_quantity(x) else None
         if numbers is None:
             given.make_plain(name, f"{x} has {given.unit[x] or 'none'}")
         given.numbers[name] = numbers

@@ -64,7 +64,12 @@ def compute(call: Call) -> Any:
     """Compute a call by the backend of its arrays."""
     backend = serving(*call.arrays.values())
     _require(call, backend.capabilities)
-    return backend.compute(call)
+    if not call.operation.makes_mask:
+        return backend.compute(call)
+    kept = snapshot(call.parameters)  # before `out`, which may be one of them, is written
+    y, mask = backend.compute(call)
+    mask._parameters = kept
+    return y, mask
 
 
 def serving(*arrays: Any) -> Backend:
@@ -150,5 +155,5 @@ def snapshot(parameters: dict[str, Any]) -> dict[str, Any]:
 
 def may_share_memory(out: Any, *arrays: Any) -> bool:
     """Return whether writing to `out` may change one of these, which may be anything that a user passes."""
-    backend = serving(out)
-    return any(backend.may_share_memory(out, array) for array in arrays)
+    outs = out if isinstance(out, tuple) else (out,)
+    return any(serving(own).may_share_memory(own, array) for own in outs for array in arrays)

@@ -26,8 +26,9 @@ def compute(call: Call) -> Any:
     try:
         with raising(), np.errstate(all="ignore"):
             return call.function.methods[call.operation.name].ufunc(*operands.values(), *numbers)
-    except TypeError as error:
-        raise TypeError(f"{call.name}: {kind} refuses it ({error}); convert to NumPy first") from error
+    except (TypeError, ValueError) as error:  # of kinds that libraries make of them, too
+        plain = TypeError if isinstance(error, TypeError) else ValueError
+        raise plain(f"{call.name}: {kind} refuses it ({error}); convert to NumPy first") from error
 
 
 def _unknown_shape(function: str, operands: dict[str, Any]) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -24,7 +25,8 @@ def full_name(kind: type) -> str:
 
 def shape_of(array: Any) -> tuple[Any, ...]:
     """Return the shape of an array-like. ``np.shape`` asks the array's library, which may have no such function."""
-    return array.shape if isinstance(getattr(array, "shape", None), tuple) else np.shape(array)
+    shape = getattr(array, "shape", None)
+    return tuple(shape) if isinstance(shape, tuple) else np.shape(array)  # PyTorch's is a tuple that shows otherwise
 
 
 def is_python_number(value: Any) -> bool:
@@ -165,16 +167,23 @@ def fitting(function: str, name: str, parameter: Any, dtype: Any) -> Any:
     return dtypes.cast(parameter, dtype)
 
 
-def broadcast(function: str, operands: dict[str, Any]) -> tuple[int, ...]:
-    """Return the shape of the result."""
-    distinct = {getattr(array, "shape", ()) for array in operands.values()} - {()}
-    if len(distinct) <= 1:  # broadcast_shapes takes 32 dimensions at most
+def broadcast(function: str, operands: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the shape of the result, of any number of dimensions: NumPy's own functions take 32 at most.
+
+    A side that Dask does not know is NaN, and is taken to be that of the others.
+    """
+    shapes = {name: tuple(getattr(array, "shape", ())) for name, array in operands.items()}
+    distinct = {*shapes.values()} - {()}
+    if len(distinct) <= 1:
         return distinct.pop() if distinct else ()
-    try:
-        return np.broadcast_shapes(*distinct)
-    except ValueError:
-        shapes = ", ".join(f"{name} {np.shape(array)}" for name, array in operands.items())
-        raise ValueError(f"{function}: shapes do not broadcast: {shapes}") from None
+    result = []
+    for sides in itertools.zip_longest(*(shape[::-1] for shape in distinct), fillvalue=1):
+        known = {side for side in sides if side != 1 and side == side}
+        if len(known) > 1:
+            text = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise ValueError(f"{function}: shapes do not broadcast: {text}")
+        result.append(known.pop() if known else next((side for side in sides if side != side), 1))
+    return tuple(result[::-1])
 
 
 def may_be_equal(shape: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
@@ -193,12 +202,15 @@ def require_out(
     function: str,
     outputs: tuple[str, ...],
     out: Any,
-    shape: tuple[int, ...],
+    shape: tuple[int, ...] | list[tuple[int, ...]],
     dtype: Any,
     kind: Any = np.ndarray,
     share: Callable[[Any, Any], bool] | None = None,
 ) -> None:
-    """Refuse an `out` that is not exactly what the call would have made: arrays of this kind, shape and dtype."""
+    """Refuse an `out` that is not exactly what the call would have made: arrays of this kind, shape and dtype.
+
+    The shape is that of all outputs, or a list has one for each.
+    """
     several = len(outputs) > 1
     if several and not isinstance(out, tuple):
         raise TypeError(
@@ -207,16 +219,17 @@ def require_out(
     arrays = out if isinstance(out, tuple) else (out,)
     if len(arrays) != len(outputs):
         raise ValueError(f"{function}: out has {len(arrays)} arrays; it takes {len(outputs)} ({', '.join(outputs)})")
-    for array in arrays:
+    shapes = shape if isinstance(shape, list) else [shape] * len(outputs)
+    for array, own in zip(arrays, shapes, strict=True):
         if not (several and array is None):
-            _require_array(function, array, shape, dtype, kind)
+            _require_array(function, array, own, dtype, kind)
     given = [array for array in arrays if array is not None]
     if len(given) == 2 and (share or _share)(*given):
         raise ValueError(f"{function}: the two arrays of out share memory")
 
 
 def _require_array(function: str, out: Any, shape: tuple[int, ...], dtype: Any, kind: Any) -> None:
-    if not isinstance(out, kind):
+    if not isinstance(out, kind) or (kind is np.ndarray and is_foreign(out)):  # of a quantity ufuncs know the unit
         raise TypeError(
             f"{function}: out is a {full_name(type(out))}; it takes a {full_name(kind)} of shape {shape} and dtype "
             f"{dtype} (parameters are passed by keyword)"

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import keyword
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import FunctionType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from ..backends.cupy import source_of
 from ..engine.compilation import one_at_a_time
 from ..engine.rows import RowMethod
 from ..engine.ufuncs import Method
 from ..formulas import T
-from ..formulas.text import FormulaError, describe
-from . import docstrings, methods, signatures
+from ..formulas.text import describe
+from . import blocks, docstrings, methods, signatures
 from .protocols import Activation, Gated, RowFunction
 from .specification import (
     BACKWARD,
@@ -114,19 +113,28 @@ def elementwise(
     >>> at_most_one.backward(np.array([5.0, 5.0]), np.array([0.0, 2.0]))
     array([5., 0.])
     """
+    own = "elementwise"
     fields = {
-        "exact": exact, "special": tuple(special), "kinks": tuple(kinks), "zeros": tuple(zeros), "ulp": Bounds.of(ulp),
-        "backward_from": backward_from, "y_determines": y_determines, "mask": mask, "selects": selects, "wide": wide,
-        "unrounded": unrounded,
+        "exact": exact, "special": blocks.pairs(own, "special", special), "kinks": blocks.pairs(own, "kinks", kinks),
+        "zeros": tuple(zeros), "ulp": Bounds(*blocks.units(own, ulp, 4)), "y_determines": y_determines, "mask": mask,
+        "backward_from": blocks.subset(own, "backward_from", backward_from, ("x", "y", "mask")), "selects": selects,
+        "wide": wide, "unrounded": unrounded,
     }  # fmt: skip
 
     def decorate(formula: Any) -> Activation:
-        parameters = _parameters(formula, ("x",))
-        function: Any = _draft(formula, signatures.ONE_ARRAY, parameters)
+        blocks.require_function("elementwise", formula)
+        parameters = blocks.parameters_of(formula, ("x",))
+        blocks.subset(formula.__name__, "unrounded", unrounded, parameters)
+        arguments = ("x", *parameters)
+        function: Any = _draft(formula, Elementwise, parameters)
+        if not _is_ours(formula):
+            blocks.require_formula(f"{formula.__name__}, mask", mask, arguments, _MASK)
+            if y_determines is not None:
+                what = f"{formula.__name__}, y_determines"
+                blocks.require_formula(what, y_determines, parameters, (blocks.CONDITION,))
 
         def take_derivative(derivative: Any) -> Any:
-            if not isinstance(derivative, FunctionType):
-                _incomplete(formula.__name__, "derivative")
+            _require_part(function, "derivative", derivative, arguments)
             _finish(function, Elementwise(derivative=derivative, parameters=parameters, **_named(formula), **fields))
             return derivative
 
@@ -174,14 +182,17 @@ def gated(
     >>> pass_where_positive(np.array([1.0, 2.0]), np.array([-1.0, 1.0]))
     array([0., 2.])
     """
+    bounds = Bounds(*blocks.units("gated", ulp, 4))
 
     def decorate(formula: Any) -> Gated:
-        gate = formula.__code__.co_varnames[1] if formula.__code__.co_argcount > 1 else ""
-        parameters = _parameters(formula, ("x", gate))
-        function: Any = _draft(formula, signatures.GATED, parameters, gate)
+        blocks.require_function("gated", formula)
+        gate = blocks.gate_of(formula)
+        parameters = blocks.parameters_of(formula, ("x", gate))
+        function: Any = _draft(formula, GatedSpecification, parameters, gate)
 
         def take_gradient(gradient: Any) -> Any:
-            fields = {"exact": exact, "ulp": Bounds.of(ulp), "wide": wide, "derivative": gradient}
+            _require_part(function, "gradient", gradient, ("x", gate, *parameters), (blocks.NUMBER, blocks.NUMBER))
+            fields = {"exact": exact, "ulp": bounds, "wide": wide, "derivative": gradient}
             _finish(function, GatedSpecification(gate=gate, parameters=parameters, **_named(formula), **fields))
             return gradient
 
@@ -210,20 +221,24 @@ def rowwise(*, exact: Callable[..., Any], ulp: tuple[float, float]) -> Callable[
         takes two more formulas, by its decorators ``weight``, of what `backward` sums along a row, of dy and y, and
         ``backward``, of the gradient, of dy, y and that sum.
     """
+    bounds = blocks.units("rowwise", ulp, 2)
 
     def decorate(formula: Any) -> RowFunction:
-        function: Any = _draft(formula, signatures.ROWS, {})
+        blocks.require_function("rowwise", formula)
+        function: Any = _draft(formula, Rowwise, {})
         found: dict[str, Any] = {}
 
         def take_weight(weight: Any) -> Any:
+            _require_part(function, "weight", weight, ("dy", "y"))
             found["weight"] = weight
             return weight
 
         def take_backward(backward: Any) -> Any:
-            if not isinstance(backward, FunctionType):
-                _incomplete(formula.__name__, "backward")
+            _require_part(function, "backward", backward, ("dy", "y", "the sum"))
+            if not found:
+                _incomplete(formula.__name__, "weight")
             _finish(
-                function, Rowwise(exact=exact, ulp=ulp, parameters={}, backward=backward, **_named(formula), **found)
+                function, Rowwise(exact=exact, ulp=bounds, parameters={}, backward=backward, **_named(formula), **found)
             )
             return backward
 
@@ -244,37 +259,35 @@ def _named(formula: FunctionType) -> dict[str, Any]:
     return {"name": name, "full_name": full_name, "module": module, "value": formula}
 
 
-def _parameters(formula: FunctionType, arrays: tuple[str, ...]) -> dict[str, float]:
-    """Return the defaults of the parameters of a formula, which stand behind its arrays."""
-    code, defaults = formula.__code__, formula.__defaults__ or ()
-    first, names = code.co_varnames[:1], code.co_varnames[len(arrays) : code.co_argcount]
-    if first != ("x",):
-        raise FormulaError(f"{formula.__name__}: the first argument of a formula is called x, not {first[0]}")
-    if len(defaults) != len(names) or any(type(default) not in (int, float) for default in defaults):
-        raise FormulaError(f"{formula.__name__}: parameters need numbers as defaults: {', '.join(names)}")
-    for name in (*arrays[1:], *names):
-        if signatures.is_reserved(name) or not name.isidentifier() or keyword.iskeyword(name):
-            raise FormulaError(
-                f"{formula.__name__}: an argument of a formula cannot be called {name!r}, since the calls use that "
-                f"name themselves ({', '.join(sorted(signatures.ARGUMENTS))}, and what begins and ends with _)"
-            )
-    return {name: float(default) for name, default in zip(names, defaults, strict=True)}
-
-
 def _incomplete(name: str, lacks: str, *arguments: Any, **keywords: Any) -> Any:
     raise TypeError(f"{name} has no {lacks} yet: give it one with @{name}.{lacks}")
 
 
-_LACKS = {signatures.ONE_ARRAY: "derivative", signatures.GATED: "gradient", signatures.ROWS: "backward"}
-
-
-def _draft(formula: Any, template: str, parameters: dict[str, float], gate: str = "") -> Any:
-    """Make a function of a template, which has no calls yet."""
+def _require_part(
+    function: Any, name: str, formula: Any, arguments: tuple[str, ...], results: tuple[str, ...] = (blocks.NUMBER,)
+) -> None:
+    """Refuse what the decorator `name` does not take, as an array to compute on or another formula."""
+    if not isinstance(formula, FunctionType):
+        _incomplete(function.__name__, name)
+    if function in _pending or hasattr(function, "spec"):  # masks, graphs and kernels are made of what it has
+        raise TypeError(f"{function.__name__} is complete, and its {name} stays: define the function anew")
     if not _is_ours(formula):
-        describe(formula)
-    named = _named(formula)
-    namespace: dict[str, Any] = {"_call_": partial(_incomplete, named["name"], _LACKS[template])}
-    function = signatures.make(template, named["name"], named["module"], namespace, parameters=parameters, gate=gate)
+        blocks.require_formula(f"{function.__name__}.{name}", formula, arguments, results)
+
+
+_MASK = (blocks.CONDITION, blocks.NUMBER, blocks.NUMBER)
+
+
+def _draft(formula: Any, of: type[Specification], parameters: dict[str, float], gate: str = "") -> Any:
+    """Make a function of a kind, which has no calls yet."""
+    named, kind = _named(formula), _KINDS[of]
+    if not _is_ours(formula):
+        arrays = ("x", "peak", "e", "rest") if of is Rowwise else ("x", gate) if gate else ("x",)
+        blocks.require_formula(named["name"], formula, (*arrays, *parameters))
+    namespace: dict[str, Any] = {"_call_": partial(_incomplete, named["name"], kind.completed_by)}
+    function = signatures.make(
+        kind.template, named["name"], named["module"], namespace, parameters=parameters, gate=gate
+    )
     function.formula = formula
     return function
 
@@ -308,17 +321,13 @@ def of(spec: Specification) -> Any:
 
     key = spec.full_name, content_of(spec)
     if key not in _made:
-        template = next(template for kind, template in _TEMPLATES.items() if isinstance(spec, kind))
-        function = _draft(spec.value, template, spec.parameters, getattr(spec, "gate", ""))
+        function = _draft(spec.value, type(spec), spec.parameters, getattr(spec, "gate", ""))
         _complete(function, spec)
         _made.setdefault(key, function)
     return _made[key]
 
 
 _made: dict[tuple[str, bytes], Any] = {}
-_TEMPLATES: dict[type[Specification], str] = {
-    Elementwise: signatures.ONE_ARRAY, GatedSpecification: signatures.GATED, Rowwise: signatures.ROWS,
-}  # fmt: skip
 
 
 def _complete(function: Any, spec: Specification) -> None:
@@ -327,9 +336,7 @@ def _complete(function: Any, spec: Specification) -> None:
         describe(formula)
     function.spec, function.methods = spec, {}
     function.__doc__, function.cuda_source = docstrings.of(spec), source_of(spec)
-    for kind, complete_kind in _KINDS.items():
-        if isinstance(spec, kind):
-            complete_kind(function, spec)
+    _KINDS[type(spec)].complete(function, spec)
 
 
 def _loop(function: Any, operation: Operation, name: str, *scopes: dict[str, Any], word: str = "_compiled_") -> Any:
@@ -397,6 +404,16 @@ def _complete_rowwise(function: Any, spec: Rowwise) -> None:
     _method(function, "vjp", signatures.ROWS_PREPARED, partial(methods.rows_vjp, function))
 
 
-_KINDS: dict[type[Specification], Callable[[Any, Any], None]] = {
-    Elementwise: _complete_elementwise, GatedSpecification: _complete_gated, Rowwise: _complete_rowwise,
-}  # fmt: skip
+class _Kind(NamedTuple):
+    """What functions of a kind of specification are made of: a text, a last decorator, and their methods."""
+
+    template: str
+    completed_by: str
+    complete: Callable[[Any, Any], None]
+
+
+_KINDS: dict[type[Specification], _Kind] = {
+    Elementwise: _Kind(signatures.ONE_ARRAY, "derivative", _complete_elementwise),
+    GatedSpecification: _Kind(signatures.GATED, "gradient", _complete_gated),
+    Rowwise: _Kind(signatures.ROWS, "backward", _complete_rowwise),
+}

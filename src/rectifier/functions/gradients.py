@@ -36,15 +36,18 @@ def add(gradient: Any, axes: tuple[int, ...], shape: tuple[int, ...]) -> Any:
 
 
 def summed(
-    function: str, outputs: tuple[str, ...], gradients: tuple[Any, ...], shapes: tuple[tuple[int, ...], ...], out: Any
+    function: str,
+    outputs: tuple[str, ...],
+    gradients: tuple[Any, ...],
+    shapes: tuple[tuple[int, ...], ...],
+    out: Any,
+    share: Callable[[Any, Any], bool] | None = None,
 ) -> tuple[Any, ...]:
     """Sum the gradients of a call, arrays of NumPy or CuPy, into `out` if there is one."""
+    if out is not None:
+        first = gradients[0]
+        arguments.require_out(function, outputs, out, [*shapes], first.dtype, type(first), share)
     given = (None,) * len(outputs) if out is None else out
-    if not isinstance(given, tuple) or len(given) != len(outputs):
-        raise TypeError(f"{function}: out takes a tuple of two arrays for ({', '.join(outputs)})")
-    for array, shape, name in zip(given, shapes, outputs, strict=True):
-        if array is not None:
-            arguments.require_out(function, (name,), array, shape, gradients[0].dtype, type(gradients[0]))
     results = []
     for gradient, shape, own in zip(gradients, shapes, given, strict=True):
         total = sum_to(gradient, shape, add)

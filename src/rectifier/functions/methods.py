@@ -116,7 +116,7 @@ def vjp(function: Any, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, 
     if "mask" in function.spec.backward_from and "mask" in registry.serving(x, *values).capabilities:
         y, mask = function.with_mask(x, out, **parameters)
         return y, partial(function.backward, mask=mask, **mask.parameters)
-    _require_apart(function, out, x)
+    _require_apart(function, out, {"x": x})
     kept = registry.snapshot(parameters)  # copies: the user may update the parameters before the backward call
     return function(x, out, **parameters), partial(function.backward, x=x, **kept)
 
@@ -124,7 +124,7 @@ def vjp(function: Any, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, 
 def gated_vjp(function: Any, x: Any, gate: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Any]:
     """Compute the value, and keep both arrays for backward."""
     parameters = _named(function, values)
-    _require_apart(function, out, x, gate)
+    _require_apart(function, out, {"x": x, function.spec.gate: gate})
     kept = registry.snapshot(parameters)
     return function(x, gate, out, **parameters), partial(_backward_to_both, function, x, gate, kept)
 
@@ -133,10 +133,10 @@ def _backward_to_both(function: Any, x: Any, gate: Any, parameters: dict[str, An
     return function.backward(dy, x, gate, out, **parameters)
 
 
-def _require_apart(function: Any, out: Any, *arrays: Any) -> None:
-    if registry.may_share_memory(out, *arrays):
-        what = "x" if len(arrays) == 1 else "what"
-        raise ValueError(f"{function.__name__}.vjp: out would overwrite {what}, which the backward call needs")
+def _require_apart(function: Any, out: Any, arrays: dict[str, Any]) -> None:
+    for name, array in arrays.items():
+        if registry.may_share_memory(out, array):
+            raise ValueError(f"{function.__name__}.vjp: out would overwrite {name}, which the backward call needs")
 
 
 def rows(function: Any, x: Any, out: Any, axis: Axis) -> Any:
@@ -150,13 +150,17 @@ def rows_backward(function: Any, dy: Any, x: Any, out: Any, y: Any, axis: Axis) 
     if (x is None) == (y is None):
         raise TypeError(f"{name} takes dy and one of x, y; it got {'both' if x is not None else 'neither'}")
     if y is None:
-        if not registry.is_other(dy) and not registry.is_other(x):  # the name in the error is that of the argument
-            require_one_shape(name, {"dy": dy, "x": x})
+        given = {"dy": dy, "x": x}  # checked here, as y is what a backend would name
+        for key, value in given.items():
+            given[key] = value if registry.is_other(value) else arguments.operand(name, key, value)
+        shaped = all(isinstance(getattr(a, "shape", ()), tuple) for a in given.values())  # an expression has none
+        if shaped and not any(hasattr(a, "dims") for a in given.values()):  # with names they have no order
+            require_one_shape(name, given)
         y = function(x, axis=axis)
     return registry.compute(Call(function, ROWS_BACKWARD, {"dy": dy, "y": y}, {}, out, axis))
 
 
 def rows_vjp(function: Any, x: Any, out: Any, axis: Axis) -> tuple[Any, Any]:
     """Compute the value, and keep x for backward."""
-    _require_apart(function, out, x)
+    _require_apart(function, out, {"x": x})
     return function(x, out, axis=axis), partial(function.backward, x=x, axis=axis)

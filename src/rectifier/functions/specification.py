@@ -106,11 +106,6 @@ class Bounds(NamedTuple):
     float32_derivative: float
     float64_derivative: float
 
-    @classmethod
-    def of(cls, ulp: float | tuple[float, float, float, float]) -> Bounds:
-        """Make bounds of four numbers, or of one for all four."""
-        return cls(*ulp) if isinstance(ulp, tuple) else cls(ulp, ulp, ulp, ulp)
-
 
 class Specification:
     """A function as its block in the catalogue states it. Its decorator documents the fields.

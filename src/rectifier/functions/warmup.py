@@ -8,7 +8,7 @@ import numpy as np
 
 from ..catalogue import ALL
 from ..engine.ufuncs import register_bfloat16
-from .dtypes import floating, require_real
+from .dtypes import WORKING, floating, named
 from .specification import Specification
 
 
@@ -42,15 +42,27 @@ def warmup(*functions: Any, dtypes: Any = ("float32",)) -> int:
     12
     """
     ready = 0
-    names = (dtypes,) if isinstance(dtypes, str | type | np.dtype) else tuple(dtypes)
+    kinds = _dtypes(dtypes)
     for function in functions or ALL.values():
         spec = getattr(function, "spec", None)
         if not isinstance(spec, Specification):
             raise TypeError(f"warmup: {function!r} is no activation function")
-        for name in names:
-            dtype = np.dtype(name)
-            require_real(dtype, "an array", "warmup")
-            register_bfloat16()
-            dtype = dtype if dtype.name in spec.dtypes else floating(dtype)
+        for kind in kinds:
+            dtype = kind if kind.name in spec.dtypes else floating(kind)
             ready += sum(method.prepare(dtype) for method in function.methods.values())
     return ready
+
+
+def _dtypes(given: Any) -> list[np.dtype[Any]]:
+    """Return dtypes by one or several of their names, and know bfloat16."""
+    kinds = []
+    for name in [given] if isinstance(given, str | type | np.dtype) or not np.iterable(given) else given:
+        try:
+            dtype = named(name) if isinstance(name, str) else np.dtype(name)
+        except TypeError:
+            dtype = None
+        if name is None or dtype is None or dtype.name not in WORKING:  # of None NumPy makes float64
+            raise TypeError(f"warmup: dtypes has {name!r}; it takes integers, float16 to float64, and bfloat16")
+        kinds.append(dtype)
+    register_bfloat16()
+    return kinds

@@ -72,6 +72,8 @@ class BackendContract:
         bits are the same.
     subnormal : bool
         Whether the library keeps subnormal numbers.
+    aligns : bool
+        Whether arrays of unlike shapes meet by their labels.
     functions : mapping
         The functions that are called, by name.
 
@@ -86,6 +88,7 @@ class BackendContract:
     dtypes: tuple[str, ...] = ("float16", "bfloat16", "float32", "float64")
     units: float = 0
     subnormal = True
+    aligns = False
     functions: Mapping[str, Any] = catalogue.ALL
     layouts: tuple[str, ...] = tuple(_LAYOUTS)
 
@@ -196,3 +199,40 @@ class BackendContract:
         with pytest.raises(ValueError, match=r"out has shape \(2, 2\)"):
             relu(self.take(x), out=small)
         assert (self.give(small) == 7).all()
+
+    def test_a_dtype_without_a_row_is_refused(self) -> None:
+        """Check that an error names the function, its argument, and what it takes."""
+        import pytest
+
+        ones = self.take(np.ones(_SHAPE, bool))
+        for name in ("relu", "softmax"):
+            if name in self.functions and _is_of(self.capabilities, name, "value"):
+                with pytest.raises(TypeError, match=rf"^{name}: x.*[bB]ool.*it takes integers and float16 to float64"):
+                    self.functions[name](ones)
+
+    def test_what_is_no_parameter_is_refused(self) -> None:
+        """Check that what no number is gets the error that it gets beside NumPy arrays."""
+        import pytest
+
+        x, dy = self.numbers()
+        mine, reference = self.functions["leaky_relu"], catalogue.ALL["leaky_relu"]
+        for wrong in ("a", None, True, 1j, 2**70, [[1.0], [1.0, 2.0]]):
+            with pytest.raises((TypeError, ValueError), match=r"^leaky_relu: negative_slope") as error:
+                reference(x, negative_slope=wrong)
+            with pytest.raises(type(error.value), match=r"^leaky_relu: negative_slope"):
+                mine(self.take(x), negative_slope=wrong)
+            with pytest.raises(type(error.value), match=r"^leaky_relu(\.\w+)?: negative_slope"):
+                mine.vjp(self.take(x), negative_slope=wrong)[1](self.take(dy))
+
+    def test_shapes_that_do_not_meet_are_refused(self) -> None:
+        """Check that an error names the function."""
+        import pytest
+
+        if self.aligns:
+            return
+        x, dy = self.numbers()
+        with pytest.raises(ValueError, match=r"^relu\.backward: .*dy.* x "):
+            self.functions["relu"].backward(self.take(dy), self.take(x[:, :3]))
+        if "softmax" in self.functions and _is_of(self.capabilities, "softmax", "backward"):
+            with pytest.raises(ValueError, match=r"^softmax\.backward: .*dy"):
+                self.functions["softmax"].backward(self.take(dy), self.take(x[:, :3]))

@@ -68,9 +68,9 @@ def _elementwise(library: Library, call: Call) -> Any:
         if not library.is_own(value):
             arguments.fitting(call.name, name, value, dtype)
     given = operands | parameters
-    if _is_plain(library, given):
-        return _on_cpu(library, call, given)
     kind = library.result(dtype.name)
+    if _is_plain(library, given):
+        return _on_cpu(library, call, given, kind)
     if operation.name == VALUE.name:
         return _differentiable(library, call, kind, operands, parameters, shape)
     if len(operation.outputs) > 1 and not call.gradients:
@@ -94,8 +94,8 @@ def _operand(library: Library, function: str, name: str, value: Any) -> Any:
     if library.takes_numpy and isinstance(value, np.ndarray):
         return library.xp.asarray(value)
     other = registry.is_other(value)
-    if not other and isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0:
-        return arguments.operand(function, name, value)[()]
+    if not other and (array := arguments.operand(function, name, value)).ndim == 0:
+        return array[()]
     library_name = library.xp.__name__.partition(".")[0]
     dense = arguments.to_numpy(name, value) if other else None
     how = dense or f"{library_name}'s asarray"
@@ -123,9 +123,12 @@ def _stand_in(library: Library, function: str, name: str, value: Any) -> Any:
     return np.empty((0,), dtype)
 
 
-def _on_cpu(library: Library, call: Call, given: dict[str, Any]) -> Any:
+def _on_cpu(library: Library, call: Call, given: dict[str, Any], kind: str) -> Any:
     """Compute by the CPU engine, on the memory of the arrays."""
     numbers = {name: library.to_numpy(array) if library.is_own(array) else array for name, array in given.items()}
+    if kind == "float32":  # also of int8, where a library lacks the float16 that NumPy makes of it
+        small = {name: array for name, array in numbers.items() if getattr(array, "dtype", None) in (np.int8, np.uint8)}
+        numbers |= {name: array.astype(np.float32) for name, array in small.items()}
     results = call.on(numbers)
     if isinstance(results, tuple):
         return tuple(library.from_numpy(np.asarray(result)) for result in results)
@@ -155,7 +158,7 @@ def _differentiable(
     def computed(operation: Operation, every: tuple[Any, ...]) -> Any:
         named = dict(zip((*operation.inputs, *parameters), every, strict=True))
         if _is_plain(library, named):
-            return _on_cpu(library, call._replace(operation=operation), named)
+            return _on_cpu(library, call._replace(operation=operation), named, dtype)
         return compute_formula(library, spec, operation, dtype, every, shape)
 
     def value(*arrays: Any) -> Any:
@@ -191,9 +194,9 @@ def _rows(library: Library, call: Call) -> Any:
     as_operand, dtype_of = partial(_operand, library), partial(_stand_in, library)
     dtype, operands, _, shape, axes = prepare(call, as_operand, dtype_of=dtype_of)
     spec: Any = call.spec
-    if _is_plain(library, operands):
-        return _on_cpu(library, call._replace(axis=axes), operands)
     kind = library.result(dtype.name)
+    if _is_plain(library, operands):
+        return _on_cpu(library, call._replace(axis=axes), operands, kind)
     like = next(array for array in operands.values() if library.is_own(array))
     arrays = [a if library.is_own(a) else library.number(float(a), kind, like) for a in operands.values()]
     if len(axes) != 1:

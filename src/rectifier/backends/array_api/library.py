@@ -68,8 +68,8 @@ class Library:
         return nullcontext()
 
     def result(self, name: str) -> str:
-        """Return the dtype of a result for that of NumPy's."""
-        return name
+        """Return the dtype of a result for that of NumPy's: the standard has no float16."""
+        return name if hasattr(self.xp, name) else "float32"
 
     def astype(self, array: Any, name: str) -> Any:
         """Cast to the dtype of a name."""

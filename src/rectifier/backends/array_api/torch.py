@@ -69,6 +69,9 @@ class _Torch(Library):
             self._opaque[call] = torch.compiler.disable(call)
         return self._opaque[call]
 
+    def result(self, name: str) -> str:
+        return name
+
     def astype(self, array: Any, name: str) -> Any:
         return array.to(getattr(torch, name))
 

@@ -58,7 +58,7 @@ def _elementwise(call: Call) -> Any:
         uniform = (*gates.values(), *numbers.values())
         launch.run(spec, call.operation, dtype, tuple(inputs.values()), uniform, outs)
         if summed:
-            return gradients.summed(call.name, outputs, outs, shapes, call.out)
+            return gradients.summed(call.name, outputs, outs, shapes, call.out, may_share_memory)
     return outs if len(outs) > 1 else outs[0]
 
 
@@ -78,7 +78,6 @@ def _masked(call: Call) -> Any:
     with _device(call, prepared, (target,)):
         source = _array(next(iter(operands.values())), dtype)
         target = _empty(shape, dtype, [source]) if target is None else target
-        recorded = registry.snapshot(call.parameters)  # before `out`, which may be one of them, is written
         if making:
             whole = cupy.empty((target.size + 31) // 32, np.uint32)  # words, which the kernel writes whole
             bits = whole.view(np.uint8)[: (target.size + 7) // 8]
@@ -86,7 +85,7 @@ def _masked(call: Call) -> Any:
             bits = operands["mask"].bits
         numbers = [*_rounded(call, parameters, dtype).values()]
         _run_in_c_order(call, dtype, source, numbers, target, bits)
-    return (target, Mask.made(bits, shape, call.spec.full_name, recorded)) if making else target
+    return (target, Mask.made(bits, shape, call.spec.full_name, call.parameters)) if making else target
 
 
 def _rows(call: Call) -> Any:
@@ -118,8 +117,8 @@ def _operand(function: str, name: str, value: Any) -> Any:
     if isinstance(value, Mask):
         return value
     arguments.refuse_masked(function, name, value)
-    if arguments.is_python_number(value) or (isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0):
-        return arguments.operand(function, name, value)
+    if not registry.is_other(value) and np.ndim(operand := arguments.operand(function, name, value)) == 0:
+        return operand
     raise TypeError(
         f"{function}: {name} is a {arguments.full_name(type(value))}, and the call has CuPy arrays; it takes those "
         f"and numbers: copy it to the device by cupy.asarray({name}), or the others to the host by cupy.asnumpy"

@@ -10,9 +10,6 @@ rewrites before it makes a graph of them. What is used here all three have; the 
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -54,8 +51,7 @@ def compute(call: Call) -> Any:
         return tuple(gradients.sum_to(gradient, shape, _add) for gradient, shape in zip(results, shapes, strict=True))
     if call.operation.makes_mask:
         y, masks = results
-        recorded = registry.snapshot(call.parameters)
-        return y, ChunkedMask.made(masks, y.shape, call.spec.full_name, recorded)
+        return y, ChunkedMask.made(masks, y.shape, call.spec.full_name, call.parameters)
     return results if len(results) > 1 else results[0]
 
 
@@ -103,7 +99,7 @@ def _prepare(call: Call, da: Any) -> Prepared:
         operand = arguments.operand(function, name, value)
         return operand[()] if type(operand) is np.ndarray and operand.ndim == 0 else operand
 
-    prepared = prepare(call, operand, broadcast=_shape)
+    prepared = prepare(call, operand)
     for name, value in prepared.parameters.items():
         if not is_lazy(value):
             arguments.fitting(call.name, name, value, prepared.dtype)
@@ -123,19 +119,6 @@ def _apart(da: Any, call: Call, prepared: Prepared) -> tuple[dict[str, Any], dic
     if own.kind in "iu" and dtype != own:  # a task would look at the numbers of a parameter, which may fit
         arrays = {name: array.astype(dtype) if name in operands else array for name, array in arrays.items()}
     return arrays, {name: value for name, value in given.items() if name not in arrays}
-
-
-def _shape(function: str, operands: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Broadcast shapes; NaN stands for an unknown side, which is taken to be that of the others."""
-    shapes = {name: arguments.shape_of(array) for name, array in operands.items()}
-    result = []
-    for sides in itertools.zip_longest(*(shape[::-1] for shape in shapes.values()), fillvalue=1):
-        known = {side for side in sides if side != 1 and not math.isnan(side)}
-        if len(known) > 1:
-            text = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-            raise ValueError(f"{function}: shapes do not broadcast: {text}")
-        result.append(known.pop() if known else math.nan if has_unknown(sides) else 1)
-    return tuple(result[::-1])
 
 
 def _require_known_sums(function: str, operands: list[Any], shape: tuple[Any, ...]) -> None:

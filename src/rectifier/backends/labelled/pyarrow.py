@@ -76,11 +76,11 @@ class _Table(Container):
 
 def _containers(function: str, given: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {}
-    names: list[Any] = []
+    columns_of: dict[str, Any] = {}
     for name, value in given.items():
         made[name] = value
         if isinstance(value, (pa.Table, pa.RecordBatch)):
-            names.append(value.schema.names)
+            columns_of[name] = value.schema.names
             made[name] = _Table(function, name, value)
         elif isinstance(value, (pa.Array, pa.ChunkedArray)):
             made[name] = _Array(function, name, value)
@@ -90,8 +90,12 @@ def _containers(function: str, given: dict[str, Any]) -> dict[str, Any]:
                 f"{function}: {name} is a {arguments.full_name(type(value))}; "
                 f"of PyArrow it takes arrays and tables{advice}"
             )
-    if any(other != names[0] for other in names):
-        raise ValueError(f"{function}: the columns of its tables differ; select the same ones, in one order")
+    for name, labels in columns_of.items():
+        first = next(iter(columns_of))
+        if labels != columns_of[first]:
+            raise ValueError(
+                f"{function}: the columns of {first} and {name} differ; select the same ones, in one order"
+            )
     return made
 
 

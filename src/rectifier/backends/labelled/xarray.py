@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,11 +44,20 @@ def compute(call: Call) -> Any:
     if call.gradients:
         return _gradients(call, given)
     _require_labels(function, given)
-    options = xr.get_options()
 
     def compute(*arrays: Any) -> Any:
         return call.on(dict(zip(given, map(_raw, arrays), strict=True)))
 
+    try:
+        return _applied(compute, given, call)
+    except ValueError as error:  # of labels that do not meet
+        if str(error).startswith(f"{function}: "):
+            raise
+        raise ValueError(f"{function}: {' and '.join(given)} do not meet: {error}") from error
+
+
+def _applied(compute: Callable[..., Any], given: dict[str, Any], call: Call) -> Any:
+    options = xr.get_options()
     return xr.apply_ufunc(
         compute,
         *given.values(),
@@ -87,11 +97,12 @@ def _require_arrays(function: str, given: dict[str, Any]) -> None:
 
 def _same_coordinates(function: str, given: dict[str, Any]) -> None:
     """Refuse data arrays of which a join would drop elements: those would be lacking in a sum."""
-    arrays = [value for value in given.values() if isinstance(value, xr.DataArray)]
+    arrays = {name: value for name, value in given.items() if isinstance(value, xr.DataArray)}
     try:
-        xr.align(*arrays, join="exact", copy=False)
+        xr.align(*arrays.values(), join="exact", copy=False)
     except ValueError as error:
-        raise ValueError(f"{function}: {error}; align them first, by xarray.align") from error
+        met = " and ".join(arrays)
+        raise ValueError(f"{function}: {met} do not meet: {error}; align them first, by xarray.align") from error
 
 
 def _gradients(call: Call, given: dict[str, Any]) -> tuple[Any, ...]:

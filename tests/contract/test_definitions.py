@@ -1,0 +1,196 @@
+"""A definition that is wrong is refused where it is written, not by a later call."""
+
+import numpy as np
+import pytest
+
+from rectifier import elementwise, gated, rowwise
+from rectifier.formulas import T, exp, where
+from rectifier.formulas.text import FormulaError
+
+LIKE_X = {"exact": lambda m, x, *parameters: x, "special": (), "ulp": 0}
+
+
+def scaled(x, a=1.0, b=2.0):
+    return x * a + b
+
+
+def product(x, gate, a=1.0):
+    return x * gate * a
+
+
+def shares(x, peak, e, rest):
+    return e / (T(1) + rest)
+
+
+def keyword_only(x, *, a=1.0):
+    return x
+
+
+def any_number(x, *numbers):
+    return x
+
+
+def any_keyword(x, **numbers):
+    return x
+
+
+def nothing():
+    return T(1)
+
+
+def condition(x):
+    return x > T(0)
+
+
+def two(x):
+    return x, x
+
+
+def yields(x):
+    yield x
+
+
+async def waits(x):
+    return x
+
+
+@pytest.mark.parametrize(
+    ("formula", "text"),
+    [
+        (np.sin, "elementwise takes a formula, which is a function"),
+        (5, "elementwise takes a formula"),
+        (keyword_only, "keyword_only: the arguments of a formula are positional"),
+        (any_keyword, "any_keyword: the arguments of a formula are positional"),
+        (any_number, r"any_number: .* takes no \*arguments"),
+        (nothing, "nothing: the first argument of a formula is called x, and it has none"),
+        (condition, "condition: the formula returns a condition; it has to return a number"),
+        (two, "two: the formula returns a number, a number; it has to return a number"),
+        (yields, "yields: .*no yield"),
+        (waits, "waits: .*not async"),
+    ],
+    ids=str,
+)
+def test_what_is_no_formula_of_one_array_is_refused(formula, text):
+    with pytest.raises(FormulaError, match=text):
+        elementwise(**LIKE_X)(formula)
+
+
+@pytest.mark.parametrize(
+    ("derivative", "text"),
+    [
+        (lambda x: T(1), r"the formula is called with \(x, a, b\), and takes \(x\)"),
+        (lambda x, a, b, c=1.0: a, r"takes \(x, a, b, c\)"),
+        (lambda x, b, a: a, "and b is elsewhere"),
+        (lambda x, a, b: (a, b), "returns a number, a number"),
+        (lambda x, a, b: x > a, "returns a condition"),
+    ],
+    ids=["fewer", "more", "swapped", "two results", "a condition"],
+)
+def test_a_derivative_takes_what_its_function_takes(derivative, text):
+    with pytest.raises(FormulaError, match=rf"^scaled\.derivative: .*{text}"):
+        elementwise(**LIKE_X)(scaled).derivative(derivative)
+
+
+def test_the_names_of_a_derivative_are_its_own():
+    function = elementwise(**LIKE_X)(scaled)
+    function.derivative(lambda x, slope, offset: slope)
+    assert function.derivative(np.ones(2), a=3.0).tolist() == [3, 3]
+    function = elementwise(**LIKE_X)(scaled)
+    function.derivative(lambda x, *parameters: T(2))
+    assert function.derivative(np.ones(2)).tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"mask": lambda x, a, b: x}, "scaled, mask: the formula returns a number; it has to return a condition, "),
+        ({"mask": lambda x: (x <= T(0), T(0), T(1))}, r"scaled, mask: .*takes \(x\)"),
+        ({"y_determines": lambda a: a > T(0)}, r"scaled, y_determines: .*called with \(a, b\)"),
+        ({"y_determines": lambda a, b: a}, "scaled, y_determines: the formula returns a number"),
+        ({"backward_from": ("x", "z")}, r"backward_from takes a tuple of x, y, mask; it got \('x', 'z'\)"),
+        ({"backward_from": "x"}, "backward_from takes a tuple"),
+        ({"unrounded": ("c",)}, r"unrounded takes a tuple of a, b; it got \('c',\)"),
+        ({"special": (1, 2)}, "special takes pairs of numbers"),
+        ({"kinks": ((0.0, 1.0, 2.0),)}, "kinks takes pairs of numbers"),
+        ({"ulp": (1, 2)}, "ulp takes a number or 4 of them"),
+        ({"ulp": "1"}, "ulp takes a number or 4 of them"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
+)
+def test_a_field_of_a_block_is_checked(fields, text):
+    with pytest.raises(FormulaError, match=text):
+        elementwise(**LIKE_X | fields)(scaled)
+
+
+def test_a_gated_formula_takes_two_arrays():
+    decorate = gated(exact=lambda m, x, gate, a: x, ulp=0)
+    for formula in (condition, nothing, lambda x, a=1.0: x):
+        with pytest.raises(FormulaError, match="takes two arrays, x and its gate"):
+            decorate(formula)
+    with pytest.raises(FormulaError, match=r"product\.gradient: .*returns a number; it has to return a number, a num"):
+        decorate(product).gradient(lambda x, gate, a: gate)
+    with pytest.raises(FormulaError, match=r"product\.gradient: .*and gate is elsewhere"):
+        decorate(product).gradient(lambda gate, x, a: (gate, x))
+    with pytest.raises(TypeError, match="product has no gradient yet"):
+        decorate(product).gradient(np.ones(2))
+
+
+def test_a_formula_of_rows_takes_four_numbers():
+    decorate = rowwise(exact=lambda m, x: x, ulp=(1, 1))
+    with pytest.raises(FormulaError, match=r"condition: the formula is called with \(x, peak, e, rest\)"):
+        decorate(condition)
+    with pytest.raises(FormulaError, match="ulp takes a number or 2 of them"):
+        rowwise(exact=lambda m, x: x, ulp=(1, 1, 1))
+    function = decorate(shares)
+    with pytest.raises(TypeError, match=r"shares has no weight yet: give it one with @shares\.weight"):
+        function.backward(lambda dy, y, total: dy)
+    with pytest.raises(TypeError, match="shares has no weight yet"):
+        function.weight(np.ones(2))
+    with pytest.raises(FormulaError, match=r"shares\.weight: the formula is called with \(dy, y\)"):
+        function.weight(lambda dy: dy)
+    function.weight(lambda dy, y: dy * y)
+    with pytest.raises(FormulaError, match=r"shares\.backward: .*dy, y, the sum"):
+        function.backward(lambda dy, y: dy)
+
+
+def test_a_complete_function_stays_as_it_is():
+    from rectifier import softmax, swiglu
+
+    x = np.array([1.0, 2.0])
+    before = swiglu.backward(x, x, x)
+    with pytest.raises(TypeError, match="swiglu is complete, and its gradient stays"):
+        swiglu.gradient(lambda x, gate: (gate, x))
+    with pytest.raises(TypeError, match="softmax is complete, and its weight stays"):
+        softmax.weight(lambda dy, y: dy)
+    for result, expected in zip(swiglu.backward(x, x, x), before, strict=True):
+        assert result.tolist() == expected.tolist()
+
+
+def test_the_formulas_of_the_catalogue_are_right():
+    from rectifier.catalogue import ALL
+    from rectifier.functions.blocks import CONDITION, NUMBER, require_formula
+    from rectifier.functions.specification import Elementwise, Gated
+
+    for name in ALL:
+        spec = ALL[name].spec
+        arrays = ("x", spec.gate) if isinstance(spec, Gated) else ("x",)
+        if isinstance(spec, (Elementwise, Gated)):
+            both = (NUMBER,) * len(arrays)
+            require_formula(name, spec.value, (*arrays, *spec.parameters))
+            require_formula(name, spec.derivative, (*arrays, *spec.parameters), both)
+            if isinstance(spec, Elementwise):
+                require_formula(name, spec.mask, (*arrays, *spec.parameters), (CONDITION, NUMBER, NUMBER))
+        else:
+            require_formula(name, spec.value, ("x", "peak", "e", "rest"))
+            require_formula(name, spec.weight, ("dy", "y"))
+            require_formula(name, spec.backward, ("dy", "y", "total"))
+
+
+def test_a_right_definition_of_each_kind_computes():
+    function = gated(exact=lambda m, x, gate, a: x * gate * a, ulp=1)(product)
+    function.gradient(lambda x, gate, a: (gate * a, x * a))
+    dx, d_gate = function.backward(np.ones(2), np.array([1.0, 2.0]), np.array([3.0, 4.0]), a=2.0)
+    assert (dx.tolist(), d_gate.tolist()) == ([6, 8], [2, 4])
+    smooth = elementwise(exact=lambda m, x: m.exp(x), special=(), ulp=1)(lambda x: where(x != x, x, exp(x)))
+    smooth.derivative(lambda x: exp(x))
+    assert smooth.derivative(np.zeros(2)).tolist() == [1, 1]
