@@ -12,7 +12,7 @@ from mpmath import mpf
 
 from rectifier.engine import store
 from rectifier.engine.compiler import kernels, target
-from rectifier.engine.compiler.blocks import Array, Blocks
+from rectifier.engine.compiler.strips import Array, Strips
 from rectifier.engine.compiler.instructions import Module
 from rectifier.engine.compiler.optimise import PREFIX, object_of, optimise
 from rectifier.engine.compiler.storage import Storage
@@ -50,7 +50,7 @@ def compiled(name: str, narrow: bool):
         found = found if isinstance(found, tuple) else (found,)  # some give 0 or 1 for what they do not compute
         return [trace.literal(x).value if isinstance(x, float) else x.value for x in found]
 
-    Blocks(b, 8, arrays[:count], arrays[count:], n, evaluate).emit()
+    Strips(b, 8, arrays[:count], arrays[count:], n, evaluate).emit()
     b.ret_void()
     code = store._load(object_of(optimise(module, (name,), machine).module, machine), {PREFIX + name})[name]
 

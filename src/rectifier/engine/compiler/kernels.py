@@ -19,7 +19,7 @@ from ...formulas.llvm import Trace
 from ...formulas.tracing import Node
 from ...functions.specification import Operation, Specification, read
 from ..runtime.layout import ALIKE
-from .blocks import INTERLEAVE, Array, Blocks
+from .strips import INTERLEAVE, Array, Strips
 from .instructions import Module
 from .optimise import PREFIX, Optimised, optimise
 from .storage import Storage
@@ -102,23 +102,23 @@ def emit_kernel(
         results = results if isinstance(results, tuple) else (results,)
         return [stored.narrow(b, node) for stored, node in zip(storage[last:], results, strict=True)]
 
-    def blocks(numbers: Collection[int]) -> None:
+    def strips(numbers: Collection[int]) -> None:
         spread_out, outside = {k: spread(b, _first(b, arrays[k]), lanes) for k in numbers}, b.block
         sources = [array for k, array in enumerate(arrays[:last]) if k not in spread_out]
-        Blocks(
+        Strips(
             b, lanes, sources, arrays[last:], n, lambda loaded: evaluate(spread_out, outside, loaded)
         ).emit(how, once=spec.wide)  # fmt: skip
 
     if alike is not None:
-        blocks([first + k for k, operand in enumerate(spec.uniform) if operand in alike])
+        strips([first + k for k, operand in enumerate(spec.uniform) if operand in alike])
     elif first == last:
-        blocks([])
+        strips([])
     else:
         with b.if_else(b.icmp_unsigned("!=", b.and_(how, _I64(ALIKE)), _I64(0))) as (one_number_each, arrays_of_them):
             with one_number_each:
-                blocks(range(first, last))
+                strips(range(first, last))
             with arrays_of_them:
-                blocks([])
+                strips([])
     b.ret_void()
     return function
 

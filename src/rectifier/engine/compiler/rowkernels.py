@@ -22,7 +22,7 @@ from ...formulas.tracing import Node
 from ...functions.specification import Rowwise
 from ..runtime.layout import BLOCK, Rows
 from ..runtime.structure import Words
-from .blocks import INTERLEAVE, Array, Blocks, copy_bytes, load, loop, room
+from .strips import INTERLEAVE, Array, Strips, copy_bytes, load, loop, room
 from .instructions import Instruction, at, atomic_store, compare_and_swap, stack
 from .kernels import require_instructions
 from .optimise import Optimised
@@ -230,7 +230,7 @@ class _Vectors:
                 results = results if isinstance(results, tuple) else (results,)
                 return [target.narrow(b, node) for target, node in zip(targets, results, strict=True)]
 
-            Blocks(b, self.lanes, arrays[: len(sources)], arrays[len(sources) :], count, evaluate).emit()
+            Strips(b, self.lanes, arrays[: len(sources)], arrays[len(sources) :], count, evaluate).emit()
 
         return _apart(name, len(sources) + len(targets) + 1 + numbers, write)
 

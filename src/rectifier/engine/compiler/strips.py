@@ -1,7 +1,7 @@
-"""Loops over contiguous arrays by blocks: a few registers side by side, each element by the same instructions.
+"""Loops over contiguous arrays by strips: a few registers side by side, each element by the same instructions.
 
-What is left over is the last block of the arrays, computed first, before anything is written (in place, source and
-target are one array), and stored last. Fewer elements than a block are copied to a block on the stack.
+What is left over is the last strip of the arrays, computed first, before anything is written (in place, source and
+target are one array), and stored last. Fewer elements than a strip are copied to a strip on the stack.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .storage import Storage
 _I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 _POINTER = _I8.as_pointer()
 
-# Registers of a block. A chain of 40 operations, each waiting for the one before it, fills the schedulers of a
+# Registers of a strip. A chain of 40 operations, each waiting for the one before it, fills the schedulers of a
 # processor: 10,000 float32 of sigmoid took 3.9 us by one register, 3.4 by four. By eight, some functions run out.
 INTERLEAVE = 4
 THROUGH = _I64(0)  # the caches
@@ -31,13 +31,13 @@ class Array(NamedTuple):
     pointer: ir.Value
 
 
-class Blocks:
-    """The blocks of some arrays.
+class Strips:
+    """The strips of some arrays.
 
     Parameters
     ----------
     lanes : int
-        Elements of a block, a power of two.
+        Elements of a strip, a power of two.
     sources, targets : sequence of Array
     n : ir.Value
         How many elements each has.
@@ -116,7 +116,7 @@ class Blocks:
         return [b.bitcast(b.gep(t.pointer, [i]), self._vector(t).as_pointer()) for t in self.targets]
 
     def _padded(self) -> list[Array]:
-        """Return where to load the sources from: blocks on the stack where there is less than a block."""
+        """Return where to load the sources from: strips on the stack where there is less than a strip."""
         b, rooms = self.builder, [self._room(source) for source in self.arrays]
         with b.if_then(self.short, likely=False):
             for source, space in zip(self.arrays, rooms, strict=True):
@@ -142,7 +142,7 @@ class Blocks:
                 stored.set_metadata("nontemporal", self.builder.module.add_metadata([_I32(1)]))
 
     def _fetch(self, i: ir.Value, ahead: ir.Value) -> None:
-        """Fetch what a later block will load."""
+        """Fetch what a later strip will load."""
         b = self.builder
         fetch = external(b, "llvm.prefetch.p0i8", ir.VoidType(), [_POINTER, _I32, _I32, _I32])
         for source in self.arrays:
