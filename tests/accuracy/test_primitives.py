@@ -12,10 +12,10 @@ from mpmath import mpf
 
 from rectifier.engine import store
 from rectifier.engine.compiler import kernels, target
-from rectifier.engine.compiler.strips import Array, Strips
 from rectifier.engine.compiler.instructions import Module
 from rectifier.engine.compiler.optimise import PREFIX, object_of, optimise
 from rectifier.engine.compiler.storage import Storage
+from rectifier.engine.compiler.strips import Array, Strips
 from rectifier.formulas import PRIMITIVES, polynomials
 from rectifier.formulas.llvm import Trace
 from rectifier.testing import ulp_distance

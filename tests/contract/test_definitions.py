@@ -68,7 +68,7 @@ async def waits(x):
         (yields, "yields: .*no yield"),
         (waits, "waits: .*not async"),
     ],
-    ids=str,
+    ids=lambda case: getattr(case, "__name__", str(case)),
 )
 def test_what_is_no_formula_of_one_array_is_refused(formula, text):
     with pytest.raises(FormulaError, match=text):

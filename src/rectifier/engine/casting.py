@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,13 +51,20 @@ class Casts:
             return None
         if number == layout.MAX_CASTS:
             return None
-        content = f"{dtype.name} {swapped} {self.target.name}".encode()
-        code = store.machine_code("cast", KERNELS, content, lambda: casts.build(dtype.name, swapped, self.target.name))
+        code = store.load(code_of_cast(dtype.name, swapped, self.target.name))
         _immortal.append(dtype)
         for k, word in enumerate((id(dtype), code["cast"], dtype.itemsize)):
             self.table.rows[number, k] = word
         self.table.number = number + 1
         return dtype
+
+
+def code_of_cast(source: str, swapped: bool, target: str) -> store.Code:
+    """Return what machine code a cast is."""
+    from .compiler import casts
+
+    content = f"{source} {swapped} {target}".encode()
+    return store.Code("cast", KERNELS, content, partial(casts.build, source, swapped, target), content)
 
 
 def _key_of(dtype: np.dtype[Any]) -> str:

@@ -45,6 +45,7 @@ KERNELS = Family(
         "functions/specification.py", "functions/dtypes.py",
     ),
 )  # fmt: skip
+CATALOGUE = Family(("catalogue",), ())
 RUNTIME = Family(("engine/compiler", "engine/runtime"), ("engine/capi.py", "engine/options.py", "engine/limits.py"))
 
 

@@ -11,8 +11,10 @@ from ..formulas import with_all_called
 from ..functions.dtypes import FORMATS
 from ..functions.specification import Operation, Specification
 from .compilation import Compilation
+from .compiler.target import Target
 from .interpreter import LOOP
 from .runtime import layout
+from .store import Code, load
 
 
 class Loop(Compilation):
@@ -44,28 +46,23 @@ class Loop(Compilation):
         from . import process
 
         self.plan.engine = process.words()
-        self.plan.kernel = self._kernel()
+        self.plan.kernel = load(self.code())["kernel"]
         self.plan.cost = process.measure(self.plan)
         return ctypes.cast(process.code()["loop"], LOOP)
 
-    def _kernel(self) -> int:
-        """Return the address of the kernel."""
-        from . import store
+    def code(self) -> Code:
+        """Return what machine code the kernel is."""
         from .fingerprint import KERNELS, code_of
 
         spec, operation, dtype = self.spec, self.operation, self.dtype.name
         formulas = [operation.formula, *(getattr(spec, part) for part in operation.parts)]
-        content = b"\0".join(
-            [
-                *[code_of(formula) for part in formulas for formula in with_all_called(part)],
-                repr((*spec.operands(operation), spec.selects, dtype)).encode(),
-                spec.working(dtype).__name__.encode(),
-            ]
-        )
+        own = repr((*spec.operands(operation), dtype, spec.working(dtype).__name__)).encode()
+        content = b"\0".join([*[code_of(formula) for part in formulas for formula in with_all_called(part)], own])
 
-        def build() -> Any:
+        def build(target: Target | None = None) -> Any:
             from .compiler import kernels
 
-            return kernels.compile_kernel(spec, operation, dtype)
+            return kernels.compile_kernel(spec, operation, dtype, target)
 
-        return store.machine_code(f"{spec.full_name}.{operation.name}.{dtype}", KERNELS, content, build)["kernel"]
+        name = f"{spec.full_name}.{operation.name}.{dtype}"
+        return Code(name, KERNELS, content, build, own if spec.is_ours else None)

@@ -177,7 +177,12 @@ def _assemble(functions: Mapping[str, int], code: Mapping[str, int], limit: int)
 @cache
 def _code() -> dict[str, int]:
     """Get the compiled functions, by name."""
-    return store.machine_code("pool", RUNTIME, code_of(build), build)
+    return store.load(pool_code())
+
+
+def pool_code() -> store.Code:
+    """Return what machine code the pool's functions are."""
+    return store.Code("pool", RUNTIME, code_of(build), build, b"")
 
 
 def build(target: Target | None = None) -> Optimised:

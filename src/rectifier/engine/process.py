@@ -10,7 +10,7 @@ import mmap
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -39,10 +39,16 @@ def build(entry: str = "call", target: Target | None = None) -> Optimised:
     return subset.optimised(functions[entry], target)
 
 
+def code_of_entry(entry: str) -> store.Code:
+    """Return what machine code the functions are that kernels share, for the layout of this Python's objects."""
+    own = bytes([capi.HEAD])
+    return store.Code(entry, RUNTIME, own + code_of(build), partial(build, entry), own)
+
+
 @cache
 def code(entry: str = "call") -> dict[str, int]:
     """Return the addresses of the compiled functions that kernels share, by what Python calls."""
-    return store.machine_code(entry, RUNTIME, bytes([capi.HEAD]) + code_of(build), lambda: build(entry))
+    return store.load(code_of_entry(entry))
 
 
 def _address(function: Any) -> int:

@@ -16,7 +16,9 @@ from ..formulas.rows import exp_of_difference, sum_by_halves
 from ..functions.specification import Rowwise
 from .calls import Call, takes_nothing
 from .compilation import Compilation
+from .compiler.target import Target
 from .runtime import layout
+from .store import Code, load
 
 # The longest row whose exponentials wait for their sum, in 8 MiB a thread; a longer one's are computed twice, half as
 # slow again (200,000 float32, one thread: 0.42 and 0.64 ns a number).
@@ -57,28 +59,29 @@ class RowLoop(Compilation):
 
     def build(self) -> Any:
         """Compile or load, and return the address of the plan."""
-        from . import process, store
+        from . import process
+
+        self.plan.engine = process.words()
+        self.plan.cost = process.cost(NANOSECONDS)
+        self.plan.kernel = load(self.code())["kernel"]
+        return self.plan
+
+    def code(self) -> Code:
+        """Return what machine code the kernel is."""
         from .fingerprint import KERNELS, code_of
 
         dtype, spec = self.dtype.name, self.spec
         parts = (spec.weight, spec.backward) if self.backward else (spec.value,)
 
-        def compile_() -> Any:
+        def build(target: Target | None = None) -> Any:
             from .compiler import rowkernels
 
-            return rowkernels.compile_kernel(spec, self.backward, dtype)
+            return rowkernels.compile_kernel(spec, self.backward, dtype, target)
 
-        content = b"\0".join(
-            [
-                *[code_of(formula) for part in parts for formula in with_all_called(part)],
-                repr((self.backward, dtype)).encode(),
-            ]
-        )
-        self.plan.engine = process.words()
-        self.plan.cost = process.cost(NANOSECONDS)
-        name = f"{spec.name}.{self.backward}.{dtype}"
-        self.plan.kernel = store.machine_code(name, KERNELS, content, compile_)["kernel"]
-        return self.plan
+        own = repr((self.backward, dtype)).encode()
+        content = b"\0".join([*[code_of(formula) for part in parts for formula in with_all_called(part)], own])
+        name = f"{spec.full_name}.{self.backward}.{dtype}"
+        return Code(name, KERNELS, content, build, own if spec.is_ours else None)
 
 
 class RowMethod:

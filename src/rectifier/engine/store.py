@@ -12,22 +12,24 @@ llvmlite loads what is in the store, and compiles what is not.
 from __future__ import annotations
 
 import ctypes
-import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
-from . import options
+from . import ahead, options
 from .compiler.optimise import PREFIX, Optimised, object_of
 from .compiler.target import host
+from .digest import sha256
 from .elf import is_elf, symbols
 from .fingerprint import Family, source
 
 FORMAT = 1
 MAGIC = b"rectifier code\n\0"
 HASH = 32
-SUFFIX, NOTE = ".code", ".note"
+SUFFIX, NOTE, LOCK = ".code", ".note", ".lock"
+PATIENCE = 30.0  # seconds that a process waits for another to compile; it takes a tenth of one
 LIMIT = 64 << 20  # bytes in the directory; some thousand objects
 DAY = 86400.0
 
@@ -35,12 +37,10 @@ DAY = 86400.0
 MAY_CALL = frozenset({"memcpy", "memmove", "memset"})
 
 
-def machine_code(name: str, family: Family, content: bytes, build: Callable[[], Optimised]) -> dict[str, int]:
-    """Return the addresses of compiled functions, from the store, or compiled by `build` and put there.
+class Code(NamedTuple):
+    """Machine code that a process may ask for.
 
-    The code stays in this process until its very end.
-
-    Parameters
+    Attributes
     ----------
     name : str
         What the functions are.
@@ -50,7 +50,35 @@ def machine_code(name: str, family: Family, content: bytes, build: Callable[[], 
         All else that decides what they do, such as `code_of` the formula, and the dtype. The versions of Python,
         llvmlite and LLVM, and the processor need not be in it.
     build : callable
-        Returns the optimised functions. Called only where the store has no good object.
+        Compiles the functions for a `Target`, by default this machine.
+    own : bytes, optional
+        What decides, beside the text of this package: it is then code that a wheel may bring (`ahead`).
+    """
+
+    name: str
+    family: Family
+    content: bytes
+    build: Callable[..., Optimised]
+    own: bytes | None = None
+
+
+def load(code: Code) -> dict[str, int]:
+    """Return the addresses of functions: from the wheel, from the store, or compiled and put there."""
+    shipped = None if code.own is None else ahead.read(code.name, code.own)
+    if shipped is not None:
+        return _load(shipped, symbols(shipped)[0])
+    return machine_code(code.name, code.family, code.content, code.build)
+
+
+def machine_code(name: str, family: Family, content: bytes, build: Callable[[], Optimised]) -> dict[str, int]:
+    """Return the addresses of compiled functions, from the store, or compiled by `build` and put there.
+
+    The code stays in this process until its very end.
+
+    Parameters
+    ----------
+    name, family, content, build
+        As in `Code`. `build` is called only where the store has no good object.
 
     Returns
     -------
@@ -70,6 +98,14 @@ def machine_code(name: str, family: Family, content: bytes, build: Callable[[], 
     code = _read(key)
     if code is not None:
         return _load(code, symbols(code)[0])
+    with _alone(key) as waited:
+        code = _read(key) if waited else None
+        if code is not None:
+            return _load(code, symbols(code)[0])
+        return _compiled(name, key, build)
+
+
+def _compiled(name: str, key: str, build: Callable[[], Optimised]) -> dict[str, int]:
     module, names = build()
     code = object_of(module, host())
     if is_elf(code):  # elsewhere nothing is kept, and the same code was checked where it is
@@ -78,6 +114,40 @@ def machine_code(name: str, family: Family, content: bytes, build: Callable[[], 
             raise RuntimeError(f"the code of {name} calls what is not in it: {', '.join(sorted(undefined))}")
         _write(key, code)
     return _load(code, {PREFIX + short for short in names})
+
+
+@contextmanager
+def _alone(key: str) -> Iterator[bool]:
+    """Compile a thing in one process at a time, and tell whether another did it meanwhile.
+
+    A process that ends lets go of its lock. Where there is no lock to be had, each process compiles.
+    """
+    path, _ = _chosen()
+    if path is None:
+        yield False
+        return
+    held, waited = None, False
+    with suppress(OSError, ImportError):
+        import fcntl
+
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        with _directory(path, create=True) as directory:
+            held = os.open(key + LOCK, flags, 0o600, dir_fd=directory)
+        until = _now() + PATIENCE
+        while _now() < until:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                waited = True
+                _sleep(0.005)
+    try:
+        yield waited
+    finally:
+        if held is not None:
+            with suppress(OSError), _directory(path) as directory:
+                os.unlink(key + LOCK, dir_fd=directory)  # who waits has it open
+            os.close(held)
 
 
 def _key(name: str, family: Family, content: bytes) -> str:
@@ -95,16 +165,7 @@ def _key(name: str, family: Family, content: bytes) -> str:
         str(FORMAT),
     ]
     encoded = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
-    return _hash(b"".join(len(part).to_bytes(8, "big") + part for part in encoded)).hex()
-
-
-def _hash(data: bytes) -> bytes:
-    """Return the SHA-256, without OpenSSL, whose loading by `hashlib` takes 8 ms: more than all else here."""
-    for module in ("_sha2", "_sha256", "hashlib"):  # as `random` does it: from Python 3.12 on, before, and in any case
-        with suppress(ImportError):
-            digest: bytes = importlib.import_module(module).sha256(data).digest()
-            return digest
-    raise ImportError("hashlib")
+    return sha256(b"".join(len(part).to_bytes(8, "big") + part for part in encoded)).hex()
 
 
 def _load(code: bytes, names: set[str]) -> dict[str, int]:
@@ -185,7 +246,7 @@ def _check_owner(descriptor: int) -> os.stat_result:
 
 def _seal(key: str, code: bytes) -> bytes:
     """Hash an object under its key, so that under the name of another it is not valid."""
-    return _hash(key.encode() + code)
+    return sha256(key.encode() + code)
 
 
 def _read(key: str) -> bytes | None:
@@ -201,7 +262,7 @@ def _read(key: str) -> bytes | None:
 
 
 def _key_of_note(name: str, about: bytes) -> str:
-    return _hash(f"{name} {FORMAT}\0".encode() + about).hex()
+    return sha256(f"{name} {FORMAT}\0".encode() + about).hex()
 
 
 def read_note(name: str, about: bytes) -> bytes | None:
@@ -273,6 +334,12 @@ def _now() -> float:
     import time
 
     return time.time()
+
+
+def _sleep(seconds: float) -> None:
+    import time
+
+    time.sleep(seconds)
 
 
 def _trim(directory: int) -> None:

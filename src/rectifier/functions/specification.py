@@ -147,6 +147,11 @@ class Specification:
         vars(self).update(fields)
         self.uniform = tuple(self.parameters)
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is one of this package's."""
+        return self.module == PACKAGE
+
     def named(self, operation: Operation) -> str:
         """Return the name of the call of an operation, for errors."""
         return f"{self.name}.{operation.method}" if operation.method else self.name

@@ -19,10 +19,10 @@ from ...formulas.llvm import Trace
 from ...formulas.tracing import Node
 from ...functions.specification import Operation, Specification, read
 from ..runtime.layout import ALIKE
-from .strips import INTERLEAVE, Array, Strips
 from .instructions import Module
 from .optimise import PREFIX, Optimised, optimise
 from .storage import Storage
+from .strips import INTERLEAVE, Array, Strips
 from .target import Target, host
 from .vectors import spread
 

@@ -22,11 +22,11 @@ from ...formulas.tracing import Node
 from ...functions.specification import Rowwise
 from ..runtime.layout import BLOCK, Rows
 from ..runtime.structure import Words
-from .strips import INTERLEAVE, Array, Strips, copy_bytes, load, loop, room
 from .instructions import Instruction, at, atomic_store, compare_and_swap, stack
 from .kernels import require_instructions
 from .optimise import Optimised
 from .storage import Storage
+from .strips import INTERLEAVE, Array, Strips, copy_bytes, load, loop, room
 from .subset import optimised
 from .target import Target, host
 from .vectors import constant, spread
