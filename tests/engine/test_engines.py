@@ -18,7 +18,7 @@ import pytest
 
 from conftest import BACKENDS, FLOATS, INTEGERS, STAND_INS, assert_same, numbers, run_python, settings_of
 from rectifier import elementwise, memory, relu, settings
-from rectifier.catalogue import CATALOGUE, GATES
+from rectifier.catalogue import CATALOGUE, GATES, ROWWISE
 from rectifier.engine import capi, casting, choice, options, ufuncs
 from rectifier.engine.runtime import layout
 from rectifier.formulas import T, where
@@ -618,6 +618,31 @@ def assert_nothing_is_called(code: str) -> None:
     own = set(re.findall(r"^define [^@\n]*@([\w.]+)", code, re.MULTILINE))
     assert not {name for name in called - own if not name.startswith("llvm.")}
     assert not re.search(r"\bcall\b[^@\n]*%\w+\(", code)
+
+
+def test_no_pointer_is_made_of_nothing():
+    """LLVM 22 compiles some code wrongly in which it made ``getelementptr`` on null or poison of integers' pointers."""
+    from rectifier.engine import memory, process
+    from rectifier.engine.compiler import casts, kernels, rowkernels
+
+    modules = [process.build("call"), process.build("call_rows"), memory.build()]
+    modules += [casts.build("int16", True, "float32"), casts.build("float32", False, "float64")]
+    modules += [kernels.compile_kernel(CATALOGUE[n].spec, OPERATIONS[o], d) for n, o, d in some_of_each_operation()]
+    modules += [rowkernels.compile_kernel(ROWWISE["softmax"].spec, backward, "float32") for backward in (False, True)]
+    pointers = 0
+    for module in modules:
+        code = str(module.module)
+        pointers += code.count("getelementptr")
+        assert not re.search(r"getelementptr [^\n]*ptr (?:null|poison|undef)", code)
+        assert not re.search(r"(?:load|store) [^\n]*ptr (?:null|poison|undef)", code)
+    assert pointers > 100
+
+
+def some_of_each_operation():
+    for operation in OPERATIONS:
+        name = next(name for name in CATALOGUE if operation in CATALOGUE[name].spec.operations)
+        yield name, operation, "float32"
+        yield ("relu" if operation in CATALOGUE["relu"].spec.operations else name), operation, "bfloat16"
 
 
 @pytest.mark.parametrize("name", GATES)

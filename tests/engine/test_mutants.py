@@ -26,7 +26,8 @@ DRIVER, ENTRY, CALLS, WAYS = (
     "engine/runtime/streaming.py",
 )
 ROWS, ROW_TESTS = "engine/runtime/rows.py", ["engine/test_rows.py"]
-ROUNDING = "engine/compiler/rounding.py"
+ROUNDING, STORAGE = "engine/compiler/rounding.py", "engine/compiler/storage.py"
+STRIPS, TRACE = "engine/compiler/strips.py", "formulas/llvm.py"
 TABLE, INTERPRETER = "functions/dtypes.py", "engine/interpreter.py"
 MUTANTS = {
     "relu loses +0.0 at -0.0": (FORMULA, "return where(x <= T(0), T(0), x)", "return where(x < T(0), T(0), x)"),
@@ -45,13 +46,23 @@ MUTANTS = {
         "d = where(bit, high, low)\n    return dy * d",
     ),
     "NaN is off in a mask": ("functions/define.py", "x, *parameters: (x <= T(0), T(0), T(1))", "x, *parameters: (where(x > T(0), T(0), T(1)) > T(0), T(0), T(1))"),
-    "the last element is left out": (KERNEL, 'icmp_signed("<", following, n)', 'icmp_signed("<", builder.add(following, _I64(1)), n)'),
-    "bfloat16 rounds half up": (ROUNDING, "builder.add(odd, ir.Constant(_I32, 0x7FFF))", "ir.Constant(_I32, 0x8000)"),
-    "bfloat16 truncates": (ROUNDING, "builder.lshr(rounded, ir", "builder.lshr(bits, ir"),
-    "bfloat16 products are narrowed by the processor": (KERNEL, 'if "fptrunc" not in', 'if "nonsense" not in'),
-    "every parameter is one number": (KERNEL, "with arrays_of_them:\n                self.hoisted = {}", "with arrays_of_them:\n                self.hoisted = {k: self._load(k, _I64(0))[1] for k in range(self.first, self.last)}"),
-    "an operand is taken for the one before": (KERNEL, "builder.gep(pointers, [_I64(k)])", "builder.gep(pointers, [_I64(max(k - 1, 0))])"),
-    "fast arithmetic": (KERNEL, 'jit = numba.njit(error_model="numpy", ', 'jit = numba.njit(fastmath={"nnan", "ninf", "nsz", "contract"}, error_model="numpy", '),
+    "what is left over is left out": (STRIPS, 'builder.icmp_unsigned("!=", self.whole, n)', 'builder.icmp_unsigned("==", self.whole, n)'),
+    "what is left over is the last strip but one": (STRIPS, "builder.sub(n, _I64(lanes)))", "builder.sub(self.whole, _I64(lanes)))"),
+    "a short array is not copied": (STRIPS, "self._copy(source, space, source.pointer)", "pass"),
+    "a strip begins an element later": (STRIPS, "builder.gep(array.pointer, [i])", "builder.gep(array.pointer, [builder.or_(i, _I64(1))])"),
+    "operands are swapped": (TRACE, "[node.value for node in operands]", "[node.value for node in operands[::-1]]"),
+    "NaN differs from nothing": (TRACE, 'builder.fcmp_unordered if name == "ne"', 'builder.fcmp_ordered if name == "ne"'),
+    "a selection takes the other": (TRACE, "select(condition.value, *numbers)", "select(condition.value, *numbers[::-1])"),
+    "integers are compared without signs": (TRACE, 'if of == "uint64" else', 'if of != "uint64" else'),
+    "a constant is stored rounded": (STORAGE, "if float(held) != number:", "if False:"),
+    "a float64 is rounded twice": (STORAGE, 'number if self.name == "float32" else to_odd(builder, number)', "number"),
+    "a row is summed of its half": ("engine/compiler/rowkernels.py", "for k in (0, lanes)", "for k in (0, 0)", ROW_TESTS),
+    "the last numbers of a row count twice": ("engine/compiler/rowkernels.py", "b.select(before, _zero(stored), stored)", "stored", ROW_TESTS),
+    "bfloat16 rounds half up": (ROUNDING, "builder.add(odd, constant(kind, 0x7FFF))", "constant(kind, 0x8000)"),
+    "bfloat16 truncates": (ROUNDING, "builder.lshr(rounded, constant", "builder.lshr(bits, constant"),
+    "every parameter is one number": (KERNEL, "with arrays_of_them:\n                strips([])", "with arrays_of_them:\n                strips(range(first, last))"),
+    "an operand is taken for the one before": (KERNEL, "b.gep(operands, [_I64(k)])", "b.gep(operands, [_I64(max(k - 1, 0))])"),
+    "fast arithmetic": (TRACE, "getattr(builder, _FLOATS[name])(*values)", 'getattr(builder, _FLOATS[name])(*values, **({"flags": ("nnan", "ninf", "nsz", "contract")} if len(values) > 1 else {}))'),
     "bits after the last are left": (DRIVER, "copy8(tile + i, word)", "copy8(tile + i, tile + i)"),
     "mask bytes overlap": (DRIVER, "_pack(at + (i >> 3)", "_pack(at + (i >> 4)"),
     "mask bytes are read from the start": (DRIVER, "_unpack(tile, at + (i >> 3), n)", "_unpack(tile, at, n)"),
@@ -77,7 +88,7 @@ MUTANTS = {
     "float64 is computed in float32": (TABLE, '"float64", 64, 11, np.float64', '"float64", 64, 11, np.float32'),
     "bool is let in": (TABLE, "return dtype.name in WORKING", "return dtype.name in (*WORKING, 'bool')"),
     "a mask is made after its parameters are overwritten": (
-        CALLS, "Mask.made(bits, shape, spec.full_name, recorded)", "Mask.made(bits, shape, spec.full_name, _recorded(call.parameters))",
+        "backends/registry.py", "mask._parameters = kept", "mask._parameters = snapshot(call.parameters)",
     ),
     "overlap is ignored": (CALLS, "source = source.copy()", "pass"),
     "the NumPy reading packs big-endian": (INTERPRETER, 'np.packbits(result, bitorder="little")', 'np.packbits(result, bitorder="big")'),
@@ -107,9 +118,9 @@ MUTANTS = {
     "past the caches, arrays of parameters are one number each": (WAYS, "job.uniform = job.constant", "job.uniform = 1", STREAMING),
     "outputs need not lie alike in their lines": (WAYS, "- target) & (LINE - 1):", "- target) & 0:", STREAMING),
     "a mask that is made goes past the caches": (WAYS, " or mask >= last:\n        return", ":\n        return", STREAMING),
-    "a line goes where the one before went": (KERNEL, "stream_line_at(builder, builder.gep(array, [start]", "stream_line_at(builder, builder.gep(array, [_I64(0)]", STREAMING),
-    "the last line is left out": (KERNEL, "builder.udiv(self.n, _I64(elements)), line)", "builder.udiv(builder.sub(self.n, _I64(1)), _I64(elements)), line)", STREAMING),
-    "a line is computed from the first elements": (KERNEL, "self._compute(i, into, j)", "self._compute(j, into, j)", STREAMING),
+    "a line goes where the one before went": (STRIPS, "self._store(self._places(i), self._compute(i), past=True)", "self._store(self._places(_I64(0)), self._compute(i), past=True)", STREAMING),
+    "the last line is left out": (STRIPS, "loop(b, _I64(0), self.whole, lanes, past_the_caches)", "loop(b, _I64(0), b.sub(self.whole, _I64(lanes)), lanes, past_the_caches)", STREAMING),
+    "a line is computed from the first elements": (STRIPS, "self._compute(i), past=True", "self._compute(_I64(0)), past=True", STREAMING),
     "rows may overlap their output": (ROWS, "if source != target and source", "if source != source and source", ROW_TESTS),
     "rows are computed into what is read-only": (ROWS, "if out.flags & WRITEABLE == 0:", "if 0:", ROW_TESTS),
     "rows need not be contiguous": (ROWS, "LIES = C_CONTIGUOUS | ALIGNED", "LIES = ALIGNED", ROW_TESTS),

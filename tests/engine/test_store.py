@@ -333,7 +333,7 @@ def test_the_directory_is_set_in_code(directory, tmp_path):
 def test_where_objects_are_not_elf_the_code_is_compiled_and_loaded(directory, monkeypatch):
     monkeypatch.setattr(store, "is_elf", lambda code: False)
     assert compiles() == 1
-    assert not directory.exists()
+    assert not list(directory.iterdir())
     monkeypatch.setattr(sys, "platform", "darwin")
     assert store.location() == (None, "not on this system")
 
@@ -419,7 +419,7 @@ def test_code_that_calls_what_is_not_in_it_is_refused(directory, name):
     build = lambda: subset.optimised([FunctionType(_calls.__code__, {"call": call})])  # noqa: E731
     with pytest.raises(RuntimeError, match=f"the code of sample calls what is not in it: {name}"):
         store.machine_code("sample", KERNELS, CONTENT, build)
-    assert not directory.exists()
+    assert not list(directory.iterdir())
     code = optimise.object_of(build().module, target.host())
     store._write(store._key("sample", KERNELS, CONTENT), code)
     assert len(list(directory.iterdir())) == 1
@@ -591,3 +591,43 @@ def test_a_module_that_is_added_to_a_folder_is_in_the_fingerprint(monkeypatch, t
         (tmp_path / "formulas" / path).write_text("2")
         texts.add(fingerprint.source.__wrapped__(family))
     assert len(texts) == 3
+
+
+TOGETHER = """
+import sys, time
+stored_sample.sample()
+class Slow(stored_sample.Build):
+    def __call__(self):
+        time.sleep(1)
+        return super().__call__()
+build = Slow()
+sys.stdin.readline()
+stored_sample.assert_right(store.machine_code("together", KERNELS, b"", build))
+print(build.calls)
+"""
+
+
+def test_processes_that_begin_at_once_compile_once(tmp_path):
+    environment = {**os.environ, "RECTIFIER_STORE": str(tmp_path / "store")}
+    command = [sys.executable, "-c", START + TOGETHER]
+    pipe = subprocess.PIPE
+    running = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) for _ in range(3)]
+    time.sleep(3)  # until they wait
+    for process in running:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert sorted(process.communicate(timeout=60)[0] for process in running) == ["0\n", "0\n", "1\n"]
+    assert all(process.returncode == 0 for process in running)
+    assert [file.suffix for file in (tmp_path / "store").iterdir()] == [store.SUFFIX]
+
+
+def test_who_waits_for_a_process_that_never_ends_compiles_itself(directory, monkeypatch):
+    import fcntl
+
+    monkeypatch.setattr(store, "PATIENCE", 0.05)
+    directory.mkdir(mode=0o700)
+    key = store._key("sample", KERNELS, CONTENT)
+    with open(directory / (key + store.LOCK), "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert compiles() == 1
+    assert compiles() == 0

@@ -98,8 +98,8 @@ def machine_code(name: str, family: Family, content: bytes, build: Callable[[], 
     code = _read(key)
     if code is not None:
         return _load(code, symbols(code)[0])
-    with _alone(key) as waited:
-        code = _read(key) if waited else None
+    with _alone(key):
+        code = _read(key)  # another process may have written it meanwhile
         if code is not None:
             return _load(code, symbols(code)[0])
         return _compiled(name, key, build)
@@ -117,16 +117,16 @@ def _compiled(name: str, key: str, build: Callable[[], Optimised]) -> dict[str, 
 
 
 @contextmanager
-def _alone(key: str) -> Iterator[bool]:
-    """Compile a thing in one process at a time, and tell whether another did it meanwhile.
+def _alone(key: str) -> Iterator[None]:
+    """Let one process at a time compile a thing.
 
     A process that ends lets go of its lock. Where there is no lock to be had, each process compiles.
     """
     path, _ = _chosen()
     if path is None:
-        yield False
+        yield
         return
-    held, waited = None, False
+    held = None
     with suppress(OSError, ImportError):
         import fcntl
 
@@ -139,10 +139,9 @@ def _alone(key: str) -> Iterator[bool]:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                waited = True
                 _sleep(0.005)
     try:
-        yield waited
+        yield
     finally:
         if held is not None:
             with suppress(OSError), _directory(path) as directory:
