@@ -16,10 +16,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from rectifier import leaky_relu, relu
-from rectifier.engine.compiler import kernels, subset
-from rectifier.engine.compiler.instructions import pack64, unpack64
+from rectifier.engine.compiler import kernels
 from rectifier.engine.compiler.target import Target
-from rectifier.functions.specification import BACKWARD, BACKWARD_FROM_MASK, VALUE
+from rectifier.functions.specification import BACKWARD, BACKWARD_FROM_MASK, VALUE, WITH_MASK
 
 AVX2 = Target("x86_64-unknown-linux-gnu", "haswell", "+avx2,+fma,+f16c,-avx512f,-avx512bf16")
 NEON = Target("aarch64-unknown-linux-gnu", "neoverse-n1", "+neon,+lse")
@@ -69,24 +68,12 @@ def leanest(assembly: str, product: bool = False) -> tuple[int, int]:
     return len(best.instructions), best.stored
 
 
-def pack(bits: int, flags: int, words: int) -> None:
-    """Pack a mask, as the driver does."""
-    for i in range(words):
-        pack64(bits + 8 * i, flags + 64 * i)
-
-
-def unpack(flags: int, bits: int, words: int) -> None:
-    """Unpack a mask."""
-    for i in range(words):
-        unpack64(flags + 64 * i, bits + 8 * i)
-
-
 def main() -> None:
     """Print the table."""
     print(f"{'':50}{'AVX2':>12}{'NEON':>14}{'ratio, an':>14}{'ratio, a':>12}")
     print(f"{'':50}{'an element':>12}{'an element':>14}{'element':>14}{'register':>12}")
     operations = (
-        (relu, VALUE), (leaky_relu, VALUE), (relu, BACKWARD), (relu, BACKWARD_FROM_MASK),
+        (relu, VALUE), (leaky_relu, VALUE), (relu, BACKWARD), (relu, WITH_MASK), (relu, BACKWARD_FROM_MASK),
         (leaky_relu, BACKWARD_FROM_MASK),
     )  # fmt: skip
     for function, operation in operations:
@@ -97,13 +84,6 @@ def main() -> None:
                 instructions, stored = leanest(target.machine().emit_assembly(module), function is leaky_relu)
                 counts.append(instructions * int(dtype[-2:]) / 8 / stored)
             show(f"{function.spec.name}, {operation.name}, {dtype}", counts)
-    for function, elements in ((pack, 8), (unpack, 1)):
-        counts = []
-        for target in (AVX2, NEON):
-            assembly = target.machine().emit_assembly(subset.optimised([function], target).module)
-            instructions, stored = leanest(assembly)
-            counts.append(instructions / stored / elements)
-        show(f"{function.__name__} a mask", counts)
 
 
 def show(name: str, counts: list[float]) -> None:

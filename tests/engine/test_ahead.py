@@ -9,12 +9,14 @@ import pytest
 
 import rectifier
 from conftest import run_python
+from rectifier import elementwise
 from rectifier.engine import ahead, memory, process
 from rectifier.engine.compiler.levels import LEVELS
 from rectifier.engine.compiler.optimise import object_of
 from rectifier.engine.compiler.target import Target, host, of_level
 from rectifier.engine.loops import Loop
 from rectifier.engine.rows import RowLoop
+from rectifier.formulas import T, where
 from rectifier.tools.ahead import codes
 
 X86 = "x86_64-pc-linux-gnu"
@@ -81,18 +83,17 @@ def test_every_call_of_this_package_has_its_code_among_what_is_compiled_ahead():
     assert {(code.name, code.own) for code in asked} <= names
 
 
+@elementwise(exact=lambda m, x: m.where(x > 0, x, 0), special=(), ulp=0)
+def mine(x):
+    return where(x <= T(0), T(0), x)
+
+
+@mine.derivative
+def mine_derivative(x):
+    return where(x <= T(0), T(0), T(1))
+
+
 def test_code_of_a_users_function_is_none_that_a_wheel_brings():
-    from rectifier import elementwise
-    from rectifier.formulas import T, where
-
-    @elementwise(exact=lambda m, x: m.where(x > 0, x, 0), special=(), ulp=0)
-    def mine(x):
-        return where(x <= T(0), T(0), x)
-
-    @mine.derivative
-    def mine_derivative(x):
-        return where(x <= T(0), T(0), T(1))
-
     assert Loop(mine.spec, mine.spec.operations["value"], np.dtype("f4")).code().own is None
 
 

@@ -23,10 +23,6 @@ from numba.extending import intrinsic, overload
 from numba.np.numpy_support import as_dtype
 
 from ..catalogue import ALL, CATALOGUE, GATES, ROWWISE
-from ..engine.compiler.kernels import emit_kernel, require_instructions
-from ..engine.compiler.storage import Storage
-from ..engine.compiler.target import Target
-from ..formulas.llvm import Trace
 from ..functions import arguments, dtypes
 from ..functions.define import complete
 from ..functions.specification import Operation, Specification, read
@@ -155,7 +151,9 @@ def _cast(value: Any, dtype: np.dtype[Any]) -> str:
     return "" if as_dtype(value.dtype) == dtype else ".astype(R)"
 
 
-def _target(context: Any) -> Target:
+def _target(context: Any) -> Any:
+    from ..engine.compiler.target import Target
+
     codegen = context.codegen()
     return Target(codegen._tm.triple, codegen._get_host_cpu_name(), codegen._get_host_cpu_features())
 
@@ -167,6 +165,10 @@ def _formulas(spec: Specification, operation: Operation) -> list[Callable[..., A
 @cache
 def _element(spec: Specification, operation: Operation, dtype: str) -> Any:
     """Make the function of numbers."""
+    from ..engine.compiler.kernels import require_instructions
+    from ..engine.compiler.storage import Storage
+    from ..formulas.llvm import Trace
+
     result = types.Tuple([_numba_type(dtype)] * len(operation.outputs))
     working = np.dtype(spec.working(dtype)).name
     storage = Storage(dtype, working)
@@ -192,6 +194,8 @@ def _element(spec: Specification, operation: Operation, dtype: str) -> Any:
 @cache
 def _kernel(spec: Specification, operation: Operation, dtype: str) -> Any:
     """Make the function of contiguous arrays: sources, parameters, targets."""
+    from ..engine.compiler.kernels import emit_kernel, require_instructions
+
     name = f"rectifier.{spec.full_name}.{operation.name}.{dtype}"
 
     @intrinsic  # type: ignore[untyped-decorator]

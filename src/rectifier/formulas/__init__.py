@@ -2,9 +2,9 @@
 
 A formula is a straight-line Python function: assignments, arithmetic, comparisons, ``T(literal)``, the primitives
 below, and other formulas by their names. It is never called as written. `bind` returns a function of the same code with
-other globals, so the same code computes on arrays of NumPy or of another library (`arrays`), on Numba scalars
-(`numba`), on mpmath numbers (`mpmath`) and on numbers with their derivative (`duals`), or writes CUDA C++ (`cuda`) and
-text (`text`).
+other globals, so the same code computes on arrays of NumPy or of another library (`arrays`), on mpmath numbers
+(`mpmath`) and on numbers with their derivative (`duals`), or writes LLVM's code (`llvm`), CUDA C++ (`cuda`) and text
+(`text`).
 """
 
 from .binding import bind, called_by, with_all_called

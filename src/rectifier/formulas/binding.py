@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from types import FunctionType
 from typing import Any
 
 from .primitives import PRIMITIVES
 
 
-def bind(
-    formula: Any,
-    primitives: Mapping[str, Any],
-    compile_primitive: Callable[[FunctionType], Any] = lambda formula: formula,
-) -> FunctionType:
-    """Bind the primitives of `formula`, and those of the formulas that it calls, to an interpretation.
-
-    `compile_primitive` makes one callable from another formula (Numba calls only what it has compiled).
-    """
-    called = {
-        name: compile_primitive(bind(other, primitives, compile_primitive))
-        for name, other in called_by(formula, primitives).items()
-    }
+def bind(formula: Any, primitives: Mapping[str, Any]) -> FunctionType:
+    """Bind the primitives of `formula`, and those of the formulas that it calls, to an interpretation."""
+    called = {name: bind(other, primitives) for name, other in called_by(formula, primitives).items()}
     # PyTorch imports in the scope of a formula; whoever checks one brings builtins without names.
     scope = {"__builtins__": builtins, **called, **primitives, "__name__": __name__}
     return FunctionType(formula.__code__, scope, formula.__name__, formula.__defaults__)

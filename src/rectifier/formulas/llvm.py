@@ -72,8 +72,24 @@ class Trace(tracing.Trace):
             node.stored = self.as_stored(number)
         return node
 
+    def call(self, operation: str, *values: Any, kind: str = "") -> Node:
+        """Return the node of an operation. A product with a selection of two literals selects one of two products.
+
+        Backward from a mask is a product with 0 or 1: so it selects among numbers as they lie in memory.
+        """
+        chosen = _literals(values[-1])
+        if operation == "mul" and chosen is not None and 1 in (chosen[1].number, chosen[2].number):
+            condition, *literals = chosen
+            node: Node = self.where(condition, *[self._times(values[0], literal) for literal in literals])
+            return node
+        return super().call(operation, *values, kind=kind)
+
+    def _times(self, x: Any, literal: Node) -> Any:
+        return x if literal.number == 1 and isinstance(x, Node) else super().call("mul", x, literal)
+
     def where(self, condition: Any, x: Any, y: Any) -> Any:
         """Select among numbers as they lie in memory, too: what is only selected needs no rounding."""
+        condition, x, y = _decided(condition, x, y)
         node = super().where(condition, x, y)
         if isinstance(node, Node) and node.stored is None and node.operands:
             numbers = [operand.stored for operand in node.operands[1:]]
@@ -122,3 +138,23 @@ class Trace(tracing.Trace):
         if function is None:
             function = ir.Function(self.builder.module, ir.FunctionType(kind, [kind] * len(values)), full)
         return self.builder.call(function, values)
+
+
+def _literals(node: Any) -> tuple[Node, Node, Node] | None:
+    """Return the condition and the literals of a selection of two."""
+    if isinstance(node, Node) and node.name == "where" and all(x.number is not None for x in node.operands[1:]):
+        condition, x, y = node.operands
+        return condition, x, y
+    return None
+
+
+def _decided(condition: Any, x: Any, y: Any) -> tuple[Any, Any, Any]:
+    """Simplify a selection that asks what another has decided: where(where(c, 1, 0) == 0, x, where(c, y, z))."""
+    if not isinstance(condition, Node) or condition.name != "eq" or not isinstance(y, Node) or y.name != "where":
+        return condition, x, y
+    (asked, zero), (inner, one, _) = condition.operands, y.operands
+    chosen = _literals(asked)
+    if chosen is None or zero.number is None or chosen[0] is not inner:
+        return condition, x, y
+    first, second = (literal.number == zero.number for literal in chosen[1:])
+    return (inner, one, x) if second and not first else (condition, x, y)

@@ -29,15 +29,21 @@ class Node:
         Its type: float32, float64, an integer, or bool.
     value
         What the trace wrote for it.
+    name : str
+        Of the operation; empty for an input.
+    number
+        Of a literal.
     """
 
-    __slots__ = ("kind", "operands", "stored", "trace", "value")
+    __slots__ = ("kind", "name", "number", "operands", "stored", "trace", "value")
     __array_ufunc__ = None  # a NumPy number on the left leaves the operation to this class
 
     def __init__(
-        self, trace: Trace, kind: str, value: Any, operands: tuple[Node, ...] = (), stored: Any = None
-    ) -> None:
+        self, trace: Trace, kind: str, value: Any, operands: tuple[Node, ...] = (), stored: Any = None, *,
+        name: str = "", number: Any = None,
+    ) -> None:  # fmt: skip
         self.trace, self.kind, self.value, self.operands, self.stored = trace, kind, value, operands, stored
+        self.name, self.number = name, number
 
     def __bool__(self) -> NoReturn:
         raise TypeError("a formula has no branch")
@@ -98,14 +104,14 @@ class Trace:
         number = np.dtype(kind).type(number)
         key = kind, number.tobytes()
         if key not in self.nodes:
-            self.nodes[key] = Node(self, kind, self.write_literal(number, kind))
+            self.nodes[key] = Node(self, kind, self.write_literal(number, kind), number=number)
         return self.nodes[key]
 
     def operation(self, operation: str, kind: str, *operands: Node) -> Node:
         """Return the node of an operation: an old one, if it has been computed before."""
         key = (operation, kind, *map(id, operands))
         if key not in self.nodes:
-            self.nodes[key] = Node(self, kind, self.write(operation, kind, operands), operands)
+            self.nodes[key] = Node(self, kind, self.write(operation, kind, operands), operands, name=operation)
         return self.nodes[key]
 
     def alike(self, *values: Any) -> list[Node]:

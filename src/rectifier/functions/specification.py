@@ -220,15 +220,7 @@ class Rowwise(Specification):
         return re.search(r"\be\b", describe(self.value)) is not None
 
 
-def read(
-    specification: Specification,
-    operation: Operation,
-    primitives: Mapping[str, Any],
-    compile_primitive: Callable[[FunctionType], Any] = lambda formula: formula,
-) -> FunctionType:
+def read(specification: Specification, operation: Operation, primitives: Mapping[str, Any]) -> FunctionType:
     """Bind an operation to an interpretation: a formula over the formulas of its specification."""
-    parts = {
-        part: compile_primitive(bind(getattr(specification, part), primitives, compile_primitive))
-        for part in operation.parts
-    }
-    return bind(operation.formula, {**primitives, **parts}, compile_primitive)
+    parts = {part: bind(getattr(specification, part), primitives) for part in operation.parts}
+    return bind(operation.formula, {**primitives, **parts})

@@ -327,7 +327,7 @@ def ours_is_slower(cell: str) -> bool | None:
 
 def notes(timings: Sequence[Timing], machine: Machine) -> list[str]:
     """Return the conditions of the timings, and where ours is slower."""
-    how = "compiled" if machine.engine == "numba" else "interpreted by NumPy, not compiled"
+    how = "compiled" if machine.engine == "llvm" else "interpreted by NumPy, not compiled"
     used = machine.threads["used"]
     threads = f"{used} thread{'' if used == 1 else 's'}"
     ratios = [ratio for timing in timings for ratio in timing.times_faster.values()]

@@ -95,7 +95,7 @@ class Machine:
     calibration : Calibration or None
         What large calls begin with; None where nothing is compiled.
     engine, engine_reason : str
-        Who makes the inner loops, "numba" or "numpy" (slower), and why.
+        Who makes the inner loops, "llvm" or "numpy" (slower), and why.
     gpu : Gpu
         For the arrays of CuPy.
     """

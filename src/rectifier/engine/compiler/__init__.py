@@ -1,1 +1,1 @@
-"""From formulas and the source of the runtime to machine code; what imports Numba and LLVM."""
+"""From formulas and the source of the runtime to machine code; what imports LLVM."""

@@ -6,7 +6,7 @@ access is sequentially consistent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar, overload
 
 from llvmlite import ir
@@ -18,7 +18,6 @@ from .target import Target
 _I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 _BYTES = _I8.as_pointer()
 _VOID = ir.VoidType()
-_ROW, _QUARTER = ir.VectorType(_I8, 64), ir.VectorType(_I8, 16)
 _REGISTERS = ("fpcr", "fpsr")  # of AArch64: how it computes in floating point, and the flags that this raised
 
 
@@ -133,43 +132,6 @@ def _stream_line(builder: ir.IRBuilder, target: ir.Value, source: ir.Value) -> N
     stream_line_at(builder, at(builder, target, _I32), at(builder, source, _I32), 4)
 
 
-def _row(numbers: Iterable[int]) -> ir.Constant:
-    return ir.Constant(_ROW, list(numbers))
-
-
-# AVX-512 has masks of 64 bits, AVX2 gathers the upper bits of bytes; LLVM makes that of i1 by itself. NEON has neither,
-# and what LLVM makes of i1 there takes 135 instructions to unpack; by shifts of bytes it takes 17, and 14 to pack.
-def _pack64(builder: ir.IRBuilder, target: ir.Value, source: ir.Value) -> None:
-    flags = builder.load(at(builder, source, _ROW))
-    flags.align = 1
-    if _is_x86(builder):
-        bits = builder.icmp_unsigned("!=", flags, _row([0] * 64))
-    else:
-        bits = builder.shl(flags, _row(k % 8 for k in range(64)))
-        add = external(builder, "llvm.aarch64.neon.addp.v16i8", _QUARTER, [_QUARTER, _QUARTER])
-        parts = [_part(builder, bits, range(k, k + 16)) for k in range(0, 64, 16)]
-        parts = [builder.call(add, pair) for pair in (parts[:2], parts[2:])]
-        whole = builder.call(add, parts)
-        bits = _part(builder, builder.call(add, [whole, whole]), range(8))
-    builder.store(builder.bitcast(bits, _I64), at(builder, target, _I64)).align = 1
-
-
-def _part(builder: ir.IRBuilder, vector: ir.Value, lanes: Sequence[int]) -> ir.Value:
-    kind = ir.VectorType(_I32, len(lanes))
-    return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), ir.Constant(kind, list(lanes)))
-
-
-def _unpack64(builder: ir.IRBuilder, target: ir.Value, source: ir.Value) -> None:
-    word = builder.load(at(builder, source, _I64))
-    word.align = 1
-    if _is_x86(builder):
-        flags = builder.zext(builder.bitcast(word, ir.VectorType(_I1, 64)), _ROW)
-    else:
-        bytes_ = _part(builder, builder.bitcast(word, ir.VectorType(_I8, 8)), [k // 8 for k in range(64)])
-        flags = builder.and_(bytes_, _row(1 << k % 8 for k in range(64)))
-    builder.store(flags, at(builder, target, _ROW)).align = 1
-
-
 def _copy_element(bits: int) -> Any:
     """Copy one element; at no point is it a floating-point number, which could lose a NaN's payload."""
 
@@ -229,8 +191,6 @@ count_bits = Instruction(lambda b, x: b.ctpop(x))
 call0, call1, call2, call3, call4, call5, call6, call8 = (Instruction(_call, n + 1) for n in (0, 1, 2, 3, 4, 5, 6, 8))
 copy_memory = Instruction(_copy_memory)
 stream_line = Instruction(_stream_line)  # 64 bytes, past the caches; the target is aligned
-pack64 = Instruction(_pack64)  # 64 bytes, each 0 or 1, into 64 bits
-unpack64 = Instruction(_unpack64)  # 64 bits into 64 bytes, which are 0 where the bit is
 copy8, copy16, copy32, copy64 = (Instruction(_copy_element(bits)) for bits in (8, 16, 32, 64))
 # Save the floating-point control word and the flags, and set the default: to nearest, subnormals kept, nothing traps.
 # After the restoring no caller sees a flag raised that was not raised before.

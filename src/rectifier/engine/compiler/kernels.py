@@ -27,6 +27,7 @@ from .target import Target, host
 from .vectors import spread
 
 _I64 = ir.IntType(64)
+MOST_BITS = 64  # of a mask that are a number for the processor
 SIGNATURE = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer().as_pointer(), _I64, _I64])
 
 
@@ -78,6 +79,7 @@ def emit_kernel(
     storage = [Storage(stored, working) for stored in names]
     x = Storage(dtype, working)
     lanes = INTERLEAVE * target.register // (np.dtype(working).itemsize if "float" in working else x.size)
+    lanes = min(lanes, MOST_BITS) if "bit" in names else lanes
     function = ir.Function(module, SIGNATURE, name)
     function.attributes.add("nounwind")
     operands, n, how = function.args

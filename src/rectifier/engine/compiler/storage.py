@@ -11,7 +11,7 @@ from ...formulas.llvm import ELEMENTS
 from ...formulas.tracing import KINDS, Node
 from ...functions.dtypes import FORMATS
 from .rounding import round_to_bfloat, to_odd, widen_bfloat
-from .vectors import constant, like
+from .vectors import bits_to_conditions, conditions_to_bits, constant, like
 
 _I1, _I8, _I16, _I32 = (ir.IntType(bits) for bits in (1, 8, 16, 32))
 _SINGLE = ir.FloatType()
@@ -25,7 +25,7 @@ class Storage:
     Parameters
     ----------
     name : str
-        Of a dtype, or "bit": one of a mask.
+        Of a dtype, or "bit": one of a mask, eight of which are a byte.
     working : str
         Of the type that formulas are computed in.
     """
@@ -36,10 +36,14 @@ class Storage:
         self.size = 1 if name == "bit" else FORMATS[name].bits // 8
         self.type: ir.Type = ELEMENTS[name] if name in ("float32", "float64") else ir.IntType(8 * self.size)
 
+    def stored_type(self, lanes: int) -> ir.Type:
+        """Return the type of so many elements as they lie in memory; the bits of a mask are a whole number."""
+        return ir.IntType(lanes) if self.name == "bit" else ir.VectorType(self.type, lanes)
+
     def widen(self, builder: ir.IRBuilder, stored: ir.Value) -> ir.Value:
         """Make numbers of what lies in memory."""
         if self.name == "bit":
-            return builder.icmp_unsigned("!=", stored, constant(stored.type, 0))
+            return bits_to_conditions(builder, stored)
         wide = like(stored.type, ELEMENTS[self.kind])
         if "int" in self.name:
             extend = builder.zext if self.name.startswith("u") else builder.sext
@@ -58,7 +62,7 @@ class Storage:
         number = node.value
         memory = like(number.type, self.type)
         if self.name == "bit":
-            return builder.zext(number, memory)
+            return conditions_to_bits(builder, number)
         if "int" in self.name:
             return number if number.type == memory else builder.trunc(number, memory)
         if self.name != "float64" and node.kind == "float64":

@@ -30,6 +30,12 @@ class Array(NamedTuple):
     storage: Storage
     pointer: ir.Value
 
+    def at(self, builder: ir.IRBuilder, i: ir.Value, lanes: int) -> ir.Value:
+        """Return the pointer to elements from `i` on, which of a mask begin a byte."""
+        place = builder.lshr(i, _I64(3)) if self.storage.name == "bit" else i
+        kind = self.storage.stored_type(lanes).as_pointer()
+        return builder.bitcast(builder.gep(self.pointer, [place]), kind)
+
 
 class Strips:
     """The strips of some arrays.
@@ -51,6 +57,7 @@ class Strips:
     ) -> None:  # fmt: skip
         self.builder, self.lanes, self.n, self.evaluate = builder, lanes, n, evaluate
         self.arrays, self.targets = sources, targets
+        self.has_bits = any(array.storage.name == "bit" for array in (*sources, *targets))
         self.whole = builder.and_(n, _I64(-lanes))
         self.left_over = builder.icmp_unsigned("!=", self.whole, n)
         self.short = builder.icmp_unsigned("==", self.whole, _I64(0))
@@ -66,7 +73,7 @@ class Strips:
             As kernels take it.
         """
         b, lanes = self.builder, self.lanes
-        self.sources = self._padded()
+        self.sources = list(self.arrays) if self.has_bits else self._padded()
         past = b.icmp_unsigned("!=", b.and_(how, _I64(PAST)), _I64(0))
         ahead = b.mul(b.ashr(how, _I64(FETCH)), _I64(LINE))
 
@@ -88,6 +95,15 @@ class Strips:
                 with within:
                     self._store(there, results)
 
+        if self.has_bits:
+            with b.if_else(past) as (beyond, within):
+                with beyond:
+                    loop(b, _I64(0), self.whole, lanes, past_the_caches)
+                with within:
+                    loop(b, _I64(0), self.whole, lanes, through_the_caches)
+            with b.if_then(self.left_over):
+                self._rest()
+            return
         if once:
             loop(b, b.select(self.left_over, _I64(-lanes), _I64(0)), self.whole, lanes, either)
         else:
@@ -105,22 +121,40 @@ class Strips:
             with many:
                 self._store(self._places(self.last), [b.load(room) for room in self.room])
 
-    def _vector(self, array: Array) -> ir.VectorType:
-        return ir.VectorType(array.storage.type, self.lanes)
-
     def _room(self, array: Array) -> ir.Value:
-        return room(self.builder, self._vector(array))
+        return room(self.builder, array.storage.stored_type(self.lanes))
 
     def _places(self, i: ir.Value) -> list[ir.Value]:
+        return [target.at(self.builder, i, self.lanes) for target in self.targets]
+
+    def _rest(self) -> None:
+        """Compute what is behind the last whole strip: bits of a mask do not begin anywhere."""
+        b, left = self.builder, self.builder.sub(self.n, self.whole)
+        spaces = [self._room(source) for source in self.arrays]
+        for source, space in zip(self.arrays, spaces, strict=True):
+            b.store(ir.Constant(space.type.pointee, None), space)
+            copy_bytes(b, space, source.at(b, self.whole, self.lanes), self._bytes(source, left))
+        results = self.evaluate([b.load(space) for space in spaces])
+        for target, space, result in zip(self.targets, self.room, results, strict=True):
+            if target.storage.name == "bit":  # those after the last are 0
+                kind = result.type
+                number = left if kind.width == 64 else b.trunc(left, kind)
+                result = b.and_(result, b.sub(b.shl(kind(1), number), kind(1)))
+            b.store(result, space)
+            copy_bytes(b, target.at(b, self.whole, self.lanes), space, self._bytes(target, left))
+
+    def _bytes(self, array: Array, count: ir.Value) -> ir.Value:
         b = self.builder
-        return [b.bitcast(b.gep(t.pointer, [i]), self._vector(t).as_pointer()) for t in self.targets]
+        if array.storage.name == "bit":
+            return b.lshr(b.add(count, _I64(7)), _I64(3))
+        return b.mul(count, _I64(array.storage.size))
 
     def _padded(self) -> list[Array]:
         """Return where to load the sources from: strips on the stack where there is less than a strip."""
         b, rooms = self.builder, [self._room(source) for source in self.arrays]
         with b.if_then(self.short, likely=False):
             for source, space in zip(self.arrays, rooms, strict=True):
-                b.store(ir.Constant(self._vector(source), None), space)
+                b.store(ir.Constant(space.type.pointee, None), space)
                 self._copy(source, space, source.pointer)
         return [
             source._replace(pointer=b.select(self.short, b.bitcast(space, source.pointer.type), source.pointer))
@@ -128,7 +162,7 @@ class Strips:
         ]
 
     def _copy(self, array: Array, target: ir.Value, source: ir.Value) -> None:
-        copy_bytes(self.builder, target, source, self.builder.mul(self.n, _I64(array.storage.size)))
+        copy_bytes(self.builder, target, source, self._bytes(array, self.n))
 
     def _compute(self, i: ir.Value) -> list[ir.Value]:
         return self.evaluate([load(self.builder, source, i, self.lanes) for source in self.sources])
@@ -169,8 +203,7 @@ def loop(builder: ir.IRBuilder, start: ir.Value, stop: ir.Value, step: int, body
 
 def load(builder: ir.IRBuilder, array: Array, i: ir.Value, lanes: int) -> ir.Value:
     """Load a vector of what lies in memory from element i on."""
-    vector = ir.VectorType(array.storage.type, lanes).as_pointer()
-    stored = builder.load(builder.bitcast(builder.gep(array.pointer, [i]), vector))
+    stored = builder.load(array.at(builder, i, lanes))
     stored.align = array.storage.size
     return stored
 

@@ -18,8 +18,7 @@ calls                 by position: other functions of this kind, instructions, `
                       ``stack`` of a structure or a constant number of words, ``address`` of a field, ``Structure(x)``
 ====================  ================================================================================================
 
-Numba compiles the same functions to the same code, but took 6 s for what takes 0.1 s here and 0.5 s in LLVM, since it
-finds a type for each expression.
+Nothing has to find types, so the whole runtime takes 0.1 s here and 0.2 s in LLVM.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ A job is an elementwise call over up to 64 axes. `prepare` makes it simple (fewe
 inner loop and each of several threads do the same thing, over a larger or smaller part.
 
 The kernel takes contiguous data. Where a run along the last axis is long and lies so, the kernel gets it as it lies;
-all else goes through tiles of 2 KiB on the stack: the gathering of strided or misaligned elements, and masks (a byte
-an element inside a kernel, a bit outside).
+all else goes through tiles of 2 KiB on the stack: the gathering of strided or misaligned elements. Of a mask it gets
+the bits as they lie.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ from ..compiler.instructions import (
     copy_memory,
     divide,
     fence,
-    pack64,
     stack,
     ticks,
-    unpack64,
 )
 from .layout import FETCH, FRACTION, LINE, MAX_DIMENSIONS, MAX_OPERANDS, PAST, TILE, TILED, WHOLE, Job, LoopDescriptor
 from .structure import Words
@@ -94,29 +92,6 @@ def _transfer(job: Job, k: int, i: int, n: int, tile: int, outward: int) -> None
         run = min(extent, n)
 
 
-def _pack(mask: int, tile: int, n: int) -> None:
-    word = stack(1)
-    word[0] = 0
-    for i in range(n, (n + 63) // 64 * 64):
-        copy8(tile + i, word)  # the bits after the last are 0, so that equal masks have equal bytes
-    whole = n // 64
-    for i in range(whole):
-        pack64(mask + 8 * i, tile + 64 * i)
-    if n % 64:
-        pack64(word, tile + 64 * whole)
-        _copy_run(mask + 8 * whole, 1, word, 1, (n % 64 + 7) // 8, 1)
-
-
-def _unpack(tile: int, mask: int, n: int) -> None:
-    whole = n // 64
-    for i in range(whole):
-        unpack64(tile + 64 * i, mask + 8 * i)
-    if n % 64:
-        word = stack(1)
-        _copy_run(word, 1, mask + 8 * whole, 1, (n % 64 + 7) // 8, 1)
-        unpack64(tile + 64 * whole, word)
-
-
 def _tiles(job: Job, start: int, stop: int) -> None:
     plan = job.plan
     count, last, mask, length = plan.count, plan.last, plan.mask, plan.length
@@ -128,9 +103,7 @@ def _tiles(job: Job, start: int, stop: int) -> None:
         for k in range(count):
             at, tile = job.pointers[k], space + k * TILE
             if k == mask:
-                pieces[k] = tile
-                if k < last:
-                    _unpack(tile, at + (i >> 3), n)
+                pieces[k] = at + (i >> 3)
             elif job.modes[k] == WHOLE:
                 size = 0 if plan.first <= k < last and uniform else plan.size[k]
                 pieces[k] = at + i * size
@@ -145,9 +118,7 @@ def _tiles(job: Job, start: int, stop: int) -> None:
         call3(kernel, pieces, n, uniform)
         for k in range(last, count):
             at, tile = job.pointers[k], space + k * TILE
-            if k == mask:
-                _pack(at + (i >> 3), tile, n)
-            elif job.modes[k] == TILED:
+            if k != mask and job.modes[k] == TILED:
                 _transfer(job, k, i, n, tile, 1)
         i += n
 
@@ -163,36 +134,39 @@ def _piece(left: int, edge: int, line: int, length: int) -> int:
 def _past(job: Job, start: int, stop: int) -> None:
     """Compute what goes past the caches; all operands lie whole, but for a mask that is read.
 
-    Its bits are unpacked one piece ahead. Stores are done in order, and those past the caches, which take long, would
-    keep back what the kernel waits for: 25 million elements took 7.9 ms so, 3.9 ahead.
+    A piece begins anywhere in a byte of its bits, which are shifted to begin one, a piece ahead. Stores are done in
+    order, and those past the caches, which take long, would keep back what the kernel waits for.
     """
     plan = job.plan
     count, last, mask = plan.count, plan.last, plan.mask
     kernel, uniform, size = plan.kernel, job.uniform, plan.size[plan.last]
     past = PAST + (plan.engine.ahead << FETCH)
-    pieces, bits, ahead = stack(MAX_OPERANDS), stack(TILE // 8), stack(TILE // 8)
+    pieces, bits, ahead = stack(MAX_OPERANDS), stack(TILE // 64), stack(TILE // 64)
     line, length = divide(LINE, size), stop - start if mask < 0 else TILE - 64
     edge = divide(-(job.pointers[last] + start * size) & (LINE - 1), size)
     i, n = start, _piece(stop - start, edge, line, length)
     if mask >= 0:
-        _unpack_from(job, i, n, bits)
+        _shift_from(job, i, n, bits)
     while i < stop:
         following = _piece(stop - i - n, edge - n, line, length)
         if mask >= 0:
-            _unpack_from(job, i + n, following, ahead)
+            _shift_from(job, i + n, following, ahead)
         for k in range(count):
             width = 0 if plan.first <= k < last and uniform else plan.size[k]
-            pieces[k] = bits + (i & 63) if k == mask else job.pointers[k] + i * width
+            pieces[k] = bits if k == mask else job.pointers[k] + i * width
         call3(kernel, pieces, n, uniform + (past if edge <= 0 and n >= line else 0))
         i, edge, n = i + n, edge - n, following
         bits, ahead = ahead, bits
     fence()
 
 
-def _unpack_from(job: Job, i: int, n: int, tile: int) -> None:
-    """Unpack the bits of elements i to i + n, and those before i in its word."""
-    before = i & 63
-    _unpack(tile, job.pointers[job.plan.mask] + ((i - before) >> 3), n + before)
+def _shift_from(job: Job, i: int, n: int, target: Words) -> None:
+    """Copy the bits of elements i to i + n so that they begin a word; what follows them there has no meaning."""
+    words, shift = stack(TILE // 64 + 1), i & 7
+    mask = job.pointers[job.plan.mask]
+    copy_memory(words, mask + (i >> 3), ((i + n + 7) >> 3) - (i >> 3))
+    for w in range((n + 63) // 64):
+        target[w] = (words[w] >> shift) & ((1 << 63 - shift) * 2 - 1) | words[w + 1] << 1 << 63 - shift
 
 
 def _rows(job: Job, start: int, stop: int) -> None:

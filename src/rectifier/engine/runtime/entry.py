@@ -218,7 +218,7 @@ def _compute(job: Job, plan: LoopDescriptor, engine: Engine, simple: int) -> Non
     small = expected(plan, engine, total) < engine.parallel_from
     size = total * plan.size[plan.last]
     near = size < engine.stream_from and size < engine.learn_from
-    if simple and small and near and plan.mask < 0:
+    if simple and small and near:
         call3(plan.kernel, address(job.pointers), total, 1)
         return
     if simple:
