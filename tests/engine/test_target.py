@@ -84,13 +84,13 @@ X86, ARM64 = "x86_64-pc-linux-gnu", "aarch64-unknown-linux-gnu"
         (X86, "+fma4,+avx512f,+sve", set()),
         (X86, "", set()),
         (ARM64, "", {"fuses", "converts_halves"}),
-        (ARM64, "+neon,+sve,+fullfp16", {"fuses", "converts_halves", "scales"}),
+        (ARM64, "+neon,+sve,+fullfp16", {"fuses", "converts_halves"}),
         ("arm64-apple-darwin23.0.0", "-fma,-f16c,-sve", {"fuses", "converts_halves"}),
         ("riscv64-unknown-linux-gnu", "+fma,+f16c,+sve", set()),
     ],
 )
 def test_what_a_processor_can_do_is_known_of_each_architecture_and_never_guessed(triple, features, can):
-    questions = ("fuses", "converts_halves", "scales")
+    questions = ("fuses", "converts_halves")
     assert {question for question in questions if getattr(target.Target(triple, "", features), question)} == can
 
 

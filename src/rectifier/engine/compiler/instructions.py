@@ -118,18 +118,13 @@ def _copy_memory(builder: ir.IRBuilder, target: ir.Value, source: ir.Value, size
     builder.call(copy, [at(builder, target, _I8), at(builder, source, _I8), size, _I1(0)])
 
 
-def stream_line_at(builder: ir.IRBuilder, target: ir.Value, source: ir.Value, align: int) -> None:
-    """Write a line past the caches; only of a vector LLVM makes such a store without taking the loop apart."""
-    line = ir.VectorType(_I32, 16).as_pointer()
-    load = builder.load(builder.bitcast(source, line))
-    load.align = align
-    store = builder.store(load, builder.bitcast(target, line))
+def _stream_line(builder: ir.IRBuilder, target: ir.Value, source: ir.Value) -> None:
+    line = ir.VectorType(_I32, 16)
+    load = builder.load(at(builder, source, line))
+    load.align = 4
+    store = builder.store(load, at(builder, target, line))
     store.align = 64
     store.set_metadata("nontemporal", builder.module.add_metadata([_I32(1)]))
-
-
-def _stream_line(builder: ir.IRBuilder, target: ir.Value, source: ir.Value) -> None:
-    stream_line_at(builder, at(builder, target, _I32), at(builder, source, _I32), 4)
 
 
 def _copy_element(bits: int) -> Any:

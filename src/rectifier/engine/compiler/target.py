@@ -64,11 +64,6 @@ class Target(NamedTuple):
         return self._has(x86_64="f16c", aarch64=True)
 
     @property
-    def scales(self) -> bool:
-        """Check for vectors whose length each processor chooses: SVE."""
-        return self._has(x86_64=False, aarch64="sve")
-
-    @property
     def register(self) -> int:
         """How many bytes a register for vectors has."""
         if self._has(x86_64="avx512f", aarch64=False):
