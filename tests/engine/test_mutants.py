@@ -48,7 +48,7 @@ MUTANTS = {
     "NaN is off in a mask": ("functions/define.py", "x, *parameters: (x <= T(0), T(0), T(1))", "x, *parameters: (where(x > T(0), T(0), T(1)) > T(0), T(0), T(1))"),
     "what is left over is left out": (STRIPS, 'builder.icmp_unsigned("!=", self.whole, n)', 'builder.icmp_unsigned("==", self.whole, n)'),
     "what is left over is the last strip but one": (STRIPS, "builder.sub(n, _I64(lanes)))", "builder.sub(self.whole, _I64(lanes)))"),
-    "a short array is not copied": (STRIPS, "self._copy(source, space, source.pointer)", "pass"),
+    "a short array is not copied": (STRIPS, "copy_bytes(b, space, source.pointer, self._bytes(source, self.n))", "pass"),
     "a strip begins an element later": (STRIPS, "builder.gep(self.pointer, [place])", "builder.gep(self.pointer, [builder.or_(place, _I64(1))])"),
     "operands are swapped": (TRACE, "[node.value for node in operands]", "[node.value for node in operands[::-1]]"),
     "NaN differs from nothing": (TRACE, 'builder.fcmp_unordered if name == "ne"', 'builder.fcmp_ordered if name == "ne"'),

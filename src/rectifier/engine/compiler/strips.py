@@ -1,7 +1,8 @@
 """Loops over contiguous arrays by strips: a few registers side by side, each element by the same instructions.
 
 What is left over is the last strip of the arrays, computed first, before anything is written (in place, source and
-target are one array), and stored last. Fewer elements than a strip are copied to a strip on the stack.
+target are one array), and stored last. Fewer elements than a strip are copied to a strip on the stack. So is what is
+left over beside a mask, whose bits begin at whole bytes alone.
 """
 
 from __future__ import annotations
@@ -95,29 +96,30 @@ class Strips:
                 with within:
                     self._store(there, results)
 
-        if self.has_bits:
-            with b.if_else(past) as (beyond, within):
-                with beyond:
-                    loop(b, _I64(0), self.whole, lanes, past_the_caches)
-                with within:
-                    loop(b, _I64(0), self.whole, lanes, through_the_caches)
-            with b.if_then(self.left_over):
-                self._rest()
-            return
-        if once:
+        if once and not self.has_bits:
             loop(b, b.select(self.left_over, _I64(-lanes), _I64(0)), self.whole, lanes, either)
         else:
-            with b.if_then(self.left_over):
-                self._store(self.room, self._compute(self.last))
+            if not self.has_bits:
+                with b.if_then(self.left_over):
+                    self._store(self.room, self._compute(self.last))
             with b.if_else(past) as (beyond, within):
                 with beyond:
                     loop(b, _I64(0), self.whole, lanes, past_the_caches)
                 with within:
                     loop(b, _I64(0), self.whole, lanes, through_the_caches)
-        with b.if_then(self.left_over), b.if_else(self.short) as (few, many):
+        with b.if_then(self.left_over):
+            if self.has_bits:
+                self._compute_rest()
+            else:
+                self._store_last()
+
+    def _store_last(self) -> None:
+        """Store the last strip, which was computed before the others."""
+        b = self.builder
+        with b.if_else(self.short) as (few, many):
             with few:
                 for target, room in zip(self.targets, self.room, strict=True):
-                    self._copy(target, target.pointer, room)
+                    copy_bytes(b, target.pointer, room, self._bytes(target, self.n))
             with many:
                 self._store(self._places(self.last), [b.load(room) for room in self.room])
 
@@ -127,8 +129,8 @@ class Strips:
     def _places(self, i: ir.Value) -> list[ir.Value]:
         return [target.at(self.builder, i, self.lanes) for target in self.targets]
 
-    def _rest(self) -> None:
-        """Compute what is behind the last whole strip: bits of a mask do not begin anywhere."""
+    def _compute_rest(self) -> None:
+        """Compute what is behind the last whole strip, where bits keep a strip from beginning anywhere."""
         b, left = self.builder, self.builder.sub(self.n, self.whole)
         spaces = [self._room(source) for source in self.arrays]
         for source, space in zip(self.arrays, spaces, strict=True):
@@ -155,14 +157,11 @@ class Strips:
         with b.if_then(self.short, likely=False):
             for source, space in zip(self.arrays, rooms, strict=True):
                 b.store(ir.Constant(space.type.pointee, None), space)
-                self._copy(source, space, source.pointer)
+                copy_bytes(b, space, source.pointer, self._bytes(source, self.n))
         return [
             source._replace(pointer=b.select(self.short, b.bitcast(space, source.pointer.type), source.pointer))
             for source, space in zip(self.arrays, rooms, strict=True)
         ]
-
-    def _copy(self, array: Array, target: ir.Value, source: ir.Value) -> None:
-        copy_bytes(self.builder, target, source, self._bytes(array, self.n))
 
     def _compute(self, i: ir.Value) -> list[ir.Value]:
         return self.evaluate([load(self.builder, source, i, self.lanes) for source in self.sources])
