@@ -212,6 +212,7 @@ print(caught, np.array_equal(relu(x), right))
 
 @pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb"])
 def test_beside_the_threads_of_numba(layer):
+    pytest.importorskip("numba")
     code = """
 import numba
 @numba.njit(parallel=True)

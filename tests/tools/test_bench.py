@@ -166,6 +166,7 @@ def test_a_first_use_that_fails_is_a_line(monkeypatch):
 
 @pytest.mark.parametrize("package", ["numba", "rectifier"])
 def test_installed_is_with_what_a_package_requires(package):
+    pytest.importorskip(package)
     files = first_use.installed_files(package)
     assert {path for path in first_use.installed_files("numpy") if path.suffix == ".so"} < set(files)
     assert any("llvmlite" in path.name for path in files)
@@ -194,6 +195,7 @@ def test_unpooled_points_have_a_process_of_their_own(monkeypatch):
 
 
 def test_every_rival_is_measured_in_each_pass_in_an_order_of_its_own(monkeypatch):
+    pytest.importorskip("numba")
     order = []
     monkeypatch.setattr(worker, "converse", lambda task, environment: order.append(task["baseline"]) or iter(()))
     runner.run(POINTS[:1], [BASELINE[name] for name in ("numpy", "numpy-zeros", "numba", "product")], first_uses=0)
@@ -316,6 +318,7 @@ def test_runs_under_other_conditions_are_not_comparable(name):
 
 
 def test_a_slowdown_of_ours_is_found_by_whoever_measures_it(monkeypatch):
+    pytest.importorskip("numba")
     baselines = [baseline for baseline in BASELINES if baseline.packages in (("numpy",), ("numba",))]
     assert len(baselines) >= comparison.FEWEST_PAIRS
 
@@ -661,6 +664,7 @@ def test_what_a_rival_does_not_offer_is_no_row():
 @pytest.mark.parametrize("name", ["numpy", "numpy-zeros", "numba", "product"])
 def test_numpy_and_numba_offer_what_they_have(name, function):
     baseline = BASELINE[name]
+    pytest.importorskip(baseline.packages[0])
     offered = set()
     for operation in ("value", "derivative", "backward"):
         point = Point(function, operation, "default", "hot", "float32", 2, 3)

@@ -74,6 +74,7 @@ def test_a_unit_that_no_sample_turns_on_is_dead(monkeypatch):
 
 
 def test_each_call_is_timed_on_each_shape(tiny):
+    pytest.importorskip("numba")
     result, _, _ = tiny
     assert [(row.call, row.shape) for row in result.timings] == [
         (call, shape) for shape in ((4, 8), (3, 5)) for call in ("value", "derivative", "backward")
