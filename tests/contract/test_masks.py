@@ -220,3 +220,13 @@ def test_out_of_a_call_with_a_mask_may_be_x():
         assert y is x
         assert_same(x, expected)
         assert (made.keywords["mask"] if call is leaky_relu.vjp else made) == mask
+
+
+@pytest.mark.parametrize("dtype_name", ["float16", "float32", "float64"])
+def test_bits_after_the_last_are_0_also_where_that_of_0_is_1(dtype_name):
+    """So masks that are equal have equal bytes; what a kernel pads its last elements with is 0."""
+    zeros = np.zeros(200, dtype_name)
+    assert rectifier.hard_tanh.with_mask(zeros)[1].count() == zeros.size
+    for n in range(1, zeros.size):
+        bits = np.asarray(rectifier.hard_tanh.with_mask(zeros[:n])[1].bits)
+        assert np.unpackbits(bits, bitorder="little").sum() == n

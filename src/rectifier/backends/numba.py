@@ -29,7 +29,7 @@ from ..functions.specification import Operation, Specification, read
 
 # In Numba, what is compiled for a caller takes over its fastmath, which would drop NaN.
 _strict = njit(error_model="numpy", fastmath=False)
-_METHODS = {"derivative": "derivative", "backward": "backward"}
+_METHODS = "derivative", "backward"
 
 
 def register() -> None:
@@ -169,7 +169,7 @@ def _element(spec: Specification, operation: Operation, dtype: str) -> Any:
     from ..engine.compiler.storage import Storage
     from ..formulas.llvm import Trace
 
-    result = types.Tuple([_numba_type(dtype)] * len(operation.outputs))
+    result = types.Tuple([getattr(types, dtype)] * len(operation.outputs))
     working = np.dtype(spec.working(dtype)).name
     storage = Storage(dtype, working)
 
@@ -232,10 +232,6 @@ def _kernel(spec: Specification, operation: Operation, dtype: str) -> Any:
     return _strict(lambda sources, numbers, targets: compute(sources, numbers, targets))
 
 
-def _numba_type(dtype: str) -> Any:
-    return getattr(types, dtype)
-
-
 def _known(value: Any) -> tuple[bool, Any]:
     """Return whether a value is known when its type is, and the value."""
     if isinstance(value, types.Omitted):
@@ -252,6 +248,8 @@ def _dtype_of_result(spec: Specification, inputs: list[np.dtype[Any]], parameter
     stand_ins = []
     for name, value in parameters.items():
         known, number = _known(value)
+        if isinstance(value, types.Array):
+            raise TypingError(f"{spec.name} inside @njit: {name} is {value}; it takes a number there")
         if known and not arguments.is_python_number(number):
             raise TypingError(f"{spec.name} inside @njit: {name} is {number!r}; it takes a number")
         stand_ins.append(number if known else np.empty((0,), _dtype(spec, name, value)))
