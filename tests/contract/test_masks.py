@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import BACKENDS, assert_same, numbers
-from rectifier import Mask, leaky_relu, relu
+from rectifier import Mask, hard_tanh, leaky_relu, relu
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_out_of_a_call_with_a_mask_may_be_x():
 def test_bits_after_the_last_are_0_also_where_that_of_0_is_1(dtype_name):
     """So masks that are equal have equal bytes; what a kernel pads its last elements with is 0."""
     zeros = np.zeros(200, dtype_name)
-    assert rectifier.hard_tanh.with_mask(zeros)[1].count() == zeros.size
+    assert hard_tanh.with_mask(zeros)[1].count() == zeros.size
     for n in range(1, zeros.size):
-        bits = np.asarray(rectifier.hard_tanh.with_mask(zeros[:n])[1].bits)
+        bits = np.asarray(hard_tanh.with_mask(zeros[:n])[1].bits)
         assert np.unpackbits(bits, bitorder="little").sum() == n
