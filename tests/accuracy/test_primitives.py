@@ -50,7 +50,7 @@ def compiled(name: str, narrow: bool):
         found = found if isinstance(found, tuple) else (found,)  # some give 0 or 1 for what they do not compute
         return [trace.literal(x).value if isinstance(x, float) else x.value for x in found]
 
-    Strips(b, 8, arrays[:count], arrays[count:], n, evaluate).emit()
+    Strips(b, 8, 8, arrays[:count], arrays[count:], n, evaluate).emit()
     b.ret_void()
     code = store._load(object_of(optimise(module, (name,), machine).module, machine), {PREFIX + name})[name]
 

@@ -230,7 +230,7 @@ class _Vectors:
                 results = results if isinstance(results, tuple) else (results,)
                 return [target.narrow(b, node) for target, node in zip(targets, results, strict=True)]
 
-            Strips(b, self.lanes, arrays[: len(sources)], arrays[len(sources) :], count, evaluate).emit()
+            Strips(b, self.lanes, self.lanes, arrays[: len(sources)], arrays[len(sources) :], count, evaluate).emit()
 
         return _apart(name, len(sources) + len(targets) + 1 + numbers, write)
 

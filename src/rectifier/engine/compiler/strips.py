@@ -45,6 +45,8 @@ class Strips:
     ----------
     lanes : int
         Elements of a strip, a power of two.
+    width : int
+        Elements of a vector, of which there are some in a strip.
     sources, targets : sequence of Array
     n : ir.Value
         How many elements each has.
@@ -53,10 +55,10 @@ class Strips:
     """
 
     def __init__(
-        self, builder: ir.IRBuilder, lanes: int, sources: Sequence[Array], targets: Sequence[Array], n: ir.Value,
-        evaluate: Callable[[list[ir.Value]], list[ir.Value]],
+        self, builder: ir.IRBuilder, lanes: int, width: int, sources: Sequence[Array], targets: Sequence[Array],
+        n: ir.Value, evaluate: Callable[[list[ir.Value]], list[ir.Value]],
     ) -> None:  # fmt: skip
-        self.builder, self.lanes, self.n, self.evaluate = builder, lanes, n, evaluate
+        self.builder, self.lanes, self.width, self.n, self.evaluate = builder, lanes, width, n, evaluate
         self.arrays, self.targets = sources, targets
         self.has_bits = any(array.storage.name == "bit" for array in (*sources, *targets))
         self.whole = builder.and_(n, _I64(-lanes))
@@ -74,21 +76,24 @@ class Strips:
             As kernels take it.
         """
         b, lanes = self.builder, self.lanes
-        self.sources = list(self.arrays) if self.has_bits else self._padded()
+        self.sources = self.arrays if self.has_bits else self._wherever()
         past = b.icmp_unsigned("!=", b.and_(how, _I64(PAST)), _I64(0))
         ahead = b.mul(b.ashr(how, _I64(FETCH)), _I64(LINE))
 
         def through_the_caches(i: ir.Value) -> None:
-            self._store(self._places(i), self._compute(i))
+            self._store(self._places(i), self._compute(self.sources, i))
 
         def past_the_caches(i: ir.Value) -> None:
             self._fetch(i, ahead)
-            self._store(self._places(i), self._compute(i), past=True)
+            self._store(self._places(i), self._compute(self.sources, i), past=True)
 
         def either(i: ir.Value) -> None:
             is_last = b.icmp_signed("<", i, _I64(0))
-            results = self._compute(b.select(is_last, self.last, i))
-            there = [b.select(is_last, *pair) for pair in zip(self.room, self._places(i), strict=True)]
+            results = self._compute(self.sources, b.select(is_last, self.last, i))
+            there = [
+                target._replace(pointer=b.select(is_last, space.pointer, target.pointer))
+                for space, target in zip(self.room, self._places(i), strict=True)
+            ]
             with b.if_else(b.and_(past, b.not_(is_last))) as (beyond, within):
                 with beyond:
                     self._fetch(i, ahead)
@@ -101,7 +106,7 @@ class Strips:
         else:
             if not self.has_bits:
                 with b.if_then(self.left_over):
-                    self._store(self.room, self._compute(self.last))
+                    self._store(self.room, self._compute(self.sources, self.last))
             with b.if_else(past) as (beyond, within):
                 with beyond:
                     loop(b, _I64(0), self.whole, lanes, past_the_caches)
@@ -118,32 +123,48 @@ class Strips:
         b = self.builder
         with b.if_else(self.short) as (few, many):
             with few:
-                for target, room in zip(self.targets, self.room, strict=True):
-                    copy_bytes(b, target.pointer, room, self._bytes(target, self.n))
+                for target, space in zip(self.targets, self.room, strict=True):
+                    copy_bytes(b, target.pointer, space.pointer, self._bytes(target, self.n))
             with many:
-                self._store(self._places(self.last), [b.load(room) for room in self.room])
+                held = [[load(b, space, start, self.width) for space in self.room] for start in self._starts()]
+                self._store(self._places(self.last), held)
 
-    def _room(self, array: Array) -> ir.Value:
-        return room(self.builder, array.storage.stored_type(self.lanes))
+    def _starts(self) -> list[ir.Constant]:
+        return [_I64(start) for start in range(0, self.lanes, self.width)]
 
-    def _places(self, i: ir.Value) -> list[ir.Value]:
-        return [target.at(self.builder, i, self.lanes) for target in self.targets]
+    def _room(self, array: Array) -> Array:
+        """Make room for a strip on the stack."""
+        space = room(self.builder, array.storage.stored_type(self.lanes))
+        return array._replace(pointer=self.builder.bitcast(space, array.pointer.type))
+
+    def _padded(self, array: Array, start: ir.Value, count: ir.Value) -> Array:
+        """Copy the elements from `start` on, less than a strip, to the stack, and zeros behind them."""
+        b, space = self.builder, self._room(array)
+        kind = array.storage.stored_type(self.lanes)
+        b.store(ir.Constant(kind, None), space.at(b, _I64(0), self.lanes))
+        copy_bytes(b, space.pointer, array.at(b, start, self.lanes), self._bytes(array, count))
+        return space
+
+    def _places(self, i: ir.Value) -> list[Array]:
+        b = self.builder
+        return [
+            target._replace(pointer=b.bitcast(target.at(b, i, self.lanes), target.pointer.type))
+            for target in self.targets
+        ]
 
     def _compute_rest(self) -> None:
         """Compute what is behind the last whole strip, where bits keep a strip from beginning anywhere."""
         b, left = self.builder, self.builder.sub(self.n, self.whole)
-        spaces = [self._room(source) for source in self.arrays]
-        for source, space in zip(self.arrays, spaces, strict=True):
-            b.store(ir.Constant(space.type.pointee, None), space)
-            copy_bytes(b, space, source.at(b, self.whole, self.lanes), self._bytes(source, left))
-        results = self.evaluate([b.load(space) for space in spaces])
-        for target, space, result in zip(self.targets, self.room, results, strict=True):
+        self._store(
+            self.room, self._compute([self._padded(source, self.whole, left) for source in self.arrays], _I64(0))
+        )
+        for target, space in zip(self.targets, self.room, strict=True):
             if target.storage.name == "bit":  # those after the last are 0
-                kind = result.type
+                bits = space.at(b, _I64(0), self.lanes)
+                kind = bits.type.pointee
                 number = left if kind.width == 64 else b.trunc(left, kind)
-                result = b.and_(result, b.sub(b.shl(kind(1), number), kind(1)))
-            b.store(result, space)
-            copy_bytes(b, target.at(b, self.whole, self.lanes), space, self._bytes(target, left))
+                b.store(b.and_(b.load(bits), b.sub(b.shl(kind(1), number), kind(1))), bits)
+            copy_bytes(b, target.at(b, self.whole, self.lanes), space.pointer, self._bytes(target, left))
 
     def _bytes(self, array: Array, count: ir.Value) -> ir.Value:
         b = self.builder
@@ -151,28 +172,32 @@ class Strips:
             return b.lshr(b.add(count, _I64(7)), _I64(3))
         return b.mul(count, _I64(array.storage.size))
 
-    def _padded(self) -> list[Array]:
-        """Return where to load the sources from: strips on the stack where there is less than a strip."""
-        b, rooms = self.builder, [self._room(source) for source in self.arrays]
+    def _wherever(self) -> list[Array]:
+        """Return where to load the sources from: from the stack where there is less than a strip."""
+        b, spaces = self.builder, []
         with b.if_then(self.short, likely=False):
-            for source, space in zip(self.arrays, rooms, strict=True):
-                b.store(ir.Constant(space.type.pointee, None), space)
-                copy_bytes(b, space, source.pointer, self._bytes(source, self.n))
+            spaces = [self._padded(source, _I64(0), self.n) for source in self.arrays]
         return [
-            source._replace(pointer=b.select(self.short, b.bitcast(space, source.pointer.type), source.pointer))
-            for source, space in zip(self.arrays, rooms, strict=True)
+            source._replace(pointer=b.select(self.short, space.pointer, source.pointer))
+            for source, space in zip(self.arrays, spaces, strict=True)
         ]
 
-    def _compute(self, i: ir.Value) -> list[ir.Value]:
-        return self.evaluate([load(self.builder, source, i, self.lanes) for source in self.sources])
+    def _compute(self, sources: Sequence[Array], i: ir.Value) -> list[list[ir.Value]]:
+        b = self.builder
+        return [
+            self.evaluate([load(b, source, b.add(i, start), self.width) for source in sources])
+            for start in self._starts()
+        ]
 
-    def _store(self, places: list[ir.Value], results: list[ir.Value], past: bool = False) -> None:
-        for target, place, result in zip(self.targets, places, results, strict=True):
-            stored = self.builder.store(result, place)
-            stored.align = target.storage.size
-            if past and target.storage.name != "bit":
-                stored.align = min(LINE, self.lanes * target.storage.size)
-                stored.set_metadata("nontemporal", self.builder.module.add_metadata([_I32(1)]))
+    def _store(self, places: list[Array], results: list[list[ir.Value]], past: bool = False) -> None:
+        b = self.builder
+        for start, parts in zip(self._starts(), results, strict=True):
+            for target, result in zip(places, parts, strict=True):
+                stored = b.store(result, target.at(b, start, self.width))
+                stored.align = target.storage.size
+                if past and target.storage.name != "bit":
+                    stored.align = min(LINE, self.width * target.storage.size)
+                    stored.set_metadata("nontemporal", b.module.add_metadata([_I32(1)]))
 
     def _fetch(self, i: ir.Value, ahead: ir.Value) -> None:
         """Fetch what a later strip will load."""

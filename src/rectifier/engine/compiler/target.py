@@ -70,6 +70,11 @@ class Target(NamedTuple):
             return 64
         return 32 if self._has(x86_64="avx2", aarch64=False) else 16
 
+    @property
+    def least_bits(self) -> int:
+        """How many conditions at least become bits of a mask together: a byte, or what NEON adds up (`vectors`)."""
+        return 16 if self.architecture == "aarch64" else 8
+
     def _has(self, *, x86_64: str | bool, aarch64: str | bool) -> bool:
         """Answer for the architecture: by LLVM's name of a feature, or for all processors alike."""
         answer = {"x86_64": x86_64, "aarch64": aarch64}.get(self.architecture, False)
