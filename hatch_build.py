@@ -1,4 +1,4 @@
-"""Put machine code compiled ahead into a wheel, if ``RECTIFIER_AHEAD=1`` asks for it; the plain wheel is pure Python."""
+"""Put machine code compiled ahead into a wheel if ``RECTIFIER_AHEAD=1`` asks for it; the plain wheel is pure Python."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class AheadBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         if platform is None:
             raise RuntimeError(f"RECTIFIER_AHEAD=1 builds on Linux of {' or '.join(PLATFORMS)}")
         folder = Path(tempfile.mkdtemp())
-        environment = {**os.environ, "PYTHONPATH": str(Path(self.root, "src")), "RECTIFIER_STORE": "off"}
+        # What building takes may itself come by PYTHONPATH: pip's isolated builds do that.
+        places = [str(Path(self.root, "src")), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "RECTIFIER_STORE": "off"}
         subprocess.run([sys.executable, "-m", "rectifier.tools.ahead", str(folder)], env=environment, check=True)
         for file in folder.iterdir():
             build_data["force_include"][str(file)] = f"rectifier/engine/ahead_objects/{file.name}"

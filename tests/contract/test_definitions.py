@@ -1,10 +1,12 @@
 """A definition that is wrong is refused where it is written, not by a later call."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 from rectifier import elementwise, gated, rowwise
-from rectifier.formulas import T, exp, where
+from rectifier.engine import interpreter
+from rectifier.formulas import T, erfcx, exp, exp_parts, sqrt, where
 from rectifier.formulas.text import FormulaError
 
 LIKE_X = {"exact": lambda m, x, *parameters: x, "special": (), "ulp": 0}
@@ -73,6 +75,118 @@ async def waits(x):
 def test_what_is_no_formula_of_one_array_is_refused(formula, text):
     with pytest.raises(FormulaError, match=text):
         elementwise(**LIKE_X)(formula)
+
+
+def calls_itself(x):
+    return calls_itself(x)
+
+
+def hides_a_branch(x):
+    try:
+        return x if x > T(0) else T(0)
+    except:  # noqa: E722
+        return x
+
+
+@pytest.mark.parametrize(
+    ("formula", "text"),
+    [
+        (lambda x: x ** T(2), r"no operator \*\*"),
+        (lambda x: T(2) ** x, r"no operator \*\*"),
+        (lambda x: x // T(2), "no operator //"),
+        (lambda x: x % T(2), "no operator %"),
+        (lambda x: +x, r"no operator \+x"),
+        (lambda x: x << 2, "no operator <<"),
+        (lambda x: 2 >> x, "no operator >>"),
+        (lambda x: where(~(x > T(0)), x, T(0)), "no operator ~"),
+        (lambda x: where((x > T(0)) ^ (x < T(1)), x, T(0)), r"no operator \^"),
+        (lambda x: x[0], r"no operator \[\]"),
+        (lambda x: x.real, "a number has no attribute 'real'"),
+        (lambda x: where(x > T(0), x), "where takes a condition and 2 operands"),
+        (lambda x: x * T(10**400), "T of an integer of 401 digits"),
+        (lambda x: [x], "a list stands where a formula needs a number"),
+        (calls_itself, "a formula does not call itself"),
+        (hides_a_branch, "a formula has no `try`"),
+    ],
+)
+def test_what_a_formula_has_no_word_for_is_refused_with_its_place(formula, text):
+    with pytest.raises(FormulaError, match=rf"test_definitions\.py, line \d+: .*{text}"):
+        elementwise(**LIKE_X)(formula)
+
+
+@pytest.mark.parametrize(
+    ("formula", "text"),
+    [
+        (lambda x: where(x >= T(300), T(300), x), "holds 0 to 127, not 300"),
+        (lambda x: where(x <= T(-1), T(0), x), "holds 0 to 127, not -1"),
+        (lambda x: where(x >= T(1.5), T(1), x), "holds 0 to 127, not 1.5"),
+        (lambda x: where(x >= T(1e400), T(1), x), "holds 0 to 127, not inf"),
+        (lambda x: x / T(2), "integers have no div"),
+        (lambda x: x * T(2), "integers have no mul"),
+        (lambda x: sqrt(x), "integers have no sqrt"),
+        (lambda x: abs(x), "integers have no abs"),
+        (lambda x: exp(x), "integers have no exp"),
+    ],
+)
+def test_what_integers_have_not_is_refused_of_a_selection(formula, text):
+    with pytest.raises(FormulaError, match=text):
+        elementwise(selects=True, **LIKE_X)(formula)
+    right = elementwise(selects=True, **LIKE_X)(lambda x: where(x <= T(0), T(0), x))
+    with pytest.raises(FormulaError, match=rf"derivative: .*{text}"):
+        right.derivative(formula)
+    mask = LIKE_X | {"mask": lambda x: (x <= T(300), T(0), T(1))}
+    with pytest.raises(FormulaError, match=r"mask: .*holds 0 to 127, not 300"):
+        elementwise(selects=True, **mask)(lambda x: where(x <= T(0), T(0), x))
+
+
+def test_a_definition_does_not_warn_of_its_example():
+    root = elementwise(**LIKE_X)(lambda x: sqrt(x))
+    root.derivative(lambda x: T(0.5) / sqrt(x))
+    assert root(np.float32([4, -1])).tolist()[0] == 2
+
+
+def test_a_literal_beyond_a_dtype_is_infinity_there():
+    far = elementwise(**LIKE_X)(lambda x: where(x > T(1e290), T(1), x * T(1e290)))
+    far.derivative(lambda x: T(0))
+    assert far(np.float32([3, -1, 0.5])).tolist() == [np.inf, -np.inf, np.inf]
+    assert far(np.float64([1e291, 2])).tolist() == [1, 2e290]
+
+
+def test_the_parts_of_a_primitive_are_results_by_themselves(dtype):
+    def scale(x):
+        _y, scale = exp_parts(x, T(0))
+        return scale
+
+    def significand(x):
+        y, _scale = exp_parts(x, T(0))
+        return y
+
+    def rest(x):
+        _e, rest = erfcx(abs(x), T(0))
+        return rest
+
+    x = np.linspace(-4, 4, 77).astype(dtype)
+    y, s, r = (elementwise(wide=True, **LIKE_X)(formula) for formula in (significand, scale, rest))
+    for function, formula in ((y, significand), (s, scale), (r, rest)):
+        function.derivative(formula)
+    eps = ml_dtypes.finfo(dtype).eps.astype(float)
+    np.testing.assert_allclose(y(x) * s(x).astype(float), np.exp(x.astype(float)), rtol=4 * eps)
+    assert float(np.max(np.abs(r(x)))) < 1e-15
+
+
+def test_sums_of_small_integers_that_are_compared_do_not_wrap():
+    doubled = elementwise(selects=True, **LIKE_X)(lambda x: where(x + x > T(100), T(1), x))
+    doubled.derivative(lambda x: where(x + x > T(100), T(0), T(1)))
+    x = np.array([100, 127, -128, 3], "int8")
+    assert doubled(x).tolist() == [1, 1, -128, 3]
+    assert interpreted(doubled, x).tolist() == [1, 1, -128, 3]
+
+
+def interpreted(function, x):
+    """Compute as where nothing can be compiled."""
+    y = np.empty_like(x)
+    interpreter._compute(function.spec, function.spec.operations["value"], x.dtype, [x], [y])
+    return y
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..formulas import arrays as array_primitives
+from ..formulas.tracing import KINDS
 from ..functions import dtypes
 from ..functions.specification import Operation, Specification, read
 
@@ -88,7 +89,7 @@ def _elements(array: Any) -> Any:
 def _compute(
     spec: Specification, operation: Operation, dtype: np.dtype[Any], inputs: list[Any], outputs: list[Any]
 ) -> None:
-    working = spec.working(dtype.name)
+    working = np.dtype(KINDS[np.dtype(spec.working(dtype.name)).name]).type  # holds sums of small integers
     formula = read(spec, operation, array_primitives.primitives(working, dtype=dtype.name))
     results = formula(*[x if x.dtype == bool else x.astype(working) for x in inputs])
     results = results if isinstance(results, tuple) else (results,)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn, cast
 
-from . import PRIMITIVES, bind
+from . import PRIMITIVES, bind, with_all_called
 
 
 class FormulaError(TypeError):
@@ -47,7 +47,9 @@ def _operand(value: Any, condition: bool = False) -> Expression:
     if isinstance(value, Expression):
         wanted = "a condition, such as x > T(0)" if condition else "a number"
         raise FormulaError(f"{value} stands where a formula needs {wanted}")
-    raise FormulaError(f"bare {value!r}: write T({value!r}), so that the number has the type of x")
+    if isinstance(value, int | float):
+        raise FormulaError(f"bare {value!r}: write T({value!r}), so that the number has the type of x")
+    raise FormulaError(f"a {type(value).__name__} stands where a formula needs a number")
 
 
 def _binary(symbol: str, strength: int) -> tuple[Any, Any]:
@@ -76,16 +78,37 @@ for _name, _symbol in (("and", "&"), ("or", "|")):
             f"({_operand(left, True)}) {symbol} ({_operand(right, True)})", 1, condition=True
         ),
     )
+_REFUSED = {
+    "pow": "**", "floordiv": "//", "mod": "%", "matmul": "@", "lshift": "<<", "rshift": ">>", "xor": "^",
+    "invert": "~", "pos": "+x", "getitem": "[]", "call": "()",
+}  # fmt: skip
+for _name in (*_REFUSED, "rpow", "rfloordiv", "rmod", "rmatmul", "rlshift", "rrshift", "rxor"):
+    setattr(Expression, f"__{_name}__", lambda *_, name=_name: _refuse_operation(name))
 setattr(Expression, "__neg__", lambda x: Expression(f"-{_operand(x).text if x.strength >= 4 else f'({x})'}", 4))
+
+
+def _refuse_operation(name: str) -> NoReturn:
+    symbol = _REFUSED.get(name) or _REFUSED[name[1:]]
+    raise FormulaError(
+        f"a formula has no operator {symbol}: it has + - * /, comparisons, & and | of conditions, and "
+        f"{', '.join(PRIMITIVES)}"
+    )
 
 
 def _literal(number: Any) -> Expression:
     if type(number) not in (int, float):
         raise FormulaError(f"T({number}): T takes a literal number")
+    try:
+        float(number)
+    except OverflowError:
+        raise FormulaError(f"T of an integer of {len(str(number))} digits: no dtype holds it") from None
     return Expression(repr(number), 9 if number >= 0 else 4)
 
 
-def _where(condition: Any, x: Any, y: Any) -> Expression:
+def _where(*operands: Any) -> Expression:
+    if len(operands) != 3:
+        raise FormulaError(f"where takes a condition and 2 operands, not {len(operands)} in all")
+    condition, x, y = operands
     return Expression(f"where({_operand(condition, True)}, {_operand(x)}, {_operand(y)})")
 
 
@@ -128,13 +151,18 @@ def describe(formula: Any) -> str:
     if formula.__closure__:
         names = ", ".join(formula.__code__.co_freevars)
         raise FormulaError(f"{where}: a formula takes what it needs as parameters, and this one closes over {names}")
-    meaning = bind(formula, {**_MEANINGS, "__builtins__": {}})
     arguments = formula.__code__.co_varnames[: formula.__code__.co_argcount]
     try:
+        if any(part.__code__.co_exceptiontable for part in with_all_called(formula)):
+            raise FormulaError("a formula has no `try` and no `with`")
+        meaning = bind(formula, {**_MEANINGS, "__builtins__": {}})
         result = meaning(*map(Expression, arguments))
         parts = result if isinstance(result, tuple) else (result,)
         return ", ".join(str(_operand(part, getattr(part, "condition", False))) for part in parts)
     except FormulaError as error:
         raise FormulaError(f"{where}: {error}") from None
-    except NameError as error:
-        raise FormulaError(f"{where}: {error}; the primitives of a formula are {', '.join(PRIMITIVES)}") from None
+    except RecursionError:
+        raise FormulaError(f"{where}: a formula does not call itself") from None
+    except Exception as error:  # whatever Python makes of code that is no formula
+        message = str(error).replace("'Expression' object", "a number")
+        raise FormulaError(f"{where}: {message}; the primitives of a formula are {', '.join(PRIMITIVES)}") from None

@@ -101,7 +101,8 @@ class Trace:
     def literal(self, number: Any, kind: str = "") -> Node:
         """Return the node of a number; it has the working type, or that of Python's numbers: float64 and int64."""
         kind = kind or ("float64" if isinstance(number, float) else "int64")
-        number = np.dtype(kind).type(number)
+        with np.errstate(over="ignore"):  # beyond a type is infinity there
+            number = np.dtype(kind).type(number)
         key = kind, number.tobytes()
         if key not in self.nodes:
             self.nodes[key] = Node(self, kind, self.write_literal(number, kind), number=number)
@@ -147,4 +148,13 @@ class Trace:
             "bits": lambda x: self.operation("bits", "int64", *self.alike(x)),
             "from_bits": lambda n: self.operation("from_bits", "float64", *self.alike(n)),
         }
-        return exact | smooth.primitives(exact, self.narrow)
+        return exact | {
+            name: lambda *xs, primitive=primitive: self.nodes_of(primitive(*xs))
+            for name, primitive in smooth.primitives(exact, self.narrow).items()
+        }
+
+    def nodes_of(self, results: Any) -> Any:
+        """Make nodes of the results of a smooth primitive, some of which are Python's numbers."""
+        if isinstance(results, tuple):
+            return tuple(map(self.nodes_of, results))
+        return results if isinstance(results, Node) else self.literal(results)

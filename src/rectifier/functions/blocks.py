@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..formulas import arrays as array_primitives
-from ..formulas import bind
+from ..formulas import bind, tracing
 from ..formulas.text import FormulaError, describe
 from . import signatures
 
@@ -100,6 +100,37 @@ def require_formula(what: str, formula: Any, arguments: Iterable[str], results: 
     kinds = tuple(CONDITION if np.asarray(part).dtype == np.bool_ else NUMBER for part in parts)
     if kinds != results:
         raise FormulaError(f"{what}: the formula returns {', '.join(kinds)}; it has to return {', '.join(results)}")
+
+
+class _Selections(tracing.Trace):
+    """A trace that refuses what is not the same for integers of each dtype."""
+
+    def literal(self, number: Any, kind: str = "") -> tracing.Node:
+        """Return the node of a number that each dtype holds."""
+        if not kind:  # a number of a smooth primitive
+            raise TypeError("integers have no exp, expm1, log1p or the like")
+        if not 0 <= number <= 127 or number != int(number):
+            raise TypeError(f"each integer dtype holds 0 to 127, not {number!r}")
+        return super().literal(int(number), kind)
+
+    def write_literal(self, number: Any, kind: str) -> None:
+        """Take any number that came here."""
+
+    def write(self, operation: str, kind: str, operands: tuple[tracing.Node, ...]) -> None:
+        """Refuse what integers do not have."""
+        if operation not in ("add", "sub", "neg", "where", "and", "or", *tracing.COMPARISONS):
+            raise TypeError(f"integers have no {operation}")
+
+
+def require_selection(what: str, formula: FunctionType, count: int) -> None:
+    """Refuse a formula of so many arguments that cannot be computed of integers as they are."""
+    trace = _Selections("int32", False, "int8")
+    try:
+        bind(formula, trace.primitives())(*(tracing.Node(trace, trace.kind, None) for _ in range(count)))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise FormulaError(
+            f"{what}: selects=True leaves integers their dtype, and {error}; without selects they become floats"
+        ) from None
 
 
 def pairs(decorator: str, name: str, given: Iterable[Any]) -> tuple[tuple[float, float], ...]:

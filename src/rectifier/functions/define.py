@@ -132,9 +132,14 @@ def elementwise(
             if y_determines is not None:
                 what = f"{formula.__name__}, y_determines"
                 blocks.require_formula(what, y_determines, parameters, (blocks.CONDITION,))
+            if selects:
+                blocks.require_selection(formula.__name__, formula, len(arguments))
+                blocks.require_selection(f"{formula.__name__}, mask", mask, len(arguments))
 
         def take_derivative(derivative: Any) -> Any:
             _require_part(function, "derivative", derivative, arguments)
+            if selects and not _is_ours(formula):
+                blocks.require_selection(f"{formula.__name__}.derivative", derivative, len(arguments))
             _finish(function, Elementwise(derivative=derivative, parameters=parameters, **_named(formula), **fields))
             return derivative
 

@@ -165,7 +165,8 @@ def _example(spec: Specification) -> str:
     if isinstance(spec, Gated):
         arrays = {"x": np.array([1.0, 2.0]), spec.gate: np.array([-1.0, 0.5])}
     formula = bind(spec.value, array_primitives.primitives(np.float64))
-    y = formula(*arrays.values(), *map(np.float64, spec.parameters.values()))
+    with np.errstate(all="ignore"):
+        y = formula(*arrays.values(), *map(np.float64, spec.parameters.values()))
     texts = ", ".join(f"np.array({array.tolist()})" for array in arrays.values())
     rounded = ".round(6)" if isinstance(spec, Gated) else ""
     return (
