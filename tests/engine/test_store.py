@@ -631,3 +631,21 @@ def test_who_waits_for_a_process_that_never_ends_compiles_itself(directory, monk
         fcntl.flock(held, fcntl.LOCK_EX)
         assert compiles() == 1
     assert compiles() == 0
+
+
+def test_a_child_that_was_forked_while_an_object_was_compiled_keeps_nobody_waiting(directory, monkeypatch):
+    import fcntl
+
+    key, (out, into) = store._key("sample", KERNELS, CONTENT), os.pipe()
+    with store._alone(key):
+        child = os.fork()
+        if child == 0:
+            os.close(into)
+            os.read(out, 1)  # until its parent has looked
+            os._exit(0)
+        waiting = os.open(directory / (key + store.LOCK), os.O_RDWR)  # as another process has it open
+    fcntl.flock(waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(into)
+    os.close(out)
+    os.close(waiting)
+    assert os.waitpid(child, 0)[1] == 0

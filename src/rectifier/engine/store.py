@@ -146,6 +146,8 @@ def _alone(key: str) -> Iterator[None]:
         if held is not None:
             with suppress(OSError), _directory(path) as directory:
                 os.unlink(key + LOCK, dir_fd=directory)  # who waits has it open
+            with suppress(OSError):
+                fcntl.flock(held, fcntl.LOCK_UN)  # a child that was forked meanwhile has it open, too
             os.close(held)
 
 

@@ -29,7 +29,7 @@ from .storage import Storage
 from .strips import INTERLEAVE, Array, Strips, copy_bytes, load, loop, room
 from .subset import optimised
 from .target import Target, host
-from .vectors import constant, spread
+from .vectors import constant, halve, inside, lane_numbers, spread, zero
 
 # How a row is summed, whatever its length. Eight lanes each add eight numbers by halves, which rounds three times; and
 # what rounding takes from the sum of those sums is summed itself (`_add_up`). Plain sums of a row that holds one number
@@ -139,13 +139,6 @@ def _add_up(
         _store(b, sums, k, b.load(variable))
 
 
-def _inside(b: ir.IRBuilder, vector: ir.Value, left: ir.Value) -> ir.Value:
-    """Keep the first lanes of a vector, and clear the others."""
-    return b.select(
-        b.icmp_signed("<", _lane_numbers(vector), spread(b, left, vector.type.count)), vector, _zero(vector)
-    )
-
-
 def _last(b: ir.IRBuilder, arrays: list[Array], count: ir.Value) -> list[ir.Value]:
     """Load the last elements of some arrays, those behind the last whole vector, and zeros."""
     left, rooms = b.and_(count, _I64(LANES - 1)), [room(b, ir.VectorType(a.storage.type, LANES)) for a in arrays]
@@ -157,36 +150,14 @@ def _last(b: ir.IRBuilder, arrays: list[Array], count: ir.Value) -> list[ir.Valu
         with many:
             for array, space in zip(arrays, rooms, strict=True):
                 stored = load(b, array, b.sub(count, _I64(LANES)), LANES)
-                before = b.icmp_signed("<", _lane_numbers(stored), spread(b, b.sub(_I64(LANES), left), LANES))
-                b.store(b.select(before, _zero(stored), stored), space)
+                before = b.icmp_signed("<", lane_numbers(stored), spread(b, b.sub(_I64(LANES), left), LANES))
+                b.store(b.select(before, zero(stored), stored), space)
     return [b.load(space) for space in rooms]
-
-
-def _lane_numbers(vector: ir.Value) -> ir.Constant:
-    lanes = vector.type.count
-    return ir.Constant(ir.VectorType(_I64, lanes), list(range(lanes)))
-
-
-def _zero(vector: ir.Value) -> ir.Constant:
-    return ir.Constant(vector.type, None)
-
-
-def _halve(b: ir.IRBuilder, vector: ir.Value, join: Callable[[ir.Value, ir.Value], ir.Value]) -> ir.Value:
-    """Join the lanes of a vector, the lower half with the upper, until one is left."""
-    lanes = vector.type.count
-    while lanes > 1:
-        lanes //= 2
-        halves = [
-            b.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(_I32, lanes), list(range(k, k + lanes))))
-            for k in (0, lanes)
-        ]
-        vector = join(*halves)
-    return b.extract_element(vector, _I32(0))
 
 
 def _total(b: ir.IRBuilder, sums: ir.Value, begin: ir.Value) -> ir.Value:
     """Return the sum and a number, rounded once or nearly so; an infinite sum is what it would be without care."""
-    numbers, lost = (_halve(b, _load(b, sums, k), b.fadd) for k in range(2))
+    numbers, lost = (halve(b, _load(b, sums, k), b.fadd) for k in range(2))
     whole, more = _two_sum(b, numbers, _number(b, begin))
     lost = b.fadd(lost, more)
     known = b.fcmp_ordered("ord", lost, lost)
@@ -261,18 +232,44 @@ class _Vectors:
 
         loop(b, _I64(0), count, lanes, store)
 
-    def sum_of(self, b: ir.IRBuilder, source: ir.Value, count: ir.Value, begin: ir.Value) -> ir.Value:
-        """Return the sum of a few float64 and a number; the last register is read to its end."""
+    def sum_of(self, b: ir.IRBuilder, source: ir.Value, count: ir.Value) -> ir.Value:
+        """Return the sum of a few float64; the last register is read to its end."""
         lanes = self.register // 8
         array, sums = self.array(b, self.double, source), room(b, ir.VectorType(_DOUBLE, lanes))
-        b.store(b.insert_element(constant(sums.type.pointee, 0.0), _number(b, begin), _I32(0)), sums)
+        b.store(constant(sums.type.pointee, 0.0), sums)
 
         def add(i: ir.Value) -> None:
-            numbers = _inside(b, load(b, array, i, lanes), b.sub(count, i))
+            numbers = inside(b, load(b, array, i, lanes), b.sub(count, i))
             b.store(b.fadd(b.load(sums), numbers), sums)
 
         loop(b, _I64(0), count, lanes, add)
-        return _bits(b, _halve(b, b.load(sums), b.fadd))
+        return _bits(b, halve(b, b.load(sums), b.fadd))
+
+    def rest_of(self, b: ir.IRBuilder, source: ir.Value, count: ir.Value) -> ir.Value:
+        """Return the sum of a few exponentials, the greatest of which is 1, less 1; the last register is read.
+
+        What is 1 is counted: beside it, rounding would take from the sum what the others are known by.
+        """
+        lanes = self.register // 8
+        array, kind = self.array(b, self.double, source), ir.VectorType(_DOUBLE, lanes)
+        sums, lost, ones = (room(b, kind) for _ in range(3))
+        none, one = constant(kind, 0.0), constant(kind, 1.0)
+        for space in (sums, lost, ones):
+            b.store(none, space)
+
+        def add(i: ir.Value) -> None:
+            numbers = inside(b, load(b, array, i, lanes), b.sub(count, i))
+            is_one = b.fcmp_ordered("==", numbers, one)
+            others = b.select(is_one, none, numbers)
+            total, more = (b.fadd(b.load(sums), others), none) if self.narrow else _two_sum(b, b.load(sums), others)
+            b.store(total, sums)
+            b.store(b.fadd(b.load(lost), more), lost)
+            b.store(b.fadd(b.load(ones), b.select(is_one, one, none)), ones)
+
+        loop(b, _I64(0), count, lanes, add)
+        b.store(b.fadd(b.load(sums), b.load(lost)), sums)
+        others, counted = (halve(b, b.load(space), b.fadd) for space in (sums, ones))
+        return _bits(b, b.fadd(b.fsub(counted, constant(_DOUBLE, 1.0)), others))
 
     def _key(self, b: ir.IRBuilder, stored: ir.Value) -> ir.Value:
         """Make integers of the same order, or of those what they were made of."""
@@ -313,7 +310,7 @@ class _Vectors:
                 b.store(every, space)
                 copy_bytes(b, space, array.pointer, b.mul(length, _I64(self.x.size)))
                 raise_to(self._key(b, b.load(space)))
-        greatest = _halve(b, b.load(top), lambda x, y: self._greater(b, x, y))
+        greatest = halve(b, b.load(top), lambda x, y: self._greater(b, x, y))
         every = b.insert_element(ir.Constant(ir.VectorType(self.integer, 1), ir.Undefined), greatest, _I32(0))
         stored = b.extract_element(self._key(b, every), _I32(0))
         return _bits(b, self.x.widen(b, b.bitcast(stored, self.x.type)))
@@ -341,10 +338,11 @@ def compile_kernel(spec: Rowwise, backward: bool, dtype: str, target: Target | N
         "clear": Instruction(_clear),
         "total": _apart("total", 2, _total),
         "is_small": Instruction(
-            lambda b, x: b.zext(b.fcmp_ordered("<", _number(b, x), constant(_DOUBLE, 0.5)), _I64)
+            lambda b, x: b.zext(b.fcmp_ordered("<", _number(b, x), constant(_DOUBLE, 0.75)), _I64)
         ),
         "fill": Instruction(vectors.fill, 3),
-        "sum_of": Instruction(vectors.sum_of, 3),
+        "sum_of": Instruction(vectors.sum_of, 2),
+        "rest_of": Instruction(vectors.rest_of, 2),
     }  # fmt: skip
     if backward:
         scope |= {
@@ -411,10 +409,7 @@ def _short_rows(x: int, y: int, length: int, count: int, waiting: Words) -> int:
             fill(peaks + 8 * k * length, length, peak_of(begin_x + k * length * SIZE, length))
         exponentials_of_each(begin_x, peaks, waiting, group * length)
         for k in range(group):
-            rest = sum_of(waiting + 8 * k * length, length, MINUS_ONE)
-            if length > 1 and is_small(rest):
-                rest = _rest(begin_x + k * length * SIZE, length, peaks[k * length])
-            fill(rests + 8 * k * length, length, rest)
+            fill(rests + 8 * k * length, length, rest_of(waiting + 8 * k * length, length))
         values_of_each(begin_x, peaks, waiting, rests, begin_y, group * length)
         row += group
     return 0
@@ -429,7 +424,7 @@ def _short_rows_back(dy: int, y: int, dx: int, length: int, count: int) -> int:
         weights(dy + begin, y + begin, terms, group * length)
         for k in range(group):
             place = 8 * k * length
-            fill(totals + place, length, sum_of(terms + place, length, 0))
+            fill(totals + place, length, sum_of(terms + place, length))
         gradients_of_each(dy + begin, y + begin, totals, dx + begin, group * length)
         row += group
     return 0

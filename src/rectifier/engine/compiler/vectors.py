@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from llvmlite import ir
 
-_I1, _I8, _I32 = (ir.IntType(bits) for bits in (1, 8, 32))
+_I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 _QUARTER = ir.VectorType(_I8, 16)
 
 
@@ -28,6 +28,35 @@ def spread(builder: ir.IRBuilder, number: ir.Value, lanes: int) -> ir.Value:
     nothing = ir.Constant(ir.VectorType(number.type, lanes), ir.Undefined)
     first = constant(ir.VectorType(_I32, lanes), 0)
     return builder.shuffle_vector(builder.insert_element(nothing, number, _I32(0)), nothing, first)
+
+
+def inside(b: ir.IRBuilder, vector: ir.Value, left: ir.Value) -> ir.Value:
+    """Keep the first lanes of a vector, and clear the others."""
+    return b.select(b.icmp_signed("<", lane_numbers(vector), spread(b, left, vector.type.count)), vector, zero(vector))
+
+
+def lane_numbers(vector: ir.Value) -> ir.Constant:
+    """Return the number of each lane of a vector."""
+    lanes = vector.type.count
+    return ir.Constant(ir.VectorType(_I64, lanes), list(range(lanes)))
+
+
+def zero(vector: ir.Value) -> ir.Constant:
+    """Return zeros of the type of a vector."""
+    return ir.Constant(vector.type, None)
+
+
+def halve(b: ir.IRBuilder, vector: ir.Value, join: Callable[[ir.Value, ir.Value], ir.Value]) -> ir.Value:
+    """Join the lanes of a vector, the lower half with the upper, until one is left."""
+    lanes = vector.type.count
+    while lanes > 1:
+        lanes //= 2
+        halves = [
+            b.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(_I32, lanes), list(range(k, k + lanes))))
+            for k in (0, lanes)
+        ]
+        vector = join(*halves)
+    return b.extract_element(vector, _I32(0))
 
 
 # AVX-512 has masks of bits, AVX2 gathers the upper bits of lanes; LLVM makes that of i1 by itself. NEON has neither.
