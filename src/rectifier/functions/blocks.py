@@ -122,7 +122,7 @@ class _Selections(tracing.Trace):
             raise TypeError(f"integers have no {operation}")
 
 
-def require_selection(what: str, formula: FunctionType, count: int) -> None:
+def require_selection(what: str, formula: Any, count: int) -> None:
     """Refuse a formula of so many arguments that cannot be computed of integers as they are."""
     trace = _Selections("int32", False, "int8")
     try:
