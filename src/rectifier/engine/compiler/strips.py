@@ -135,7 +135,8 @@ class Strips:
     def _room(self, array: Array) -> Array:
         """Make room for a strip on the stack."""
         space = room(self.builder, array.storage.stored_type(self.lanes))
-        return array._replace(pointer=self.builder.bitcast(space, array.pointer.type))
+        with self.builder.goto_entry_block():  # who asks may be in a branch, and use the room behind it
+            return array._replace(pointer=self.builder.bitcast(space, array.pointer.type))
 
     def _padded(self, array: Array, start: ir.Value, count: ir.Value) -> Array:
         """Copy the elements from `start` on, less than a strip, to the stack, and zeros behind them."""
