@@ -37,6 +37,7 @@ def optimise(module: Any, names: tuple[str, ...], target: Target) -> Optimised:
     from llvmlite import binding as llvm
 
     parsed = llvm.parse_assembly(str(module))
+    parsed.verify()  # LLVM's passes take what is malformed for what they like
     passes = llvm.create_new_module_pass_manager()
     for name in PASSES:
         getattr(passes, f"add_{name}_pass")()
