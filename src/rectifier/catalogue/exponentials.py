@@ -5,7 +5,8 @@ from __future__ import annotations
 from ..formulas import T, exp, exp_parts, expm1, fma, log1p, quotient, sqrt, where, whole
 from ..formulas import abs as abs
 from ..functions.define import INF, NAN, elementwise
-from .sigmoids import _finite, _logistic, _square, _sum
+from .double_double import fast_two_sum, two_square
+from .sigmoids import _finite, _logistic
 
 __all__ = ["celu", "elu", "selu", "softplus", "squareplus"]
 
@@ -125,9 +126,9 @@ def softplus_derivative(x, beta):
 def _root(x, b):
     # x^2 may be infinite where its root is not, and b is lost in it long before.
     a = where(abs(x) > T(1e150), T(1e150), abs(x))
-    h, lost = _square(a, T(0))
+    h, lost = two_square(a, T(0))
     small = h < b
-    h, lost = _sum(where(small, b, h), where(small, h, b), lost)
+    h, lost = fast_two_sum(where(small, b, h), where(small, h, b), lost)
     r = sqrt(h)
     lost = where(r > T(0), T(0.5) * (fma(-r, r, h) + lost) / r, T(0))
     large = (abs(x) > T(1e150)) | (b == T(0))
@@ -137,7 +138,7 @@ def _root(x, b):
 def _half(x, b):
     # (abs(x) + r) / 2, and r.
     r, lost = _root(x, b)
-    s, more = _sum(T(0.5) * r, T(0.5) * abs(x), T(0.5) * lost)
+    s, more = fast_two_sum(T(0.5) * r, T(0.5) * abs(x), T(0.5) * lost)
     return s, more, r, lost
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..formulas import T, copysign, erfcx, exp, exp_parts, expm1, fma, log1p, quotient, where, whole
 from ..formulas import abs as abs
 from ..functions.define import INF, NAN, elementwise
+from .double_double import fast_two_sum, two_prod, two_square
 
 __all__ = [
     "gelu",
@@ -19,33 +20,10 @@ __all__ = [
 ]
 
 
-# What rounding takes from a number travels beside it, to where it can be given back: without it some results would be
-# off by 4 units in the last place in float64, and by a thousand where it is in an exponent. For float32 the words take
-# no notice of it, and what computes it falls away. T. J. Dekker, Numer. Math. 18 (1971); T. Ogita, S. M. Rump and
-# S. Oishi, SIAM J. Sci. Comput. 26 (2005).
-
-
-def _sum(x, y, lost):
-    # For abs(x) >= abs(y).
-    s = x + y
-    return s, (x - s) + y + lost
-
-
-def _product(x, y, lost):
-    # Of x and y + lost.
-    p = x * y
-    return p, fma(x, y, -p) + x * lost
-
-
-def _square(x, lost):
-    h = x * x
-    return h, fma(x, x, -h) + T(2) * x * lost
-
-
 def _logistic(z, lost):
     # Of exp(-abs(z)), which cannot overflow, on either side.
     e = exp(-abs(z), where(z < T(0), lost, -lost))
-    d, lost = _sum(T(1), e, T(0))
+    d, lost = fast_two_sum(T(1), e, T(0))
     return quotient(where(z < T(0), e, T(1)), T(0), d, lost)
 
 
@@ -67,8 +45,8 @@ def _finite(x):
 def _weighted(x, z, lost):
     # x s(z); exp(z) may be subnormal where its product with x is not.
     m, scale = exp_parts(-abs(z), where(z < T(0), lost, -lost))
-    d, lost = _sum(T(1), m * scale, T(0))
-    n, more = _product(where(z < T(-1400), copysign(T(1000), x), x), where(z < T(0), m, T(1)), T(0))
+    d, lost = fast_two_sum(T(1), m * scale, T(0))
+    n, more = two_prod(where(z < T(-1400), copysign(T(1000), x), x), where(z < T(0), m, T(1)), T(0))
     return quotient(n, more, d, lost) * where(z < T(0), scale, T(1))
 
 
@@ -76,22 +54,22 @@ def _weighted_derivative(x, z, lost, slope, slope_lost):
     # (x s(z))' = s(z) (1 + x s(-z) z') = n / d (1 + x z' l / d) = n (d + x z' l) / d^2.
     m, scale = exp_parts(-abs(z), where(z < T(0), lost, -lost))
     e = m * scale
-    d, lost = _sum(T(1), e, T(0))
-    y, more = _product(where(abs(z) > T(1400), copysign(T(1000), x), x), slope, slope_lost)
+    d, lost = fast_two_sum(T(1), e, T(0))
+    y, more = two_prod(where(abs(z) > T(1400), copysign(T(1000), x), x), slope, slope_lost)
     y, more = where(z < T(0), y, y * e), where(z < T(0), more, fma(y, e, -(y * e)) + more * e)
     small = abs(y) < d
-    y, more = _sum(where(small, d, y), where(small, y, d), more + lost)
-    y, more = _product(where(z < T(0), m, T(1)), y, more)
-    h, lost = _square(d, lost)
+    y, more = fast_two_sum(where(small, d, y), where(small, y, d), more + lost)
+    y, more = two_prod(where(z < T(0), m, T(1)), y, more)
+    h, lost = two_square(d, lost)
     return quotient(y, more, h, lost) * where(z < T(0), scale, T(1))
 
 
 def _bell(x):
     # exp(-x^2 / 2) as two factors, and the integral of the normal density beyond abs(x), divided by it.
     a = where(x < T(-40), T(-40), where(x > T(40), T(40), x))
-    h, lost = _square(a, T(0))
+    h, lost = two_square(a, T(0))
     m, scale = exp_parts(T(-0.5) * h, T(-0.5) * lost)
-    z, lost = _product(abs(a), T(0.7071067811865476), T(-4.833646656726457e-17))
+    z, lost = two_prod(abs(a), T(0.7071067811865476), T(-4.833646656726457e-17))
     q, lost = erfcx(z, lost)
     return m, scale, T(0.5) * q, T(0.5) * lost
 
@@ -113,8 +91,8 @@ def sigmoid(x):
 @sigmoid.derivative
 def sigmoid_derivative(x):
     e = exp(-abs(x))
-    d, lost = _sum(T(1), e, T(0))
-    h, lost = _square(d, lost)
+    d, lost = fast_two_sum(T(1), e, T(0))
+    h, lost = two_square(d, lost)
     return quotient(e, T(0), h, lost)
 
 
@@ -146,15 +124,15 @@ def tanh(x):
     Its derivative from y, 1 - y^2, has no digits left where y is near 1, and is not offered.
     """
     m = expm1(T(-2) * abs(x))
-    d, lost = _sum(T(2), m, T(0))
+    d, lost = fast_two_sum(T(2), m, T(0))
     return copysign(quotient(m, T(0), d, lost), x)
 
 
 @tanh.derivative
 def tanh_derivative(x):
     e = exp(T(-2) * abs(x))
-    d, lost = _sum(T(1), e, T(0))
-    h, lost = _square(d, lost)
+    d, lost = fast_two_sum(T(1), e, T(0))
+    h, lost = two_square(d, lost)
     return quotient(T(4) * e, T(0), h, lost)
 
 
@@ -175,14 +153,14 @@ def softsign(x):
     """
     # Infinity over infinity would be NaN.
     a = where(abs(x) > T(1e300), T(1e300), abs(x))
-    d, lost = _sum(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), T(0))
+    d, lost = fast_two_sum(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), T(0))
     return copysign(quotient(a, T(0), d, lost), x)
 
 
 @softsign.derivative
 def softsign_derivative(x):
     a = where(abs(x) > T(1e300), T(1e300), abs(x))
-    d, lost = _sum(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), T(0))
+    d, lost = fast_two_sum(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), T(0))
     r = quotient(T(1), T(0), d, lost)
     return r * r
 
@@ -256,9 +234,9 @@ def gelu(x):
     D. Hendrycks and K. Gimpel, "Gaussian error linear units (GELUs)", arXiv 1606.08415.
     """
     m, scale, q, lost = _bell(x)
-    w, lost = _product(m, q, lost)
-    right, more = _sum(T(1), -(w * scale), -(lost * scale))
-    y, lost = _product(_bounded(x), where(x < T(0), w, right), where(x < T(0), lost, more))
+    w, lost = two_prod(m, q, lost)
+    right, more = fast_two_sum(T(1), -(w * scale), -(lost * scale))
+    y, lost = two_prod(_bounded(x), where(x < T(0), w, right), where(x < T(0), lost, more))
     return where(x > T(1000), x, whole(y, lost) * where(x < T(0), scale, T(1)))
 
 
@@ -266,25 +244,25 @@ def gelu(x):
 def gelu_derivative(x):
     m, scale, q, q_lost = _bell(x)
     x = where(x < T(-40), T(-40), where(x > T(40), T(40), x))
-    slope, lost = _product(x, T(0.3989422804014327), T(-2.49232720227773e-17))
+    slope, lost = two_prod(x, T(0.3989422804014327), T(-2.49232720227773e-17))
     small = abs(slope) < q
     sign = where(x < T(0), q, -q)
     lost = lost + where(x < T(0), q_lost, -q_lost)
-    y, lost = _sum(where(small, sign, slope), where(small, slope, sign), lost)
-    w, more = _product(m, y, lost)
-    right, lost = _sum(T(1), w * scale, more * scale)
+    y, lost = fast_two_sum(where(small, sign, slope), where(small, slope, sign), lost)
+    w, more = two_prod(m, y, lost)
+    right, lost = fast_two_sum(T(1), w * scale, more * scale)
     return where(x < T(0), whole(w, more) * scale, whole(right, lost))
 
 
 def _cubic(x):
     # 2 sqrt(2/pi) (x + 0.044715 x^3) and what rounding takes from it, since an exponent's relative error grows with it.
     x = where(x < T(-40), T(-40), where(x > T(40), T(40), x))
-    h, lost = _square(x, T(0))
+    h, lost = two_square(x, T(0))
     a = T(0.044715) * h
     lost = fma(T(0.044715), h, -a) + T(0.044715) * lost + T(2.1960211427085595e-18) * h
-    d, lost = _sum(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), lost)
-    v, lost = _product(x, d, lost)
-    return _product(T(1.5957691216057308), v, lost + T(-6.247337834861335e-17) * v)
+    d, lost = fast_two_sum(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), lost)
+    v, lost = two_prod(x, d, lost)
+    return two_prod(T(1.5957691216057308), v, lost + T(-6.247337834861335e-17) * v)
 
 
 @elementwise(
@@ -312,11 +290,11 @@ def gelu_tanh(x):
 def gelu_tanh_derivative(x):
     z, tail = _cubic(x)
     x = where(x < T(-40), T(-40), where(x > T(40), T(40), x))
-    h, lost = _square(x, T(0))
+    h, lost = two_square(x, T(0))
     a = T(0.134145) * h
     lost = fma(T(0.134145), h, -a) + T(0.134145) * lost + T(1.3526957332032908e-17) * h
-    d, lost = _sum(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), lost)
-    slope, lost = _product(T(1.5957691216057308), d, lost + T(-6.247337834861335e-17) * d)
+    d, lost = fast_two_sum(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), lost)
+    slope, lost = two_prod(T(1.5957691216057308), d, lost + T(-6.247337834861335e-17) * d)
     return _weighted_derivative(x, z, tail, slope, lost)
 
 
@@ -324,10 +302,10 @@ def _mish_parts(x):
     # tanh(log(1 + e^x)) = n / d = e^x (e^x + 2) / ((1 + e^x)^2 + 1), both divided by e^2x where x is positive.
     m, scale = exp_parts(-abs(x), T(0))
     e = m * scale
-    one, lost = _sum(T(1), e, T(0))
-    h, lost = _square(one, lost)
-    d, lost = _sum(h, where(x < T(0), T(1), e * e), lost)
-    n, more = _sum(where(x < T(0), T(2), T(1)), where(x < T(0), e, T(2) * e), T(0))
+    one, lost = fast_two_sum(T(1), e, T(0))
+    h, lost = two_square(one, lost)
+    d, lost = fast_two_sum(h, where(x < T(0), T(1), e * e), lost)
+    n, more = fast_two_sum(where(x < T(0), T(2), T(1)), where(x < T(0), e, T(2) * e), T(0))
     n, more = where(x < T(0), m * n, n), where(x < T(0), fma(m, n, -(m * n)) + m * more, more)
     return m, scale, e, n, more, d, lost
 
@@ -347,7 +325,7 @@ def mish(x):
     D. Misra, "Mish: a self regularized non-monotonic activation function", BMVC 2020.
     """
     _, scale, _, n, more, d, lost = _mish_parts(x)
-    n, more = _product(_below(x), n, more)
+    n, more = two_prod(_below(x), n, more)
     return quotient(n, more, d, lost) * where(x < T(0), scale, T(1))
 
 
@@ -356,13 +334,13 @@ def mish_derivative(x):
     # (n d + 4 x e^x (1 + e^x)) / d^2, with all but e^x (e^x + 2) = n divided by e^x where x is negative.
     m, scale, e, n, more, d, lost = _mish_parts(x)
     x = _bounded(x)
-    left, left_lost = _product(T(4) * x, T(1) + e, (T(1) - (T(1) + e)) + e)
-    a, a_lost = _product(where(x < T(0), T(2) + e, n), d, lost)
+    left, left_lost = two_prod(T(4) * x, T(1) + e, (T(1) - (T(1) + e)) + e)
+    a, a_lost = two_prod(where(x < T(0), T(2) + e, n), d, lost)
     a_lost = a_lost + where(x < T(0), (T(2) - (T(2) + e)) + e, more) * d
     b = where(x < T(0), left, left * (e * e))
     b_lost = where(x < T(0), left_lost, left_lost * (e * e))
     small = abs(b) < abs(a)
-    y, y_lost = _sum(where(small, a, b), where(small, b, a), a_lost + b_lost)
-    y, y_lost = _product(where(x < T(0), m, T(1)), y, y_lost)
-    h, lost = _square(d, lost)
+    y, y_lost = fast_two_sum(where(small, a, b), where(small, b, a), a_lost + b_lost)
+    y, y_lost = two_prod(where(x < T(0), m, T(1)), y, y_lost)
+    h, lost = two_square(d, lost)
     return quotient(y, y_lost, h, lost) * where(x < T(0), scale, T(1))

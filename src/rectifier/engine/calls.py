@@ -14,7 +14,7 @@ _immortal: list[Any] = []  # compiled code has their addresses
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_immortal))
 
 
-def takes_nothing(*operands: Any) -> Any:
+def not_compiled(*operands: Any) -> Any:
     """Return NotImplemented, as a compiled call does of what it does not take."""
     return NotImplemented
 

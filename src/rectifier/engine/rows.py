@@ -14,7 +14,7 @@ from ..formulas import arrays as array_primitives
 from ..formulas import bind, with_all_called
 from ..formulas.rows import exp_of_difference, sum_by_halves
 from ..functions.specification import Rowwise
-from .calls import Call, takes_nothing
+from .calls import Call, not_compiled
 from .compilation import Compilation
 from .compiler.target import Target
 from .runtime import layout
@@ -105,7 +105,7 @@ class RowMethod:
     def __init__(self, spec: Rowwise, backward: bool, publish: Callable[[Any], None]) -> None:
         self.spec, self.backward, self.publish = spec, backward, publish
         self.loops: dict[str, RowLoop] = {}
-        self.compiled: Any = takes_nothing
+        self.compiled: Any = not_compiled
 
     def prepare(self, dtype: np.dtype[Any]) -> bool:
         """Compile the loop of `dtype`, unless that was done or cannot be; say whether it is compiled."""
@@ -116,11 +116,11 @@ class RowMethod:
 
     def _install(self, loop: RowLoop) -> None:
         """Add the dtype of a loop to those that `compiled` takes."""
-        if self.compiled is takes_nothing:
+        if self.compiled is not_compiled:
             inputs = 1 + self.backward
             self._call = Call(loop.what, inputs + 1, inputs, inputs, -1, entry="call_rows")
         self._call.add(loop.dtype, loop.compiled)
-        if self.compiled is takes_nothing:
+        if self.compiled is not_compiled:
             self.compiled = self._call.function
             self.publish(self.compiled)
 

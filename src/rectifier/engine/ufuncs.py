@@ -20,7 +20,7 @@ from ..functions import dtypes
 from ..functions.specification import Operation, Specification
 from . import capi
 from .callbacks import keep
-from .calls import Call, takes_nothing
+from .calls import Call, not_compiled
 from .compilation import one_at_a_time
 from .interpreter import LOOP, interpret
 from .loops import Loop
@@ -87,7 +87,7 @@ class Method:
         self.spec, self.operation, self.name, self.publish = spec, operation, name, publish
         self.loops: dict[str, Loop] = {}
         self.numbers: dict[str, list[int]] = {}  # NumPy's, of the C types that are one dtype
-        self.compiled: Any = takes_nothing
+        self.compiled: Any = not_compiled
         self.casting: dict[str, Any] = {}
         kinds = [(name, dtype) for name, dtype in _C_TYPES if name in dtypes]
         for name, dtype in kinds:
@@ -133,12 +133,12 @@ class Method:
 
     def _install(self, loop: Loop) -> None:
         """Replace `_first_call` by the compiled loop, and add its dtype to those that `compiled` takes."""
-        if self.compiled is takes_nothing:
+        if self.compiled is not_compiled:
             plan = loop.plan
             self._call = Call(self.operation.name, plan.count, plan.first, plan.last, plan.mask)
         for _, dtype in [kind for kind in _C_TYPES if kind[0] == loop.dtype.name] or [("", loop.dtype)]:
             self._call.add(dtype, loop.plan)
-        if self.compiled is takes_nothing:
+        if self.compiled is not_compiled:
             self.compiled = self._call.function
             self.publish(self.compiled)
         if self.ufunc is None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.calls import takes_nothing
+from ..engine.calls import not_compiled
 from .mask import Mask
 
 ONE_ARRAY = """
@@ -158,7 +158,7 @@ def make(
         numbers=" and ".join(f"_type_({parameter}) is _float_" for parameter in parameters) or "True",
     )
     namespace.update(
-        _compiled_=takes_nothing, _from_mask_=takes_nothing, _refused_=NotImplemented, _Mask_=Mask,
+        _compiled_=not_compiled, _from_mask_=not_compiled, _refused_=NotImplemented, _Mask_=Mask,
         _ndarray_=np.ndarray, _type_=type, _tuple_=tuple, _float_=float, _new_=object.__new__, _partial_=partial,
         _maker_=maker,
     )  # fmt: skip
