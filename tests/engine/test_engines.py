@@ -157,6 +157,26 @@ def positive_or_derivative(x, rest):
     return where(x > T(0), T(1), T(0))
 
 
+def one_for_nan(x):
+    return where(x != x, T(1), where((x < T(0)) | (x > T(2)), T(3), x))
+
+
+def one_for_nan_derivative(x):
+    return where(x != x, T(0), T(1))
+
+
+@pytest.mark.parametrize("dtype_name", FLOATS)
+def test_comparisons_of_nan_are_those_of_python(dtype_name):
+    made = elementwise(exact=lambda m, x: x, special=(), ulp=0)(one_for_nan)
+    made.derivative(one_for_nan_derivative)
+    dtype = dtype_of(dtype_name)
+    x = np.tile(np.array([np.nan, -1, -0.0, 0.5, 2, 3, np.inf, -np.inf], dtype), 9)[:70]
+    expected = np.tile(np.array([1, 3, -0.0, 0.5, 2, 3, 3, 3], dtype), 9)[:70]
+    assert_same(made(x), expected)
+    assert_same(made.derivative(x), np.tile(np.array([0, 1, 1, 1, 1, 1, 1, 1], dtype), 9)[:70])
+    assert made.methods["value"].loops[dtype_name].compiled
+
+
 @pytest.mark.parametrize("first", ["at", "accumulate", "where", "outer"])
 def test_no_python_runs_after_a_first_call_of_any_kind(first, monkeypatch):
     """Also where NumPy does not read its table of loops again, as from 2.6 on: here it was given a copy of ours."""
