@@ -1,4 +1,4 @@
-"""What the functions are inside a user's ``@njit``: code of the same trace, on numbers inline, on arrays as a kernel.
+"""Functions inside a user's ``@njit``: code of the same trace, on numbers inline, on arrays as a kernel.
 
 Numba calls `register` when it first compiles anything, by its entry point ``numba_extensions``. Only types are known
 when it asks what a call is. So the dtype of a result is that of the public call wherever types decide that one, too.

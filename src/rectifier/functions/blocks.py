@@ -1,4 +1,4 @@
-"""What the decorators of blocks take, checked when a block is defined: a formula, its arguments, what it returns."""
+"""Checks of what a block is made of, where it is defined: a formula, its arguments, what it returns."""
 
 from __future__ import annotations
 

@@ -410,7 +410,7 @@ def _complete_rowwise(function: Any, spec: Rowwise) -> None:
 
 
 class _Kind(NamedTuple):
-    """What functions of a kind of specification are made of: a text, a last decorator, and their methods."""
+    """Parts of the functions of a kind of specification: a text, a last decorator, and their methods."""
 
     template: str
     completed_by: str

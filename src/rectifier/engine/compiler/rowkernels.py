@@ -43,7 +43,7 @@ _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _DOUBLE = ir.DoubleType()
 _VECTOR = ir.VectorType(_DOUBLE, LANES)
 _ZEROS = constant(_VECTOR, 0.0)
-ONE, MINUS_ONE = (int(np.float64(number).view(np.int64)) for number in (1.0, -1.0))
+MINUS_ONE = int(np.float64(-1.0).view(np.int64))
 
 
 def _apart(name: str, arguments: int, write: Callable[..., ir.Value | None]) -> Instruction:

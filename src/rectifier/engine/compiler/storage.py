@@ -13,7 +13,7 @@ from ...functions.dtypes import FORMATS
 from .rounding import round_to_bfloat, to_odd, widen_bfloat
 from .vectors import bits_to_conditions, conditions_to_bits, constant, like
 
-_I1, _I8, _I16, _I32 = (ir.IntType(bits) for bits in (1, 8, 16, 32))
+_I32 = ir.IntType(32)
 _SINGLE = ir.FloatType()
 
 
