@@ -68,7 +68,7 @@ REFUSED = {
     bare: r"bare 2: write T\(2\)",
     bare_comparison: r"bare 0: write T\(0\)",
     bare_result: r"bare 0.0: write T\(0.0\)",
-    unknown: "'sinh' is not defined; the primitives of a formula are T, stored, where",
+    unknown: "'sinh' is not defined; the primitives of a formula are T, largest, stored",
     builtin: "'round' is not defined",
     variable_literal: "T takes a literal number",
 }

@@ -6,7 +6,7 @@ import pytest
 
 from rectifier import elementwise, gated, rowwise
 from rectifier.engine import interpreter
-from rectifier.formulas import T, erfcx, exp, exp_parts, sqrt, where
+from rectifier.formulas import T, exp, exp_parts, normal_tail, sqrt, where
 from rectifier.formulas.text import FormulaError
 
 LIKE_X = {"exact": lambda m, x, *parameters: x, "special": (), "ulp": 0}
@@ -154,24 +154,30 @@ def test_a_literal_beyond_a_dtype_is_infinity_there():
 
 def test_the_parts_of_a_primitive_are_results_by_themselves(dtype):
     def scale(x):
-        _y, scale = exp_parts(x, T(0))
+        _y, _rest, scale = exp_parts(-abs(x), T(0))
         return scale
 
     def significand(x):
-        y, _scale = exp_parts(x, T(0))
+        y, _rest, _scale = exp_parts(-abs(x), T(0))
         return y
 
-    def rest(x):
-        _e, rest = erfcx(abs(x), T(0))
+    def addend(x):
+        _y, rest, _scale = exp_parts(-abs(x), T(0))
         return rest
 
+    def tail(x):
+        _e, tail = normal_tail(abs(x))
+        return tail
+
     x = np.linspace(-4, 4, 77).astype(dtype)
-    y, s, r = (elementwise(wide=True, **LIKE_X)(formula) for formula in (significand, scale, rest))
-    for function, formula in ((y, significand), (s, scale), (r, rest)):
+    formulas = significand, addend, scale, tail
+    y, r, s, t = (elementwise(wide=True, **LIKE_X)(formula) for formula in formulas)
+    for function, formula in zip((y, r, s, t), formulas, strict=True):
         function.derivative(formula)
     eps = ml_dtypes.finfo(dtype).eps.astype(float)
-    np.testing.assert_allclose(y(x) * s(x).astype(float), np.exp(x.astype(float)), rtol=4 * eps)
-    assert float(np.max(np.abs(r(x)))) < 1e-15
+    result = (y(x).astype(float) + r(x).astype(float)) * s(x).astype(float)
+    np.testing.assert_allclose(result, np.exp(-np.abs(x).astype(float)), rtol=4 * eps)
+    assert float(np.max(np.abs(t(x)))) < 1e-15
 
 
 def test_sums_of_small_integers_that_are_compared_do_not_wrap():

@@ -170,7 +170,7 @@ def _element(spec: Specification, operation: Operation, dtype: str) -> Any:
     from ..formulas.llvm import Trace
 
     result = types.Tuple([getattr(types, dtype)] * len(operation.outputs))
-    working = np.dtype(spec.working(dtype)).name
+    working = np.dtype(spec.compiled(dtype)).name
     storage = Storage(dtype, working)
 
     @intrinsic  # type: ignore[untyped-decorator]

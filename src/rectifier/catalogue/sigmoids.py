@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from ..formulas import T, copysign, erfcx, exp, exp_parts, expm1, fma, log1p, quotient, where, whole
+from ..formulas import (
+    T,
+    copysign,
+    exp_parts,
+    expm1_parts,
+    fma,
+    largest,
+    log1p_parts,
+    near_zero,
+    normal_tail,
+    product_parts,
+    quotient,
+    quotient_parts,
+    sum_parts,
+    where,
+    whole,
+)
 from ..formulas import abs as abs
 from ..functions.define import INF, NAN, elementwise
-from .double_double import fast_two_sum, two_prod, two_square
 
 __all__ = [
     "gelu",
@@ -20,65 +35,102 @@ __all__ = [
 ]
 
 
-def _logistic(z, lost):
-    # Of exp(-abs(z)), which cannot overflow, on either side.
-    e = exp(-abs(z), where(z < T(0), lost, -lost))
-    d, lost = fast_two_sum(T(1), e, T(0))
-    return quotient(where(z < T(0), e, T(1)), T(0), d, lost)
+def _exponential(z, tail):
+    # exp(-abs(z + tail)), which cannot overflow.
+    return exp_parts(-abs(z), where(z < T(0), tail, -tail))
 
 
-def _bounded(x):
-    # Beyond, a sigmoid is 0 or 1, and an infinite x times 0 would be NaN.
-    return where(x < T(-1000), T(-1000), where(x > T(1000), T(1000), x))
+def _one_and(x, scale):
+    # 1 + scale x, and its tail, where that is exact and at most 1.
+    s = fma(x, scale, T(1))
+    return s, fma(x, scale, T(1) - s)
 
 
-def _below(x):
-    # The same on the left alone: on the right x stays, as its weight is 1.
-    return where(x < T(-1000), T(-1000), x)
+def _one_and_sum(m, rest, scale):
+    # The same of x = m + rest, whose tail would be seen where the sum is squared.
+    x, lost = sum_parts(m, rest, T(0))
+    s, more = _one_and(x, scale)
+    return s, fma(lost, scale, more)
+
+
+def _on_either_side(x, y, scale):
+    # scale y on the left, 1 less that on the right.
+    return where(x < T(0), y * scale, fma(-y, scale, T(1)))
+
+
+def _logistic(z, tail):
+    # Of e = exp(-abs(z)): e / (1 + e) on the left.
+    m, rest, scale = _exponential(z, tail)
+    return _on_either_side(z, quotient(m, rest, *_one_and(whole(m, rest), scale)), scale)
+
+
+def _sum_of_unlike(x, y, tail):
+    # Of any order: D. E. Knuth, The Art of Computer Programming, volume 2, section 4.2.2.
+    s = x + y
+    kept = s - x
+    return s, (x - (s - kept)) + (y - kept) + tail
+
+
+def _log_of_sum(z, tail, factor, more):
+    # more + log(1 + exp(-abs(z + tail))) / factor, where more is at least 0.
+    m, rest, scale = _exponential(z, tail)
+    e, e_lost = sum_parts(m * scale, rest * scale, T(0))
+    y, lost = log1p_parts(e, e_lost)
+    # Of a small exponential it is that itself, which has lost its digits where it is subnormal.
+    small = e < T(1e-20)
+    y, lost = quotient_parts(where(small, m, y), where(small, rest, lost), factor, T(0))
+    both = where(small, more + whole(y, lost) * scale, whole(*_sum_of_unlike(more, y, lost)))
+    both = where(factor == T(0), more + y, both)  # infinity has no tail
+    return where(abs(factor) > largest(), more, both)
 
 
 def _finite(x):
     # A number in place of an infinite parameter, whose exponentials are 0 however scaled: 0 * inf would be NaN.
-    return where(x < T(-1.7976931348623157e308), T(-1e200), where(x > T(1.7976931348623157e308), T(1e200), x))
+    return where(x < -largest(), -largest(), where(x > largest(), largest(), x))
 
 
-def _weighted(x, z, lost):
-    # x s(z); exp(z) may be subnormal where its product with x is not.
-    m, scale = exp_parts(-abs(z), where(z < T(0), lost, -lost))
-    d, lost = fast_two_sum(T(1), m * scale, T(0))
-    n, more = two_prod(where(z < T(-1400), copysign(T(1000), x), x), where(z < T(0), m, T(1)), T(0))
-    return quotient(n, more, d, lost) * where(z < T(0), scale, T(1))
+def _times(x, slope, slope_tail):
+    # slope x for an exponential, and its tail, where that matters.
+    z, tail = product_parts(x, T(0), slope, slope_tail)
+    return z, where(abs(tail) < T(1), tail, T(0))
 
 
-def _weighted_derivative(x, z, lost, slope, slope_lost):
-    # (x s(z))' = s(z) (1 + x s(-z) z') = n / d (1 + x z' l / d) = n (d + x z' l) / d^2.
-    m, scale = exp_parts(-abs(z), where(z < T(0), lost, -lost))
-    e = m * scale
-    d, lost = fast_two_sum(T(1), e, T(0))
-    y, more = two_prod(where(abs(z) > T(1400), copysign(T(1000), x), x), slope, slope_lost)
-    y, more = where(z < T(0), y, y * e), where(z < T(0), more, fma(y, e, -(y * e)) + more * e)
-    small = abs(y) < d
-    y, more = fast_two_sum(where(small, d, y), where(small, y, d), more + lost)
-    y, more = two_prod(where(z < T(0), m, T(1)), y, more)
-    h, lost = two_square(d, lost)
-    return quotient(y, more, h, lost) * where(z < T(0), scale, T(1))
+def _weighted(x, z, tail):
+    # x s(z); exp(z) may be subnormal where its product with x is not. An infinite x times 0 would be NaN.
+    m, rest, scale = _exponential(z, tail)
+    d, lost = _one_and(whole(m, rest), scale)
+    a = where(x < -largest(), -largest(), where(x > largest(), largest(), x))
+    n, more = product_parts(a, T(0), where(z < T(0), m, T(1)), where(z < T(0), rest, T(0)))
+    return where(z > T(50), x, quotient(n, more, d, lost) * where(z < T(0), scale, T(1)))
+
+
+def _weighted_derivative(z, tail, w, w_tail):
+    # (x s(z))' = s(z) (1 + x z' s(-z)), where w = x z' is at least 0: on the left e (1 + e - w) / (1 + e)^2, and on the
+    # right 1 less that.
+    m, rest, scale = _exponential(z, tail)
+    d, lost = _one_and_sum(m, rest, scale)
+    y, more = _sum_of_unlike(d, -where(w > T(1e30), T(1e30), w), lost - w_tail)
+    y, more = product_parts(m, rest, y, more)
+    return _on_either_side(z, quotient(y, more, *product_parts(d, lost, d, lost)), scale)
+
+
+def _within_40(x):
+    return where(x < T(-40), T(-40), where(x > T(40), T(40), x))
 
 
 def _bell(x):
-    # exp(-x^2 / 2) as two factors, and the integral of the normal density beyond abs(x), divided by it.
-    a = where(x < T(-40), T(-40), where(x > T(40), T(40), x))
-    h, lost = two_square(a, T(0))
-    m, scale = exp_parts(T(-0.5) * h, T(-0.5) * lost)
-    z, lost = two_prod(abs(a), T(0.7071067811865476), T(-4.833646656726457e-17))
-    q, lost = erfcx(z, lost)
-    return m, scale, T(0.5) * q, T(0.5) * lost
+    # exp(-x^2 / 2) as a sum and its scale, and the normal distribution beyond abs(x) divided by it, and its tail.
+    a = abs(_within_40(x))
+    h, lost = product_parts(a, T(0), a, T(0))
+    return *exp_parts(T(-0.5) * h, T(-0.5) * lost), *normal_tail(a)
 
 
 @elementwise(
     exact=lambda m, x: 1 / (1 + m.exp(-x)),
     special=((NAN, NAN), (INF, 1.0), (-INF, 0.0), (0.0, 0.5)),
-    ulp=(0.6, 2, 0.6, 2),
+    ulp=(1, 2, 1, 2),
     wide=True,
+    single=True,
 )
 def sigmoid(x):
     """Logistic sigmoid, 1 / (1 + exp(-x)).
@@ -90,21 +142,21 @@ def sigmoid(x):
 
 @sigmoid.derivative
 def sigmoid_derivative(x):
-    e = exp(-abs(x))
-    d, lost = fast_two_sum(T(1), e, T(0))
-    h, lost = two_square(d, lost)
-    return quotient(e, T(0), h, lost)
+    m, rest, scale = exp_parts(-abs(x), T(0))
+    d, lost = _one_and_sum(m, rest, scale)
+    return quotient(m, rest, *product_parts(d, lost, d, lost)) * scale
 
 
 @elementwise(
     exact=lambda m, x: m.where(x < 0, x, 0) - m.log1p(m.exp(-m.abs(x))),
     special=((NAN, NAN), (INF, -0.0), (-INF, -INF)),
-    ulp=(0.6, 2, 0.6, 2),
+    ulp=(1, 2, 1, 2),
     wide=True,
+    single=True,
 )
 def log_sigmoid(x):
     """Logarithm of the sigmoid, -log(1 + exp(-x))."""
-    return -(log1p(exp(-abs(x))) - where(x < T(0), x, T(0)))
+    return -_log_of_sum(x, T(0), T(1), where(x < T(0), -x, T(0)))
 
 
 @log_sigmoid.derivative
@@ -115,25 +167,25 @@ def log_sigmoid_derivative(x):
 @elementwise(
     exact=lambda m, x: m.tanh(x),
     special=((NAN, NAN), (INF, 1.0), (-INF, -1.0), (-0.0, -0.0)),
-    ulp=(0.6, 2, 0.6, 2),
+    ulp=(1, 2, 1, 2),
     wide=True,
+    single=True,
 )
 def tanh(x):
     """Hyperbolic tangent.
 
     Its derivative from y, 1 - y^2, has no digits left where y is near 1, and is not offered.
     """
-    m = expm1(T(-2) * abs(x))
-    d, lost = fast_two_sum(T(2), m, T(0))
-    return copysign(quotient(m, T(0), d, lost), x)
+    m, rest = expm1_parts(T(-2) * abs(x), T(0))
+    d, lost = sum_parts(T(2), m, rest)
+    return copysign(quotient(m, rest, d, lost), x)
 
 
 @tanh.derivative
 def tanh_derivative(x):
-    e = exp(T(-2) * abs(x))
-    d, lost = fast_two_sum(T(1), e, T(0))
-    h, lost = two_square(d, lost)
-    return quotient(T(4) * e, T(0), h, lost)
+    m, rest, scale = exp_parts(T(-2) * abs(x), T(0))
+    d, lost = _one_and_sum(m, rest, scale)
+    return quotient(m, rest, *product_parts(d, lost, d, lost)) * (T(4) * scale)
 
 
 @elementwise(
@@ -153,24 +205,26 @@ def softsign(x):
     """
     # Infinity over infinity would be NaN.
     a = where(abs(x) > T(1e300), T(1e300), abs(x))
-    d, lost = fast_two_sum(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), T(0))
+    d, lost = sum_parts(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), T(0))
     return copysign(quotient(a, T(0), d, lost), x)
 
 
 @softsign.derivative
 def softsign_derivative(x):
     a = where(abs(x) > T(1e300), T(1e300), abs(x))
-    d, lost = fast_two_sum(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), T(0))
-    r = quotient(T(1), T(0), d, lost)
-    return r * r
+    d, lost = sum_parts(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), T(0))
+    # 2^32 times the root, so that the square is no subnormal number before it is rounded.
+    r, lost = quotient_parts(T(4294967296.0), T(0), d, lost)
+    return whole(*product_parts(r, lost, r, lost)) * T(5.421010862427522e-20)
 
 
 @elementwise(
     exact=lambda m, x, beta: x / (1 + m.exp(-beta * x)),
     special=((NAN, NAN), (INF, INF), (-INF, -0.0), (-0.0, -0.0)),
     zeros=(-1.2784645427610738,),
-    ulp=(0.6, 2, 0.6, 2),
+    ulp=(1, 2, 1, 2),
     wide=True,
+    single=True,
 )
 def silu(x, beta=1.0):
     """Sigmoid linear unit, x * sigmoid(beta * x), also known as swish.
@@ -180,24 +234,23 @@ def silu(x, beta=1.0):
     D. Hendrycks and K. Gimpel, "Gaussian error linear units (GELUs)", arXiv 1606.08415.
     P. Ramachandran, B. Zoph and Q. V. Le, "Searching for activation functions", arXiv 1710.05941 (swish, with beta).
     """
-    beta = _finite(beta)
-    z = beta * x
-    return _weighted(x, z, fma(beta, x, -z))
+    z, tail = _times(x, _finite(beta), T(0))
+    return _weighted(x, z, tail)
 
 
 @silu.derivative
 def silu_derivative(x, beta):
-    beta = _finite(beta)
-    z = beta * x
-    return _weighted_derivative(x, z, fma(beta, x, -z), beta, T(0))
+    z, tail = _times(x, _finite(beta), T(0))
+    return near_zero("silu", _weighted_derivative(z, tail, abs(z), where(z < T(0), -tail, tail)), z, tail)
 
 
 @elementwise(
     exact=lambda m, x: x / (1 + m.exp(-851 * x / 500)),
     special=((NAN, NAN), (INF, INF), (-INF, -0.0), (-0.0, -0.0)),
     zeros=(-0.7511542554,),
-    ulp=(0.6, 2, 0.6, 2),
+    ulp=(1, 2, 1, 2),
     wide=True,
+    single=True,
 )
 def quick_gelu(x):
     """Sigmoid approximation of GELU, x * sigmoid(1.702 * x).
@@ -206,23 +259,23 @@ def quick_gelu(x):
     ----------
     D. Hendrycks and K. Gimpel, "Gaussian error linear units (GELUs)", arXiv 1606.08415.
     """
-    z = T(1.702) * x
-    return _weighted(x, z, fma(T(1.702), x, -z) + T(4.263256414560601e-17) * x)
+    z, tail = _times(x, *T(1.702, 4.263256414560601e-17))
+    return _weighted(x, z, tail)
 
 
 @quick_gelu.derivative
 def quick_gelu_derivative(x):
-    z = T(1.702) * x
-    lost = fma(T(1.702), x, -z) + T(4.263256414560601e-17) * x
-    return _weighted_derivative(x, z, lost, T(1.702), T(4.263256414560601e-17))
+    z, tail = _times(x, *T(1.702, 4.263256414560601e-17))
+    return near_zero("silu", _weighted_derivative(z, tail, abs(z), where(z < T(0), -tail, tail)), z, tail)
 
 
 @elementwise(
     exact=lambda m, x: x * m.erfc(-x / m.sqrt(2)) / 2,
     special=((NAN, NAN), (INF, INF), (-INF, -0.0), (-0.0, -0.0)),
     zeros=(-0.7517915246935645,),
-    ulp=(0.6, 2, 0.6, 2),
+    ulp=(1, 2, 1, 2),
     wide=True,
+    single=True,
 )
 def gelu(x):
     """Gaussian error linear unit, x times the normal distribution function.
@@ -233,44 +286,39 @@ def gelu(x):
     ----------
     D. Hendrycks and K. Gimpel, "Gaussian error linear units (GELUs)", arXiv 1606.08415.
     """
-    m, scale, q, lost = _bell(x)
-    w, lost = two_prod(m, q, lost)
-    right, more = fast_two_sum(T(1), -(w * scale), -(lost * scale))
-    y, lost = two_prod(_bounded(x), where(x < T(0), w, right), where(x < T(0), lost, more))
-    return where(x > T(1000), x, whole(y, lost) * where(x < T(0), scale, T(1)))
+    m, rest, scale, q, lost = _bell(x)
+    w, lost = product_parts(m, rest, q, lost)
+    right, more = _one_and(-w, scale)
+    more = fma(-lost, scale, more)
+    a = where(x < T(-40), T(-40), x)
+    y = whole(*product_parts(a, T(0), where(x < T(0), w, right), where(x < T(0), lost, more)))
+    return where(x > T(40), x, y * where(x < T(0), scale, T(1)))
 
 
 @gelu.derivative
 def gelu_derivative(x):
-    m, scale, q, q_lost = _bell(x)
-    x = where(x < T(-40), T(-40), where(x > T(40), T(40), x))
-    slope, lost = two_prod(x, T(0.3989422804014327), T(-2.49232720227773e-17))
-    small = abs(slope) < q
-    sign = where(x < T(0), q, -q)
-    lost = lost + where(x < T(0), q_lost, -q_lost)
-    y, lost = fast_two_sum(where(small, sign, slope), where(small, slope, sign), lost)
-    w, more = two_prod(m, y, lost)
-    right, lost = fast_two_sum(T(1), w * scale, more * scale)
-    return where(x < T(0), whole(w, more) * scale, whole(right, lost))
+    # On the left exp(-x^2/2) (q - abs(x) / sqrt(2 pi)), and on the right 1 less that.
+    m, rest, scale, q, lost = _bell(x)
+    a = abs(_within_40(x))
+    slope, more = product_parts(a, T(0), *T(0.3989422804014327, -2.49232720227773e-17))
+    y = whole(*product_parts(m, rest, *_sum_of_unlike(q, -slope, lost - more)))
+    return near_zero("gelu", _on_either_side(x, y, scale), x, T(0))
 
 
-def _cubic(x):
-    # 2 sqrt(2/pi) (x + 0.044715 x^3) and what rounding takes from it, since an exponent's relative error grows with it.
-    x = where(x < T(-40), T(-40), where(x > T(40), T(40), x))
-    h, lost = two_square(x, T(0))
-    a = T(0.044715) * h
-    lost = fma(T(0.044715), h, -a) + T(0.044715) * lost + T(2.1960211427085595e-18) * h
-    d, lost = fast_two_sum(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), lost)
-    v, lost = two_prod(x, d, lost)
-    return two_prod(T(1.5957691216057308), v, lost + T(-6.247337834861335e-17) * v)
+def _cubic(x, factor, factor_tail):
+    # (2 sqrt(2/pi) + factor x^2) x, and its tail.
+    constant, constant_tail = T(1.5957691216057308, -9.96930880911092e-17)
+    a, lost = product_parts(factor, factor_tail, *product_parts(x, T(0), x, T(0)))
+    return product_parts(x, T(0), *_sum_of_unlike(constant, a, lost + constant_tail))
 
 
 @elementwise(
     exact=lambda m, x: x / (1 + m.exp(-2 * m.sqrt(2 / m.pi) * (x + 8943 * x * x * x / 200000))),
     special=((NAN, NAN), (INF, INF), (-INF, -0.0), (-0.0, -0.0)),
     zeros=(-0.7524614220710162,),
-    ulp=(0.6, 2, 0.6, 2),
+    ulp=(1, 2, 1, 2),
     wide=True,
+    single=True,
 )
 def gelu_tanh(x):
     """Gaussian error linear unit by the hyperbolic tangent, x * (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2.
@@ -282,32 +330,29 @@ def gelu_tanh(x):
     ----------
     D. Hendrycks and K. Gimpel, "Gaussian error linear units (GELUs)", arXiv 1606.08415.
     """
-    z, tail = _cubic(x)
+    z, tail = _cubic(_within_40(x), *T(0.07135481627260025, -6.175149918155315e-19))
     return _weighted(x, z, tail)
 
 
 @gelu_tanh.derivative
 def gelu_tanh_derivative(x):
-    z, tail = _cubic(x)
-    x = where(x < T(-40), T(-40), where(x > T(40), T(40), x))
-    h, lost = two_square(x, T(0))
-    a = T(0.134145) * h
-    lost = fma(T(0.134145), h, -a) + T(0.134145) * lost + T(1.3526957332032908e-17) * h
-    d, lost = fast_two_sum(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), lost)
-    slope, lost = two_prod(T(1.5957691216057308), d, lost + T(-6.247337834861335e-17) * d)
-    return _weighted_derivative(x, z, tail, slope, lost)
+    a = _within_40(x)
+    z, tail = _cubic(a, *T(0.07135481627260025, -6.175149918155315e-19))
+    w, w_tail = _cubic(abs(a), *T(0.21406444881780073, 1.2025242832367862e-17))
+    return near_zero("gelu_tanh", _weighted_derivative(z, tail, w, w_tail), x, T(0))
 
 
 def _mish_parts(x):
     # tanh(log(1 + e^x)) = n / d = e^x (e^x + 2) / ((1 + e^x)^2 + 1), both divided by e^2x where x is positive.
-    m, scale = exp_parts(-abs(x), T(0))
-    e = m * scale
-    one, lost = fast_two_sum(T(1), e, T(0))
-    h, lost = two_square(one, lost)
-    d, lost = fast_two_sum(h, where(x < T(0), T(1), e * e), lost)
-    n, more = fast_two_sum(where(x < T(0), T(2), T(1)), where(x < T(0), e, T(2) * e), T(0))
-    n, more = where(x < T(0), m * n, n), where(x < T(0), fma(m, n, -(m * n)) + m * more, more)
-    return m, scale, e, n, more, d, lost
+    m, rest, scale = exp_parts(-abs(x), T(0))
+    e, e_lost = sum_parts(m * scale, rest * scale, T(0))
+    d, lost = sum_parts(T(1), e, e_lost)
+    h, lost = product_parts(d, lost, d, lost)
+    d, lost = sum_parts(h, where(x < T(0), T(1), e * e), lost)
+    factor = where(x < T(0), T(1), T(2))
+    n, more = sum_parts(where(x < T(0), T(2), T(1)), factor * e, factor * e_lost)
+    n, more = product_parts(where(x < T(0), m, T(1)), where(x < T(0), rest, T(0)), n, more)
+    return m, rest, scale, e, e_lost, n, more, d, lost
 
 
 @elementwise(
@@ -324,23 +369,22 @@ def mish(x):
     ----------
     D. Misra, "Mish: a self regularized non-monotonic activation function", BMVC 2020.
     """
-    _, scale, _, n, more, d, lost = _mish_parts(x)
-    n, more = two_prod(_below(x), n, more)
-    return quotient(n, more, d, lost) * where(x < T(0), scale, T(1))
+    _, _, scale, _, _, n, more, d, lost = _mish_parts(x)
+    n, more = product_parts(where(x < T(-1000), T(-1000), x), T(0), n, more)
+    return where(x > T(1000), x, quotient(n, more, d, lost) * where(x < T(0), scale, T(1)))
 
 
 @mish.derivative
 def mish_derivative(x):
     # (n d + 4 x e^x (1 + e^x)) / d^2, with all but e^x (e^x + 2) = n divided by e^x where x is negative.
-    m, scale, e, n, more, d, lost = _mish_parts(x)
-    x = _bounded(x)
-    left, left_lost = two_prod(T(4) * x, T(1) + e, (T(1) - (T(1) + e)) + e)
-    a, a_lost = two_prod(where(x < T(0), T(2) + e, n), d, lost)
-    a_lost = a_lost + where(x < T(0), (T(2) - (T(2) + e)) + e, more) * d
+    m, rest, scale, e, e_lost, n, more, d, lost = _mish_parts(x)
+    x = where(x < T(-1000), T(-1000), where(x > T(1000), T(1000), x))
+    left, left_lost = product_parts(T(4) * x, T(0), *sum_parts(T(1), e, e_lost))
+    two, two_lost = sum_parts(T(2), e, e_lost)
+    a, a_lost = product_parts(where(x < T(0), two, n), where(x < T(0), two_lost, more), d, lost)
     b = where(x < T(0), left, left * (e * e))
     b_lost = where(x < T(0), left_lost, left_lost * (e * e))
-    small = abs(b) < abs(a)
-    y, y_lost = fast_two_sum(where(small, a, b), where(small, b, a), a_lost + b_lost)
-    y, y_lost = two_prod(where(x < T(0), m, T(1)), y, y_lost)
-    h, lost = two_square(d, lost)
-    return quotient(y, y_lost, h, lost) * where(x < T(0), scale, T(1))
+    y, y_lost = _sum_of_unlike(a, b, a_lost + b_lost)
+    y, y_lost = product_parts(where(x < T(0), m, T(1)), where(x < T(0), rest, T(0)), y, y_lost)
+    y = quotient(y, y_lost, *product_parts(d, lost, d, lost)) * where(x < T(0), scale, T(1))
+    return near_zero("mish", y, x, T(0))

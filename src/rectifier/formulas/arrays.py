@@ -5,13 +5,14 @@ The other libraries' own are those of the Python array API standard, https://dat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..functions.dtypes import rounded
-from . import polynomials
+from .smooth import polynomials
 
 
 def fma_of(bits: int, xp: Any) -> Callable[[Any, Any, Any], Any]:
@@ -66,20 +67,30 @@ def primitives(
         y = xp.expm1(x)
         return y if tail is None else xp.where(small(tail) == 0, y, y + small(tail) * (1 + y))  # -0.0 stays
 
-    def exp_parts(x: Any, tail: Any) -> tuple[Any, Any]:
+    def exp_parts(x: Any, tail: Any) -> tuple[Any, Any, Any]:
         half = xp.exp(x / 2)
-        return half * (1 + small(tail)), half
+        return half * (1 + small(tail)), 0 * half, half
 
-    def erfcx(x: Any, tail: Any) -> tuple[Any, Any]:
+    def sum_parts(x: Any, y: Any, tail: Any) -> tuple[Any, Any]:
+        s = x + y
+        return s, (x - s) + y + tail
+
+    def product_parts(x: Any, x_tail: Any, y: Any, y_tail: Any) -> tuple[Any, Any]:
+        p = x * y
+        return p, fma(x, y, -p) + (x * y_tail + x_tail * y)
+
+    def normal_tail(x: Any) -> tuple[Any, Any]:
         # The polynomial that the compiled primitive takes for float64.
+        x = x * T(math.sqrt(0.5))
         t = (x - 4) / (x + 4)
         *others, y = map(T, polynomials.ERFCX)
         for coefficient in reversed(others):
             y = coefficient + y * t
-        return y / (1 + 2 * x), x * 0
+        return y / (2 + 4 * x), x * 0
 
     return {
-        "T": T,
+        "T": lambda literal, rest=None: T(literal) if rest is None else (T(literal), T(rest)),
+        "largest": lambda: T(np.finfo(T(0).dtype).max),
         "stored": lambda literal: T(rounded(literal, dtype)),
         "where": xp.where,
         "abs": xp.abs,
@@ -91,6 +102,12 @@ def primitives(
         "log1p": xp.log1p,
         "whole": lambda x, tail: x,
         "quotient": lambda x, x_tail, y, y_tail: x / y,
+        "quotient_parts": lambda x, x_tail, y, y_tail: (x / y, 0 * y),
+        "near_zero": lambda name, y, x, tail: y,
         "exp_parts": exp_parts,
-        "erfcx": erfcx,
+        "expm1_parts": lambda x, tail: (expm1(x, tail), 0 * x),
+        "log1p_parts": lambda x, tail: (xp.log1p(x), 0 * x),
+        "sum_parts": sum_parts,
+        "product_parts": product_parts,
+        "normal_tail": normal_tail,
     }

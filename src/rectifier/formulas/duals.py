@@ -144,11 +144,24 @@ def primitives(lower: Mapping[str, Any], level: int) -> dict[str, Any]:
             slope = slope + part
         return Dual(number, slope, level)
 
-    def exp_parts(x: Any, tail: Any) -> tuple[Any, Any]:
-        # Only the product has a meaning, so the second may pass for a constant.
+    def exp_parts(x: Any, tail: Any) -> tuple[Any, Any, Any]:
+        # Only the product has a meaning, so the scale may pass for a constant.
         number, slope = apart(x)
-        m, scale = lower["exp_parts"](number, apart(tail)[0])
-        return (m if slope is None else Dual(m, m * slope, level)), scale
+        m, lost, scale = lower["exp_parts"](number, apart(tail)[0])
+        return (m if slope is None else Dual(m, m * slope, level)), lost, scale
+
+    def in_parts(name: str, rule: Any) -> Any:
+        # What rounding takes passes for a constant.
+        def call(x: Any, tail: Any) -> tuple[Any, Any]:
+            number, slope = apart(x)
+            y, lost = lower[name](number, apart(tail)[0])
+            return (y if slope is None else Dual(y, rule(number, y) * slope, level)), lost
+
+        return call
+
+    def quotient_parts(x: Any, x_tail: Any, y: Any, y_tail: Any) -> tuple[Any, Any]:
+        _, lost = lower["quotient_parts"](*[apart(operand)[0] for operand in (x, x_tail, y, y_tail)])
+        return quotient(x, x_tail, y, y_tail), lost
 
     def quotient(x: Any, x_tail: Any, y: Any, y_tail: Any) -> Any:
         (x, x_slope), (y, y_slope) = apart(x), apart(y)
@@ -159,7 +172,9 @@ def primitives(lower: Mapping[str, Any], level: int) -> dict[str, Any]:
         return Dual(q, rest / y, level)
 
     return {
-        **lower,  # erfcx is arithmetic
+        **lower,  # normal_tail is arithmetic
+        "sum_parts": lambda x, y, tail: (x + y, tail),
+        "product_parts": lambda x, x_tail, y, y_tail: (x * y, x_tail),
         "where": where,
         "abs": of_one("abs", lambda x, _: sign(x)),
         "copysign": copysign,
@@ -170,5 +185,8 @@ def primitives(lower: Mapping[str, Any], level: int) -> dict[str, Any]:
         "log1p": of_one("log1p", lambda x, _: T(1) / (T(1) + x)),
         "whole": of_one("whole", lambda *_: T(1)),
         "quotient": quotient,
+        "quotient_parts": quotient_parts,
         "exp_parts": exp_parts,
+        "expm1_parts": in_parts("expm1_parts", lambda x, y: lower["exp"](x)),
+        "log1p_parts": in_parts("log1p_parts", lambda x, y: T(1) / (T(1) + x)),
     }

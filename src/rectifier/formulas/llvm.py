@@ -35,14 +35,18 @@ class Trace(tracing.Trace):
         Returns a number as the dtype of x has it in memory, or None where that would be another number.
     outside : ir.Block, optional
         Where what is the same for all elements is computed: before the loop.
+    permute : callable, optional
+        Writes what looks numbers up in a table of eight, for all lanes at once; else each lane loads its own.
     """
 
     def __init__(
         self, builder: ir.IRBuilder, lanes: int, working: str, narrow: bool, dtype: str = "float64",
         as_stored: Callable[[Any], Any] = lambda number: None, outside: ir.Block | None = None,
+        permute: Callable[[ir.IRBuilder, ir.Value, tuple[float, ...]], ir.Value] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(working, narrow, dtype)
         self.builder, self.lanes, self.as_stored, self.outside = builder, lanes, as_stored, outside
+        self.permute = permute
         self.varying: set[Node] = set()
 
     def type(self, kind: str) -> ir.Type:
@@ -72,7 +76,7 @@ class Trace(tracing.Trace):
             node.stored = self.as_stored(number)
         return node
 
-    def call(self, operation: str, *values: Any, kind: str = "") -> Node:
+    def call(self, operation: str, *values: Any, kind: str = "") -> Any:
         """Return the node of an operation. A product with a selection of two literals selects one of two products.
 
         Backward from a mask is a product with 0 or 1: so it selects among numbers as they lie in memory.
@@ -83,6 +87,33 @@ class Trace(tracing.Trace):
             node: Node = self.where(condition, *[self._times(values[0], literal) for literal in literals])
             return node
         return super().call(operation, *values, kind=kind)
+
+    def look_up(self, index: Node, table: tuple[float, ...]) -> Node:
+        """Write what looks numbers up in a table of eight: once for each table."""
+        key = "look_up", table, id(index)
+        if key not in self.nodes:
+            write = self._load if self.permute is None or not self.lanes else self.permute
+            node = Node(self, "float32", write(self.builder, index.value, table), (index,), name="look_up")
+            self.nodes[key] = node
+            self.varying.add(node)
+        return self.nodes[key]
+
+    def _load(self, builder: ir.IRBuilder, index: ir.Value, table: tuple[float, ...]) -> ir.Value:
+        kind = ir.ArrayType(ir.FloatType(), len(table))
+        held = ir.GlobalVariable(builder.module, kind, builder.module.get_unique_name("table"))
+        held.linkage, held.global_constant, held.initializer = "private", True, ir.Constant(kind, list(table))
+
+        def number(place: ir.Value) -> ir.Value:
+            place = builder.and_(place, place.type(len(table) - 1))
+            return builder.load(builder.gep(held, [place.type(0), place]))
+
+        if not self.lanes:
+            return number(index)
+        result = ir.Constant(self.type("float32"), ir.Undefined)
+        for k in range(self.lanes):
+            lane = ir.IntType(32)(k)
+            result = builder.insert_element(result, number(builder.extract_element(index, lane)), lane)
+        return result
 
     def _times(self, x: Any, literal: Node) -> Any:
         return x if literal.number == 1 and isinstance(x, Node) else super().call("mul", x, literal)

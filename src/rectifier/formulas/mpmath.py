@@ -100,7 +100,10 @@ def arrays() -> Mathematics:
 def primitives() -> dict[str, Any]:
     """Return the primitives for mpmath numbers, at the caller's precision."""
     return {
-        "T": mpmath.mpf,
+        "T": lambda literal, rest=None: (
+            mpmath.mpf(literal) if rest is None else (mpmath.mpf(literal), mpmath.mpf(rest))
+        ),
+        "largest": lambda: mpmath.ldexp(1, 1024),
         "stored": mpmath.mpf,
         "where": lambda condition, x, y: x if condition else y,
         "abs": abs,
@@ -112,6 +115,12 @@ def primitives() -> dict[str, Any]:
         "log1p": mpmath.log1p,
         "whole": lambda x, tail: x + tail,
         "quotient": lambda x, x_tail, y, y_tail: (x + x_tail) / (y + y_tail),
-        "exp_parts": lambda x, tail: (mpmath.exp(x + tail), mpmath.mpf(1)),
-        "erfcx": lambda x, tail: (mpmath.exp((x + tail) ** 2) * mpmath.erfc(x + tail), mpmath.mpf(0)),
+        "quotient_parts": lambda x, x_tail, y, y_tail: ((x + x_tail) / (y + y_tail), mpmath.mpf(0)),
+        "near_zero": lambda name, y, x, tail: y,
+        "exp_parts": lambda x, tail: (mpmath.exp(x + tail), mpmath.mpf(0), mpmath.mpf(1)),
+        "expm1_parts": lambda x, tail: (mpmath.expm1(x + tail), mpmath.mpf(0)),
+        "log1p_parts": lambda x, tail: (mpmath.log1p(x + tail), mpmath.mpf(0)),
+        "sum_parts": lambda x, y, tail: (x + y + tail, mpmath.mpf(0)),
+        "product_parts": lambda x, x_tail, y, y_tail: ((x + x_tail) * (y + y_tail), mpmath.mpf(0)),
+        "normal_tail": lambda x: (mpmath.exp(x * x / 2) * mpmath.ncdf(-x), mpmath.mpf(0)),
     }

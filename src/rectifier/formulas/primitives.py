@@ -5,13 +5,22 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 PRIMITIVES = (
-    "T", "stored", "where", "abs", "copysign", "sqrt", "fma", "whole", "quotient", "exp", "exp_parts", "expm1",
-    "log1p", "erfcx",
+    "T", "largest", "stored", "where", "abs", "copysign", "sqrt", "fma", "whole", "sum_parts", "product_parts",
+    "quotient", "quotient_parts", "exp", "exp_parts", "expm1", "expm1_parts", "log1p", "log1p_parts", "normal_tail",
+    "near_zero",
 )  # fmt: skip
 
 
-def T(literal: float) -> Any:
-    """Return a number the working type of x."""
+def T(literal: float, rest: float = 0.0) -> Any:
+    """Return a number the working type of x.
+
+    With `rest`, which is what the literal lacks in float64, return the number and what it lacks in the working type.
+    """
+    _refuse()
+
+
+def largest() -> Any:
+    """Return the largest finite number of the working type of x."""
     _refuse()
 
 
@@ -45,13 +54,31 @@ def fma(x: Any, y: Any, z: Any) -> Any:
     _refuse()
 
 
+# A tail is what rounding took from a number. Without tails some results would be off by 4 units in the last place, and
+# by a thousand where it is in an exponent. Those of `_parts` are a number and its tail. T. J. Dekker, Numer. Math. 18
+# (1971); T. Ogita, S. M. Rump and S. Oishi, SIAM J. Sci. Comput. 26 (2005).
 def whole(x: Any, tail: Any) -> Any:
-    """Add to `x` what rounding took from it."""
+    """Add to `x` its tail."""
+    _refuse()
+
+
+def sum_parts(x: Any, y: Any, tail: Any) -> Any:
+    """Add x and y, where abs(x) >= abs(y), and give the tail of the sum, to which another is added."""
+    _refuse()
+
+
+def product_parts(x: Any, x_tail: Any, y: Any, y_tail: Any) -> Any:
+    """Multiply x + x_tail by y + y_tail, and give the tail of the product; that of a zero is -0.0."""
     _refuse()
 
 
 def quotient(x: Any, x_tail: Any, y: Any, y_tail: Any) -> Any:
-    """Divide x + x_tail by y + y_tail, where the tails are what rounding took."""
+    """Divide x + x_tail by y + y_tail, all of which are finite."""
+    _refuse()
+
+
+def quotient_parts(x: Any, x_tail: Any, y: Any, y_tail: Any) -> Any:
+    """Divide x + x_tail by y + y_tail, and give the tail of the quotient; that of a zero is -0.0."""
     _refuse()
 
 
@@ -61,7 +88,10 @@ def exp(x: Any, tail: Any = None) -> Any:
 
 
 def exp_parts(x: Any, tail: Any) -> Any:
-    """Compute the exponential of x + tail as a product of two, neither of which is subnormal."""
+    """Compute the exponential of x + tail, for x at most 0: a sum of two, and a power of two to multiply both by.
+
+    The second is up to a tenth of the first. They are normal numbers, or 0, where the exponential is subnormal.
+    """
     _refuse()
 
 
@@ -70,15 +100,35 @@ def expm1(x: Any, tail: Any = None) -> Any:
     _refuse()
 
 
+def expm1_parts(x: Any, tail: Any) -> Any:
+    """Compute ``exp(x + tail) - 1`` for x at most 0, and its tail; of -0.0 it is 0.0."""
+    _refuse()
+
+
 def log1p(x: Any) -> Any:
     """Compute ``log(1 + x)``."""
     _refuse()
 
 
-def erfcx(x: Any, tail: Any) -> Any:
-    """Compute ``exp(z**2) * erfc(z)`` for z = x + tail from 0 to 28, and what rounding takes from it.
+def log1p_parts(x: Any, tail: Any) -> Any:
+    """Compute ``log(1 + x + tail)`` for x from 0 to 1, and its tail."""
+    _refuse()
 
-    By itself the first is off by up to 4 units in the last place, with the second by half of one.
+
+def normal_tail(x: Any) -> Any:
+    """Compute ``exp(x**2 / 2) * ndtr(-x)`` for x from 0 to 40, and its tail.
+
+    By itself the first is off by up to 4 units in the last place, with the second by half of one. `ndtr` is the normal
+    distribution function.
+    """
+    _refuse()
+
+
+def near_zero(name: str, y: Any, x: Any, tail: Any) -> Any:
+    """Return the derivative `y` of a function, at x + tail, to its last place next to its zero, too.
+
+    In float32 it is made of a polynomial there (`smooth.polynomials.ZEROS`): in float64 alone has what it is the
+    difference of digits to spare.
     """
     _refuse()
 

@@ -7,6 +7,7 @@ to float64), a name that is not a primitive.
 
 from __future__ import annotations
 
+import operator
 from typing import Any, NoReturn, cast
 
 from . import PRIMITIVES, bind, with_all_called
@@ -95,7 +96,9 @@ def _refuse_operation(name: str) -> NoReturn:
     )
 
 
-def _literal(number: Any) -> Expression:
+def _literal(number: Any, rest: Any = None) -> Any:
+    if rest is not None:
+        return _literal(number), Expression("0")
     if type(number) not in (int, float):
         raise FormulaError(f"T({number}): T takes a literal number")
     try:
@@ -126,11 +129,18 @@ def _function(name: str, least: int, most: int) -> Any:
 
 _MEANINGS = {
     "T": _literal,
+    "largest": lambda: Expression("largest"),
     "stored": _literal,
     "where": _where,
-    "exp_parts": lambda x, tail: (Expression(f"exp({_operand(x)})"), Expression("1")),
+    "exp_parts": lambda x, tail: (Expression(f"exp({_operand(x)})"), Expression("0"), Expression("1")),
+    "expm1_parts": lambda x, tail: (Expression(f"expm1({_operand(x)})"), Expression("0")),
+    "log1p_parts": lambda x, tail: (Expression(f"log1p({_operand(x)})"), Expression("0")),
+    "quotient_parts": lambda x, _, y, __: (operator.truediv(_operand(x), y), Expression("0")),
     "whole": lambda x, tail: _operand(x),
-    "erfcx": lambda x, tail: (Expression(f"erfcx({_operand(x)})"), Expression("0")),
+    "near_zero": lambda name, y, x, tail: _operand(y),
+    "normal_tail": lambda x: (Expression(f"normal_tail({_operand(x)})"), Expression("0")),
+    "sum_parts": lambda x, y, tail: (operator.add(_operand(x), y), Expression("0")),
+    "product_parts": lambda x, _, y, __: (operator.mul(_operand(x), y), Expression("0")),
 }
 for _name, _least, _most in (
     ("abs", 1, 1), ("copysign", 2, 2), ("sqrt", 1, 1), ("fma", 3, 3), ("exp", 1, 2), ("expm1", 1, 2), ("log1p", 1, 1),

@@ -6,6 +6,7 @@ literals, what is computed once and the smooth primitives are those of this modu
 
 from __future__ import annotations
 
+import operator
 from typing import Any, NoReturn
 
 import numpy as np
@@ -18,6 +19,7 @@ KINDS = {name: name for name in ("float32", "float64", "int64", "uint64")}
 KINDS |= dict.fromkeys(("int8", "uint8", "int16", "uint16"), "int32") | dict.fromkeys(("int32", "uint32"), "int64")
 ARITHMETIC = (("add", "add"), ("sub", "sub"), ("mul", "mul"), ("truediv", "div"))
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
+_KNOWN = {name: getattr(operator, name) for name in (*COMPARISONS, "neg", "abs", "mul")}
 
 
 class Node:
@@ -48,7 +50,7 @@ class Node:
     def __bool__(self) -> NoReturn:
         raise TypeError("a formula has no branch")
 
-    def __neg__(self) -> Node:
+    def __neg__(self) -> Any:
         return self.trace.call("neg", self)
 
     def __lshift__(self, places: int) -> Node:
@@ -57,11 +59,17 @@ class Node:
     def __rshift__(self, places: int) -> Node:
         return self.trace.operation(f"shr {places}", self.kind, self)
 
-    def __and__(self, other: Node) -> Node:
+    def __and__(self, other: Any) -> Any:
+        if isinstance(other, bool):
+            return self if other else False
         return self.trace.operation("and", "bool", self, other)
 
-    def __or__(self, other: Node) -> Node:
+    def __or__(self, other: Any) -> Any:
+        if isinstance(other, bool):
+            return True if other else self
         return self.trace.operation("or", "bool", self, other)
+
+    __rand__, __ror__ = __and__, __or__
 
 
 for _operator, _name in ARITHMETIC:
@@ -116,8 +124,10 @@ class Trace:
         return self.nodes[key]
 
     def alike(self, *values: Any) -> list[Node]:
-        """Convert operands to the type of the widest."""
-        nodes = [value if isinstance(value, Node) else self.literal(value) for value in values]
+        """Convert operands to the type of the widest; Python's numbers take that of the others."""
+        given = {value.kind for value in values if isinstance(value, Node)}
+        own = {float: "float32" if given == {"float32"} else "", int: "int32" if given == {"int32"} else ""}
+        nodes = [value if isinstance(value, Node) else self.literal(value, own[type(value)]) for value in values]
         kinds = {node.kind for node in nodes}
         if kinds == {"float32", "float64"}:
             return [node if node.kind == "float64" else self.operation("widen", "float64", node) for node in nodes]
@@ -125,9 +135,15 @@ class Trace:
             raise TypeError(f"a formula mixes {' and '.join(sorted(kinds))}")
         return nodes
 
-    def call(self, operation: str, *values: Any, kind: str = "") -> Node:
-        """Return the node of an operation on numbers of one type, which its result has as well."""
+    def call(self, operation: str, *values: Any, kind: str = "") -> Any:
+        """Return the node of an operation on numbers of one type, which its result has as well.
+
+        What is known of literals, such as a default parameter, is decided here: then formulas leave out what it spares.
+        """
         nodes = self.alike(*values)
+        if operation in _KNOWN and all(node.number is not None for node in nodes):
+            known = _KNOWN[operation](*[node.number for node in nodes])
+            return bool(known) if kind == "bool" else self.literal(known, nodes[0].kind)
         return self.operation(operation, kind or nodes[0].kind, *nodes)
 
     def where(self, condition: Any, x: Any, y: Any) -> Any:
@@ -137,24 +153,60 @@ class Trace:
         x, y = self.alike(x, y)
         return x if x is y else self.operation("where", x.kind, condition, x, y)
 
+    def number(self, number: Any, rest: Any = None) -> Any:
+        """Return the node of a literal of a formula, or those of it and of what it lacks."""
+        if "int" in self.kind:
+            return self.literal(number, self.kind)
+        nearest = self.literal(number, self.kind)
+        if rest is None:
+            return nearest
+        return nearest, self.literal(float(number) - float(nearest.number) + rest, self.kind)
+
+    def largest(self) -> Node:
+        """Return the node of the largest finite number."""
+        if "int" in self.kind:
+            raise TypeError("integers have no largest")
+        return self.literal(np.finfo(self.kind).max, self.kind)
+
+    def look_up(self, index: Node, table: tuple[float, ...]) -> Node:
+        """Return the number of a table of eight float32 that the last bits of an integer say."""
+        raise NotImplementedError
+
+    @property
+    def form(self) -> str:
+        """Which of the forms of smooth primitives it takes."""
+        return "single" if self.kind == "float32" else "narrow" if self.narrow else "wide"
+
+    def bits(self, x: Any) -> Node:
+        """View a float as an integer."""
+        (node,) = self.alike(x)
+        return self.operation("bits", node.kind.replace("float", "int"), node)
+
+    def from_bits(self, n: Any) -> Node:
+        """View an integer as a float."""
+        (node,) = self.alike(n)
+        return self.operation("from_bits", node.kind.replace("int", "float"), node)
+
     def primitives(self) -> dict[str, Any]:
         """Return the primitives that trace."""
         exact: dict[str, Any] = {
-            "T": lambda number: self.literal(number, self.kind),
+            "T": self.number,
+            "largest": self.largest,
             "stored": lambda number: self.literal(rounded(number, self.dtype), self.kind),
             "where": self.where,
             "abs": lambda x: abs(x) if isinstance(x, float) else self.call("abs", x),
             **{name: lambda *xs, name=name: self.call(name, *xs) for name in ("sqrt", "fma", "copysign")},
-            "bits": lambda x: self.operation("bits", "int64", *self.alike(x)),
-            "from_bits": lambda n: self.operation("from_bits", "float64", *self.alike(n)),
+            "bits": self.bits,
+            "from_bits": self.from_bits,
+            "look_up": self.look_up,
         }
         return exact | {
             name: lambda *xs, primitive=primitive: self.nodes_of(primitive(*xs))
-            for name, primitive in smooth.primitives(exact, self.narrow).items()
+            for name, primitive in smooth.primitives(exact, self.form).items()
         }
 
     def nodes_of(self, results: Any) -> Any:
         """Make nodes of the results of a smooth primitive, some of which are Python's numbers."""
         if isinstance(results, tuple):
             return tuple(map(self.nodes_of, results))
-        return results if isinstance(results, Node) else self.literal(results)
+        return results if isinstance(results, Node) else self.literal(results, self.kind)

@@ -46,6 +46,7 @@ def elementwise(
     mask: Callable[..., Any] = lambda x, *parameters: (x <= T(0), T(0), T(1)),
     selects: bool = False,
     wide: bool = False,
+    single: bool = False,
     unrounded: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Any]], Activation]:
     """Make an activation function of a formula: the decorator of a block.
@@ -78,6 +79,9 @@ def elementwise(
         keep their dtype; otherwise they become floats as in ``np.exp``.
     wide : bool
         Whether all is computed in float64, and rounded once to the dtype of x.
+    single : bool
+        Whether kernels compute in float32 all the same, for float32 and 16 bits: where formulas carry what rounding
+        takes wherever that would be seen. Array libraries, whose exponentials are less exact, compute as `wide` says.
     unrounded : tuple of str
         Parameters whose default means a number that no dtype holds, such as 1/6. The formula takes ``stored(1 / 6)``,
         what the default has become in the dtype of x, for that number; `exact` gets the default as it is written.
@@ -119,6 +123,7 @@ def elementwise(
         "zeros": tuple(zeros), "ulp": Bounds(*blocks.units(own, ulp, 4)), "y_determines": y_determines, "mask": mask,
         "backward_from": blocks.subset(own, "backward_from", backward_from, ("x", "y", "mask")), "selects": selects,
         "wide": wide, "unrounded": unrounded,
+        "single": single,
     }  # fmt: skip
 
     def decorate(formula: Any) -> Activation:

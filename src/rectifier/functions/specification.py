@@ -142,6 +142,7 @@ class Specification:
     backward_from: tuple[str, ...] = ("x",)
     selects = False
     wide = False
+    single = False
 
     def __init__(self, **fields: Any) -> None:
         vars(self).update(fields)
@@ -170,9 +171,13 @@ class Specification:
         return tuple(dtypes.WORKING) if self.selects else dtypes.FLOATS
 
     def working(self, dtype: str) -> type[np.generic]:
-        """Return the type that the formulas are computed in, for arrays of a dtype."""
+        """Return the type that array libraries compute the formulas in, for arrays of a dtype."""
         working = dtypes.WORKING[dtype]
         return np.float64 if self.wide and working is np.float32 else working
+
+    def compiled(self, dtype: str) -> type[np.generic]:
+        """Return the type that kernels compute the formulas in, for arrays of a dtype."""
+        return dtypes.WORKING[dtype] if self.single else self.working(dtype)
 
 
 class Elementwise(Specification):

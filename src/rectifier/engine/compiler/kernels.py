@@ -17,6 +17,7 @@ from llvmlite import ir
 from ...formulas import with_all_called
 from ...formulas.llvm import Trace
 from ...formulas.tracing import Node
+from ...functions.dtypes import rounded
 from ...functions.specification import Operation, Specification, read
 from ..runtime.layout import ALIKE
 from .instructions import Module
@@ -24,9 +25,9 @@ from .optimise import PREFIX, Optimised, optimise
 from .storage import Storage
 from .strips import INTERLEAVE, Array, Strips
 from .target import Target, host
-from .vectors import spread
+from .vectors import permutation, spread
 
-_I64 = ir.IntType(64)
+_I1, _I64 = ir.IntType(1), ir.IntType(64)
 MOST_BITS = 64  # of a mask that are a number for the processor
 SIGNATURE = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer().as_pointer(), _I64, _I64])
 
@@ -48,7 +49,7 @@ def require_instructions(formulas: list[Callable[..., object]], dtype: str, targ
 
 def _fuses(formula: Callable[..., object]) -> bool:
     words = {name for part in with_all_called(formula) for name in part.__code__.co_names}
-    return bool(words & {"fma", "exp", "exp_parts", "expm1", "log1p", "erfcx"})
+    return bool(words & {"fma", "exp", "exp_parts", "expm1", "log1p"})
 
 
 def compile_kernel(spec: Specification, operation: Operation, dtype: str, target: Target | None = None) -> Optimised:
@@ -74,7 +75,7 @@ def emit_kernel(
 
     `alike` names the operands that are one number each; by default `how` says whether all that may be are.
     """
-    working = np.dtype(spec.working(dtype)).name
+    working = np.dtype(spec.compiled(dtype)).name
     names, first, last = storages(spec, operation, dtype)
     storage = [Storage(stored, working) for stored in names]
     x = Storage(dtype, working)
@@ -95,11 +96,21 @@ def emit_kernel(
         for k, stored in enumerate(storage)
     ]
 
-    def evaluate(spread_out: dict[int, ir.Value], outside: ir.Block, loaded: list[ir.Value]) -> list[ir.Value]:
-        trace = Trace(b, width, working, dtype != "float64", dtype, lambda number: x.constant(number, width), outside)
+    defaults = {first + k: rounded(spec.parameters[name], dtype) for k, name in enumerate(spec.uniform)
+                if name in spec.parameters}  # fmt: skip
+
+    def evaluate(
+        spread_out: dict[int, ir.Value], known: Collection[int], outside: ir.Block, loaded: list[ir.Value]
+    ) -> list[ir.Value]:
+        trace = Trace(
+            b, width, working, dtype != "float64", dtype, lambda number: x.constant(number, width), outside,
+            permutation(target),
+        )  # fmt: skip
         waiting = iter(loaded)
 
         def node(k: int) -> Node:
+            if k in known:
+                return trace.literal(defaults[k], trace.kind)
             varies = k not in spread_out
             number = next(waiting) if varies else spread_out[k]
             with b.goto_block(b.block if varies else outside):
@@ -110,21 +121,38 @@ def emit_kernel(
         results = results if isinstance(results, tuple) else (results,)
         return [stored.narrow(b, node) for stored, node in zip(storage[last:], results, strict=True)]
 
-    def strips(numbers: Collection[int]) -> None:
-        spread_out, outside = {k: spread(b, _first(b, arrays[k]), width) for k in numbers}, b.block
-        sources = [array for k, array in enumerate(arrays[:last]) if k not in spread_out]
+    def strips(numbers: Collection[int], known: Collection[int] = ()) -> None:
+        spread_out, outside = {k: spread(b, _first(b, arrays[k]), width) for k in numbers if k not in known}, b.block
+        sources = [array for k, array in enumerate(arrays[:last]) if k not in numbers]
         Strips(
-            b, lanes, width, sources, arrays[last:], n, lambda loaded: evaluate(spread_out, outside, loaded)
+            b, lanes, width, sources, arrays[last:], n, lambda loaded: evaluate(spread_out, known, outside, loaded)
         ).emit(how, once=spec.wide)  # fmt: skip
 
+    def strips_of_numbers(numbers: Collection[int]) -> None:
+        # A factor of 1 takes nothing by rounding, and what would carry it is half of some formulas.
+        if not spec.wide or not defaults or not set(defaults) <= set(numbers):
+            strips(numbers)
+            return
+        are_default = _I1(1)
+        for k, number in defaults.items():
+            given = _first(b, arrays[k])
+            expected = x.constant(number, 0)
+            compare = b.icmp_unsigned if isinstance(given.type, ir.IntType) else b.fcmp_ordered
+            are_default = b.and_(are_default, compare("==", given, expected))
+        with b.if_else(are_default) as (default, other):
+            with default:
+                strips(numbers, defaults)
+            with other:
+                strips(numbers)
+
     if alike is not None:
-        strips([first + k for k, operand in enumerate(spec.uniform) if operand in alike])
+        strips_of_numbers([first + k for k, operand in enumerate(spec.uniform) if operand in alike])
     elif first == last:
         strips([])
     else:
         with b.if_else(b.icmp_unsigned("!=", b.and_(how, _I64(ALIKE)), _I64(0))) as (one_number_each, arrays_of_them):
             with one_number_each:
-                strips(range(first, last))
+                strips_of_numbers(range(first, last))
             with arrays_of_them:
                 strips([])
     b.ret_void()
@@ -137,7 +165,7 @@ def _only_selects(spec: Specification, operation: Operation, dtype: str) -> bool
     A register of float16 is two of float32. Conditions of both are joined for a selection, and taken apart again for
     arithmetic: backward of `relu`, which multiplies, took 1.2 times as long so, and its derivative 0.8 times.
     """
-    working = np.dtype(spec.working(dtype)).name
+    working = np.dtype(spec.compiled(dtype)).name
     names, _, last = storages(spec, operation, dtype)
     storage = [Storage(stored, working) for stored in names]
     kinds = [stored.stored_type(8) if stored.name == "bit" else stored.type for stored in storage[:last]]

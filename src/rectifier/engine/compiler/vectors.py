@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
+
+from .target import Target
 
 _I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 _QUARTER = ir.VectorType(_I8, 16)
@@ -78,14 +81,58 @@ def conditions_to_bits(builder: ir.IRBuilder, conditions: ir.Value) -> ir.Value:
         return builder.bitcast(conditions, ir.IntType(lanes))
     flags = builder.zext(conditions, ir.VectorType(_I8, lanes))
     bits = builder.shl(flags, ir.Constant(flags.type, [k % 8 for k in range(lanes)]))
-    kind = ir.FunctionType(_QUARTER, [_QUARTER, _QUARTER])
-    name = "llvm.aarch64.neon.addp.v16i8"
-    add = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+    add = _intrinsic(builder, "llvm.aarch64.neon.addp.v16i8", _QUARTER, [_QUARTER, _QUARTER])
     parts = [_pick(builder, bits, range(k, k + 16)) for k in range(0, lanes, 16)]
     for _ in range(3):
         parts += parts[-1:] * (len(parts) % 2)
         parts = [builder.call(add, pair) for pair in zip(parts[::2], parts[1::2], strict=True)]
     return builder.bitcast(_pick(builder, parts[0], range(lanes // 8)), ir.IntType(lanes))
+
+
+def permutation(target: Target) -> Callable[[ir.IRBuilder, ir.Value, tuple[float, ...]], ir.Value] | None:
+    """Return what looks numbers up in a table of eight by the last bits of integers; None without an instruction."""
+    if target.architecture == "x86_64" and target.register == _QUARTER.count:
+        return None
+    return partial(_permute, target.register // 4)
+
+
+def _permute(size: int, builder: ir.IRBuilder, index: ir.Value, table: tuple[float, ...]) -> ir.Value:
+    lanes = index.type.count
+    look = _look_up_on_x86 if _is_x86(builder) else _look_up_on_arm
+    parts = [
+        look(builder, _pick(builder, index, range(k, k + size)), list(table) * (max(8, size) // 8))
+        for k in range(0, lanes, size)
+    ]
+    while len(parts) > 1:
+        both = range(2 * parts[0].type.count)
+        parts = [
+            builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(_I32, len(both)), list(both)))
+            for x, y in zip(parts[::2], parts[1::2], strict=True)
+        ]
+    return parts[0]
+
+
+def _look_up_on_x86(builder: ir.IRBuilder, index: ir.Value, table: list[float]) -> ir.Value:
+    kind = ir.VectorType(ir.FloatType(), len(table))
+    name = {8: "llvm.x86.avx2.permps", 16: "llvm.x86.avx512.permvar.sf.512"}[len(table)]
+    return builder.call(_intrinsic(builder, name, kind, [kind, index.type]), [ir.Constant(kind, table), index])
+
+
+def _look_up_on_arm(builder: ir.IRBuilder, index: ir.Value, table: list[float]) -> ir.Value:
+    # Of bytes: four of each number, from two registers.
+    place = builder.and_(index, constant(index.type, len(table) - 1))
+    place = builder.add(builder.mul(place, constant(index.type, 0x04040404)), constant(index.type, 0x03020100))
+    halves = [
+        builder.bitcast(ir.Constant(ir.VectorType(ir.FloatType(), 4), table[k : k + 4]), _QUARTER) for k in (0, 4)
+    ]
+    look = _intrinsic(builder, "llvm.aarch64.neon.tbl2.v16i8", _QUARTER, [_QUARTER] * 3)
+    found = builder.call(look, [*halves, builder.bitcast(place, _QUARTER)])
+    return builder.bitcast(found, ir.VectorType(ir.FloatType(), 4))
+
+
+def _intrinsic(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:
+    known = builder.module.globals.get(name)
+    return known or ir.Function(builder.module, ir.FunctionType(result, arguments), name)
 
 
 def _is_x86(builder: ir.IRBuilder) -> bool:

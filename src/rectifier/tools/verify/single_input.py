@@ -39,7 +39,7 @@ def bound(spec: Specification, dtype: np.dtype[Any], operation: str) -> float:
     if operation != "backward" or limit <= 0.5 or dtype.itemsize == 2:
         return limit
     # A unit of the derivative may be two of the product. Where all is wide, that alone is rounded.
-    return 2 * limit - 0.5 if spec.wide and dtype != np.float64 else 2 * limit + 0.5
+    return 2 * limit - 0.5 if spec.wide and not spec.single and dtype != np.float64 else 2 * limit + 0.5
 
 
 def check(task: Task) -> dict[tuple[str, str], Tally]:

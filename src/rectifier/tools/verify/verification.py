@@ -128,7 +128,7 @@ def digest(spec: Specification) -> str:
         parts += [describe(formula) for formula in (spec.value, spec.weight, spec.backward)]
     else:
         parts += [describe(spec.value), describe(spec.derivative)]
-        fields = (spec.parameters, spec.special, spec.kinks, spec.zeros, spec.ulp, spec.wide)
+        fields = (spec.parameters, spec.special, spec.kinks, spec.zeros, spec.ulp, spec.wide, spec.single)
     parts += [*map(repr, fields), *map(_code, fingerprint.KERNELS.modules())]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 

@@ -1,0 +1,130 @@
+"""The smooth primitives in float32, for results of 24 bits or fewer.
+
+What rounding takes is carried in a second number where it would be seen. They have no branch, so each lane of a
+register takes the same instructions.
+"""
+
+from __future__ import annotations
+
+from ..primitives import abs, fma, where
+from . import polynomials
+from .parts import (
+    between,
+    bits,
+    from_bits,
+    is_zero,
+    less_one,
+    log_at_edges,
+    look_up,
+    one_and,
+    polynomial,
+    quotient_parts,
+    small,
+    sum_parts,
+    whole,
+    with_tail,
+)
+
+LOG2_E = 1.4426950408889634
+# With 24 bits, its products with exponents less x are exact: their last bit is that of x, or 2^-24.
+LN2_HIGH = 0.693147182464599609375
+LN2_LOW = -1.904654299957768e-09
+# Added to a number, this leaves its nearest integer in the lowest bits; subtracted again, as a float32.
+ROUND = 1.5 * 2.0**23
+BITS_OF_ROUND = 0x4B400000
+ONE = 0x3F800000  # the bits of 1.0
+SQRT_HALF = 0x3F3504F3  # the bits of sqrt(1/2)
+
+
+def reduced(x, tail):
+    """Take exp(x + tail) apart: 2^k (1 + r + p), where k + ROUND comes first, r is exact and p below r^2."""
+    n = fma(x, LOG2_E, ROUND)
+    k = n - ROUND
+    high, low = fma(k, -LN2_HIGH, x), k * -LN2_LOW
+    r = high + low
+    p = fma(r * r, polynomial(r, polynomials.EXP_SINGLE), low)
+    return n, high, with_tail(high, p, tail)
+
+
+def power_of_two(n):
+    """Return 2^k, where n is k + ROUND."""
+    return from_bits((bits(n) << 23) + ONE)
+
+
+def exp_parts(x, tail):
+    n, r, p = reduced(where(x < -1000.0, -1000.0, x), tail)
+    # 2^(k + 64), or 0 where that would be subnormal.
+    exponent = bits(n) - (BITS_OF_ROUND - 191)
+    scale = from_bits(where(exponent < 0, 0, exponent) << 23)
+    m, rest = one_and(r, p)
+    return m * scale, rest * scale, 2.0**-64
+
+
+def scaled(y, n):
+    """Multiply by 2^k, where n is k + ROUND, in two steps: 2^k may be infinite where the product is not."""
+    k = bits(n) - BITS_OF_ROUND
+    half = k >> 1
+    return y * from_bits((half << 23) + ONE) * from_bits(((k - half) << 23) + ONE)
+
+
+def exp(x, tail=0.0):
+    n, r, p = reduced(between(x, -110.0, 90.0), small(tail))
+    return scaled(whole(*one_and(r, p)), n)
+
+
+def expm1_parts(x, tail):
+    n, r, p = reduced(where(x < -60.0, -60.0, x), tail)
+    high, low = less_one(power_of_two(n), r, p, 1.0)
+    if is_zero(tail):
+        return high, low
+    tiny = abs(x) < 2.0**-24  # a tail would be lost in the sum of x and p
+    return where(tiny, x, high), where(tiny, fma(0.5 * x, x, tail), low)
+
+
+def expm1(x, tail=0.0):
+    n, r, p = reduced(between(x, -60.0, 90.0), small(tail))
+    high, low = less_one(power_of_two(n - 1.0), r, p, 0.5)  # in halves, since 2^128 is infinite
+    y = high + low
+    return where(abs(x) < 2.0**-100, x, y + y)
+
+
+def log1p_parts(x, tail):
+    # 2 atanh(x / (2 + x)).
+    s, lost = quotient_parts(x, tail, *sum_parts(2.0, x, tail))
+    z = s * s
+    return s + s, fma(s * z, polynomial(z, polynomials.LOG_SINGLE), lost + lost)
+
+
+def near_zero(name, y, x, tail):
+    at, at_rest, slope, slope_rest, *others = polynomials.ZEROS[name]
+    d = x - at
+    rest = -at_rest if is_zero(tail) else tail - at_rest
+    near = d * slope
+    lost = fma(d, slope, -near) + fma(d, slope_rest, rest * fma(d, 2.0 * others[0], slope))
+    return where(abs(d) < 0.14, near + fma(d * d, polynomial(d, others), lost), y)
+
+
+def log1p(x):
+    u = x + 1.0
+    n = (bits(u) - SQRT_HALF) >> 23
+    large = n > 25
+    scale = from_bits(ONE - (where(large, 25, n) << 23))
+    f = fma(x, scale, scale - 1.0)
+    lost = where(large, 0.0, fma(x, scale, (scale - 1.0) - f))
+    f = where(large, from_bits(bits(u) - (n << 23)) - 1.0, f)
+    s, more = quotient_parts(f, lost, 2.0 + f, (2.0 - (2.0 + f)) + f)
+    z = s * s
+    k = from_bits(n + BITS_OF_ROUND) - ROUND
+    rest = fma(s * z, polynomial(z, polynomials.LOG_SINGLE), fma(k, LN2_LOW, more + more))
+    high = fma(k, LN2_HIGH, s + s)
+    y = high + ((fma(k, LN2_HIGH, -high) + (s + s)) + rest)
+    return log_at_edges(u, where(x == 0.0, x, y), x)
+
+
+def normal_tail(x):
+    x = where(x > 14.9, 14.9, x)
+    piece = bits(x + 1.0) >> 22
+    middle, high, low, slope, *others = (look_up(piece, row) for row in polynomials.NORMAL_TAIL_SINGLE)
+    d = x - middle
+    y = fma(d, slope, high)
+    return sum_parts(y, fma(d * d, polynomial(d, others), fma(d, slope, high - y) + low), 0.0)
