@@ -8,15 +8,19 @@ from ..functions.define import rowwise
 __all__ = ["log_softmax", "softmax"]
 
 
-@rowwise(exact=lambda m, x: m.exp(x) / m.exp(x).sum(axis=-1, keepdims=True), ulp=(0.6, 4))
-def softmax(x, peak, e, rest):
+@rowwise(
+    exact=lambda m, x: m.exp(x) / m.exp(x).sum(axis=-1, keepdims=True),
+    ulp=(0.6, 4),
+    of_sum=lambda rest: T(1) / (T(1) + rest),
+)
+def softmax(x, peak, e, reciprocal):
     """Softmax along an axis, exp(x) / sum(exp(x)).
 
     References
     ----------
     J. S. Bridle, "Probabilistic interpretation of feedforward classification network outputs", Neurocomputing, 1990.
     """
-    return e * (T(1) / (T(1) + rest))
+    return e * reciprocal
 
 
 @softmax.weight
@@ -29,10 +33,12 @@ def softmax_backward(dy, y, s):
     return y * (dy - s)
 
 
-@rowwise(exact=lambda m, x: x - m.log(m.exp(x).sum(axis=-1, keepdims=True)), ulp=(0.6, 4))
-def log_softmax(x, peak, e, rest):
+@rowwise(
+    exact=lambda m, x: x - m.log(m.exp(x).sum(axis=-1, keepdims=True)), ulp=(0.6, 4), of_sum=lambda rest: log1p(rest)
+)
+def log_softmax(x, peak, e, logarithm):
     """Logarithm of the softmax along an axis, x - log(sum(exp(x)))."""
-    return (x - peak) - log1p(rest)
+    return (x - peak) - logarithm
 
 
 @log_softmax.weight

@@ -193,8 +193,9 @@ def tanh_derivative(x):
         m.abs(x) < 1, x / (1 + m.abs(x)), m.where(x < 0, 1 / (1 + m.abs(x)) - 1, 1 - 1 / (1 + m.abs(x)))
     ),
     special=((NAN, NAN), (INF, 1.0), (-INF, -1.0), (-0.0, -0.0)),
-    ulp=(0.6, 2, 0.6, 2),
+    ulp=(1, 2, 1, 2),
     wide=True,
+    single=True,
 )
 def softsign(x):
     """Softsign, x / (1 + abs(x)).
@@ -204,14 +205,14 @@ def softsign(x):
     J. Bergstra et al., "Quadratic features and deep architectures for chunking", NAACL 2009.
     """
     # Infinity over infinity would be NaN.
-    a = where(abs(x) > T(1e300), T(1e300), abs(x))
+    a = where(abs(x) > largest(), largest(), abs(x))
     d, lost = sum_parts(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), T(0))
     return copysign(quotient(a, T(0), d, lost), x)
 
 
 @softsign.derivative
 def softsign_derivative(x):
-    a = where(abs(x) > T(1e300), T(1e300), abs(x))
+    a = where(abs(x) > largest(), largest(), abs(x))
     d, lost = sum_parts(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), T(0))
     # 2^32 times the root, so that the square is no subnormal number before it is rounded.
     r, lost = quotient_parts(T(4294967296.0), T(0), d, lost)
@@ -359,8 +360,9 @@ def _mish_parts(x):
     exact=lambda m, x: x * m.tanh(m.where(x > 0, x, 0) + m.log1p(m.exp(-m.abs(x)))),
     special=((NAN, NAN), (INF, INF), (-INF, -0.0), (-0.0, -0.0)),
     zeros=(-1.1924312145154952,),
-    ulp=(0.6, 2, 0.9, 2),
+    ulp=(1, 2, 1, 2),
     wide=True,
+    single=True,
 )
 def mish(x):
     """Mish, x * tanh(softplus(x)).

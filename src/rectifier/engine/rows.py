@@ -40,7 +40,7 @@ def interpret(spec: Rowwise, backward: bool, arrays: tuple[Any, ...]) -> None:
             e = bind(exp_of_difference, words)(first, peak)
             rest = sum_by_halves(np, np.where(first - peak == 0, 0, e))
             rest += (first - peak == 0).sum(axis=-1, keepdims=True) - 1.0
-            result = bind(spec.value, words)(first, peak, e, rest)
+            result = bind(spec.value, words)(first, peak, e, bind(spec.of_sum, words)(rest))
         output[...] = result.astype(output.dtype)
 
 
@@ -71,7 +71,7 @@ class RowLoop(Compilation):
         from .fingerprint import KERNELS, code_of
 
         dtype, spec = self.dtype.name, self.spec
-        parts = (spec.weight, spec.backward) if self.backward else (spec.value,)
+        parts = (spec.weight, spec.backward) if self.backward else (spec.value, spec.of_sum)
 
         def build(target: Target | None = None) -> Any:
             from .compiler import rowkernels

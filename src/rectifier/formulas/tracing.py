@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..functions.dtypes import rounded
+from ..functions.dtypes import FORMATS, rounded
 from . import smooth
 
 # Working type -> type of the trace; of small integers, one that holds their sums.
@@ -175,7 +175,9 @@ class Trace:
     @property
     def form(self) -> str:
         """Which of the forms of smooth primitives it takes."""
-        return "single" if self.kind == "float32" else "narrow" if self.narrow else "wide"
+        if self.kind == "float32":
+            return "plain" if FORMATS[self.dtype].bits == 16 else "single"
+        return "narrow" if self.narrow else "wide"
 
     def bits(self, x: Any) -> Node:
         """View a float as an integer."""

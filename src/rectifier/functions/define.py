@@ -212,7 +212,13 @@ def gated(
     return decorate
 
 
-def rowwise(*, exact: Callable[..., Any], ulp: tuple[float, float]) -> Callable[[Callable[..., Any]], RowFunction]:
+def _itself(rest):  # type: ignore[no-untyped-def]
+    return rest
+
+
+def rowwise(
+    *, exact: Callable[..., Any], ulp: tuple[float, float], of_sum: Callable[..., Any] = _itself
+) -> Callable[[Callable[..., Any]], RowFunction]:
     """Make a row-wise function of a formula: the decorator of a row-wise block.
 
     Parameters
@@ -222,12 +228,15 @@ def rowwise(*, exact: Callable[..., Any], ulp: tuple[float, float]) -> Callable[
     ulp : two floats
         Largest error in units in the last place, in float32 and in float64, of rows of any length; of a gradient, in
         units of the larger of the sum of its terms' magnitudes and the largest gradient of the row.
+    of_sum : formula, optional
+        What is computed once a row, of the sum of e = exp(x - peak) along it, less 1: where one x stands out, what is
+        left would be lost in the sum. By default that number itself.
 
     Returns
     -------
     decorator
-        It takes the formula, of x, of the largest x in its row, of e = exp(x - peak), and of the sum of e along the
-        row, less 1: where one x stands out, what is left would be lost in the sum. The public function that it returns
+        It takes the formula, of x, of the largest x in its row, of e, and of what `of_sum` gives. The public function
+        that it returns
         takes two more formulas, by its decorators ``weight``, of what `backward` sums along a row, of dy and y, and
         ``backward``, of the gradient, of dy, y and that sum.
     """
@@ -236,7 +245,9 @@ def rowwise(*, exact: Callable[..., Any], ulp: tuple[float, float]) -> Callable[
     def decorate(formula: Any) -> RowFunction:
         blocks.require_function("rowwise", formula)
         function: Any = _draft(formula, Rowwise, {})
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = {"of_sum": of_sum}
+        if not _is_ours(formula):
+            blocks.require_formula(f"{formula.__name__}, of_sum", of_sum, ("the sum",))
 
         def take_weight(weight: Any) -> Any:
             _require_part(function, "weight", weight, ("dy", "y"))
@@ -245,7 +256,7 @@ def rowwise(*, exact: Callable[..., Any], ulp: tuple[float, float]) -> Callable[
 
         def take_backward(backward: Any) -> Any:
             _require_part(function, "backward", backward, ("dy", "y", "the sum"))
-            if not found:
+            if "weight" not in found:
                 _incomplete(formula.__name__, "weight")
             _finish(
                 function, Rowwise(exact=exact, ulp=bounds, parameters={}, backward=backward, **_named(formula), **found)

@@ -213,10 +213,11 @@ class Gated(Specification):
 class Rowwise(Specification):
     """A function of whole rows."""
 
+    of_sum: Callable[..., Any]  # of the sum of a row's exponentials, less 1
     weight: Callable[..., Any]  # of dy and y: what backward sums along a row
     backward: Callable[..., Any]  # of dy, y and that sum
     ulp: tuple[float, float]  # in float32 and float64
-    formulas = "value", "weight", "backward"
+    formulas = "value", "of_sum", "weight", "backward"
     operations = {"value": ROWS, "backward": ROWS_BACKWARD}  # noqa: RUF012
 
     @property

@@ -105,7 +105,8 @@ def row_value(library: Library, spec: Rowwise, dtype: str, axis: int, x: Any) ->
         rest = sum_by_halves(library.xp, xp.where(top, zero, e), axis) + (tops - one)
         # A row with NaN or inf is NaN, and so is one of nothing but -inf.
         nan = xp.where(xp.abs(peak) < primitives["T"](math.inf), zero, primitives["T"](math.nan))
-        return library.astype(bind(spec.value, primitives)(x, peak, e, rest) + nan, dtype)
+        of_sum = bind(spec.of_sum, primitives)(rest)
+        return library.astype(bind(spec.value, primitives)(x, peak, e, of_sum) + nan, dtype)
 
 
 def row_gradient(library: Library, spec: Rowwise, dtype: str, axis: int, dy: Any, y: Any) -> Any:

@@ -73,11 +73,11 @@ __device__ __forceinline__ void value_of_row(const S *const x, S *const y, const
         return at_peak ? 0.0 : Formula::exponential(number, peak);
     });
     const Carried at_peaks = over_row<THREADS>(Carried{peaks, 0.0}, Sum());
-    const double rest = total(Sum()(others, {at_peaks.sum - 1.0, 0.0}));
+    const double of_sum = Formula::of_sum(total(Sum()(others, {at_peaks.sum - 1.0, 0.0})));
     for (long long j = threadIdx.x % THREADS; j < length; j += THREADS) {
         const double number = Formula::number(x[j]);
         const double e = eq(number - peak, 0.0) ? 1.0 : Formula::exponential(number, peak);
-        y[j] = Formula::result(number, peak, e, rest);
+        y[j] = Formula::result(number, peak, e, of_sum);
     }
 }
 

@@ -238,7 +238,8 @@ def rows(spec: Rowwise, backward: bool, dtype: str) -> Part:
         arrays = ["dy", "y", "dx"]
     else:
         functions.append(traced("exponential", exp_of_difference, ("x", "peak")))
-        functions.append(traced("result", spec.value, ("x", "peak", "e", "rest"), stored, f"to_{dtype}({{}})"))
+        functions.append(traced("of_sum", spec.of_sum, ("rest",)))
+        functions.append(traced("result", spec.value, ("x", "peak", "e", "of_sum"), stored, f"to_{dtype}({{}})"))
         arrays = ["x", "y"]
     arguments = [f"{'const ' * (array != arrays[-1])}{stored} *{array}" for array in arrays]
     call = "gradient_of_row" if backward else "value_of_row"

@@ -328,7 +328,8 @@ def compile_kernel(spec: Rowwise, backward: bool, dtype: str, target: Target | N
         If the processor lacks the instructions; NumPy computes the formulas then.
     """
     machine = target or host()
-    require_instructions([spec.weight, spec.backward] if backward else [spec.value, exp_of_difference], dtype, machine)
+    of_value = [spec.value, spec.of_sum, exp_of_difference]
+    require_instructions([spec.weight, spec.backward] if backward else of_value, dtype, machine)
     vectors = _Vectors(dtype, machine)
     x, double = vectors.x, vectors.double
     scope: dict[str, Any] = {
@@ -352,7 +353,7 @@ def compile_kernel(spec: Rowwise, backward: bool, dtype: str, target: Target | N
             "gradients_of_each": vectors.sweep("gradients_of_each", (x, x, double), (x,), 0, spec.backward),
         }
     else:
-        value = {"value": spec.value}
+        value = {"value": spec.value, "of_sum": spec.of_sum}
         scope |= {
             "peak_of": _apart("peak_of", 2, vectors.peak),
             "add_up": vectors.summing("add_up", (double,), _itself),
@@ -360,6 +361,7 @@ def compile_kernel(spec: Rowwise, backward: bool, dtype: str, target: Target | N
             "exponentials_of_each": vectors.sweep("exponentials_of_each", (x, double), (double,), 0, _exponential),
             "others": vectors.sweep("others", (x,), (double, double), 1, _others),
             "values": vectors.sweep("values", (x, double), (x,), 2, FunctionType(_value_of.__code__, value)),
+            "of_sums": vectors.sweep("of_sums", (double,), (double,), 0, spec.of_sum),
             "values_of_each": vectors.sweep("values_of_each", (x, double, double, double), (x,), 0, spec.value),
         }
     for function in (_rest, _short_rows, _short_rows_back, _value, _backward):
@@ -373,7 +375,7 @@ def _itself(x):
 
 
 def _value_of(x, e, peak, rest):  # arrays come first
-    return value(x, peak, e, rest)
+    return value(x, peak, e, of_sum(rest))
 
 
 def _exponential(x, peak):
@@ -400,7 +402,7 @@ def _rest(x: int, length: int, peak: int) -> Any:
 
 def _short_rows(x: int, y: int, length: int, count: int, waiting: Words) -> int:
     """Compute rows side by side, as vectors are longer than they are."""
-    peaks, rests = stack(BLOCK), stack(BLOCK)
+    peaks, rests, of_row = stack(BLOCK), stack(BLOCK), stack(GROUP)
     row = 0
     while row < count:
         group = min(GROUP // length, count - row)
@@ -409,7 +411,10 @@ def _short_rows(x: int, y: int, length: int, count: int, waiting: Words) -> int:
             fill(peaks + 8 * k * length, length, peak_of(begin_x + k * length * SIZE, length))
         exponentials_of_each(begin_x, peaks, waiting, group * length)
         for k in range(group):
-            fill(rests + 8 * k * length, length, rest_of(waiting + 8 * k * length, length))
+            of_row[k] = rest_of(waiting + 8 * k * length, length)
+        of_sums(of_row, of_row, group)
+        for k in range(group):
+            fill(rests + 8 * k * length, length, of_row[k])
         values_of_each(begin_x, peaks, waiting, rests, begin_y, group * length)
         row += group
     return 0

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
 
-from . import narrow, parts, single, wide
+from . import narrow, parts, plain, single, wide
 
 SMOOTH = (
     "whole", "sum_parts", "product_parts", "quotient", "quotient_parts", "exp", "exp_parts", "expm1", "expm1_parts",
     "log1p", "log1p_parts", "normal_tail", "near_zero",
 )  # fmt: skip
-_MODULES = {module.__name__: module for module in (parts, narrow, single, wide)}
+_MODULES = {module.__name__: module for module in (parts, narrow, plain, single, wide)}
 
 
 def primitives(exact: Mapping[str, Any], form: str) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def near_zero(name, y, x, tail):
     rest = -at_rest if is_zero(tail) else tail - at_rest
     near = d * slope
     lost = fma(d, slope, -near) + fma(d, slope_rest, rest * fma(d, 2.0 * others[0], slope))
-    return where(abs(d) < 0.14, near + fma(d * d, polynomial(d, others), lost), y)
+    return where(abs(d) < 0.22, near + fma(d * d, polynomial(d, others), lost), y)
 
 
 def log1p(x):

@@ -125,7 +125,7 @@ def digest(spec: Specification) -> str:
     code, fields = spec.exact.__code__, tuple[Any, ...]()
     parts = [code.co_code.hex(), repr(code.co_consts)]
     if isinstance(spec, Rowwise):
-        parts += [describe(formula) for formula in (spec.value, spec.weight, spec.backward)]
+        parts += [describe(formula) for formula in (spec.value, spec.of_sum, spec.weight, spec.backward)]
     else:
         parts += [describe(spec.value), describe(spec.derivative)]
         fields = (spec.parameters, spec.special, spec.kinks, spec.zeros, spec.ulp, spec.wide, spec.single)

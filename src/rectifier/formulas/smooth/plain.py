@@ -1,0 +1,95 @@
+"""The smooth primitives in float32, for results of 16 bits; they have no tails."""
+
+from __future__ import annotations
+
+from ..primitives import abs, fma, where
+from . import polynomials
+from .parts import between, bits, from_bits, log_at_edges, look_up, polynomial
+from .single import BITS_OF_ROUND, LN2_HIGH, LN2_LOW, LOG2_E, ONE, ROUND, SQRT_HALF, power_of_two, scaled
+
+
+def reduced(x):
+    """Take exp(x) apart: 2^k exp(r), where k + ROUND comes first."""
+    n = fma(x, LOG2_E, ROUND)
+    k = n - ROUND
+    return n, fma(k, -LN2_LOW, fma(k, -LN2_HIGH, x))
+
+
+def significand(r):
+    return fma(fma(polynomial(r, polynomials.EXP_SINGLE), r, 1.0), r, 1.0)
+
+
+def exp(x, tail=0.0):
+    n, r = reduced(between(x, -110.0, 90.0))
+    return scaled(significand(r), n)
+
+
+def exp_parts(x, tail):
+    n, r = reduced(where(x < -1000.0, -1000.0, x))
+    exponent = bits(n) - (BITS_OF_ROUND - 191)
+    scale = from_bits(where(exponent < 0, 0, exponent) << 23)
+    return significand(r) * scale, 0.0, 2.0**-64
+
+
+def expm1_parts(x, tail):
+    n, r = reduced(where(x < -60.0, -60.0, x))
+    scale = power_of_two(n)
+    return fma(scale, fma(polynomial(r, polynomials.EXP_SINGLE) * r, r, r), scale - 1.0), 0.0
+
+
+def expm1(x, tail=0.0):
+    n, r = reduced(between(x, -60.0, 90.0))
+    scale = power_of_two(n - 1.0)  # in halves, since 2^128 is infinite
+    y = fma(scale, fma(polynomial(r, polynomials.EXP_SINGLE) * r, r, r), scale - 0.5)
+    return where(abs(x) < 2.0**-100, x, y + y)
+
+
+def log1p_parts(x, tail):
+    s = x / (2.0 + x)
+    z = s * s
+    return fma(s * z, polynomial(z, polynomials.LOG_SINGLE), s + s), 0.0
+
+
+def log1p(x):
+    u = x + 1.0
+    n = (bits(u) - SQRT_HALF) >> 23
+    scale = from_bits(ONE - (where(n > 25, 25, n) << 23))
+    f = where(n > 25, from_bits(bits(u) - (n << 23)) - 1.0, fma(x, scale, scale - 1.0))
+    s = f / (2.0 + f)
+    z = s * s
+    k = from_bits(n + BITS_OF_ROUND) - ROUND
+    y = fma(k, LN2_HIGH, fma(s * z, polynomial(z, polynomials.LOG_SINGLE), s + s))
+    return log_at_edges(u, where(x == 0.0, x, y), x)
+
+
+def whole(x, tail):
+    return x
+
+
+def sum_parts(x, y, tail):
+    return x + y, 0.0
+
+
+def product_parts(x, x_tail, y, y_tail):
+    return x * y, 0.0
+
+
+def quotient(x, x_tail, y, y_tail):
+    return x / y
+
+
+def quotient_parts(x, x_tail, y, y_tail):
+    return x / y, 0.0
+
+
+def normal_tail(x):
+    x = where(x > 14.9, 14.9, x)
+    piece = bits(x + 1.0) >> 22
+    middle, high, _, *others = (look_up(piece, row) for row in polynomials.NORMAL_TAIL_SINGLE)
+    return fma(polynomial(x - middle, others), x - middle, high), 0.0
+
+
+def near_zero(name, y, x, tail):
+    at, _, slope, _, *others = polynomials.ZEROS[name]
+    d = x - at
+    return where(abs(d) < 0.22, d * polynomial(d, (slope, *others)), y)
