@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from conftest import BACKENDS, assert_same, settings_of
+from rectifier import testing
+from rectifier.catalogue import CATALOGUE
 from rectifier.testing import check_points, dtype_of
 
 
@@ -41,6 +46,31 @@ def test_all_16_bit_gradients_are_correctly_rounded(activation, name):
             _, mask = activation.with_mask(x, **settings)
             assert_same(activation.backward(dy, x, **settings), expected)
             assert_same(activation.backward(dy, mask=mask, **settings), expected)
+
+
+def kept_stages():
+    path = Path(__file__).parents[2] / "benchmarks" / "verify.json"
+    stages = [stage for stage in json.loads(path.read_text())["stages"] if stage["function"] in CATALOGUE]
+    assert {stage["function"] for stage in stages if stage["exhaustive"]} == set(CATALOGUE)
+    smooth = [stage for stage in stages if CATALOGUE[stage["function"]].spec.wide]
+    return [stage for stage in smooth if stage["dtype"] in ("float32", "float64")]
+
+
+@pytest.mark.parametrize("stage", kept_stages(), ids=lambda stage: f"{stage['function']}-{stage['dtype']}")
+def test_the_worst_inputs_that_were_found_keep_their_bounds(stage):
+    """The table of benchmarks/verify.json: all 2^32 float32 were taken, and what is worst there is worst."""
+    function, dtype = CATALOGUE[stage["function"]], np.dtype(stage["dtype"])
+    for row in stage["rows"]:
+        if row["source"] != "rectifier" or row["operation"] == "backward" or row["at"] == "nan":
+            continue
+        x = np.array([float(row["at"])]).astype(dtype)
+        result = function(x) if row["operation"] == "value" else function.derivative(x)
+        settings = testing.settings_of(function.spec, dtype, {})
+        right = testing.exact(function.spec, x[0].item(), settings)[row["operation"] != "value"]
+        units = testing.ulp_distance(result[0].item(), right, dtype)
+        near = any(abs(x[0] - zero) < 2**-10 for zero in function.spec.zeros) and dtype == np.float64
+        assert near or units <= row["bound"]
+        assert near or units == pytest.approx(row["worst_ulp"], abs=1e-3)
 
 
 def expected_by_integers(name: str, bits: np.ndarray, slope: np.float32) -> tuple[np.ndarray, np.ndarray]:
