@@ -90,7 +90,7 @@ def primitives(
 
     return {
         "T": lambda literal, rest=None: T(literal) if rest is None else (T(literal), T(rest)),
-        "largest": lambda: T(np.finfo(T(0).dtype).max),
+        "largest": lambda: T(float(np.finfo(str(T(0).dtype).rpartition(".")[2]).max)),  # torch.float64 is float64
         "stored": lambda literal: T(rounded(literal, dtype)),
         "where": xp.where,
         "abs": xp.abs,

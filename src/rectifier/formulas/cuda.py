@@ -1,8 +1,8 @@
 """CUDA C++: a trace of a formula, each operation once, as a constant with a type.
 
 CUDA's own functions of float32 have documented errors of 1 unit in the last place or more (CUDA C++ Programming Guide,
-"Mathematical Functions"), and the bound of the blocks is 0.6. The smooth primitives are made of float64 arithmetic, fma
-and integers, which IEEE 754 makes the same on every processor.
+"Mathematical Functions"), and the bound of the blocks is 1. The smooth primitives are made of arithmetic, fma and
+integers, which IEEE 754 makes the same on every processor: results are the CPU's, bit for bit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,22 @@ def working_type(working: str) -> str:
 
 
 class Trace(tracing.Trace):
-    """A trace whose operations write expressions in C++, with braces for the names of operands."""
+    """A trace whose operations write expressions in C++, with braces for the names of operands.
+
+    Attributes
+    ----------
+    tables : dict
+        Those in which numbers are looked up, by their places in the array TABLES of the text.
+    """
+
+    def __init__(self, working: str, narrow: bool, dtype: str = "float64") -> None:
+        super().__init__(working, narrow, dtype)
+        self.tables: dict[tuple[float, ...], int] = {}
+
+    def look_up(self, index: Node, table: tuple[float, ...]) -> Node:
+        """Return the node of a number of a table."""
+        place = self.tables.setdefault(table, len(self.tables))
+        return self.operation(f"TABLES[{place}][{{}} & {len(table) - 1}]", "float32", index)
 
     def input(self, name: str, kind: str = "") -> Node:
         """Return the node of an argument."""
@@ -45,8 +60,12 @@ class Trace(tracing.Trace):
     def write(self, operation: str, kind: str, operands: tuple[Node, ...]) -> str:
         """Write an expression."""
         name, _, places = operation.partition(" ")
-        if places:
+        if name in ("shl", "shr"):
             return f"{name}({{}}, {places})"
+        if name.startswith("TABLES"):
+            return operation
+        if operation == "from_bits" and kind == "float32":
+            return "from_bits_of_float({})"
         return _OPERATORS.get(operation) or f"{operation}({', '.join(['{}'] * len(operands))})"
 
     def lines(self, results: Iterable[tuple[str, Node]]) -> list[str]:

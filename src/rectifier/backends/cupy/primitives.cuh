@@ -68,6 +68,8 @@ __device__ __forceinline__ double abs(const double x) { return ::fabs(x); }
 __device__ __forceinline__ double sqrt(const double x) { return ::sqrt(x); }
 __device__ __forceinline__ double copysign(const double x, const double y) { return ::copysign(x, y); }
 __device__ __forceinline__ double fma(const double x, const double y, const double z) { return ::fma(x, y, z); }
+__device__ __forceinline__ int to_bits(const float x) { return int(__float_as_uint(x)); }
+__device__ __forceinline__ float from_bits_of_float(const int n) { return __uint_as_float(unsigned(n)); }
 __device__ __forceinline__ long long to_bits(const double x) { return __double_as_longlong(x); }
 __device__ __forceinline__ double from_bits(const long long n) { return __longlong_as_double(n); }
 

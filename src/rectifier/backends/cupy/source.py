@@ -88,7 +88,7 @@ def operands(
 
 def element(spec: Specification, operation: Operation, dtype: str) -> Part:
     """Write the function of one element: numbers as they lie in memory in, results out by reference."""
-    working = np.dtype(spec.working(dtype)).name
+    working = np.dtype(spec.compiled(dtype)).name
     trace = cuda.Trace(working, narrow=dtype != "float64", dtype=dtype)
     inputs, outputs = operands(spec, operation, dtype, (False,) * len(spec.uniform))
     formula = read(spec, operation, trace.primitives())
@@ -102,7 +102,12 @@ def element(spec: Specification, operation: Operation, dtype: str) -> Part:
         *(f"const {o.stored} {o.name}{'' if o.stored == 'bool' else '_'}" for o in inputs),
         *(f"{o.stored} &{o.name}_" for o in outputs),
     ]
-    return _function(f"{spec.name}_{operation.name}_{dtype}_element", "void", arguments, lines)
+    name = f"{spec.name}_{operation.name}_{dtype}_element"
+    tables = [", ".join(trace.write_literal(number, "float32") for number in table) for table in trace.tables]
+    if not tables:
+        return _function(name, "void", arguments, lines)
+    held = f"static __device__ const float {name}_tables[][8] = {{{{{'}, {'.join(tables)}}}}};\n"
+    return Part(name, held + _function(name, "void", [*arguments], lines).text.replace("TABLES", f"{name}_tables"))
 
 
 def _load(name: str, dtype: str, working: str) -> str:
