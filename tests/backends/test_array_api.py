@@ -96,7 +96,10 @@ X = X[(np.abs(X) >= np.finfo("f4").tiny) | (X == 0) | np.isnan(X)]  # XLA takes 
 
 
 def assert_near(actual, expected, block):
-    """Assert the contract: the very bits if the block selects or rounds once, else the next number at most."""
+    """Assert the contract: the very bits if the block selects or rounds once, else the next number at most.
+
+    Kernels compute some functions in float32, within a unit, and their gradients within two and a half; libraries do not.
+    """
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.dtype == expected.dtype
     assert actual.shape == expected.shape
@@ -109,7 +112,7 @@ def assert_near(actual, expected, block):
     far = np.isfinite(expected) & (np.abs(expected) >= np.finfo("f4").tiny)
     assert np.array_equal(actual[np.isinf(expected)], expected[np.isinf(expected)])
     error = np.abs(actual[far].astype("f8") - expected[far]) / np.spacing(np.abs(expected[far]))
-    assert error.max(initial=0) <= 1
+    assert error.max(initial=0) <= (3 if block.single else 1)
 
 
 @functions_and_ways()
