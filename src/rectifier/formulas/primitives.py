@@ -78,7 +78,7 @@ def quotient(x: Any, x_tail: Any, y: Any, y_tail: Any) -> Any:
 
 
 def quotient_parts(x: Any, x_tail: Any, y: Any, y_tail: Any) -> Any:
-    """Divide x + x_tail by y + y_tail, and give the tail of the quotient; that of a zero is -0.0."""
+    """Divide x + x_tail by y + y_tail, and give the tail of the quotient; that of a zero is -0.0 if y is above 0."""
     _refuse()
 
 
@@ -90,6 +90,7 @@ def exp(x: Any, tail: Any = None) -> Any:
 def exp_parts(x: Any, tail: Any) -> Any:
     """Compute the exponential of x + tail, for x at most 0: a sum of two, and a power of two to multiply both by.
 
+    As for all in parts, the tail is below 1.
     The second is up to a tenth of the first. They are normal numbers, or 0, where the exponential is subnormal.
     """
     _refuse()
@@ -101,7 +102,7 @@ def expm1(x: Any, tail: Any = None) -> Any:
 
 
 def expm1_parts(x: Any, tail: Any) -> Any:
-    """Compute ``exp(x + tail) - 1`` for x at most 0, and its tail; of -0.0 it is 0.0."""
+    """Compute ``exp(x + tail) - 1`` for x at most 0, and its tail; of -0.0 it is either zero."""
     _refuse()
 
 

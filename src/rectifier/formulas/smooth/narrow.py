@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..primitives import copysign, fma
+from ..primitives import copysign, fma, where
 from . import polynomials
 from .parts import between, bits, from_bits, log_at_edges, polynomial
 from .wide import LN2_HIGH, LOG2_E, ONE, ROUND, SQRT_HALF, SQRT_HALF_HIGH, power_of_two
@@ -37,7 +37,7 @@ def log1p(x):
     scale = from_bits(ONE - (n << 52))
     f = fma(x, scale, scale - 1.0)
     y = fma(from_bits(bits(ROUND) + n) - ROUND, LN2_HIGH, f * polynomial(f, polynomials.LOG1P_NARROW))
-    return log_at_edges(u, y, x)
+    return log_at_edges(u, where(x == 0.0, x, y), x)
 
 
 def exp_parts(x, tail):

@@ -116,16 +116,20 @@ def one_and(r, p):
     return m, ((1.0 - m) + r) + p
 
 
-def less_one(scale, r, p, one):
-    """Return scale (1 + r + p) - one, and its tail."""
+def less_one(scale, r, p, one, any_scale=False):
+    """Return scale (1 + r + p) - one, and its tail; the scale is at most 1, or any."""
     m = 1.0 + r
     y = fma(scale, m, -one)
-    lost = fma(scale, ((1.0 - m) + r) + p, fma(scale, m, -one - y))
+    lost = fma(scale, m, -one - y)
+    if any_scale:  # that sum of one and y is rounded where y is large
+        lost = where(scale > 1.0, fma(scale, m, -y) - one, lost)
+    lost = fma(scale, ((1.0 - m) + r) + p, lost)
     high = y + lost
     return high, (y - high) + lost
 
 
 def log_at_edges(u, y, x):
     """Return log(u) where y is not."""
-    y = where(u > 0.0, y, where(u == 0.0, -INFINITY, NOT_A_NUMBER))
+    # Each selection has y in it, whose type its literal takes.
+    y = where(u == 0.0, -INFINITY, where(u > 0.0, y, NOT_A_NUMBER))
     return where(u < INFINITY, y, x)

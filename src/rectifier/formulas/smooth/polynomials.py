@@ -68,7 +68,7 @@ EXP_SINGLE = (0.49999997, 0.16666546, 0.041667435, 0.008366263, 0.0013870668)
 # (2 atanh(s) - 2 s) / s^3 in s^2, for 0 <= s <= 1/3, in float32; log((1 + s) / (1 - s)) then within 2^-29.
 LOG_SINGLE = (0.6666667, 0.39999706, 0.28592357, 0.21706575, 0.2322433)
 
-# exp(x^2 / 2) ndtr(-x) in eight pieces, within 2^-27, for 0 <= x < 15: the middle of each, and a polynomial in the
+# exp(x^2 / 2) ndtr(-x) in eight pieces, within 2^-26.4, for 0 <= x < 15: the middle of each, and a polynomial in the
 # distance to it, whose first coefficient has two numbers. The bits of 1 + x say which: its exponent, and half or not.
 NORMAL_TAIL_SINGLE = (
     (1.5, 2.5, 4.0, 6.0, 9.0, 13.0, 0.25, 0.75),

@@ -77,13 +77,14 @@ def expm1_parts(x, tail):
     high, low = less_one(power_of_two(n), r, p, 1.0)
     if is_zero(tail):
         return high, low
-    tiny = abs(x) < 2.0**-24  # a tail would be lost in the sum of x and p
+    # There a tail would be lost in the sum of x and p. From 2^-25 on, one of 0 has to give the bits of none.
+    tiny = abs(x) < 2.0**-25
     return where(tiny, x, high), where(tiny, fma(0.5 * x, x, tail), low)
 
 
 def expm1(x, tail=0.0):
-    n, r, p = reduced(between(x, -60.0, 90.0), small(tail))
-    high, low = less_one(power_of_two(n - 1.0), r, p, 0.5)  # in halves, since 2^128 is infinite
+    n, r, p = reduced(between(x, -60.0, 89.0), small(tail))  # of more, 2^(k - 1) would be infinite
+    high, low = less_one(power_of_two(n - 1.0), r, p, 0.5, any_scale=True)  # in halves, since 2^128 is infinite
     y = high + low
     return where(abs(x) < 2.0**-100, x, y + y)
 
@@ -118,7 +119,7 @@ def log1p(x):
     rest = fma(s * z, polynomial(z, polynomials.LOG_SINGLE), fma(k, LN2_LOW, more + more))
     high = fma(k, LN2_HIGH, s + s)
     y = high + ((fma(k, LN2_HIGH, -high) + (s + s)) + rest)
-    return log_at_edges(u, where(x == 0.0, x, y), x)
+    return log_at_edges(u, where(abs(x) < 2.0**-100, x, y), x)
 
 
 def normal_tail(x):

@@ -69,7 +69,7 @@ def expm1_parts(x, tail):
 
 def expm1(x, tail=0.0):
     n, r, p = reduced(between(x, -60.0, 710.0), small(tail))
-    high, low = less_one(power_of_two(n - 1.0), r, p, 0.5)  # in halves, since 2^1024 is infinite
+    high, low = less_one(power_of_two(n - 1.0), r, p, 0.5, any_scale=True)  # in halves, since 2^1024 is infinite
     y = high + low
     return where(abs(x) < 2.0**-1000, x, y + y)
 
