@@ -16,7 +16,7 @@ from llvmlite import ir
 import rectifier
 from conftest import run_python
 from rectifier.engine import options, process, store
-from rectifier.engine.compiler import instructions, optimise, target, vectors
+from rectifier.engine.compiler import instructions, optimise, strips, target, vectors
 from rectifier.engine.compiler.instructions import (
     call4,
     enter_default_floating_point,
@@ -27,6 +27,7 @@ from rectifier.engine.compiler.instructions import store as put
 from rectifier.engine.runtime import layout
 from rectifier.engine.runtime.layout import Engine, LoopDescriptor
 from rectifier.engine.runtime.threads import expected
+from rectifier.formulas.smooth import polynomials
 
 # As on Arm before: LLVM has no parser for it.
 INLINE_ASSEMBLY = 'define void @"rectifier.f"() {\n  call void asm sideeffect "nop", ""()\n  ret void\n}\n'
@@ -123,6 +124,64 @@ def test_what_a_level_of_processors_lacks_is_interpreted_without_a_warning():
         RECTIFIER_STORE="off",
     )
     assert run.stdout == "+cmov,+cx8,+fxsr,+mmx,+sse,+sse2 True False False\n", run.stderr
+
+
+def test_without_fma_no_kernel_has_any():
+    """Of each lane a call of `fmaf` would be made, which is not in the code: NumPy computes those functions."""
+    from rectifier.catalogue import CATALOGUE, GATES
+    from rectifier.engine.compiler import kernels
+    from rectifier.functions.specification import DERIVATIVE, VALUE
+
+    second, refused, made = target.of_level(X86, "x86-64-v2"), set(), set()
+    assert not second.fuses
+    for function in (*CATALOGUE.values(), *GATES.values()):
+        for operation in function.spec.operations.values():
+            if function.spec.name in CATALOGUE and operation not in (VALUE, DERIVATIVE):
+                continue
+            for dtype in ("float32", "float64"):
+                case = function.spec.name, operation.name, dtype
+                try:
+                    kernels.require_instructions(
+                        [getattr(function.spec, part) for part in operation.parts], dtype, second
+                    )
+                except NotImplementedError:
+                    refused.add(case)
+                    continue
+                module = instructions.Module(second)
+                kernels.emit_kernel(module, "kernel", function.spec, operation, dtype, second)
+                assert "llvm.fma" not in str(module), case
+                made.add(case)
+    assert {("gelu", "value", "float32"), ("tanh", "value", "float32"), ("softsign", "value", "float64")} <= refused
+    assert {("relu", "value", "float32"), ("hard_swish", "derivative", "float64")} <= made
+
+
+# What looks up a number of a table of eight for each lane of a register.
+LOOKING_UP = {
+    "x86-64-v2 with FMA": (target.of_level(X86, "x86-64-v2"), ",+fma", None),
+    "x86-64-v3": (target.of_level(X86, "x86-64-v3"), "", r"\tvperm(?:ps|d)\t.*%ymm"),
+    "x86-64-v4": (target.of_level(X86, "x86-64-v4"), "", r"\tvperm(?:ps|d)\t.*%zmm"),
+    "aarch64": (target.of_level(ARM64, "generic"), "", r"\ttbl\t.*\.16b, \{"),
+}
+
+
+@pytest.mark.parametrize("name", LOOKING_UP)
+def test_tables_are_looked_up_by_one_instruction_where_there_is_one(name):
+    from rectifier.engine.compiler import kernels
+    from rectifier.functions.specification import VALUE
+
+    kind, more, instruction = LOOKING_UP[name]
+    kind = kind._replace(features=kind.features + more)
+    assert (vectors.permutation(kind) is None) == (instruction is None)
+    module = kernels.compile_kernel(rectifier.gelu.spec, VALUE, "float32", kind).module
+    code = kind.machine().emit_assembly(module)
+    tables = len(re.findall(r"constant \[8 x float\]", str(module)))
+    if instruction is None:
+        assert tables == len(polynomials.NORMAL_TAIL_SINGLE)
+        assert not re.search(r"\tvperm(?:ps|d)\t", code)
+    else:
+        assert not tables
+        assert len(re.findall(instruction, code)) == strips.INTERLEAVE * len(polynomials.NORMAL_TAIL_SINGLE)
+    assert not re.search(r"\b(?:call|bl)[a-z]*\s+[^*%\s]*(?:fma|exp)", code)
 
 
 def test_levels_of_processors_are_each_with_all_before():

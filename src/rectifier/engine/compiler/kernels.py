@@ -16,6 +16,7 @@ from llvmlite import ir
 
 from ...formulas import with_all_called
 from ...formulas.llvm import Trace
+from ...formulas.smooth import SMOOTH
 from ...formulas.tracing import Node
 from ...functions.dtypes import rounded
 from ...functions.specification import Operation, Specification, read
@@ -49,7 +50,7 @@ def require_instructions(formulas: list[Callable[..., object]], dtype: str, targ
 
 def _fuses(formula: Callable[..., object]) -> bool:
     words = {name for part in with_all_called(formula) for name in part.__code__.co_names}
-    return bool(words & {"fma", "exp", "exp_parts", "expm1", "log1p"})
+    return not words.isdisjoint({"fma", *SMOOTH} - {"whole", "sum_parts"})
 
 
 def compile_kernel(spec: Specification, operation: Operation, dtype: str, target: Target | None = None) -> Optimised:
