@@ -1,4 +1,7 @@
-"""Every gradient of the 16-bit dtypes (every value: test_family); in the slow tier every float32, by integers."""
+"""Every gradient of the 16-bit dtypes (every value: test_family); in the slow tier every float32, by integers.
+
+And that a default parameter, for which kernels have code of its own, gives the same bits as it does in an array.
+"""
 
 from __future__ import annotations
 
@@ -106,3 +109,49 @@ def test_all_float32_values(name):
         assert_same(mask.to_array(), (derivative == 1) | np.isnan(derivative))
         count += step
     assert count == 1 << 32
+
+
+WITH_DEFAULTS = [name for name, function in CATALOGUE.items() if function.spec.wide and function.spec.uniform]
+
+
+def calls(name, x, dy, **parameters):
+    function = CATALOGUE[name]
+    return function(x, **parameters), function.derivative(x, **parameters), function.backward(dy, x, **parameters)
+
+
+@pytest.mark.parametrize("name", WITH_DEFAULTS)
+def test_a_default_parameter_gives_the_same_bits_from_an_array(name, dtype):
+    """From one of it alone, and from one of others between: what an element becomes is up to its own numbers."""
+    if dtype.itemsize == 2:
+        x = all_16_bit_values(dtype)
+    else:
+        rng, size = np.random.default_rng(7), 1 << 17
+        bits = rng.integers(0, 256, dtype.itemsize * size, np.uint8).view(dtype)
+        near = rng.choice([-1, 1], size) * np.exp2(rng.uniform(-30, 7, size))
+        zeros = np.array([-1.2784645427610738]) + rng.uniform(-0.2, 0.2, size // 8)
+        special = [0.0, -0.0, np.inf, -np.inf, np.nan, np.finfo(dtype).max, np.finfo(dtype).smallest_subnormal]
+        x = np.concatenate([bits, *[numbers.astype(dtype) for numbers in (near, zeros, np.array(special))]])
+    dy = np.ascontiguousarray(x[::-1])
+    ((parameter, default),) = CATALOGUE[name].spec.parameters.items()
+    alone = np.full(x.shape, default, dtype)
+    mixed = np.where(np.arange(x.size) % 3 == 0, dtype.type(0.75), alone)
+    with np.errstate(all="ignore"):
+        expected = calls(name, x, dy)
+        other = calls(name, x, dy, **{parameter: 0.75})
+        for given in (default, alone, np.broadcast_to(dtype.type(default), x.shape)):
+            for actual, result in zip(calls(name, x, dy, **{parameter: given}), expected, strict=True):
+                assert_same(actual, result)
+        for actual, result, there in zip(calls(name, x, dy, **{parameter: mixed}), expected, other, strict=True):
+            assert_same(actual, np.where(mixed == alone, result, there))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WITH_DEFAULTS)
+def test_a_default_parameter_gives_the_same_bits_from_an_array_for_all_float32_values(name):
+    function, step = CATALOGUE[name], 1 << 24
+    ((parameter, default),) = function.spec.parameters.items()
+    array = {parameter: np.full(step, default, np.float32)}
+    for start in range(0, 1 << 32, step):
+        x = np.arange(start, start + step, dtype=np.uint64).astype(np.uint32).view(np.float32)
+        assert_same(function(x, **array), function(x))
+        assert_same(function.derivative(x, **array), function.derivative(x))
