@@ -29,6 +29,12 @@ ROWS, ROW_TESTS = "engine/runtime/rows.py", ["engine/test_rows.py"]
 ROUNDING, STORAGE = "engine/compiler/rounding.py", "engine/compiler/storage.py"
 STRIPS, TRACE = "engine/compiler/strips.py", "formulas/llvm.py"
 TABLE, INTERPRETER = "functions/dtypes.py", "engine/interpreter.py"
+VECTORS, TRACING, PARTS = "engine/compiler/vectors.py", "formulas/tracing.py", "formulas/smooth/parts.py"
+SINGLE, PRIMITIVES, DEFAULTS = (
+    "formulas/smooth/single.py",
+    ["accuracy/test_primitives.py"],
+    ["accuracy/test_exhaustive.py"],
+)
 MUTANTS = {
     "relu loses +0.0 at -0.0": (FORMULA, "return where(x <= T(0), T(0), x)", "return where(x < T(0), T(0), x)"),
     "relu loses NaN": (FORMULA, "return where(x <= T(0), T(0), x)", "return where(x > T(0), x, T(0))"),
@@ -128,6 +134,25 @@ MUTANTS = {
     "bits that a call made can be changed": (ENTRY, "a.flags &= ~WRITEABLE", "a.flags |= WRITEABLE", ["contract/test_masks.py"]),
     "a mask forgets its parameters": ("functions/signatures.py", "x.shape, _maker_, {{{named}}}", "x.shape, _maker_, {{}}", ["contract/test_masks.py"]),
     "a pullback forgets its parameters": ("functions/signatures.py", "_partial_(_backward_, mask=_mask_{same_keywords})", "_partial_(_backward_, mask=_mask_)", ["contract/test_masks.py"]),
+    "a table is looked up from its end": (VECTORS, "list(table) * (max(8, size) // 8)", "list(table[::-1]) * (max(8, size) // 8)", PRIMITIVES),
+    "every register looks up for the first": (VECTORS, "_pick(builder, index, range(k, k + size))", "_pick(builder, index, range(size))", PRIMITIVES),
+    "half of a table is loaded from": (TRACE, "place.type(len(table) - 1)", "place.type(len(table) // 2 - 1)", PRIMITIVES),
+    "what is known is compared the other way": (TRACING, "[node.number for node in nodes])", "[node.number for node in nodes[::-1]])", PRIMITIVES),
+    "a tail is taken for 0 that may be": (PARTS, "return all(map(is_zero, tail.operands[-2:]))", "return any(map(is_zero, tail.operands[-2:]))", PRIMITIVES),
+    "a factor of 1 takes its tail along": (PARTS, 'getattr(x, "number", x) == 1 and is_zero(tail)', 'getattr(x, "number", x) == 1', PRIMITIVES),
+    "a quotient loses the tail of its divisor": (PARTS, "(q * y_tail if is_zero(x_tail) else fma(q, y_tail, -x_tail))", "(q * y_tail if is_zero(x_tail) else -x_tail)", PRIMITIVES),
+    "the tail of a zero has the other sign": (PARTS, "return q, -(r * excess)", "return q, r * -excess + 0.0", PRIMITIVES),
+    "a power of two wraps where it is 0": (SINGLE, "scale = from_bits(where(exponent < 0, 0, exponent) << 23)", "scale = from_bits(exponent << 23)", PRIMITIVES),
+    "exp(x) - 1 overflows late": (SINGLE, "between(x, -60.0, 89.0)", "between(x, -60.0, 90.0)", PRIMITIVES),
+    "one is lost in an exponential": (PARTS, "fma(scale, m, -y) - one, lost)", "fma(scale, m, -one - y), lost)", PRIMITIVES),
+    "a small argument has no tail": (SINGLE, "where(tiny, fma(0.5 * x, x, tail), low)", "where(tiny, 0.5 * x * x, low)", PRIMITIVES),
+    "beyond a zero its polynomial goes on": (SINGLE, "abs(d) < 0.14", "abs(d) < 0.2", PRIMITIVES),
+    "a zero is one number": (SINGLE, "rest = -at_rest if is_zero(tail) else tail - at_rest", "rest = 0.0 if is_zero(tail) else tail", PRIMITIVES),
+    "a slope at a zero is one number": (SINGLE, "fma(d, slope_rest, rest * fma", "(rest * fma", PRIMITIVES),
+    "an argument of 0 tail has other bits than one of none": (SINGLE, "tiny = abs(x) < 2.0**-25", "tiny = abs(x) < 2.0**-24", DEFAULTS),
+    "less than the default is the default": (KERNEL, 'compare("==", given, expected)', 'compare("<=", given, expected)', DEFAULTS),
+    "other parameters than numbers are the default": (KERNEL, "            if k in known:\n", "            if k in known or k in defaults:\n", DEFAULTS),
+    "what others fuse is compiled without the instruction": (KERNEL, '{"fma", *SMOOTH} - {"whole", "sum_parts"}', '{"fma", "exp", "exp_parts"}', ["engine/test_target.py"]),
 }  # fmt: skip
 
 
