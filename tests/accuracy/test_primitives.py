@@ -261,6 +261,13 @@ def test_a_general_primitive_of_float32_takes_every_number(name):
     assert (y[far] == {"exp": 0, "expm1": -1}[name]).all() if name != "log1p" else True
 
 
+@pytest.mark.parametrize(("form", "digits"), [("wide", 53), ("single", 24)])
+def test_the_1_of_a_large_exponential_less_1_is_rounded_with_it(form, digits):
+    """Next to 2^53 and 2^24 it is half of the last place, or a quarter."""
+    x = np.random.default_rng(8).uniform((digits - 4) * np.log(2), (digits + 3) * np.log(2), 1500).astype(DTYPES[form])
+    assert max(errors("expm1", form, x, None, primitive("expm1", form)(x, 0 * x))) <= 0.75
+
+
 def at(name: str, form: str, *numbers: float):
     """Evaluate at one place: a number, or a tuple of them."""
     found = primitive(name, form)(*[np.array([number], DTYPES[form]) for number in numbers])

@@ -149,7 +149,7 @@ MUTANTS = {
     "beyond a zero its polynomial goes on": (SINGLE, "abs(d) < 0.14", "abs(d) < 0.2", PRIMITIVES),
     "a zero is one number": (SINGLE, "rest = -at_rest if is_zero(tail) else tail - at_rest", "rest = 0.0 if is_zero(tail) else tail", PRIMITIVES),
     "a slope at a zero is one number": (SINGLE, "fma(d, slope_rest, rest * fma", "(rest * fma", PRIMITIVES),
-    "an argument of 0 tail has other bits than one of none": (SINGLE, "tiny = abs(x) < 2.0**-25", "tiny = abs(x) < 2.0**-24", DEFAULTS),
+    "a tail of 0 gives other bits than none": (SINGLE, "tiny = abs(x) < 2.0**-25", "tiny = abs(x) < 2.0**-24", DEFAULTS),
     "less than the default is the default": (KERNEL, 'compare("==", given, expected)', 'compare("<=", given, expected)', DEFAULTS),
     "other parameters than numbers are the default": (KERNEL, "            if k in known:\n", "            if k in known or k in defaults:\n", DEFAULTS),
     "what others fuse is compiled without the instruction": (KERNEL, '{"fma", *SMOOTH} - {"whole", "sum_parts"}', '{"fma", "exp", "exp_parts"}', ["engine/test_target.py"]),
