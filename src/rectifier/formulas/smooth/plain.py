@@ -38,7 +38,7 @@ def expm1_parts(x, tail):
 
 
 def expm1(x, tail=0.0):
-    n, r = reduced(between(x, -60.0, 90.0))
+    n, r = reduced(between(x, -60.0, 89.0))  # of more, 2^(k - 1) would be infinite
     scale = power_of_two(n - 1.0)  # in halves, since 2^128 is infinite
     y = fma(scale, fma(polynomial(r, polynomials.EXP_SINGLE) * r, r, r), scale - 0.5)
     return where(abs(x) < 2.0**-100, x, y + y)

@@ -94,7 +94,7 @@ NORMAL_TAIL_SINGLE = (
 )  # fmt: skip
 
 # The derivatives next to their zeros, in float32: the zero and the first coefficient, each of two numbers, then others
-# of the polynomial in the distance, within 2^-28 for distances up to 0.22. Those of `silu` are of beta x.
+# of the polynomial in the distance, within 2^-26.8 for distances up to 0.22. Those of `silu` are of beta x.
 ZEROS = {
     "silu": (
         -1.2784646, 1.29792825e-08, 0.2178117, 2.0412227e-09, 0.1466488, 0.018874813, -0.015223031, -0.006606422,
