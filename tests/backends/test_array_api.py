@@ -98,7 +98,7 @@ X = X[(np.abs(X) >= np.finfo("f4").tiny) | (X == 0) | np.isnan(X)]  # XLA takes 
 def assert_near(actual, expected, block):
     """Assert the contract: the very bits if the block selects or rounds once, else the next number at most.
 
-    Kernels compute some functions in float32, within a unit, and their gradients within two and a half; libraries do not.
+    Kernels compute some functions in float32, within a unit, their gradients within two and a half; libraries do not.
     """
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.dtype == expected.dtype

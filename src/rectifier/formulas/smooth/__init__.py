@@ -1,9 +1,9 @@
 """The smooth primitives as formulas over exact ones, for whoever writes code of them: LLVM's, or CUDA C++.
 
-Each has three forms, in a module of its own: `wide`, in float64; `narrow`, in float64 at half the cost, whose error of
-2^-28 is a twentieth of a unit in the last place of float32; and `single`, in float32. What they share is in `parts`.
-They take any x, unless their primitive says otherwise. They have no branch, so each lane of a register takes the same
-instructions.
+Each has four forms, in a module of its own: `wide`, in float64; `narrow`, in float64 at half the cost, whose error of
+2^-28 is a twentieth of a unit in the last place of float32; `single`, in float32; and `plain`, in float32 for results
+of 16 bits. What the first and the third share is in `parts`; the others have no tails (`tailless`). They take any x,
+unless their primitive says otherwise. They have no branch, so each lane of a register takes the same instructions.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
 
-from . import narrow, parts, plain, single, wide
+from . import narrow, parts, plain, single, tailless, wide
 
 SMOOTH = (
     "whole", "sum_parts", "product_parts", "quotient", "quotient_parts", "exp", "exp_parts", "expm1", "expm1_parts",
     "log1p", "log1p_parts", "normal_tail", "near_zero",
 )  # fmt: skip
-_MODULES = {module.__name__: module for module in (parts, narrow, plain, single, wide)}
+_MODULES = {module.__name__: module for module in (parts, tailless, narrow, plain, single, wide)}
 
 
 def primitives(exact: Mapping[str, Any], form: str) -> dict[str, Any]:
     """Bind the smooth primitives to the exact ones of an interpretation, which has `bits` and such, too.
 
-    `form` is one of single, narrow, wide.
+    `form` is one of wide, single, narrow, plain.
     """
-    scope = {**vars(parts), **vars(_MODULES[f"{__name__}.{form}"]), **exact}
+    shared = vars(tailless) if form in ("narrow", "plain") else {}
+    scope = {**vars(parts), **shared, **vars(_MODULES[f"{__name__}.{form}"]), **exact}
     for name, function in scope.items():
         if isinstance(function, FunctionType) and function.__module__ in _MODULES:
             scope[name] = FunctionType(function.__code__, scope, name, function.__defaults__)

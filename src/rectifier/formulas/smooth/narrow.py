@@ -52,26 +52,6 @@ def log1p_parts(x, tail):
     return log1p(x), 0.0
 
 
-def whole(x, tail):
-    return x
-
-
-def sum_parts(x, y, tail):
-    return x + y, 0.0
-
-
-def product_parts(x, x_tail, y, y_tail):
-    return x * y, 0.0
-
-
-def quotient(x, x_tail, y, y_tail):
-    return x / y
-
-
-def quotient_parts(x, x_tail, y, y_tail):
-    return x / y, 0.0
-
-
 def normal_tail(x):
     u = 1.0 / fma(x, SQRT_HALF_HIGH, 3.25)
     return u * polynomial(u, polynomials.ERFCX_NARROW), 0.0

@@ -62,26 +62,6 @@ def log1p(x):
     return log_at_edges(u, where(x == 0.0, x, y), x)
 
 
-def whole(x, tail):
-    return x
-
-
-def sum_parts(x, y, tail):
-    return x + y, 0.0
-
-
-def product_parts(x, x_tail, y, y_tail):
-    return x * y, 0.0
-
-
-def quotient(x, x_tail, y, y_tail):
-    return x / y
-
-
-def quotient_parts(x, x_tail, y, y_tail):
-    return x / y, 0.0
-
-
 def normal_tail(x):
     x = where(x > 14.9, 14.9, x)
     piece = bits(x + 1.0) >> 22
