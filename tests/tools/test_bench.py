@@ -15,7 +15,7 @@ import pytest
 from matplotlib.image import imread
 
 from conftest import STAND_INS, run_python
-from rectifier.catalogue import CATALOGUE
+from rectifier import catalogue
 from rectifier.tools.bench import (
     charts,
     comparison,
@@ -29,8 +29,9 @@ from rectifier.tools.bench import (
     worker,
 )  # fmt: skip
 from rectifier.tools.bench.baselines import BASELINES
-from rectifier.tools.bench.case import Baseline, Call, Case
-from rectifier.tools.bench.points import FORMS, Point, plan
+from rectifier.tools.bench.batches import DISTRIBUTIONS, DRAWN, batch
+from rectifier.tools.bench.case import Baseline, Call, Case, ours, ways
+from rectifier.tools.bench.points import FORMS, FUNCTIONS, ROWS, Point, has_operation, plan
 from rectifier.tools.bench.stream_copy import stream_copy
 from rectifier.tools.documents import put_section
 
@@ -686,17 +687,15 @@ def test_an_installed_rival_computes_what_ours_does(name):
     if reason := baseline.missing():
         pytest.skip(reason)
     bfloat16 = importlib.util.find_spec("ml_dtypes") is not None
+    whole = (*STAND_INS, "gelu")
     points = [
         Point(function, operation, form, "hot", dtype, 2, 3)
-        for function in CATALOGUE
+        for function in FUNCTIONS
         for operation, forms in FORMS.items()
-        if operation != "backward_from_mask" or "mask" in CATALOGUE[function].spec.backward_from
+        if has_operation(function, operation) and (operation != "step" or function in (*whole, "softmax"))
         for form in forms
-        if form != "unpooled" and (form == "default" or function in (*STAND_INS, "gelu"))
-        for dtype in (
-            "float32",
-            *(("bfloat16",) if bfloat16 and form == "default" and function in (*STAND_INS, "gelu") else ()),
-        )
+        if form != "unpooled" and (form == "default" or function in whole)
+        for dtype in ("float32", *(("bfloat16",) if bfloat16 and form == "default" and function in whole else ()))
     ]
     result = runner.run(points, [baseline], threads=1, passes=1, seconds_per_point=0, first_uses=0)
     assert result.skipped == ()
@@ -715,16 +714,201 @@ def test_numpy_computes_a_gradient_without_a_temporary_only_where_it_can():
 
 
 def test_the_plan_covers_the_recipe_and_the_decades():
-    points = plan(list(CATALOGUE))
+    points = plan(FUNCTIONS)
     for elements in (1, 100, 900, 10**3, 10**4, 10**5, 10**6, 10**7, 9_000_000, 25_000_000, 10**8):
         here = {(p.operation, p.form) for p in points if (p.function, p.elements) == ("relu", elements)}
-        forms = ("default", "out", "in_place") if elements != 10**7 else ("default",)
-        assert here >= {(d, form) for d in FORMS for form in forms}
+        usual = ("default", "out", "in_place") if elements != 10**7 else ("default",)
+        assert here >= {(d, form) for d, forms in FORMS.items() for form in forms if form in usual}
     assert {point.operation for point in points} == set(FORMS)
     assert {point.form for point in points} == set(FORMS["value"])
     assert {p.form for p in points if (p.rows, p.columns) == (2000, 1000)} == {"slice"}
     assert {point.state for point in points} == {"hot", "idle"}
     assert len(points) == len(set(points))
+
+
+def test_the_plan_has_rows_of_every_length_and_a_step_of_every_function():
+    points = plan(FUNCTIONS)
+    for function in catalogue.ROWWISE:
+        found = {(p.rows, p.columns, p.operation) for p in points if p.function == function}
+        assert found == {(*shape, operation) for shape in ROWS for operation in ("value", "backward", "step")}
+    assert {p.function for p in points if p.operation == "step"} == set(FUNCTIONS)
+    assert not {
+        p
+        for p in points
+        if p.function not in catalogue.ROWWISE and (p.rows, p.columns) in ((20, 50_000), (100_000, 10))
+    }
+
+
+def test_the_plan_draws_all_batches_from_one_distribution():
+    assert {point.distribution for point in plan(["relu", "softmax"], distribution="negative")} == {"negative"}
+    assert {point.distribution for point in plan(["relu"])} == {"normal"}
+
+
+# Mean, standard deviation, least and largest that they may have. Of a million numbers the first two are sure to 0.005
+# of the deviation, and none is beyond 7 deviations.
+@pytest.mark.parametrize(
+    ("name", "mean", "deviation", "least", "largest"),
+    [
+        ("normal", 0, 1, -7, 7),
+        ("normal2", 0, 2, -14, 14),
+        ("normal4", 0, 4, -28, 28),
+        ("uniform", 0, 200 / 12**0.5, -100, 100),
+        ("negative", -2 * (2 / np.pi) ** 0.5, 2 * (1 - 2 / np.pi) ** 0.5, -14, 0),
+        ("sorted", 0, 1, -7, 7),
+    ],
+)
+def test_a_batch_is_drawn_from_its_distribution(name, mean, deviation, least, largest):
+    x, dy = batch(1024, 1024, "float32", name)
+    assert abs(x.mean(dtype=float) - mean) < 0.005 * deviation
+    assert x.std(dtype=float) == pytest.approx(deviation, rel=0.005)
+    assert least <= x.min() < x.max() <= largest
+    assert dy.std(dtype=float) == pytest.approx(1, rel=0.005)
+    assert bool((x.reshape(-1)[1:] >= x.reshape(-1)[:-1]).all()) == (name == "sorted")
+
+
+def test_a_sorted_batch_longer_than_what_is_drawn_has_the_same_quantiles():
+    x, _ = batch(3, DRAWN // 2 + 1, "float32", "sorted")
+    assert (np.diff(x.reshape(-1)) >= 0).all()
+    deviates = {0.025: -1.95996, 0.1: -1.28155, 0.5: 0, 0.9: 1.28155, 0.975: 1.95996}
+    found = [float(x.reshape(-1)[int(part * x.size)]) for part in deviates]
+    assert found == pytest.approx(list(deviates.values()), abs=0.01)
+
+
+def test_all_distributions_are_named():
+    assert {name for name, *_ in test_a_batch_is_drawn_from_its_distribution.pytestmark[0].args[1]} == set(
+        DISTRIBUTIONS
+    )
+
+
+def test_negative_values_in_place_are_no_point():
+    point = Point("leaky_relu", "value", "in_place", "hot", "float32", 2, 3, "cpu", "negative")
+    assert timing.case_of(point) is None
+    assert (timing.case_of(point._replace(form="default")).x < 0).all()
+
+
+def test_a_point_of_a_run_that_knew_no_distributions_is_normal(tiny):
+    old = results.plain(tiny.measurements[0]) | {"point": ["relu", "value", "default", "hot", "float32", 2, 3, "cpu"]}
+    assert results.measurement_of(old).point.distribution == "normal"
+
+
+def test_a_distribution_that_is_not_known_is_refused(tiny):
+    point = tiny.measurements[0].point._replace(distribution="cauchy")
+    with pytest.raises(ValueError, match="no such point"):
+        results.measurement_of(results.plain(dataclasses.replace(tiny.measurements[0], point=point)))
+
+
+def of_distribution(name, **keywords):
+    return made_up(
+        0, points=[point._replace(distribution=name, rows=10, columns=10) for point in POINTS[:3]], **keywords
+    )
+
+
+def test_a_report_says_what_x_is_drawn_from():
+    for name, title in (("normal", "N(0, 1)"), ("normal2", "N(0, 2²)"), ("uniform", "uniform from -100 to 100")):
+        assert f"float32, 2 threads, {title}.\n" in report.markdown(of_distribution(name))
+        assert f"float32, 2 threads, {title}." in " ".join(report.notes(of_distribution(name)))
+
+
+def test_runs_of_other_distributions_are_not_compared():
+    old, new = of_distribution("normal", baselines=ALL), of_distribution("normal2", baselines=ALL)
+    assert comparison.compare(old, new) == []
+    assert comparison.why_not(old, new) == "the two files are of different distributions: N(0, 1) and N(0, 2²)"
+    assert len(comparison.compare(new, new)) == 3
+
+
+@pytest.mark.parametrize("function", ["relu", "gelu", "softmax", "log_softmax"])
+def test_a_step_is_the_value_and_then_the_backward(function):
+    case = timing.case_of(Point(function, "step", "default", "hot", "float64", 4, 3))
+    value, gradient = np.split(ours(case).result(), 2)
+    f = catalogue.ALL[function]
+    assert value.tolist() == f(case.x).tolist()
+    assert gradient.tolist() == f.backward(case.dy, case.x).tolist()
+
+
+def test_rows_go_backward_from_y_and_numbers_from_x():
+    for function, text in (("softmax", "f.backward(dy, y=y)"), ("gelu", "f.backward(dy, x)")):
+        point = Point(function, "backward", "default", "hot", "float32", 2, 3)
+        assert ours(timing.case_of(point)).text == text
+        assert ours(timing.case_of(point._replace(operation="step"))).text == f"f(x), then {text}"
+
+
+def test_a_step_hands_the_value_to_a_backward_that_takes_it():
+    x, dy, before = np.ones(3), np.ones(3), np.zeros(3)
+
+    def calls(case):
+        if case.operation == "value":
+            yield Call("value", np.multiply, (x, 5.0))
+        else:
+            yield Call("by position", np.subtract, (dy, before), y=before)
+            yield Call("by keyword", lambda dy, y: dy - y, (dy,), {"y": before}, y=before)
+            yield Call("from x", np.subtract, (dy, x))
+
+    case = Case("relu", "step", "default", dy, x, None, 0)
+    found = {step.text: step.result().tolist() for step in ways(calls, case)}
+    assert found == {
+        "value, then by position": [5.0] * 3 + [-4.0] * 3,
+        "value, then by keyword": [5.0] * 3 + [-4.0] * 3,
+        "value, then from x": [5.0] * 3 + [0.0] * 3,
+    }
+
+
+def test_a_step_calls_both_each_time_and_keeps_nothing():
+    alive, done = Counter(), []
+
+    class Result:
+        def __init__(self, what):
+            done.append(what)
+            alive[what] += 1
+            alive["most"] = max(alive["most"], alive["value"])
+            self.what = what
+
+        def __del__(self):
+            alive[self.what] -= 1
+
+    def calls(case):
+        yield Call("f", Result, (case.operation,))
+
+    (step,) = ways(calls, Case("relu", "step", "default", None, None, None, 0))
+    assert timing._timer(step, POINTS[0]).timeit(3) > 0
+    assert done == ["value", "backward"] * 3
+    assert alive == {"value": 0, "backward": 0, "most": 1}
+
+
+@pytest.mark.parametrize("operation", ["value", "backward"])
+def test_a_step_with_one_wrong_part_is_not_timed(operation):
+    def calls(case):
+        (call,) = NUMPY.calls(case)
+        wrong = case.operation == operation
+        yield dataclasses.replace(call, function=lambda *a: 1 + call.function(*a)) if wrong else call
+
+    step = POINTS[0]._replace(operation="step")
+    with pytest.raises(timing.NotMeasuredError, match="differ from ours"):
+        timing.measure(dataclasses.replace(NUMPY, calls=calls), step, 0, 0)
+    assert timing.measure(NUMPY, step, 0, 0).baseline_call == (
+        "np.maximum(0., x), then dy * np.greater(x, 0.).astype(np.float32)"
+    )
+
+
+def test_a_step_moves_five_arrays():
+    times = ((100.0,) * 7,)
+    step = results.Measurement("numpy", POINTS[0]._replace(operation="step"), "f", "float32", times, times, times)
+    assert step.fraction_of_copy == 2.5
+
+
+def test_small_numbers_of_a_long_row_are_compared():
+    case = timing.case_of(Point("softmax", "value", "default", "hot", "float32", 1, 50_000))
+    y = ours(case).result()
+    assert timing._equal(y, y * np.float32(1 + 1e-6), 2**-18, timing._near_zero(case, y, 2**-18))
+    assert not timing._equal(y, y + np.float32(3e-6), 2**-18, timing._near_zero(case, y, 2**-18))
+
+
+def test_rows_are_columns_of_the_table_and_their_pictures_show_squares():
+    shown = made_up(0, points=[Point("softmax", "step", "default", "hot", "float32", *shape) for shape in ROWS])
+    page = report.markdown(shown)
+    assert "|  | 10 x 10 | 100 x 100 | 1000 x 1000 | 20 x 50000 | 100000 x 10 |" in page
+    assert "| softmax step |" in page
+    (line,) = (line for line in charts.draw(shown)["softmax-time"].axes[0].lines if line.get_label() == "rectifier")
+    assert list(line.get_xdata()) == [100, 10_000, 1_000_000]
 
 
 def test_the_library_does_not_import_the_benchmark():
@@ -792,6 +976,9 @@ class TestCommand:
         [
             (("nonsense",), "no function nonsense: there are "),
             (("--dtype", "int8"), "no dtype int8: there are "),
+            (("geglu",), "no function geglu: there are "),
+            (("--distribution", "cauchy"), "no distribution cauchy: there are normal, normal2, "),
+            (("--compare", "two.json", "other-x.json"), "different distributions: N(0, 1) and N(0, 2²)"),
             (("--rival", "nobody"), "no rival nobody: there are "),
             (("--from", "absent.json"), "absent.json: No such file"),
             (("--compare", "two.json", "two.json"), "no point in common with 3 rivals"),
@@ -809,6 +996,7 @@ class TestCommand:
         Path("other.json").write_text('{"schema": "another"}')
         two = made_up(0, baselines=ALL[:2])
         results.save(two, Path("two.json"))
+        results.save(of_distribution("normal2"), Path("other-x.json"))
         results.save(
             dataclasses.replace(two, measurements=(dataclasses.replace(two.measurements[0], baseline="nobody"),)),
             Path("stranger.json"),

@@ -65,13 +65,17 @@ TORCH = {  # from `torch`; the operators are those of `torch.ops.aten`
     "elu": Offer(_F + "elu", {}, lambda aten, dy, x, y: aten.elu_backward(dy, 1, 1, 1, False, x)),
     "selu": Offer(_F + "selu", {}, lambda aten, dy, x, y: aten.elu_backward(dy, _ALPHA, _SCALE, 1, False, x)),
     "celu": Offer(_F + "celu", {}, lambda aten, dy, x, y: aten.elu_backward(dy, 1, 1, 1, False, x)),
+    "softmax": Offer("softmax", {"dim": -1}, lambda aten, dy, x, y: aten._softmax_backward_data(dy, y, -1, x.dtype)),
+    "log_softmax": Offer(
+        "log_softmax", {"dim": -1}, lambda aten, dy, x, y: aten._log_softmax_backward_data(dy, y, -1, x.dtype)
+    ),
 }
 JAX = {  # from `jax.nn`
     **{
         name: Offer(name)
         for name in (
             "relu", "leaky_relu", "relu6", "hard_tanh", "hard_sigmoid", "hard_swish", "sigmoid", "log_sigmoid", "tanh",
-            "silu", "mish", "elu", "selu", "celu", "softplus", "squareplus",
+            "silu", "mish", "elu", "selu", "celu", "softplus", "squareplus", "softmax", "log_softmax",
         )
     },
     "softsign": Offer("soft_sign"),
@@ -94,6 +98,19 @@ TENSORFLOW = {  # from `tensorflow`; the operators are those of `tensorflow.raw_
     "gelu_tanh": Offer("nn.gelu", {"approximate": True}),
     "silu": Offer("nn.silu"),
     "log_sigmoid": Offer("math.log_sigmoid"),
+    # Its autograd has no operator for these, but calls several.
+    "softmax": Offer(
+        "nn.softmax",
+        {},
+        lambda ops, dy, x, y: ops.Mul(
+            x=y, y=ops.Sub(x=dy, y=ops.Sum(input=ops.Mul(x=dy, y=y), axis=-1, keep_dims=True))
+        ),
+    ),
+    "log_softmax": Offer(
+        "nn.log_softmax",
+        {},
+        lambda ops, dy, x, y: ops.Sub(x=dy, y=ops.Mul(x=ops.Sum(input=dy, axis=-1, keep_dims=True), y=ops.Exp(x=y))),
+    ),
 }
 SCIPY: dict[str, Callable[[Any, Any], Any]] = {  # of `scipy.special` and x
     "sigmoid": lambda special, x: special.expit(x),
@@ -101,6 +118,8 @@ SCIPY: dict[str, Callable[[Any, Any], Any]] = {  # of `scipy.special` and x
     "silu": lambda special, x: x * special.expit(x),
     "gelu": lambda special, x: x * special.ndtr(x),
     "softplus": lambda special, x: -special.log_expit(-x),
+    "softmax": lambda special, x: special.softmax(x, axis=-1),
+    "log_softmax": lambda special, x: special.log_softmax(x, axis=-1),
 }
 NUMPY: dict[str, Callable[[Any], Any]] = {
     "tanh": np.tanh,
@@ -108,6 +127,10 @@ NUMPY: dict[str, Callable[[Any], Any]] = {
     "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
     "squareplus": lambda x: (x + np.sqrt(x * x + 4)) / 2,
     "softsign": lambda x: x / (1 + np.abs(x)),
+}
+NUMPY_BACKWARD: dict[str, Callable[[Any, Any], Any]] = {  # of dy and y
+    "softmax": lambda dy, y: y * (dy - (dy * y).sum(-1, keepdims=True)),
+    "log_softmax": lambda dy, y: dy - np.exp(y) * dy.sum(-1, keepdims=True),
 }
 
 

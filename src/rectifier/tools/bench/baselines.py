@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from ..libraries import NUMPY, SCIPY
+from ..libraries import NUMPY, NUMPY_BACKWARD, SCIPY
 from .case import DEFAULT_FORMS, Baseline, Call, Case, threads
 from .frameworks import in_jax, in_onnx, in_tensorflow, in_tensorflow_autograd, in_torch, in_torch_autograd
 from .recipe import (
@@ -50,8 +50,9 @@ def _in_numexpr(case: Case) -> Iterator[Call]:
     names = {"x": case.x, "dy": case.dy, "slope": case.slope, "one": case.x.dtype.type(1)}
     names = {name: value for name, value in names.items() if name in text}
     numexpr.validate(text, names, **case.into)
-    yield Call(f"re_evaluate of {text}", numexpr.re_evaluate, (names,))
-    if case.out is not None:
+    if case.alone:
+        yield Call(f"re_evaluate of {text}", numexpr.re_evaluate, (names,))
+    if case.out is not None or not case.alone:
         yield Call(text, numexpr.evaluate, (text, names), case.into)
 
 
@@ -61,6 +62,8 @@ def _in_scipy(case: Case) -> Iterator[Call]:
     offers = {name: partial(function, special) for name, function in SCIPY.items()} | NUMPY
     if case.function in offers and case.operation == "value" and case.form in DEFAULT_FORMS:
         yield Call("SciPy's or NumPy's function", offers[case.function], (case.x,))
+    elif case.function in NUMPY_BACKWARD and case.operation == "backward":
+        yield Call("NumPy's operators", NUMPY_BACKWARD[case.function], (case.dy, case.y), y=case.y)
 
 
 def _in_thinc(case: Case) -> Iterator[Call]:
@@ -72,7 +75,7 @@ def _in_thinc(case: Case) -> Iterator[Call]:
     if case.gradient == "value":
         yield Call("NumpyOps().relu(X)", ops.relu, (case.x,), keywords)
     elif case.gradient == "backward":
-        yield Call("NumpyOps().backprop_relu(dY, Y)", ops.backprop_relu, (case.dy, case.y), keywords)
+        yield Call("NumpyOps().backprop_relu(dY, Y)", ops.backprop_relu, (case.dy, case.y), keywords, y=case.y)
 
 
 _FUSED = "its backward pass is one operator of its own; the autograd way is a row of its own"

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..pictures import BLUE, FAINT, ORANGE, STYLE
-from .points import FORM_TITLES, FORMS, Point
+from .points import FORM_TITLES, FORMS, ROWS, SQUARES, Point, drawn_from
 from .report import TITLES, fraction_of_copy, microseconds, microseconds_of_ours
 from .results import Measurement, Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Of as many elements as a square has that functions of rows are measured at: a line shows the squares.
+_BESIDE_SQUARES = set(ROWS) - set(SQUARES)
 _COLORS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c6d31")
 
 
@@ -38,7 +40,11 @@ def draw(result: Run) -> dict[str, Figure]:
     figures = {}
     for function, device in dict.fromkeys((point.function, point.device) for point in result.by_point):
         hot = {p: at for p, at in result.by_point.items() if p.state == "hot"}
-        found = {p: at for p, at in hot.items() if (p.function, p.device) == (function, device)}
+        found = {
+            p: at
+            for p, at in hot.items()
+            if (p.function, p.device) == (function, device) and (p.rows, p.columns) not in _BESIDE_SQUARES
+        }
         place = "" if device == "cpu" else f"-{device}"
         limited = {p: at for p, at in found.items() if fraction_of_copy(at) is not None}
         default = {p: at for p, at in found.items() if p.form == "default"}
@@ -77,7 +83,8 @@ def _figure(found: Found, draw_panel: Callable[[Any, Found], None], title: str) 
         labels = [label for label in (*TITLES.values(), *handles) if label in handles]
         handles = {label: handles[label] for label in labels}
         figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, frameon=False, fontsize=10)
-        figure.suptitle(f"{title}, {next(iter(found)).dtype}", fontsize=12, fontweight="bold")
+        point = next(iter(found))
+        figure.suptitle(f"{title}, {point.dtype}{drawn_from(point)}", fontsize=12, fontweight="bold")
     return figure
 
 

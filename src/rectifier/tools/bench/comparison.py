@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
+from .batches import DISTRIBUTIONS
 from .estimates import shrink, t_tail
 from .points import Point
 from .results import Measurement, Run
@@ -88,6 +89,14 @@ def _test(pairs: Sequence[tuple[Measurement, Measurement]]) -> tuple[float, floa
     variance, degrees = shrink(max(found, PAIR_DEVIATION) ** 2, len(shifts), max(expected, PAIR_DEVIATION**2))
     error = math.sqrt(math.pi / 3 * variance / len(shifts))
     return t_tail(max(0.0, abs(shift) - math.log1p(LEAST_CHANGE)) / error, degrees), shift
+
+
+def why_not(old: Run, new: Run) -> str:
+    """Return why `compare` finds nothing to test in two runs."""
+    drawn = [sorted({DISTRIBUTIONS[m.point.distribution].title for m in run.measurements}) for run in (old, new)]
+    if not set(drawn[0]) & set(drawn[1]):
+        return f"the two files are of different distributions: {', '.join(drawn[0])} and {', '.join(drawn[1])}"
+    return f"the two files have no point in common with {FEWEST_PAIRS} rivals in one version"
 
 
 def comparable(old: Run, new: Run) -> bool:

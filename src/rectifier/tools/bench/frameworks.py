@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
+from ...catalogue import ROWWISE
 from ..libraries import JAX, TENSORFLOW, TORCH, Offer, from_torch, to_torch
 from .case import DEFAULT_FORMS, Call, Case, threads
 
@@ -46,8 +48,8 @@ def _family(
     if case.operation == "value":
         yield Call(texts[0], function, (x,), **more)
     elif offer.gradient is not None:
-        dy = ones_like(x) if case.operation == "derivative" else dy
-        yield Call(texts[1], partial(offer.gradient, operators), (dy, x, function(x)), **more)
+        dy, y = ones_like(x) if case.operation == "derivative" else dy, function(x)
+        yield Call(texts[1], partial(offer.gradient, operators), (dy, x, y), y=y, **more)
 
 
 def in_torch(case: Case) -> Iterator[Call]:
@@ -171,7 +173,10 @@ def in_tensorflow(case: Case) -> Iterator[Call]:
         yield Call(f"tf.raw_ops.{operator.__name__}", operator, (), {"features": x, **keywords})
     elif case.operation == "derivative" and case.function == "relu":
         yield Call("tf.cast(x > 0, x.dtype)", lambda x: tf.cast(x > 0, x.dtype), (x,))
-    yield from _family(case, TENSORFLOW, tf, ops, (dy, x, tf.ones_like), ("tf's function", "tf.raw_ops' gradient"))
+    for call in _family(case, TENSORFLOW, tf, ops, (dy, x, tf.ones_like), ("tf's function", "tf.raw_ops' gradient")):
+        yield call
+        if case.function in ROWWISE and case.operation == "backward":  # several operators, which a graph joins
+            yield replace(call, text=f"tf.function of {call.text}", function=tf.function(call.function))
 
 
 def in_tensorflow_autograd(case: Case) -> Iterator[Call]:

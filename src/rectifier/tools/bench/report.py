@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from ..documents import markdown_table, three_digits
 from .baselines import BASELINES
+from .batches import DISTRIBUTIONS
 from .estimates import WIDE
-from .points import SQUARES, name_call
+from .points import SHOWN, name_call
 from .results import Measurement, Run
 
 TITLES = {baseline.name: baseline.title for baseline in BASELINES}
@@ -91,6 +92,13 @@ def _threads(result: Run) -> str:
     return "one thread" if result.threads == 1 else f"{result.threads} threads"
 
 
+def _conditions(result: Run) -> str:
+    """Return dtype, threads and distribution; of each those that were measured."""
+    dtypes = " and ".join(dict.fromkeys(point.dtype for point in result.by_point))
+    drawn = " and ".join(dict.fromkeys(DISTRIBUTIONS[point.distribution].title for point in result.by_point))
+    return f"{dtypes}, {_threads(result)}, {drawn}"
+
+
 def _verdicts(result: Run) -> str:
     counts = Counter(map(result.verdict, result.by_point))
     return (
@@ -126,7 +134,7 @@ def notes(result: Run) -> list[str]:
         f"{machine['transparent_huge_pages']}; governor {machine['governor'] or 'unknown'}.",
         ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
         + f"; engine {machine['engine']}; commit {result.commit or 'unknown'}.",
-        _verdicts(result),
+        f"{_verdicts(result)} {_conditions(result)}.",
         "ratio: the rival's time divided by ours, the median over rounds and the mean over up to "
         f"{processes} process{'' if processes == 1 else 'es'}, and half of its 95 % interval; below 1x the rival is "
         "faster. Each rival runs beside ours in processes of its own and is called in its fastest documented way; "
@@ -156,10 +164,10 @@ def _gpus(result: Run) -> str:
 def markdown(result: Run) -> str:
     """Write the section of the README: each call against the fastest baseline, over the squares."""
     points = list(result.by_point)
-    shapes = [shape for shape in SQUARES if any((p.rows, p.columns) == shape for p in points)]
+    shapes = [shape for shape in SHOWN if any((p.rows, p.columns) == shape for p in points)]
     lines = [
         "Against the fastest rival at each size: its time divided by ours, so below 1x (bold) it wins; ~ where the "
-        f"95 % interval holds 1, ? where it is too wide to tell. {points[0].dtype}, {_threads(result)}.",
+        f"95 % interval holds 1, ? where it is too wide to tell. {_conditions(result)}.",
         "",
     ]
     table = []

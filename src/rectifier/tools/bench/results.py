@@ -13,6 +13,7 @@ from typing import Any
 
 from ..documents import read, write
 from .baselines import BASELINES
+from .batches import DISTRIBUTIONS
 from .estimates import PROCESS_DEVIATION, WIDE, half_width, shrink, t_bound
 from .points import FORMS, Point, itemsize
 
@@ -90,7 +91,7 @@ class Measurement:
         """Time of copying as many bytes as ours moves, divided by ours; None where that is no limit."""
         if self.point.form == "in_place" or not self.copy_nanoseconds:
             return None
-        moved = {"backward": 3.0, "backward_from_mask": 2 + 1 / (8 * itemsize(self.point.dtype))}
+        moved = {"backward": 3.0, "step": 5.0, "backward_from_mask": 2 + 1 / (8 * itemsize(self.point.dtype))}
         arrays = moved.get(self.point.operation, 2.0)
         processes = zip(self.copy_nanoseconds, self.ours_nanoseconds, strict=True)
         return arrays / 2 * statistics.median(ratio for times in processes for ratio in _divide(*times))
@@ -216,6 +217,7 @@ def measurement_of(found: dict[str, Any]) -> Measurement:
     shapes = {tuple(map(len, value)) for name, value in times.items() if value or not name.startswith("copy")}
     if len(shapes) != 1 or not all(values and min(values) > 0 for value in times.values() for values in value):
         raise ValueError("rounds are missing")
-    if measurement.point.operation not in FORMS or measurement.point.form not in FORMS["value"]:
+    point = measurement.point
+    if point.operation not in FORMS or point.form not in FORMS["value"] or point.distribution not in DISTRIBUTIONS:
         raise ValueError("no such point")
     return measurement

@@ -16,16 +16,15 @@ import time
 import timeit
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import lru_cache
 from importlib import import_module
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from ...catalogue import CATALOGUE
-from ...functions import dtypes
-from .case import Baseline, Call, Case, ours
+from ...catalogue import ALL, ROWWISE
+from .batches import batch
+from .case import Baseline, Call, Case, Step, ours, ways
 from .estimates import NARROW, half_width
 from .points import Point, itemsize
 from .results import Measurement
@@ -81,22 +80,10 @@ def _collect(
             return rounds
 
 
-@lru_cache(maxsize=1)
-def _batch(rows: int, columns: int, dtype: str) -> tuple[Any, Any]:
-    rng, arrays = np.random.default_rng(0), []
-    for _ in range(2):
-        array = np.empty((rows, columns), dtypes.named(dtype))
-        flat, spec = array.reshape(-1), rng.standard_normal(min(rows * columns, 1 << 20), np.float32)
-        for k in range(0, flat.size, spec.size):
-            flat[k : k + spec.size] = spec[: flat.size - k]
-        arrays.append(array)
-    return arrays[0], arrays[1]
-
-
 def case_of(point: Point) -> Case | None:
     """Make the data of a point; None where repeated calls in place would not do the same work each time."""
-    function: Any = CATALOGUE[point.function]
-    x, dy = _batch(point.rows, point.columns + (point.form == "slice"), point.dtype)
+    function: Any = ALL[point.function]
+    x, dy = batch(point.rows, point.columns + (point.form == "slice"), point.dtype, point.distribution)
     if point.device == "gpu":
         x, dy = map(import_module("cupy").asarray, (x, dy))
     if point.form == "slice":
@@ -105,6 +92,8 @@ def case_of(point: Point) -> Case | None:
     if point.form != "in_place":
         out = np.empty_like(x) if point.form == "out" else None
         return Case(point.function, point.operation, point.form, dy, x, out, slope)
+    if point.operation == "value" and point.distribution == "negative":
+        return None  # of abs(x) it would be another distribution, and of x another after the first call
     x, dy = np.abs(x) if point.operation == "value" else x.copy(), dy.copy()
     case = Case(point.function, point.operation, point.form, dy, x, dy if "backward" in point.operation else x, slope)
     own = ours(case)
@@ -128,7 +117,7 @@ class OnDevice:
         return float(import_module("cupy").cuda.get_elapsed_time(earlier._event, self._event)) / 1e3
 
 
-def _timer(call: Call, point: Point) -> timeit.Timer:
+def _timer(call: Call | Step, point: Point) -> timeit.Timer:
     statement, names = call.statement()
     if point.form != "fresh":
         clock: Any = OnDevice if point.device == "gpu" else perf_counter
@@ -158,12 +147,12 @@ class NotMeasuredError(Exception):
 
 
 def _ways(
-    baseline: Baseline, case: Case, tolerance: float, report: Callable[[str], object], near_zero: float = 0
-) -> dict[str, tuple[Call, str]]:
+    baseline: Baseline, case: Case, tolerance: float, report: Callable[[str], object]
+) -> dict[str, tuple[Call | Step, str]]:
     """Return the calls of a baseline with the right result, and the result's dtype; report the others."""
     expected = None
-    right: dict[str, tuple[Call, str]] = {}
-    calls = baseline.calls(case)
+    right: dict[str, tuple[Call | Step, str]] = {}
+    calls = ways(baseline.calls, case)
     while True:
         text = ""
         try:
@@ -173,7 +162,7 @@ def _ways(
             text = f"{call.text}: "
             result = call.result()
             expected = ours(case).result() if expected is None else expected
-            if _equal(result, expected, tolerance, near_zero):
+            if _equal(result, expected, tolerance, _near_zero(case, expected, tolerance)):
                 right[call.text] = call, result.dtype.name
             else:
                 report(f"the results of {call.text} differ from ours")
@@ -186,7 +175,18 @@ def one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
-def _equal(result: Any, expected: Any, tolerance: float, near_zero: float = 0) -> bool:
+def _near_zero(case: Case, expected: Any, tolerance: float) -> float:
+    """Return how far a number may be off in any case: near 0, most baselines of smooth functions are no better."""
+    largest = float(abs(expected).max())
+    if case.function in ROWWISE:
+        return tolerance * largest  # the softmax of a long row is small throughout
+    if not ALL[case.function].spec.wide:
+        return 0.0
+    # The derivative is right in the absolute sense, and dy times that.
+    return tolerance * max(1.0, largest, 0.0 if case.operation == "value" else float(abs(case.dy).max()))
+
+
+def _equal(result: Any, expected: Any, tolerance: float, near_zero: float) -> bool:
     if result.shape != expected.shape:
         return False
     step = max(1, (1 << 20) // max(1, expected.shape[1]))
@@ -242,16 +242,14 @@ def measure(
     if point.form == "fresh":
         # The host of a virtual machine may have to map this memory first, which the first to be timed would pay for.
         np.ones(2 * _held_results(point) * point.elements * itemsize(point.dtype), np.uint8)
-    spec = CATALOGUE[point.function].spec
-    tolerance = 0 if spec.selects else 2**-6 if itemsize(point.dtype) == 2 else 2**-18 if spec.wide else 2**-20
+    tolerance = 0 if ALL[point.function].spec.selects else 2**-6 if itemsize(point.dtype) == 2 else 2**-18
     reasons: list[str] = []
-    # Where a smooth function is near 0, most baselines are right in the absolute sense alone.
-    ways = _ways(baseline, case, tolerance, reasons.append, tolerance if spec.wide else 0)
-    if not ways:
+    right = _ways(baseline, case, tolerance, reasons.append)
+    if not right:
         raise NotMeasuredError("; ".join(reasons))
     for reason in reasons:
         report(reason)
-    timers = {text: _timer(call, point) for text, (call, _) in ways.items()}
+    timers = {text: _timer(call, point) for text, (call, _) in right.items()}
     best = next(iter(timers))
     if len(timers) > 1:
         rounds = _collect(timers, point, seconds / 4, seconds_per_block / 2, 1, ENOUGH_ROUNDS)
@@ -272,7 +270,7 @@ def measure(
         (tuple(_nanoseconds(sample[name]) for sample in rounds),) if name in competitors else ()
         for name in ("ours", "baseline", "copy")
     )
-    return Measurement(baseline.name, point, best, ways[best][1], ours_times, baseline_times, copy_times)
+    return Measurement(baseline.name, point, best, right[best][1], ours_times, baseline_times, copy_times)
 
 
 def _nanoseconds(seconds: float) -> float:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 def bench(
     functions: Annotated[list[str] | None, typer.Argument(help="Names of the catalogue; relu if none.")] = None,
     dtype: Annotated[str, typer.Option(help="float16, bfloat16, float32 or float64.")] = "float32",
+    distribution: Annotated[
+        str, typer.Option(help="Of x: normal, normal2 or normal4 (by standard deviation), uniform, negative or sorted.")
+    ] = "normal",
     rival: Annotated[list[str] | None, typer.Option(help="Against this rival only; may be repeated.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Be done in two minutes: three sizes.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Of ours and of each rival; all if none.")] = None,
@@ -32,19 +35,19 @@ def bench(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Measure value, derivative and backward against everybody else who is installed."""
+    """Measure value, derivative, backward and a step of training against everybody else who is installed."""
     try:
         if compare:
             require("rectifier bench", lacking("to compare runs it", "bench", ["scipy"]))
             _compare(*compare, json)
         require("rectifier bench", lacking("to draw its pictures it", "bench"))
-        from ...catalogue import CATALOGUE
-        from ..bench import pages, points, report, results, runner
+        from ..bench import batches, pages, points, report, results, runner
         from ..bench.baselines import BASELINES
         from ..documents import put_section
 
-        require_known("function", functions or [], CATALOGUE)
+        require_known("function", functions or [], points.FUNCTIONS)
         require_known("dtype", [dtype], points.DTYPES)
+        require_known("distribution", [distribution], batches.DISTRIBUTIONS)
         require_known("rival", rival or [], [baseline.name for baseline in BASELINES])
         if dtype == "bfloat16" and importlib.util.find_spec("ml_dtypes") is None:
             raise ValueError("bfloat16 needs ml_dtypes: pip install ml_dtypes")
@@ -57,7 +60,7 @@ def bench(
             baselines = [baseline for baseline in BASELINES if not rival or baseline.name in rival]
             keep = partial(results.save, path=output / "run.json")
             with bars() as start:
-                planned = points.plan(functions or ["relu"], dtype, quick)
+                planned = points.plan(functions or ["relu"], dtype, quick, distribution)
                 result = runner.run(planned, baselines, quick, threads, start=start, keep=keep)
         if not result.measurements:
             raise ValueError(" / ".join(("nothing was measured", *result.skipped)))
@@ -74,7 +77,7 @@ def _compare(old_path: Path, new_path: Path, as_json: bool) -> None:
     old, new = results.load(old_path), results.load(new_path)
     changes = comparison.compare(old, new)
     if not changes:
-        raise ValueError(f"the two files have no point in common with {comparison.FEWEST_PAIRS} rivals in one version")
+        raise ValueError(comparison.why_not(old, new))
     significant = [change for change in changes if change.significant]
     show(significant, partial(_render_changes, old, new, len(changes)), as_json)
     raise SystemExit(any(change.factor > 1 for change in significant) and comparison.comparable(old, new))

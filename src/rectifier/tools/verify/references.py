@@ -50,12 +50,12 @@ def _jitted(name: str, dtype: str, operation: str) -> Any:
 
 def references_of_rows(name: str, dtype: str) -> dict[str, Callable[[Any], Any]]:
     """Return what other libraries, where they are installed, have for a function of rows."""
-    if name not in ("softmax", "log_softmax") or dtype == "bfloat16":
+    if name not in TORCH or dtype == "bfloat16":
         return {}
-    ways = {
-        "PyTorch": lambda x: from_torch(getattr(_torch(), name)(to_torch(x.copy()), -1)),
-        "JAX": lambda x: np.asarray(getattr(_jax().nn, name)(x)),
-        "SciPy": lambda x: getattr(_special(), name)(x, axis=-1),
+    ways: dict[str, Callable[[Any], Any]] = {
+        "PyTorch": partial(_by_torch, name, "value"),
+        "JAX": lambda x: np.asarray(JAX[name].function(_jax().nn)(x)),
+        "SciPy": lambda x: SCIPY[name](_special(), x),
     }
     return {source: way for source, way in ways.items() if util.find_spec(LIBRARIES[source])}
 
