@@ -85,7 +85,7 @@ def _log_of_sum(z, tail, factor, more):
 
 
 def _finite(x):
-    # A number in place of an infinite parameter, whose exponentials are 0 however scaled: 0 * inf would be NaN.
+    # A number in place of an infinite one, whose exponentials are 0 however scaled: 0 * inf would be NaN.
     return where(x < -largest(), -largest(), where(x > largest(), largest(), x))
 
 
@@ -99,8 +99,7 @@ def _weighted(x, z, tail):
     # x s(z); exp(z) may be subnormal where its product with x is not. An infinite x times 0 would be NaN.
     m, rest, scale = _exponential(z, tail)
     d, lost = _one_and(whole(m, rest), scale)
-    a = where(x < -largest(), -largest(), where(x > largest(), largest(), x))
-    n, more = product_parts(a, T(0), where(z < T(0), m, T(1)), where(z < T(0), rest, T(0)))
+    n, more = product_parts(_finite(x), T(0), where(z < T(0), m, T(1)), where(z < T(0), rest, T(0)))
     return where(z > T(50), x, quotient(n, more, d, lost) * where(z < T(0), scale, T(1)))
 
 

@@ -53,9 +53,29 @@ def _operand(value: Any, condition: bool = False) -> Expression:
     raise FormulaError(f"a {type(value).__name__} stands where a formula needs a number")
 
 
+# What primitives give beside a number, which a reader need not see: their tail, and their scale.
+NOTHING, ONE = Expression("0"), Expression("1")
+
+
+def _spared(symbol: str, left: Expression, right: Expression) -> Any:
+    """Return the result of an operation of which a tail or a scale spares a part; None of others."""
+    if symbol in ("+", "-") and right is NOTHING:
+        return left
+    if symbol in ("+", "-") and left is NOTHING:
+        return right if symbol == "+" else -cast(Any, right)
+    if symbol == "*" and (left is NOTHING or right is NOTHING):
+        return NOTHING
+    if symbol in ("*", "/") and right is ONE:
+        return left
+    return right if symbol == "*" and left is ONE else None
+
+
 def _binary(symbol: str, strength: int) -> tuple[Any, Any]:
     def write(left: Any, right: Any) -> Expression:
         left, right = _operand(left), _operand(right)
+        spared = _spared(symbol, left, right)
+        if spared is not None:
+            return cast(Expression, spared)
         first = left.text if left.strength >= strength else f"({left})"
         second = right.text if right.strength > strength else f"({right})"
         return Expression(f"{first} {symbol} {second}", strength, condition=strength == 1)
@@ -85,7 +105,11 @@ _REFUSED = {
 }  # fmt: skip
 for _name in (*_REFUSED, "rpow", "rfloordiv", "rmod", "rmatmul", "rlshift", "rrshift", "rxor"):
     setattr(Expression, f"__{_name}__", lambda *_, name=_name: _refuse_operation(name))
-setattr(Expression, "__neg__", lambda x: Expression(f"-{_operand(x).text if x.strength >= 4 else f'({x})'}", 4))
+setattr(
+    Expression,
+    "__neg__",
+    lambda x: x if x is NOTHING else Expression(f"-{_operand(x).text if x.strength >= 4 else f'({x})'}", 4),
+)
 
 
 def _refuse_operation(name: str) -> NoReturn:
@@ -98,7 +122,7 @@ def _refuse_operation(name: str) -> NoReturn:
 
 def _literal(number: Any, rest: Any = None) -> Any:
     if rest is not None:
-        return _literal(number), Expression("0")
+        return _literal(number), NOTHING
     if type(number) not in (int, float):
         raise FormulaError(f"T({number}): T takes a literal number")
     try:
@@ -111,8 +135,8 @@ def _literal(number: Any, rest: Any = None) -> Any:
 def _where(*operands: Any) -> Expression:
     if len(operands) != 3:
         raise FormulaError(f"where takes a condition and 2 operands, not {len(operands)} in all")
-    condition, x, y = operands
-    return Expression(f"where({_operand(condition, True)}, {_operand(x)}, {_operand(y)})")
+    condition, x, y = _operand(operands[0], True), *map(_operand, operands[1:])
+    return x if x.text == y.text else Expression(f"where({condition}, {x}, {y})")
 
 
 def _function(name: str, least: int, most: int) -> Any:
@@ -120,8 +144,10 @@ def _function(name: str, least: int, most: int) -> Any:
         if not least <= len(operands) <= most:
             raise FormulaError(f"{name} takes {least} operands, not {len(operands)}")
         if name == "quotient":
-            quotient: Any = _operand(operands[0])
-            return cast(Expression, quotient / _operand(operands[2]))
+            return cast(Expression, operator.truediv(_operand(operands[0]), operands[2]))
+        if name == "fma" and any(operand is ONE for operand in operands):
+            x, y, z = map(_operand, operands)
+            return cast(Expression, operator.add(operator.mul(x, y), z))
         return Expression(f"{name}({', '.join(_operand(operand).text for operand in operands[:least])})")
 
     return write
@@ -132,15 +158,15 @@ _MEANINGS = {
     "largest": lambda: Expression("largest"),
     "stored": _literal,
     "where": _where,
-    "exp_parts": lambda x, tail: (Expression(f"exp({_operand(x)})"), Expression("0"), Expression("1")),
-    "expm1_parts": lambda x, tail: (Expression(f"expm1({_operand(x)})"), Expression("0")),
-    "log1p_parts": lambda x, tail: (Expression(f"log1p({_operand(x)})"), Expression("0")),
-    "quotient_parts": lambda x, _, y, __: (operator.truediv(_operand(x), y), Expression("0")),
+    "exp_parts": lambda x, tail: (Expression(f"exp({_operand(x)})"), NOTHING, ONE),
+    "expm1_parts": lambda x, tail: (Expression(f"expm1({_operand(x)})"), NOTHING),
+    "log1p_parts": lambda x, tail: (Expression(f"log1p({_operand(x)})"), NOTHING),
+    "quotient_parts": lambda x, _, y, __: (operator.truediv(_operand(x), y), NOTHING),
     "whole": lambda x, tail: _operand(x),
     "near_zero": lambda name, y, x, tail: _operand(y),
-    "normal_tail": lambda x: (Expression(f"normal_tail({_operand(x)})"), Expression("0")),
-    "sum_parts": lambda x, y, tail: (operator.add(_operand(x), y), Expression("0")),
-    "product_parts": lambda x, _, y, __: (operator.mul(_operand(x), y), Expression("0")),
+    "normal_tail": lambda x: (Expression(f"normal_tail({_operand(x)})"), NOTHING),
+    "sum_parts": lambda x, y, tail: (operator.add(_operand(x), y), NOTHING),
+    "product_parts": lambda x, _, y, __: (operator.mul(_operand(x), y), NOTHING),
 }
 for _name, _least, _most in (
     ("abs", 1, 1), ("copysign", 2, 2), ("sqrt", 1, 1), ("fma", 3, 3), ("exp", 1, 2), ("expm1", 1, 2), ("log1p", 1, 1),
