@@ -97,7 +97,7 @@ def quotient_parts(x, x_tail, y, y_tail):
 def divided(x, x_tail, y, y_tail):
     """Return the reciprocal, the quotient, and by how much that times y is more than x: of a zero by 0.0, not -0.0."""
     r = 1.0 / y
-    q = x * r
+    q = (x if is_zero(x_tail) else x + x_tail) * r
     excess = fma(q, y, -x)
     # The tails together first: a shorter chain.
     if is_zero(y_tail):

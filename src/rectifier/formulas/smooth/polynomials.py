@@ -61,9 +61,9 @@ ERFCX = (
 )  # fmt: skip
 ERFCX_TAIL = -4.626015831691555e-17
 
-# (exp(r) - 1 - r) / r^2 for |r| <= log(2)/2, in float32; exp(r) then within 2^-27, and exp(r) - 1 within 2^-26 of
+# (exp(r) - 1 - r) / r^2 for |r| <= log(2)/2, in float32; exp(r) then within 2^-32, and exp(r) - 1 within 2^-31 of
 # itself. The best of its degree, by linear programming, one coefficient after the other rounded to float32.
-EXP_SINGLE = (0.49999997, 0.16666546, 0.041667435, 0.008366263, 0.0013870668)
+EXP_SINGLE = (0.5, 0.16666666, 0.041666493, 0.008333545, 0.001393234, 0.00019762284)
 
 # (2 atanh(s) - 2 s) / s^3 in s^2, for 0 <= s <= 1/3, in float32; log((1 + s) / (1 - s)) then within 2^-29.
 LOG_SINGLE = (0.6666667, 0.39999706, 0.28592357, 0.21706575, 0.2322433)
@@ -93,23 +93,23 @@ NORMAL_TAIL_SINGLE = (
      0.0001681516),
 )  # fmt: skip
 
-# The derivatives next to their zeros, in float32: the zero and the first coefficient, each of two numbers, then others
-# of the polynomial in the distance, within 2^-26.8 for distances up to 0.22. Those of `silu` are of beta x.
+# The derivatives next to their zeros, in float32: how far from it, the zero and the first coefficient, each of two
+# numbers, then others of the polynomial in the distance, within 2^-28 up to 0.3. Those of `silu` are of beta x.
 ZEROS = {
     "silu": (
-        -1.2784646, 1.29792825e-08, 0.2178117, 2.0412227e-09, 0.1466488, 0.018874813, -0.015223031, -0.006606422,
-        0.00014220554, 0.0007938253,
+        0.25, -1.2784646, 1.29792825e-08, 0.2178117, 2.0589241e-09, 0.1466488, 0.018874807, -0.015222658, -0.0066061714,
+        0.00012686862, 0.0007911051, 0.0001807821,
     ),
     "gelu": (
-        -0.75179154, 1.211445e-08, 0.431494, -5.3005436e-09, 0.38828495, -0.01819967, -0.11400368, -0.014771017,
-        0.019233072, 0.0044913455,
+        0.25, -0.75179154, 1.211445e-08, 0.431494, -4.885449e-09, 0.38828498, -0.018199809, -0.11400816, -0.014764118,
+        0.019418824, 0.00440704, -0.0021996538,
     ),
     "gelu_tanh": (
-        -0.75246143, 1.1339628e-08, 0.4304001, -1.2349714e-08, 0.3875184, -0.015782846, -0.11393957, -0.016618535,
-        0.0194786, 0.005199066,
+        0.25, -0.75246143, 1.1339628e-08, 0.4304001, -1.1840979e-08, 0.38751844, -0.01578302, -0.11394438, -0.016610134,
+        0.01967847, 0.005096817, -0.002367811,
     ),
     "mish": (
-        -1.1924312, -3.0439375e-09, 0.26694793, -1.102318e-08, 0.20473127, 0.041907817, -0.020273842, -0.01582119,
-        -0.003277116, 0.0011070911,
+        0.25, -1.1924312, -3.0439375e-09, 0.26694793, -1.1166448e-08, 0.20473127, 0.041907866, -0.020271845, -0.015823608,
+        -0.003359903, 0.0011369103, 0.000979689,
     ),
 }  # fmt: skip
