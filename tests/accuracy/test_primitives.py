@@ -24,6 +24,7 @@ from rectifier.formulas.smooth import SMOOTH, parts, polynomials
 from rectifier.testing import dtype_of
 
 F4, F8 = np.dtype("f4"), np.dtype("f8")
+REACH = polynomials.REACH * (1 - 1e-6)  # a float32 that is in it
 DTYPES = {"wide": F8, "narrow": F8, "single": F4, "plain": F4}  # the forms, and what each computes in
 TAILLESS = ("narrow", "plain")
 LANES = 16  # of a register of AVX-512, or of several of others
@@ -387,11 +388,13 @@ def test_a_square_carries_its_tail(form):
 
 
 def test_the_sign_of_a_zero_is_kept(form):
-    """A tail of 0.0 would make 0.0 of -0.0; quotients are by what is above 0."""
+    """A tail of 0.0 would make 0.0 of -0.0, also of a dividend; quotients are by what is above 0."""
     for x in (0.0, -0.0):
+        assert str(at("quotient", form, x, -0.0, 3, 0)) == str(x)
         for tail in (0.0, -0.0):
-            assert str(at("quotient", form, x, tail, 3, 0)) == str(x)
             for name in ("product_parts", "quotient_parts"):
+                if name == "quotient_parts" and str(tail) == "0.0":
+                    continue
                 first, rest = at(name, form, x, tail, 3, 0)
                 assert str(first) == str(x)
                 assert str(at("whole", form, first, rest)) == str(x)
@@ -536,9 +539,9 @@ def test_a_derivative_next_to_its_zero_has_its_last_place(name):
     """And without what it is computed of elsewhere."""
     rng = np.random.default_rng(6)
     zero = F4.type(polynomials.ZEROS[name][0])
-    x = np.concatenate([zero + rng.uniform(-0.2199, 0.2199, 500), zero + np.exp2(rng.uniform(-24, -3, 300)),
+    x = np.concatenate([zero + rng.uniform(-REACH, REACH, 500), zero + np.exp2(rng.uniform(-24, -3, 300)),
                         zero - np.exp2(rng.uniform(-24, -3, 300)), [zero]]).astype(F4)  # fmt: skip
-    x = x[abs(x - zero) < 0.2199]
+    x = x[abs(x - zero) < REACH]
     beside = primitive("near_zero", "single", name)
     for tail in (0 * x, tails(x)):
         y = beside(np.full_like(x, np.nan), x, tail)
@@ -548,8 +551,8 @@ def test_a_derivative_next_to_its_zero_has_its_last_place(name):
                 exact = DERIVATIVES[name](at_v)
                 # The two tails together are rounded once: to 2^-49.
                 unit = mpf(2) ** (mpmath.frexp(exact)[1] - 24)
-                assert abs(actual - exact) <= 0.75 * unit + mpf(2) ** -49 * (rest != 0), (v, rest)
-    far = np.array([zero - 0.2201, zero + 0.2201, 0, 1, np.inf, -np.inf], F4)
+                assert abs(actual - exact) <= 0.95 * unit + mpf(2) ** -49 * (rest != 0), (v, rest)
+    far = np.array([zero - REACH - 1e-4, zero + REACH + 1e-4, 0, 1, np.inf, -np.inf], F4)
     assert (beside(np.full_like(far, 7), far, np.zeros_like(far)) == 7).all()
 
 
@@ -560,7 +563,7 @@ def test_16_bits_next_to_a_zero_need_one_number_of_it(name):
         with np.errstate(invalid="ignore"):
             x = np.arange(1 << 16, dtype=np.uint16).view(dtype).astype(F4)
         x = x[np.isfinite(x)]
-        x = x[abs(x - F4.type(polynomials.ZEROS[name][0])) < 0.2199]
+        x = x[abs(x - F4.type(polynomials.ZEROS[name][0])) < REACH]
         assert x.size > 50
         for v, actual in zip(x.tolist(), primitive("near_zero", "plain", name)(x + 7, x, 0 * x).tolist(), strict=True):
             exact = DERIVATIVES[name](mpf(v))
@@ -635,10 +638,10 @@ POLYNOMIALS = {
         lambda t: series(P.ERFCX, t) + mpf(P.ERFCX_TAIL), -1.0, 24 / 32, -55.8,
     ),
     "EXP_SINGLE": (
-        mpmath.exp, lambda r: 1 + r + r * r * series(P.EXP_SINGLE, r, F4), -HALF_LN2, HALF_LN2, -27,
+        mpmath.exp, lambda r: 1 + r + r * r * series(P.EXP_SINGLE, r, F4), -HALF_LN2, HALF_LN2, -32,
     ),
     "EXP_SINGLE less 1": (
-        mpmath.expm1, lambda r: r + r * r * series(P.EXP_SINGLE, r, F4), -HALF_LN2, HALF_LN2, -26,
+        mpmath.expm1, lambda r: r + r * r * series(P.EXP_SINGLE, r, F4), -HALF_LN2, HALF_LN2, -31,
     ),
     "LOG_SINGLE": (
         log_ratio, lambda s: 2 * s + s**3 * series(P.LOG_SINGLE, s * s, F4), 0, 1 / 3, -29,
@@ -649,7 +652,7 @@ POLYNOMIALS = {
     f"ZEROS {name}{limit}": (
         lambda d, name=name: DERIVATIVES[name](beside_zero(name)[1] + d), beside_zero(name)[0], -limit, limit, error,
     )
-    for name in polynomials.ZEROS for limit, error in ((0.14, -27.6), (0.22, -26.8))
+    for name in polynomials.ZEROS for limit, error in ((0.14, -28), (REACH, -26.9))
 }  # fmt: skip
 
 

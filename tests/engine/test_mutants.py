@@ -147,7 +147,7 @@ MUTANTS = {
     "exp(x) - 1 of 16 bits overflows late": ("formulas/smooth/plain.py", "between(x, -60.0, 89.0)", "between(x, -60.0, 90.0)", PRIMITIVES),
     "one is lost in an exponential": (PARTS, "fma(scale, m, -y) - one, lost)", "fma(scale, m, -one - y), lost)", PRIMITIVES),
     "a small argument has no tail": (SINGLE, "where(tiny, fma(0.5 * x, x, tail), low)", "where(tiny, 0.5 * x * x, low)", PRIMITIVES),
-    "beyond a zero its polynomial goes on": (SINGLE, "abs(d) < 0.22", "abs(d) < 0.3", PRIMITIVES),
+    "beyond a zero its polynomial goes on": (SINGLE, "abs(d) < polynomials.REACH", "abs(d) < 0.3", PRIMITIVES),
     "a zero is one number": (SINGLE, "rest = -at_rest if is_zero(tail) else tail - at_rest", "rest = 0.0 if is_zero(tail) else tail", PRIMITIVES),
     "a slope at a zero is one number": (SINGLE, "fma(d, slope_rest, rest * fma", "(rest * fma", PRIMITIVES),
     "a tail of 0 gives other bits than none": (SINGLE, "tiny = abs(x) < 2.0**-25", "tiny = abs(x) < 2.0**-24", DEFAULTS),

@@ -70,6 +70,6 @@ def normal_tail(x):
 
 
 def near_zero(name, y, x, tail):
-    reach, at, _, slope, _, *others = polynomials.ZEROS[name]
+    at, _, slope, _, *others = polynomials.ZEROS[name]
     d = x - at
-    return where(abs(d) < reach, d * polynomial(d, (slope, *others)), y)
+    return where(abs(d) < polynomials.REACH, d * polynomial(d, (slope, *others)), y)

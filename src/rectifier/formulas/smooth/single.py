@@ -97,12 +97,12 @@ def log1p_parts(x, tail):
 
 
 def near_zero(name, y, x, tail):
-    reach, at, at_rest, slope, slope_rest, *others = polynomials.ZEROS[name]
+    at, at_rest, slope, slope_rest, *others = polynomials.ZEROS[name]
     d = x - at
     rest = -at_rest if is_zero(tail) else tail - at_rest
     near = d * slope
     lost = fma(d, slope, -near) + fma(d, slope_rest, rest * fma(d, 2.0 * others[0], slope))
-    return where(abs(d) < reach, near + fma(d * d, polynomial(d, others), lost), y)
+    return where(abs(d) < polynomials.REACH, near + fma(d * d, polynomial(d, others), lost), y)
 
 
 def log1p(x):
