@@ -51,29 +51,21 @@ def test_all_16_bit_gradients_are_correctly_rounded(activation, name):
             assert_same(activation.backward(dy, mask=mask, **settings), expected)
 
 
-def kept_stages():
-    path = Path(__file__).parents[2] / "benchmarks" / "verify.json"
-    stages = [stage for stage in json.loads(path.read_text())["stages"] if stage["function"] in CATALOGUE]
-    assert {stage["function"] for stage in stages if stage["exhaustive"]} == set(CATALOGUE)
-    smooth = [stage for stage in stages if CATALOGUE[stage["function"]].spec.wide]
-    return [stage for stage in smooth if stage["dtype"] in ("float32", "float64")]
+def worst_inputs():
+    rows = json.loads((Path(__file__).parents[2] / "benchmarks" / "worst-float32.json").read_text())
+    assert {row["function"] for row in rows} == {name for name in CATALOGUE if CATALOGUE[name].spec.single}
+    return rows
 
 
-@pytest.mark.parametrize("stage", kept_stages(), ids=lambda stage: f"{stage['function']}-{stage['dtype']}")
-def test_the_worst_inputs_that_were_found_keep_their_bounds(stage):
-    """The table of benchmarks/verify.json: all 2^32 float32 were taken, and what is worst there is worst."""
-    function, dtype = CATALOGUE[stage["function"]], np.dtype(stage["dtype"])
-    for row in stage["rows"]:
-        if row["source"] != "rectifier" or row["operation"] == "backward" or row["at"] == "nan":
-            continue
-        x = np.array([float(row["at"])]).astype(dtype)
-        result = function(x) if row["operation"] == "value" else function.derivative(x)
-        settings = testing.settings_of(function.spec, dtype, {})
-        right = testing.exact(function.spec, x[0].item(), settings)[row["operation"] != "value"]
-        units = testing.ulp_distance(result[0].item(), right, dtype)
-        near = any(abs(x[0] - zero) < 2**-10 for zero in function.spec.zeros) and dtype == np.float64
-        assert near or units <= row["bound"]
-        assert near or units == pytest.approx(row["worst_ulp"], abs=1e-3)
+@pytest.mark.parametrize("row", worst_inputs(), ids=lambda row: f"{row['function']}-{row['operation']}")
+def test_the_worst_inputs_that_were_found_keep_the_bound(row):
+    """Of all float32 from 2^-27 to 2^10, and some others: docs/accuracy.md."""
+    function, x = CATALOGUE[row["function"]], np.array([float(row["at"])], np.float32)
+    result = function(x) if row["operation"] == "value" else function.derivative(x)
+    settings = testing.settings_of(function.spec, x.dtype, {})
+    right = testing.exact(function.spec, x[0].item(), settings)[row["operation"] != "value"]
+    assert testing.ulp_distance(result[0].item(), right, x.dtype) == pytest.approx(row["worst_ulp"], abs=1e-3)
+    assert row["worst_ulp"] < function.spec.ulp.float32
 
 
 def expected_by_integers(name: str, bits: np.ndarray, slope: np.float32) -> tuple[np.ndarray, np.ndarray]:
