@@ -90,10 +90,12 @@ def selu(x):
     ----------
     G. Klambauer, T. Unterthiner, A. Mayr and S. Hochreiter, "Self-normalizing neural networks", NeurIPS 2017.
     """
-    y, tail = product_parts(x, T(0), *T(1.0507009873554805, 3.987484766715415e-17))
+    # Of half of a large number, since the product alone may be infinite where with its tail it is not.
+    half = where(x > T(1), T(0.5), T(1))
+    y, tail = product_parts(half * x, T(0), *T(1.0507009873554805, 3.987484766715415e-17))
     factor, factor_tail = T(1.7580993408473768, 1.415351938008446e-17)
     left = _scaled_expm1(factor, factor_tail, x, T(0))
-    right = where(y > largest(), y, whole(y, tail))  # infinity has no tail
+    right = where(y > largest(), y, whole(y, tail)) / half  # infinity has no tail
     return where(x > T(0), right, where(x == T(0), x, left))
 
 

@@ -70,6 +70,6 @@ def normal_tail(x):
 
 
 def near_zero(name, y, x, tail):
-    at, _, slope, _, *others = polynomials.ZEROS[name]
-    d = x - at
+    at, at_rest, slope, _, *others = polynomials.ZEROS[name]
+    d = (x - at) - at_rest
     return where(abs(d) < polynomials.REACH, d * polynomial(d, (slope, *others)), y)
