@@ -83,21 +83,22 @@ def product_parts(x, x_tail, y, y_tail):
 
 
 def quotient(x, x_tail, y, y_tail):
-    r, q, excess = divided(x, x_tail, y, y_tail)
+    # By both parts, where the second may be a tenth of the first: what it misses of y_tail would be seen.
+    r, q, excess = divided(x, x_tail, y, y_tail, x if is_zero(x_tail) else x + x_tail)
     return fma(-r, excess, q)
 
 
 def quotient_parts(x, x_tail, y, y_tail):
     if is_one(y, y_tail):
         return x, x_tail
-    r, q, excess = divided(x, x_tail, y, y_tail)
+    r, q, excess = divided(x, x_tail, y, y_tail, x)
     return q, -(r * excess)
 
 
-def divided(x, x_tail, y, y_tail):
-    """Return the reciprocal, the quotient, and by how much that times y is more than x: of a zero by 0.0, not -0.0."""
+def divided(x, x_tail, y, y_tail, nearly):
+    """Return the reciprocal, the quotient of nearly x, and by how much that times y is more: of a zero by 0.0."""
     r = 1.0 / y
-    q = (x if is_zero(x_tail) else x + x_tail) * r
+    q = nearly * r
     excess = fma(q, y, -x)
     # The tails together first: a shorter chain.
     if is_zero(y_tail):
