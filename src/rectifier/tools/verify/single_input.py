@@ -97,7 +97,8 @@ def _by_sieve(task: Task, x: Any, counted: int, found: dict[tuple[str, str], Tal
         if operation == "backward" and source == OURS and spec.single:
             # A derivative that is subnormal in float32 has fewer digits than the product.
             with np.errstate(all="ignore"):
-                errors[np.abs(wide - right) <= abs(dy) * 2.0**-149] = 0
+                beyond = np.maximum(1 - abs(dy) * 2.0**-149 / np.abs(wide - right), 0)  # NaN stays as wrong as it is
+            errors = np.where(np.isfinite(beyond) & np.isfinite(errors), errors * beyond, errors)
         tally.count(x[:counted], result[:counted], right[:counted], errors[:counted])
         if source == OURS and operation != "backward" and task.among is None:
             pairs = _out_of_order(spec, operation, x, wide, exact)
