@@ -1,4 +1,4 @@
-"""What the forms of smooth primitives share: arithmetic that is the same in float32 and float64."""
+"""Arithmetic that the forms of smooth primitives share, the same in float32 and float64."""
 
 from __future__ import annotations
 

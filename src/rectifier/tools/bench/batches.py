@@ -14,7 +14,7 @@ DRAWN = 1 << 20  # numbers at most; a longer batch repeats them
 
 
 class Distribution(NamedTuple):
-    """What x is drawn from.
+    """A distribution that x is drawn from.
 
     Attributes
     ----------
