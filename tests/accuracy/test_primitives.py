@@ -30,9 +30,10 @@ TAILLESS = ("narrow", "plain")
 LANES = 16  # of a register of AVX-512, or of several of others
 ARITHMETIC = {"T", "largest", "stored", "where", "abs", "copysign", "sqrt", "fma"}
 NUMBERS = {  # how many each takes and gives
-    "whole": (2, 1), "sum_parts": (3, 2), "product_parts": (4, 2), "quotient": (4, 1), "quotient_parts": (4, 2),
+    "whole": (2, 1), "sum_parts": (3, 2), "unordered_sum_parts": (3, 2), "product": (4, 1), "product_parts": (4, 2),
+    "quotient": (4, 1), "quotient_parts": (4, 2),
     "exp": (2, 1), "exp_parts": (2, 3), "expm1": (2, 1), "expm1_parts": (2, 2), "log1p": (1, 1), "log1p_parts": (2, 2),
-    "normal_tail": (1, 2), "near_zero": (3, 1),
+    "normal_tail": (1, 2), "normal_tail_slope": (1, 2), "near_zero": (3, 1),
 }  # fmt: skip
 
 
@@ -99,9 +100,14 @@ def normal_tail(x):
     return mpmath.exp(x * x / 2) * mpmath.erfc(x / mpmath.sqrt(2)) / 2
 
 
+def normal_tail_slope(x):
+    return normal_tail(x) - x / mpmath.sqrt(2 * mpmath.pi)
+
+
 EXACT = {
     "exp": mpmath.exp, "exp_parts": mpmath.exp, "expm1": mpmath.expm1, "expm1_parts": mpmath.expm1,
     "log1p": mpmath.log1p, "log1p_parts": mpmath.log1p, "normal_tail": normal_tail,
+    "normal_tail_slope": normal_tail_slope,
 }  # fmt: skip
 # Where they are computed: of those in parts, what is promised; of the others, where the result is a normal number.
 DOMAINS = {
@@ -113,6 +119,8 @@ DOMAINS = {
     ("log1p", "single"): (-1 + 2.0**-24, 3.4e38),
     ("log1p_parts", "wide"): (0, 1), ("log1p_parts", "narrow"): (0, 1), ("log1p_parts", "single"): (0, 1),
     ("normal_tail", "wide"): (0, 40), ("normal_tail", "narrow"): (0, 15), ("normal_tail", "single"): (0, 14.9),
+    ("normal_tail_slope", "wide"): (0, 40), ("normal_tail_slope", "narrow"): (0, 15),
+    ("normal_tail_slope", "single"): (0, 14.9),
 }  # fmt: skip
 DOMAINS |= {(name, "plain"): domain for (name, form), domain in DOMAINS.items() if form == "single"}
 # As measured. Of one number in units of its last place; of parts in 2^-53 and 2^-24 of their sum.
@@ -124,6 +132,7 @@ BOUNDS = {
     "log1p": {"wide": 0.9, "single": 0.67, "plain": 2.6},
     "log1p_parts": {"wide": 1.4, "single": 0.35, "plain": 2.8},
     "normal_tail": {"wide": 1.2, "single": 0.27, "plain": 1.8},  # wide, 0.13 from 1.5 on
+    "normal_tail_slope": {"wide": 1.2, "single": 0.35, "plain": 1.8},
 }
 NARROW_BOUND = 2.0**-27.5
 
@@ -167,7 +176,9 @@ def errors(name: str, form: str, x: np.ndarray, tail: np.ndarray | None, results
             given = [v + mpf(rest) for v, rest in zip(given, tail.tolist(), strict=True)]
         for v, actual in zip(given, sums(results), strict=True):
             exact = EXACT[name](v)
-            if form == "narrow":
+            if name == "normal_tail_slope" and DTYPES[form] == F8:  # a difference, whose digits are those of its terms
+                unit = normal_tail(v) / (1 if form == "narrow" else 2**digits)
+            elif form == "narrow":
                 unit = abs(exact)
             elif form == "plain" or isinstance(results, tuple):
                 unit = abs(exact) / 2**digits
@@ -325,6 +336,8 @@ def operands(form: str, count: int = 1000):
 
 OPERATIONS = {
     "sum_parts": lambda x, x_tail, y, y_tail: x + y + x_tail,
+    "unordered_sum_parts": lambda x, x_tail, y, y_tail: x + y + x_tail,
+    "product": lambda x, x_tail, y, y_tail: (x + x_tail) * (y + y_tail),
     "product_parts": lambda x, x_tail, y, y_tail: (x + x_tail) * (y + y_tail),
     "quotient_parts": lambda x, x_tail, y, y_tail: (x + x_tail) / (y + y_tail),
     "quotient": lambda x, x_tail, y, y_tail: (x + x_tail) / (y + y_tail),
@@ -337,16 +350,18 @@ def test_arithmetic_carries_tails(form, name):
     x, x_tail, y, y_tail = operands(form)
     if name == "sum_parts":
         x, y = np.where(abs(x) > y, x, y), np.where(abs(x) > y, y, x)
-    given = [x, y, x_tail] if name == "sum_parts" else [x, x_tail, y, y_tail]
+    of_sum = name.endswith("sum_parts")
+    given = [x, y, x_tail] if of_sum else [x, x_tail, y, y_tail]
     found = primitive(name, form)(*given)
-    plain = {"sum_parts": x + y, "product_parts": x * y}.get(name, x / y)
+    plain = x + y if of_sum else x * y if name.startswith("product") else x / y
     if form in TAILLESS:
-        first, tail = found if name != "quotient" else (found, 0 * x)
+        first, tail = found if isinstance(found, tuple) else (found, 0 * x)
         assert np.array_equal(first, plain)
         assert not tail.any()
         return
     digits = np.finfo(x.dtype).nmant + 1
     lost = {"sum_parts": 1 - 2 * digits, "product_parts": 2 - 2 * digits, "quotient_parts": 3 - 2 * digits}
+    lost["unordered_sum_parts"] = lost["sum_parts"]
     limit = 2.0 ** lost[name] if name in lost else 0.5001 * 2.0 ** (1 - digits)
     if name in lost:
         assert (abs(found[0] - plain) <= np.spacing(abs(plain))).all()
@@ -368,6 +383,8 @@ def test_parts_without_tails_are_exact(form):
         for *each, actual in zip(
             larger, smaller, sums(primitive("sum_parts", form)(larger, smaller, zero)), strict=True
         ):
+            assert actual == mpf(float(each[0])) + mpf(float(each[1]))
+        for *each, actual in zip(x, y, sums(primitive("unordered_sum_parts", form)(x, y, zero)), strict=True):
             assert actual == mpf(float(each[0])) + mpf(float(each[1]))
         for *each, actual in zip(x, y, sums(primitive("product_parts", form)(x, zero, y, zero)), strict=True):
             assert actual == mpf(float(each[0])) * mpf(float(each[1]))
@@ -391,6 +408,8 @@ def test_the_sign_of_a_zero_is_kept(form):
     """A tail of 0.0 would make 0.0 of -0.0, also of a dividend; quotients are by what is above 0."""
     for x in (0.0, -0.0):
         assert str(at("quotient", form, x, -0.0, 3, 0)) == str(x)
+        for more in (1e-9, -1e-9, 0.0):
+            assert str(at("product", form, x, 0, 3, more)) == str(at("product", form, 3, more, x, -0.0)) == str(x)
         for tail in (0.0, -0.0):
             for name in ("product_parts", "quotient_parts"):
                 if name == "quotient_parts" and str(tail) == "0.0":
@@ -435,6 +454,7 @@ def test_what_is_known_of_factors_and_tails_takes_no_operation(form):
     assert words["where"](one > zero, x, tail) is x
     assert words["where"](one < zero, x, tail) is tail
     assert not block.instructions
+    assert words["product"](one, zero, x, tail) is words["product"](x, tail, one, zero) is words["whole"](x, tail)
     assert all(map(parts.is_zero, (zero, -zero, zero * x, words["where"](x < one, zero, -zero), 0.0, -0.0)))
     some = (x, one, one - x, -x, words["where"](x < one, zero, x), words["where"](x < one, x, zero), x + zero, 5e-324)
     assert not any(map(parts.is_zero, some))
@@ -485,9 +505,10 @@ def test_the_last_three_bits_of_an_integer_choose_from_a_table(way):
 @pytest.mark.parametrize("way", WAYS)
 def test_a_function_of_pieces_has_the_same_bits_in_every_way(way):
     x = np.concatenate([points("normal_tail", "single"), np.array([0, 20, 1e30, np.inf, np.nan], F4)])
-    tail = compiled(lambda trace, x: trace.primitives()["normal_tail"](x), 1, 2, "single", *WAYS[way])
-    for result, expected in zip(tail(x), primitive("normal_tail", "single")(x), strict=True):
-        assert np.array_equal(result.view("u4"), expected.view("u4"))
+    for name in ("normal_tail", "normal_tail_slope"):
+        tail = compiled(lambda trace, x, name=name: trace.primitives()[name](x), 1, 2, "single", *WAYS[way])
+        for result, expected in zip(tail(x), primitive(name, "single")(x), strict=True):
+            assert np.array_equal(result.view("u4"), expected.view("u4"))
 
 
 # Next to zeros --------------------------------------------------------------------------------------------------------
@@ -507,7 +528,6 @@ def root_of_8_over_pi():
 
 DERIVATIVES = {
     "silu": lambda x: weighted(x, x, 1),
-    "gelu": lambda x: mpmath.ncdf(x) + x * mpmath.npdf(x),
     "gelu_tanh": lambda x: weighted(
         x, root_of_8_over_pi() * (x + mpf("0.044715") * x**3), root_of_8_over_pi() * (1 + mpf("0.134145") * x * x)
     ),
@@ -556,6 +576,20 @@ def test_a_derivative_next_to_its_zero_has_its_last_place(name):
     assert (beside(np.full_like(far, 7), far, np.zeros_like(far)) == 7).all()
 
 
+def test_the_slope_of_the_normal_tail_next_to_its_zero_has_its_last_place():
+    with mpmath.workdps(40):
+        zero = mpmath.findroot(normal_tail_slope, mpf(0.75))
+        middle = polynomials.MIDDLES[-1]
+        assert F4.type(middle) == F4.type(float(zero))
+        rng = np.random.default_rng(6)
+        steps = np.concatenate([np.exp2(rng.uniform(-24, -3, 300)), np.arange(1, 100) * 2.0**-24, [0]])
+        x = np.unique(np.concatenate([float(zero) + steps, float(zero) - steps]).astype(F4))
+        parts = primitive("normal_tail_slope", "single")(x)
+        for v, high, tail in zip(x.tolist(), *(part.tolist() for part in parts), strict=True):
+            exact = normal_tail_slope(mpf(v))
+            assert abs(mpf(high) + mpf(tail) - exact) <= 0.5 * abs(exact) * mpf(2) ** -24, v
+
+
 @pytest.mark.parametrize("name", polynomials.ZEROS)
 def test_16_bits_next_to_a_zero_need_one_number_of_it(name):
     """All there are: in units of the last place of the dtype, of subnormal numbers, too."""
@@ -600,10 +634,10 @@ ROOT = float(mpmath.sqrt(2))
 PIECES = [(1, 2), (2, 3), (3, 5), (5, 7), (7, 11), (11, 15), (0, 0.5), (0.5, 1)]
 
 
-def piece(k: int):
-    middle, *coefficients = [row[k] for row in polynomials.NORMAL_TAIL_SINGLE]
-    constant, rest, *others = coefficients
-    return lambda x: series([constant, *others], x - mpf(middle), F4) + mpf(float(F4.type(rest)))
+def piece(k: int, rows):
+    middle = mpf(float(F4.type(polynomials.MIDDLES[k])))
+    constant, rest, slope, *others = [row[k] for row in (*rows, *polynomials.NORMAL_TAIL_CURVE_SINGLE)]
+    return lambda x: series([constant, slope, *others], x - middle, F4) + mpf(float(F4.type(rest)))
 
 
 def beside_zero(name: str):
@@ -647,7 +681,9 @@ POLYNOMIALS = {
         log_ratio, lambda s: 2 * s + s**3 * series(P.LOG_SINGLE, s * s, F4), 0, 1 / 3, -29,
     ),
 } | {
-    f"NORMAL_TAIL_SINGLE {k}": (normal_tail, piece(k), *PIECES[k], -26.4) for k in range(8)
+    f"{name} {k}": (function, piece(k, getattr(polynomials, name)), *PIECES[k], -26.4)
+    for name, function in (("NORMAL_TAIL_SINGLE", normal_tail), ("NORMAL_TAIL_SLOPE_SINGLE", normal_tail_slope))
+    for k in range(8)
 } | {
     f"ZEROS {name}{limit}": (
         lambda d, name=name: DERIVATIVES[name](beside_zero(name)[1] + d), beside_zero(name)[0], -limit, limit, error,
@@ -658,7 +694,8 @@ POLYNOMIALS = {
 
 def test_every_polynomial_is_tested():
     named = {name for name, value in vars(polynomials).items() if isinstance(value, tuple | dict) and name.isupper()}
-    assert {name.partition(" ")[0] for name in POLYNOMIALS} == named
+    parts = {"MIDDLES", "NORMAL_TAIL_CURVE_SINGLE"}  # of each piece
+    assert {name.partition(" ")[0] for name in POLYNOMIALS} == named - parts
 
 
 @pytest.mark.parametrize("name", POLYNOMIALS)
@@ -671,7 +708,13 @@ def test_a_polynomial_is_as_near_as_it_says(name):
             exact, actual = function(x), polynomial(x)
             absolute = max(absolute, abs(actual - exact))
             relative = max(relative, abs(actual / exact - 1))
-        single = name.split()[0] in ("EXP_SINGLE", "LOG_SINGLE", "NORMAL_TAIL_SINGLE", "ZEROS")
+        single = name.split()[0] in {
+            "EXP_SINGLE",
+            "LOG_SINGLE",
+            "NORMAL_TAIL_SINGLE",
+            "NORMAL_TAIL_SLOPE_SINGLE",
+            "ZEROS",
+        }
         assert (relative if single else min(absolute, relative)) <= mpf(2) ** error
 
 
@@ -679,7 +722,7 @@ def test_the_bits_of_1_and_x_choose_the_piece_that_x_lies_in():
     for k, (low, high) in enumerate(PIECES):
         x = np.array([low, np.nextafter(F4.type(high), F4.type(0)) if high > 1 else high - 2.0**-24 * high], F4)
         assert ((1 + x).view("u4") >> 22 & 7).tolist() in ([k, k], [k, (k + 1) % 8])
-        assert polynomials.NORMAL_TAIL_SINGLE[0][k] == (low + high) / 2
+        assert abs(polynomials.MIDDLES[k] - (low + high) / 2) < 0.002
 
 
 def exponent(x) -> mpmath.mpf:

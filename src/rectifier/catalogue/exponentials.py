@@ -8,38 +8,34 @@ from ..formulas import (
     expm1_parts,
     fma,
     largest,
+    product,
     product_parts,
     quotient,
     quotient_parts,
     sqrt,
     sum_parts,
+    unordered_sum_parts,
     where,
     whole,
 )
 from ..formulas import abs as abs
 from ..functions.define import INF, NAN, elementwise
-from .sigmoids import _finite, _log_of_sum, _logistic, _sum_of_unlike, _times
+from .sigmoids import _exponent, _finite, _log_of_sum, _logistic, _times
 
 __all__ = ["celu", "elu", "selu", "softplus", "squareplus"]
-
-
-def _over(x, alpha):
-    # x / alpha for an exponential, and its tail, where that matters.
-    z, tail = quotient_parts(x, T(0), alpha, T(0))
-    return z, where(abs(tail) < T(1), tail, T(0))
 
 
 def _scaled_exp(factor, factor_lost, x, lost):
     m, rest, scale = exp_parts(where(x > T(0), T(0), x), lost)
     # A large factor is scaled before it is multiplied, the product of a small one after it: none overflows too early.
     first, last = where(abs(factor) > T(1e18), scale, T(1)), where(abs(factor) > T(1e18), T(1), scale)
-    y = whole(*product_parts(factor * first, factor_lost * first, m, rest))
+    y = product(factor * first, factor_lost * first, m, rest)
     return where(abs(factor) > largest(), factor * m, y) * last  # infinity has no tail
 
 
 def _scaled_expm1(factor, factor_lost, x, lost):
     m, rest = expm1_parts(x, lost)
-    y = whole(*product_parts(factor, factor_lost, m, rest))
+    y = product(factor, factor_lost, m, rest)
     return where(abs(factor) > largest(), factor * m, y)
 
 
@@ -123,7 +119,7 @@ def celu(x, alpha=1.0):
     J. T. Barron, "Continuously differentiable exponential linear units", arXiv 1704.07483.
     """
     # An infinite alpha leaves x, and 0 * inf would be NaN; one of 0 leaves the ReLU.
-    z, tail = _over(x, alpha)
+    z, tail = _exponent(*quotient_parts(x, T(0), alpha, T(0)))
     y = _scaled_expm1(alpha, T(0), z, tail)
     # Of a small quotient it is x, of which two roundings would be seen where it is subnormal.
     return where((x >= T(0)) | (abs(z) < T(1e-20)) | (abs(alpha) > largest()), x, y)
@@ -131,7 +127,7 @@ def celu(x, alpha=1.0):
 
 @celu.derivative
 def celu_derivative(x, alpha):
-    z, tail = _over(x, _finite(alpha))
+    z, tail = _exponent(*quotient_parts(x, T(0), _finite(alpha), T(0)))
     return where(x >= T(0), T(1), _scaled_exp(T(1), T(0), z, tail))
 
 
@@ -162,29 +158,43 @@ def softplus_derivative(x, beta):
     return _logistic(*_times(x, _finite(beta), T(0)))
 
 
+def _unit():
+    # So large that its fourth power is infinite, and its reciprocal's nothing.
+    return where(largest() > T(1e39), T(2.0**256), T(2.0**32))
+
+
+def _scaled(x, b):
+    # x and b in a unit in which x^2 keeps its tail beside b, and that unit.
+    u = _unit()
+    small, large = (abs(b) * u < T(1) / u) & (b != T(0)), abs(b) / u > u
+    scale = where(small, u, where(large, T(1) / u, T(1)))
+    return x * scale, b * scale * scale, T(1) / scale
+
+
 def _root(x, b):
-    # x^2 may be infinite where its root is not, and b is lost in it long before.
-    a = where(abs(x) > T(1e150), T(1e150), abs(x))
+    # Of a large x, in which b is lost, x^2 may be infinite.
+    large = (abs(x) > T(0.25) * _unit() * _unit()) | (b == T(0))
+    a = where(large, T(1), abs(x))
     h, lost = product_parts(a, T(0), a, T(0))
-    h, lost = _sum_of_unlike(h, b, lost)
+    h, lost = unordered_sum_parts(h, b, lost)
     r = sqrt(h)
-    lost = where(r > T(0), T(0.5) * (fma(-r, r, h) + lost) / r, T(0))
-    large = (abs(x) > T(1e150)) | (b == T(0))
-    return where(large, abs(x), r), where(large, T(0), lost)
+    lost = where((b > T(0)) | (r > T(0)), T(0.5) * (fma(-r, r, h) + lost) * (T(1) / r), T(0))
+    return large, where(large, abs(x), r), where(large, T(0), lost)
 
 
 def _half(x, b):
     # (abs(x) + r) / 2, and r.
-    r, lost = _root(x, b)
+    large, r, lost = _root(x, b)
     s, more = sum_parts(T(0.5) * r, T(0.5) * abs(x), T(0.5) * lost)
-    return s, more, r, lost
+    return large, s, more, r, lost
 
 
 @elementwise(
     exact=lambda m, x, b: m.where(x < 0, b / (m.sqrt(x * x + b) + m.abs(x)), x + m.sqrt(x * x + b)) / 2,
     special=((NAN, NAN), (INF, INF), (-INF, 0.0)),
-    ulp=(0.6, 2, 0.6, 2),
+    ulp=(1, 2, 1, 2),
     wide=True,
+    single=True,
 )
 def squareplus(x, b=4.0):
     """Squareplus, (x + sqrt(x^2 + b)) / 2. With b = 0 it is the ReLU.
@@ -193,19 +203,19 @@ def squareplus(x, b=4.0):
     ----------
     J. T. Barron, "Squareplus: a softplus-like algebraic rectifier", arXiv 2112.11687.
     """
-    y, lost, _, _ = _half(x, b)
+    z, c, unit = _scaled(x, b)
+    large, y, lost, _, _ = _half(z, c)
     # On the left b / 4 / y, where nothing cancels.
-    left = where((b == T(0)) | (y > largest()), T(0), quotient(T(0.25) * b, T(0), y, lost))
-    right = where(x > T(1e300), x, where(b == T(0), abs(x), whole(y, lost)))
-    # Of an infinite b; b + x would be the same, and LLVM would add it in float32 beside all the float64.
-    infinite = T(0.5) * b + x
-    return where(b > largest(), infinite, where(x < T(0), left, right))
+    left = where((b == T(0)) | (y > largest()), T(0), quotient(T(0.25) * c, T(0), y, lost) * unit)
+    right = where(large, abs(x), whole(y, lost) * unit)
+    return where(b > largest(), b + x, where(x < T(0), left, right))
 
 
 @squareplus.derivative
 def squareplus_derivative(x, b):
-    b = where(b > largest(), T(1e200), b)
-    y, lost, r, more = _half(where(x > T(1e300), T(1e300), where(x < T(-1e300), T(-1e300), x)), b)
-    left = quotient(T(0.25) * b, T(0), y, lost)
-    slope = quotient(where(x < T(0), left, y), where(x < T(0), T(0), lost), r, more)
+    z, c, _ = _scaled(x, _finite(b))
+    _, y, lost, r, more = _half(_finite(z), c)
+    left, left_lost = quotient_parts(T(0.25) * c, T(0), y, lost)
+    slope = quotient(where(x < T(0), left, y), where(x < T(0), left_lost, lost), r, more)
+    slope = where((b > largest()) & (abs(x) <= largest()), T(0.5), slope)
     return where(b == T(0), where(x <= T(0), T(0), where(x == x, T(1), x)), slope)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ..formulas import T, exp, log1p, quotient
+from ..formulas import T, exp, log1p, quotient, unordered_sum_parts
 from ..functions.define import rowwise
-from .sigmoids import _sum_of_unlike
 
 __all__ = ["log_softmax", "softmax"]
 
@@ -12,7 +11,7 @@ __all__ = ["log_softmax", "softmax"]
 @rowwise(
     exact=lambda m, x: m.exp(x) / m.exp(x).sum(axis=-1, keepdims=True),
     ulp=(0.6, 4),
-    of_sum=lambda rest: quotient(T(1), T(0), *_sum_of_unlike(T(1), rest, T(0))),
+    of_sum=lambda rest: quotient(T(1), T(0), *unordered_sum_parts(T(1), rest, T(0))),
 )
 def softmax(x, peak, e, reciprocal):
     """Softmax along an axis, exp(x) / sum(exp(x)).

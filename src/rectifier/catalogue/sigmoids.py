@@ -12,10 +12,13 @@ from ..formulas import (
     log1p_parts,
     near_zero,
     normal_tail,
+    normal_tail_slope,
+    product,
     product_parts,
     quotient,
     quotient_parts,
     sum_parts,
+    unordered_sum_parts,
     where,
     whole,
 )
@@ -40,20 +43,20 @@ def _exponential(z, tail):
     return exp_parts(-abs(z), where(z < T(0), tail, -tail))
 
 
-def _one_and(x, scale):
+def _one_plus(x, scale):
     # 1 + scale x, and its tail, where that is exact and at most 1.
     s = fma(x, scale, T(1))
     return s, fma(x, scale, T(1) - s)
 
 
-def _one_and_sum(m, rest, scale):
+def _one_plus_sum(m, rest, scale):
     # The same of x = m + rest, whose tail would be seen where the sum is squared.
     x, lost = sum_parts(m, rest, T(0))
-    s, more = _one_and(x, scale)
+    s, more = _one_plus(x, scale)
     return s, fma(lost, scale, more)
 
 
-def _on_either_side(x, y, scale):
+def _by_reflection(x, y, scale):
     # scale y on the left, 1 less that on the right.
     return where(x < T(0), y * scale, fma(-y, scale, T(1)))
 
@@ -61,14 +64,7 @@ def _on_either_side(x, y, scale):
 def _logistic(z, tail):
     # Of e = exp(-abs(z)): e / (1 + e) on the left.
     m, rest, scale = _exponential(z, tail)
-    return _on_either_side(z, quotient(m, rest, *_one_and(whole(m, rest), scale)), scale)
-
-
-def _sum_of_unlike(x, y, tail):
-    # Of any order: D. E. Knuth, The Art of Computer Programming, volume 2, section 4.2.2.
-    s = x + y
-    kept = s - x
-    return s, (x - (s - kept)) + (y - kept) + tail
+    return _by_reflection(z, quotient(m, rest, *_one_plus(whole(m, rest), scale)), scale)
 
 
 def _log_of_sum(z, tail, factor, more):
@@ -79,26 +75,33 @@ def _log_of_sum(z, tail, factor, more):
     # Of a small exponential it is that itself, which has lost its digits where it is subnormal.
     small = e < T(1e-20)
     y, lost = quotient_parts(where(small, m, y), where(small, rest, lost), factor, T(0))
-    both = where(small, more + whole(y, lost) * scale, whole(*_sum_of_unlike(more, y, lost)))
+    both = where(small, more + whole(y, lost) * scale, whole(*unordered_sum_parts(more, y, lost)))
     both = where(factor == T(0), more + y, both)  # infinity has no tail
     return where(abs(factor) > largest(), more, both)
 
 
+def _clip(x, least, most):
+    return where(x < least, least, where(x > most, most, x))
+
+
 def _finite(x):
     # A number in place of an infinite one, whose exponentials are 0 however scaled: 0 * inf would be NaN.
-    return where(x < -largest(), -largest(), where(x > largest(), largest(), x))
+    return _clip(x, -largest(), largest())
+
+
+def _exponent(x, tail):
+    # The tail of a large exponent makes no difference, and that of an infinite one is NaN.
+    return x, where(abs(tail) < T(1), tail, T(0))
 
 
 def _times(x, slope, slope_tail):
-    # slope x for an exponential, and its tail, where that matters.
-    z, tail = product_parts(x, T(0), slope, slope_tail)
-    return z, where(abs(tail) < T(1), tail, T(0))
+    return _exponent(*product_parts(x, T(0), slope, slope_tail))
 
 
 def _weighted(x, z, tail):
     # x s(z); exp(z) may be subnormal where its product with x is not. An infinite x times 0 would be NaN.
     m, rest, scale = _exponential(z, tail)
-    d, lost = _one_and(whole(m, rest), scale)
+    d, lost = _one_plus(whole(m, rest), scale)
     n, more = product_parts(_finite(x), T(0), where(z < T(0), m, T(1)), where(z < T(0), rest, T(0)))
     return where(z > T(50), x, quotient(n, more, d, lost) * where(z < T(0), scale, T(1)))
 
@@ -107,21 +110,21 @@ def _weighted_derivative(z, tail, w, w_tail):
     # (x s(z))' = s(z) (1 + x z' s(-z)), where w = x z' is at least 0: on the left e (1 + e - w) / (1 + e)^2, and on the
     # right 1 less that.
     m, rest, scale = _exponential(z, tail)
-    d, lost = _one_and_sum(m, rest, scale)
-    y, more = _sum_of_unlike(d, -where(w > T(1e30), T(1e30), w), lost - w_tail)
+    d, lost = _one_plus_sum(m, rest, scale)
+    y, more = unordered_sum_parts(d, -where(w > T(1e30), T(1e30), w), lost - w_tail)
     y, more = product_parts(m, rest, y, more)
-    return _on_either_side(z, quotient(y, more, *product_parts(d, lost, d, lost)), scale)
+    return _by_reflection(z, quotient(y, more, *product_parts(d, lost, d, lost)), scale)
 
 
-def _within_40(x):
-    return where(x < T(-40), T(-40), where(x > T(40), T(40), x))
+def _swish_derivative(z, tail):
+    return near_zero("silu", _weighted_derivative(z, tail, abs(z), where(z < T(0), -tail, tail)), z, tail)
 
 
-def _bell(x):
-    # exp(-x^2 / 2) as a sum and its scale, and the normal distribution beyond abs(x) divided by it, and its tail.
-    a = abs(_within_40(x))
+def _bell(x, tail_of):
+    # exp(-x^2 / 2) as a sum and its scale, and what it is multiplied by, for abs(x).
+    a = abs(_clip(x, T(-40), T(40)))
     h, lost = product_parts(a, T(0), a, T(0))
-    return *exp_parts(T(-0.5) * h, T(-0.5) * lost), *normal_tail(a)
+    return *exp_parts(T(-0.5) * h, T(-0.5) * lost), *tail_of(a)
 
 
 @elementwise(
@@ -142,7 +145,7 @@ def sigmoid(x):
 @sigmoid.derivative
 def sigmoid_derivative(x):
     m, rest, scale = exp_parts(-abs(x), T(0))
-    d, lost = _one_and_sum(m, rest, scale)
+    d, lost = _one_plus_sum(m, rest, scale)
     return quotient(m, rest, *product_parts(d, lost, d, lost)) * scale
 
 
@@ -183,8 +186,14 @@ def tanh(x):
 @tanh.derivative
 def tanh_derivative(x):
     m, rest, scale = exp_parts(T(-2) * abs(x), T(0))
-    d, lost = _one_and_sum(m, rest, scale)
+    d, lost = _one_plus_sum(m, rest, scale)
     return quotient(m, rest, *product_parts(d, lost, d, lost)) * (T(4) * scale)
+
+
+def _one_plus_abs(x):
+    # abs(x), and one more and its tail. It is finite: infinity over infinity would be NaN.
+    a = where(abs(x) > largest(), largest(), abs(x))
+    return a, *sum_parts(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), T(0))
 
 
 @elementwise(
@@ -203,19 +212,16 @@ def softsign(x):
     ----------
     J. Bergstra et al., "Quadratic features and deep architectures for chunking", NAACL 2009.
     """
-    # Infinity over infinity would be NaN.
-    a = where(abs(x) > largest(), largest(), abs(x))
-    d, lost = sum_parts(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), T(0))
+    a, d, lost = _one_plus_abs(x)
     return copysign(quotient(a, T(0), d, lost), x)
 
 
 @softsign.derivative
 def softsign_derivative(x):
-    a = where(abs(x) > largest(), largest(), abs(x))
-    d, lost = sum_parts(where(a < T(1), T(1), a), where(a < T(1), a, T(1)), T(0))
+    _, d, lost = _one_plus_abs(x)
     # 2^32 times the root, so that the square is no subnormal number before it is rounded.
-    r, lost = quotient_parts(T(4294967296.0), T(0), d, lost)
-    return whole(*product_parts(r, lost, r, lost)) * T(5.421010862427522e-20)
+    r, lost = quotient_parts(T(2.0**32), T(0), d, lost)
+    return product(r, lost, r, lost) * T(2.0**-64)
 
 
 @elementwise(
@@ -234,14 +240,12 @@ def silu(x, beta=1.0):
     D. Hendrycks and K. Gimpel, "Gaussian error linear units (GELUs)", arXiv 1606.08415.
     P. Ramachandran, B. Zoph and Q. V. Le, "Searching for activation functions", arXiv 1710.05941 (swish, with beta).
     """
-    z, tail = _times(x, _finite(beta), T(0))
-    return _weighted(x, z, tail)
+    return _weighted(x, *_times(x, _finite(beta), T(0)))
 
 
 @silu.derivative
 def silu_derivative(x, beta):
-    z, tail = _times(x, _finite(beta), T(0))
-    return near_zero("silu", _weighted_derivative(z, tail, abs(z), where(z < T(0), -tail, tail)), z, tail)
+    return _swish_derivative(*_times(x, _finite(beta), T(0)))
 
 
 @elementwise(
@@ -259,14 +263,12 @@ def quick_gelu(x):
     ----------
     D. Hendrycks and K. Gimpel, "Gaussian error linear units (GELUs)", arXiv 1606.08415.
     """
-    z, tail = _times(x, *T(1.702, 4.263256414560601e-17))
-    return _weighted(x, z, tail)
+    return _weighted(x, *_times(x, *T(1.702, 4.263256414560601e-17)))
 
 
 @quick_gelu.derivative
 def quick_gelu_derivative(x):
-    z, tail = _times(x, *T(1.702, 4.263256414560601e-17))
-    return near_zero("silu", _weighted_derivative(z, tail, abs(z), where(z < T(0), -tail, tail)), z, tail)
+    return _swish_derivative(*_times(x, *T(1.702, 4.263256414560601e-17)))
 
 
 @elementwise(
@@ -286,30 +288,27 @@ def gelu(x):
     ----------
     D. Hendrycks and K. Gimpel, "Gaussian error linear units (GELUs)", arXiv 1606.08415.
     """
-    m, rest, scale, q, lost = _bell(x)
+    m, rest, scale, q, lost = _bell(x, normal_tail)
     w, lost = product_parts(m, rest, q, lost)
-    right, more = _one_and(-w, scale)
+    right, more = _one_plus(-w, scale)
     more = fma(-lost, scale, more)
     a = where(x < T(-40), T(-40), x)
-    y = whole(*product_parts(a, T(0), where(x < T(0), w, right), where(x < T(0), lost, more)))
+    y = product(a, T(0), where(x < T(0), w, right), where(x < T(0), lost, more))
     return where(x > T(40), x, y * where(x < T(0), scale, T(1)))
 
 
 @gelu.derivative
 def gelu_derivative(x):
-    # On the left exp(-x^2/2) (q - abs(x) / sqrt(2 pi)), and on the right 1 less that.
-    m, rest, scale, q, lost = _bell(x)
-    a = abs(_within_40(x))
-    slope, more = product_parts(a, T(0), *T(0.3989422804014327, -2.49232720227773e-17))
-    y = whole(*product_parts(m, rest, *_sum_of_unlike(q, -slope, lost - more)))
-    return near_zero("gelu", _on_either_side(x, y, scale), x, T(0))
+    # On the left the derivative of -x ndtr(x), and on the right 1 less that.
+    m, rest, scale, y, lost = _bell(x, normal_tail_slope)
+    return _by_reflection(x, product(m, rest, y, lost), scale)
 
 
 def _cubic(x, factor, factor_tail):
     # (2 sqrt(2/pi) + factor x^2) x, and its tail.
     constant, constant_tail = T(1.5957691216057308, -9.96930880911092e-17)
     a, lost = product_parts(factor, factor_tail, *product_parts(x, T(0), x, T(0)))
-    return product_parts(x, T(0), *_sum_of_unlike(constant, a, lost + constant_tail))
+    return product_parts(x, T(0), *unordered_sum_parts(constant, a, lost + constant_tail))
 
 
 @elementwise(
@@ -330,13 +329,13 @@ def gelu_tanh(x):
     ----------
     D. Hendrycks and K. Gimpel, "Gaussian error linear units (GELUs)", arXiv 1606.08415.
     """
-    z, tail = _cubic(_within_40(x), *T(0.07135481627260025, -6.175149918155315e-19))
+    z, tail = _cubic(_clip(x, T(-40), T(40)), *T(0.07135481627260025, -6.175149918155315e-19))
     return _weighted(x, z, tail)
 
 
 @gelu_tanh.derivative
 def gelu_tanh_derivative(x):
-    a = _within_40(x)
+    a = _clip(x, T(-40), T(40))
     z, tail = _cubic(a, *T(0.07135481627260025, -6.175149918155315e-19))
     w, w_tail = _cubic(abs(a), *T(0.21406444881780073, 1.2025242832367862e-17))
     return near_zero("gelu_tanh", _weighted_derivative(z, tail, w, w_tail), x, T(0))
@@ -379,13 +378,13 @@ def mish(x):
 def mish_derivative(x):
     # (n d + 4 x e^x (1 + e^x)) / d^2, with all but e^x (e^x + 2) = n divided by e^x where x is negative.
     m, rest, scale, e, e_lost, n, more, d, lost = _mish_parts(x)
-    x = where(x < T(-1000), T(-1000), where(x > T(1000), T(1000), x))
+    x = _clip(x, T(-1000), T(1000))
     left, left_lost = product_parts(T(4) * x, T(0), *sum_parts(T(1), e, e_lost))
     two, two_lost = sum_parts(T(2), e, e_lost)
     a, a_lost = product_parts(where(x < T(0), two, n), where(x < T(0), two_lost, more), d, lost)
     b = where(x < T(0), left, left * (e * e))
     b_lost = where(x < T(0), left_lost, left_lost * (e * e))
-    y, y_lost = _sum_of_unlike(a, b, a_lost + b_lost)
+    y, y_lost = unordered_sum_parts(a, b, a_lost + b_lost)
     y, y_lost = product_parts(where(x < T(0), m, T(1)), where(x < T(0), rest, T(0)), y, y_lost)
     y = quotient(y, y_lost, *product_parts(d, lost, d, lost)) * where(x < T(0), scale, T(1))
     return near_zero("mish", y, x, T(0))

@@ -88,6 +88,14 @@ def primitives(
             y = coefficient + y * t
         return y / (2 + 4 * x), x * 0
 
+    def unordered_sum_parts(x: Any, y: Any, tail: Any) -> tuple[Any, Any]:
+        s = x + y
+        kept = s - x
+        return s, (x - (s - kept)) + (y - kept) + tail
+
+    def normal_tail_slope(x: Any) -> tuple[Any, Any]:
+        return normal_tail(x)[0] - x * T(1 / math.sqrt(2 * math.pi)), x * 0
+
     return {
         "T": lambda literal, rest=None: T(literal) if rest is None else (T(literal), T(rest)),
         "largest": lambda: T(float(np.finfo(str(T(0).dtype).rpartition(".")[2]).max)),  # torch.float64 is float64
@@ -101,6 +109,7 @@ def primitives(
         "expm1": expm1,
         "log1p": xp.log1p,
         "whole": lambda x, tail: x,
+        "product": lambda x, x_tail, y, y_tail: x * y,
         "quotient": lambda x, x_tail, y, y_tail: x / y,
         "quotient_parts": lambda x, x_tail, y, y_tail: (x / y, 0 * y),
         "near_zero": lambda name, y, x, tail: y,
@@ -108,6 +117,8 @@ def primitives(
         "expm1_parts": lambda x, tail: (expm1(x, tail), 0 * x),
         "log1p_parts": lambda x, tail: (xp.log1p(x), 0 * x),
         "sum_parts": sum_parts,
+        "unordered_sum_parts": unordered_sum_parts,
         "product_parts": product_parts,
         "normal_tail": normal_tail,
+        "normal_tail_slope": normal_tail_slope,
     }

@@ -172,8 +172,10 @@ def primitives(lower: Mapping[str, Any], level: int) -> dict[str, Any]:
         return Dual(q, rest / y, level)
 
     return {
-        **lower,  # normal_tail is arithmetic
+        **lower,  # normal_tail and normal_tail_slope are arithmetic
         "sum_parts": lambda x, y, tail: (x + y, tail),
+        "unordered_sum_parts": lambda x, y, tail: (x + y, tail),
+        "product": lambda x, x_tail, y, y_tail: x * y,
         "product_parts": lambda x, x_tail, y, y_tail: (x * y, x_tail),
         "where": where,
         "abs": of_one("abs", lambda x, _: sign(x)),

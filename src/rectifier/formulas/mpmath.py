@@ -114,6 +114,7 @@ def primitives() -> dict[str, Any]:
         "expm1": lambda x, tail=0: mpmath.expm1(x + tail),
         "log1p": mpmath.log1p,
         "whole": lambda x, tail: x + tail,
+        "product": lambda x, x_tail, y, y_tail: (x + x_tail) * (y + y_tail),
         "quotient": lambda x, x_tail, y, y_tail: (x + x_tail) / (y + y_tail),
         "quotient_parts": lambda x, x_tail, y, y_tail: ((x + x_tail) / (y + y_tail), mpmath.mpf(0)),
         "near_zero": lambda name, y, x, tail: y,
@@ -121,6 +122,11 @@ def primitives() -> dict[str, Any]:
         "expm1_parts": lambda x, tail: (mpmath.expm1(x + tail), mpmath.mpf(0)),
         "log1p_parts": lambda x, tail: (mpmath.log1p(x + tail), mpmath.mpf(0)),
         "sum_parts": lambda x, y, tail: (x + y + tail, mpmath.mpf(0)),
+        "unordered_sum_parts": lambda x, y, tail: (x + y + tail, mpmath.mpf(0)),
         "product_parts": lambda x, x_tail, y, y_tail: ((x + x_tail) * (y + y_tail), mpmath.mpf(0)),
         "normal_tail": lambda x: (mpmath.exp(x * x / 2) * mpmath.ncdf(-x), mpmath.mpf(0)),
+        "normal_tail_slope": lambda x: (
+            mpmath.exp(x * x / 2) * mpmath.ncdf(-x) - x / mpmath.sqrt(2 * mpmath.pi),
+            mpmath.mpf(0),
+        ),
     }

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 PRIMITIVES = (
-    "T", "largest", "stored", "where", "abs", "copysign", "sqrt", "fma", "whole", "sum_parts", "product_parts",
-    "quotient", "quotient_parts", "exp", "exp_parts", "expm1", "expm1_parts", "log1p", "log1p_parts", "normal_tail",
-    "near_zero",
+    "T", "largest", "stored", "where", "abs", "copysign", "sqrt", "fma", "whole", "sum_parts", "unordered_sum_parts",
+    "product", "product_parts", "quotient", "quotient_parts", "exp", "exp_parts", "expm1", "expm1_parts", "log1p",
+    "log1p_parts", "normal_tail", "normal_tail_slope", "near_zero",
 )  # fmt: skip
 
 
@@ -67,8 +67,18 @@ def sum_parts(x: Any, y: Any, tail: Any) -> Any:
     _refuse()
 
 
+def unordered_sum_parts(x: Any, y: Any, tail: Any) -> Any:
+    """Do what `sum_parts` does, whichever of x and y is the larger."""
+    _refuse()
+
+
 def product_parts(x: Any, x_tail: Any, y: Any, y_tail: Any) -> Any:
     """Multiply x + x_tail by y + y_tail, and give the tail of the product; that of a zero is -0.0."""
+    _refuse()
+
+
+def product(x: Any, x_tail: Any, y: Any, y_tail: Any) -> Any:
+    """Multiply x + x_tail by y + y_tail."""
     _refuse()
 
 
@@ -121,6 +131,14 @@ def normal_tail(x: Any) -> Any:
 
     By itself the first is off by up to 4 units in the last place, with the second by half of one. `ndtr` is the normal
     distribution function.
+    """
+    _refuse()
+
+
+def normal_tail_slope(x: Any) -> Any:
+    """Compute ``exp(x**2 / 2)`` times the derivative of ``x * ndtr(-x)``, for x from 0 to 40, and its tail.
+
+    It is ``normal_tail(x) - x / sqrt(2 * pi)``, in float32 to its last place next to its zero, too.
     """
     _refuse()
 

@@ -143,8 +143,9 @@ def _function(name: str, least: int, most: int) -> Any:
     def write(*operands: Any) -> Expression:
         if not least <= len(operands) <= most:
             raise FormulaError(f"{name} takes {least} operands, not {len(operands)}")
-        if name == "quotient":
-            return cast(Expression, operator.truediv(_operand(operands[0]), operands[2]))
+        if name in ("product", "quotient"):
+            combine = operator.mul if name == "product" else operator.truediv
+            return cast(Expression, combine(_operand(operands[0]), operands[2]))
         if name == "fma" and any(operand is ONE for operand in operands):
             x, y, z = map(_operand, operands)
             return cast(Expression, operator.add(operator.mul(x, y), z))
@@ -165,12 +166,14 @@ _MEANINGS = {
     "whole": lambda x, tail: _operand(x),
     "near_zero": lambda name, y, x, tail: _operand(y),
     "normal_tail": lambda x: (Expression(f"normal_tail({_operand(x)})"), NOTHING),
+    "normal_tail_slope": lambda x: (Expression(f"normal_tail_slope({_operand(x)})"), NOTHING),
+    "unordered_sum_parts": lambda x, y, tail: (operator.add(_operand(x), y), NOTHING),
     "sum_parts": lambda x, y, tail: (operator.add(_operand(x), y), NOTHING),
     "product_parts": lambda x, _, y, __: (operator.mul(_operand(x), y), NOTHING),
 }
 for _name, _least, _most in (
     ("abs", 1, 1), ("copysign", 2, 2), ("sqrt", 1, 1), ("fma", 3, 3), ("exp", 1, 2), ("expm1", 1, 2), ("log1p", 1, 1),
-    ("quotient", 4, 4),
+    ("product", 4, 4), ("quotient", 4, 4),
 ):  # fmt: skip
     _MEANINGS[_name] = _function(_name, _least, _most)
 

@@ -10,6 +10,7 @@ data to this kernel (`driver`), so the bits of a result cannot depend on how the
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -97,8 +98,7 @@ def emit_kernel(
         for k, stored in enumerate(storage)
     ]
 
-    defaults = {first + k: rounded(spec.parameters[name], dtype) for k, name in enumerate(spec.uniform)
-                if name in spec.parameters}  # fmt: skip
+    defaults = _defaults(spec, first, dtype)
 
     def evaluate(
         spread_out: dict[int, ir.Value], known: Collection[int], outside: ir.Block, loaded: list[ir.Value]
@@ -166,8 +166,16 @@ def _only_selects(spec: Specification, operation: Operation, dtype: str) -> bool
     A register of float16 is two of float32. Conditions of both are joined for a selection, and taken apart again for
     arithmetic: backward of `relu`, which multiplies, took 1.2 times as long so, and its derivative 0.8 times.
     """
+    _, results = of_one_element(spec, operation, dtype)
+    return all(node.kind == "bool" or node.stored is not None for node in results)
+
+
+def of_one_element(
+    spec: Specification, operation: Operation, dtype: str, *, with_defaults: bool = False
+) -> tuple[ir.Module, tuple[Node, ...]]:
+    """Trace what a kernel does with one element: the code of that, and its results."""
     working = np.dtype(spec.compiled(dtype)).name
-    names, _, last = storages(spec, operation, dtype)
+    names, first, last = storages(spec, operation, dtype)
     storage = [Storage(stored, working) for stored in names]
     kinds = [stored.stored_type(8) if stored.name == "bit" else stored.type for stored in storage[:last]]
     module = ir.Module()
@@ -178,9 +186,17 @@ def _only_selects(spec: Specification, operation: Operation, dtype: str) -> bool
         else trace.input(stored.widen(b, number), stored.kind, number)
         for stored, number in zip(storage[:last], b.function.args, strict=True)
     ]  # fmt: skip
+    if with_defaults:
+        for k, number in _defaults(spec, first, dtype).items():
+            nodes[k] = trace.literal(number, trace.kind)
     results = read(spec, operation, trace.primitives())(*nodes)
-    results = results if isinstance(results, tuple) else (results,)
-    return all(node.kind == "bool" or node.stored is not None for node in results)
+    return module, results if isinstance(results, tuple) else (results,)
+
+
+def _defaults(spec: Specification, first: int, dtype: str) -> dict[int, Any]:
+    """Return the default parameters by their places among the operands."""
+    known = [(k, spec.parameters[name]) for k, name in enumerate(spec.uniform) if name in spec.parameters]
+    return {first + k: rounded(number, dtype) for k, number in known}
 
 
 def _first(builder: ir.IRBuilder, array: Array) -> ir.Value:

@@ -15,8 +15,8 @@ from typing import Any
 from . import narrow, parts, plain, single, tailless, wide
 
 SMOOTH = (
-    "whole", "sum_parts", "product_parts", "quotient", "quotient_parts", "exp", "exp_parts", "expm1", "expm1_parts",
-    "log1p", "log1p_parts", "normal_tail", "near_zero",
+    "whole", "sum_parts", "unordered_sum_parts", "product", "product_parts", "quotient", "quotient_parts", "exp",
+    "exp_parts", "expm1", "expm1_parts", "log1p", "log1p_parts", "normal_tail", "normal_tail_slope", "near_zero",
 )  # fmt: skip
 _MODULES = {module.__name__: module for module in (parts, tailless, narrow, plain, single, wide)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..primitives import copysign, fma, where
 from . import polynomials
 from .parts import between, bits, from_bits, log_at_edges, polynomial
-from .wide import LN2_HIGH, LOG2_E, ONE, ROUND, SQRT_HALF, SQRT_HALF_HIGH, power_of_two
+from .wide import DENSITY_AT_0, LN2_HIGH, LOG2_E, ONE, ROUND, SQRT_HALF, SQRT_HALF_HIGH, power_of_two
 
 
 def times_power_of_two(y, n):
@@ -55,6 +55,10 @@ def log1p_parts(x, tail):
 def normal_tail(x):
     u = 1.0 / fma(x, SQRT_HALF_HIGH, 3.25)
     return u * polynomial(u, polynomials.ERFCX_NARROW), 0.0
+
+
+def normal_tail_slope(x):
+    return fma(-x, DENSITY_AT_0, normal_tail(x)[0]), 0.0
 
 
 def near_zero(name, y, x, tail):

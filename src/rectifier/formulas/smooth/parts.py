@@ -68,6 +68,14 @@ def sum_parts(x, y, tail):
     return s, lost if is_zero(tail) else lost + tail
 
 
+def unordered_sum_parts(x, y, tail):
+    # D. E. Knuth, The Art of Computer Programming, volume 2, section 4.2.2.
+    s = x + y
+    kept = s - x
+    lost = (x - (s - kept)) + (y - kept)
+    return s, lost if is_zero(tail) else lost + tail
+
+
 def product_parts(x, x_tail, y, y_tail):
     if is_one(x, x_tail) or is_one(y, y_tail):
         return (y, y_tail) if is_one(x, x_tail) else (x, x_tail)
@@ -80,6 +88,15 @@ def product_parts(x, x_tail, y, y_tail):
     if not is_zero(x_tail):
         lost = fma(-y, x_tail, lost)
     return p, -lost
+
+
+def product(x, x_tail, y, y_tail):
+    if is_one(x, x_tail) or is_one(y, y_tail):
+        return whole(y, y_tail) if is_one(x, x_tail) else whole(x, x_tail)
+    lost = 0.0  # its zero has this sign, so that a product of zero keeps its own
+    for number, tail in ((y, x_tail), (x, y_tail)):
+        lost = lost if is_zero(tail) else fma(-number, tail, lost)
+    return x * y if is_zero(lost) else fma(x, y, -lost)
 
 
 def quotient(x, x_tail, y, y_tail):
@@ -106,18 +123,24 @@ def divided(x, x_tail, y, y_tail, nearly):
     return r, q, excess + (q * y_tail if is_zero(x_tail) else fma(q, y_tail, -x_tail))
 
 
+def power_or_0(n, zero, places):
+    """Return 2^k of a number whose bits are those of `zero` and k, by as many places as a significand has; 0 below."""
+    k = bits(n) - zero
+    return from_bits(where(k < 0, 0, k) << places)
+
+
 def with_tail(r, p, tail):
     """Return the p of exp(r + tail) = 1 + r + p, from that of exp(r)."""
     return p if is_zero(tail) else fma(tail, 1.0 + r + p, p)
 
 
-def one_and(r, p):
+def one_plus(r, p):
     """Return 1 + r, and what that lacks of 1 + r + p."""
     m = 1.0 + r
     return m, ((1.0 - m) + r) + p
 
 
-def less_one(scale, r, p, one, any_scale=False):
+def scaled_minus_one(scale, r, p, one, any_scale=False):
     """Return scale (1 + r + p) - one, and its tail; the scale is at most 1, or any."""
     m = 1.0 + r
     y = fma(scale, m, -one)

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from ..primitives import abs, fma, where
 from . import polynomials
-from .parts import between, bits, from_bits, log_at_edges, look_up, polynomial
-from .single import BITS_OF_ROUND, LN2_HIGH, LN2_LOW, LOG2_E, ONE, ROUND, SQRT_HALF, power_of_two, scaled
+from .parts import between, bits, from_bits, log_at_edges, polynomial, power_or_0
+from .single import (
+    BITS_OF_ROUND,
+    LN2_HIGH,
+    LN2_LOW,
+    LOG2_E,
+    ONE,
+    ROUND,
+    SQRT_HALF,
+    ZERO_POWER,
+    in_piece,
+    power_of_two,
+    scaled,
+)  # fmt: skip
 
 
 def reduced(x):
@@ -26,9 +38,7 @@ def exp(x, tail=0.0):
 
 def exp_parts(x, tail):
     n, r = reduced(where(x < -1000.0, -1000.0, x))
-    exponent = bits(n) - (BITS_OF_ROUND - 191)
-    scale = from_bits(where(exponent < 0, 0, exponent) << 23)
-    return significand(r) * scale, 0.0, 2.0**-64
+    return significand(r) * power_or_0(n, ZERO_POWER, 23), 0.0, 2.0**-64
 
 
 def expm1_parts(x, tail):
@@ -63,10 +73,14 @@ def log1p(x):
 
 
 def normal_tail(x):
-    x = where(x > 14.9, 14.9, x)
-    piece = bits(x + 1.0) >> 22
-    middle, high, _, *others = (look_up(piece, row) for row in polynomials.NORMAL_TAIL_SINGLE)
-    return fma(polynomial(x - middle, others), x - middle, high), 0.0
+    d, high, _, *others = in_piece(x, polynomials.NORMAL_TAIL_SINGLE)
+    return fma(polynomial(d, others), d, high), 0.0
+
+
+def normal_tail_slope(x):
+    # The last piece has a constant in the second number alone.
+    d, high, low, *others = in_piece(x, polynomials.NORMAL_TAIL_SLOPE_SINGLE)
+    return fma(polynomial(d, others), d, low) + high, 0.0
 
 
 def near_zero(name, y, x, tail):

@@ -13,12 +13,13 @@ from .parts import (
     bits,
     from_bits,
     is_zero,
-    less_one,
     log_at_edges,
     look_up,
-    one_and,
+    one_plus,
     polynomial,
+    power_or_0,
     quotient_parts,
+    scaled_minus_one,
     small,
     sum_parts,
     whole,
@@ -34,6 +35,7 @@ ROUND = 1.5 * 2.0**23
 BITS_OF_ROUND = 0x4B400000
 ONE = 0x3F800000  # the bits of 1.0
 SQRT_HALF = 0x3F3504F3  # the bits of sqrt(1/2)
+ZERO_POWER = BITS_OF_ROUND - 64 - 127  # from there on 2^(k + 64) is a normal number
 
 
 def reduced(x, tail):
@@ -53,10 +55,8 @@ def power_of_two(n):
 
 def exp_parts(x, tail):
     n, r, p = reduced(where(x < -1000.0, -1000.0, x), tail)
-    # 2^(k + 64), or 0 where that would be subnormal.
-    exponent = bits(n) - (BITS_OF_ROUND - 191)
-    scale = from_bits(where(exponent < 0, 0, exponent) << 23)
-    m, rest = one_and(r, p)
+    scale = power_or_0(n, ZERO_POWER, 23)
+    m, rest = one_plus(r, p)
     return m * scale, rest * scale, 2.0**-64
 
 
@@ -69,12 +69,12 @@ def scaled(y, n):
 
 def exp(x, tail=0.0):
     n, r, p = reduced(between(x, -110.0, 90.0), small(tail))
-    return scaled(whole(*one_and(r, p)), n)
+    return scaled(whole(*one_plus(r, p)), n)
 
 
 def expm1_parts(x, tail):
     n, r, p = reduced(where(x < -60.0, -60.0, x), tail)
-    high, low = less_one(power_of_two(n), r, p, 1.0)
+    high, low = scaled_minus_one(power_of_two(n), r, p, 1.0)
     if is_zero(tail):
         return high, low
     # There a tail would be lost in the sum of x and p. From 2^-25 on, one of 0 has to give the bits of none.
@@ -84,7 +84,7 @@ def expm1_parts(x, tail):
 
 def expm1(x, tail=0.0):
     n, r, p = reduced(between(x, -60.0, 89.0), small(tail))  # of more, 2^(k - 1) would be infinite
-    high, low = less_one(power_of_two(n - 1.0), r, p, 0.5, any_scale=True)  # in halves, since 2^128 is infinite
+    high, low = scaled_minus_one(power_of_two(n - 1.0), r, p, 0.5, any_scale=True)  # in halves, since 2^128 is infinite
     y = high + low
     return where(abs(x) < 2.0**-100, x, y + y)
 
@@ -122,10 +122,23 @@ def log1p(x):
     return log_at_edges(u, where(abs(x) < 2.0**-100, x, y), x)
 
 
-def normal_tail(x):
+def in_piece(x, constant_and_slope):
+    """Return the distance of x to the middle of its piece, and the coefficients there."""
     x = where(x > 14.9, 14.9, x)
     piece = bits(x + 1.0) >> 22
-    middle, high, low, slope, *others = (look_up(piece, row) for row in polynomials.NORMAL_TAIL_SINGLE)
-    d = x - middle
+    rows = polynomials.MIDDLES, *constant_and_slope, *polynomials.NORMAL_TAIL_CURVE_SINGLE
+    middle, *coefficients = (look_up(piece, row) for row in rows)
+    return x - middle, *coefficients
+
+
+def sum_in_piece(d, high, low, slope, *others):
     y = fma(d, slope, high)
     return sum_parts(y, fma(d * d, polynomial(d, others), fma(d, slope, high - y) + low), 0.0)
+
+
+def normal_tail(x):
+    return sum_in_piece(*in_piece(x, polynomials.NORMAL_TAIL_SINGLE))
+
+
+def normal_tail_slope(x):
+    return sum_in_piece(*in_piece(x, polynomials.NORMAL_TAIL_SLOPE_SINGLE))

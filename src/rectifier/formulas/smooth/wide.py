@@ -8,12 +8,14 @@ from .parts import (
     between,
     bits,
     from_bits,
-    less_one,
     log_at_edges,
-    one_and,
+    one_plus,
     polynomial,
+    power_or_0,
     product_parts,
+    scaled_minus_one,
     small,
+    unordered_sum_parts,
     whole,
     with_tail,
 )
@@ -27,6 +29,7 @@ ONE = 0x3FF0000000000000  # the bits of 1.0
 SQRT_HALF = 0x3FE6A09E667F3BCD  # the bits of sqrt(1/2)
 SQRT_HALF_HIGH, SQRT_HALF_LOW = 0.7071067811865476, -4.833646656726457e-17
 BITS_OF_ROUND = 0x4338000000000000
+DENSITY_AT_0, DENSITY_AT_0_LOW = 0.3989422804014327, -2.49232720227773e-17  # 1 / sqrt(2 pi)
 
 
 def power_of_two(n):
@@ -46,16 +49,14 @@ def reduced(x, tail):
 
 def exp_parts(x, tail):
     n, r, p = reduced(where(x < -10000.0, -10000.0, x), tail)
-    # 2^(k + 512), or 0 where that would be subnormal.
-    exponent = bits(n) - (BITS_OF_ROUND - 1535)
-    scale = from_bits(where(exponent < 0, 0, exponent) << 52)
-    m, rest = one_and(r, p)
+    scale = power_or_0(n, BITS_OF_ROUND - 512 - 1023, 52)  # 2^(k + 512), where it is a normal number
+    m, rest = one_plus(r, p)
     return m * scale, rest * scale, 2.0**-512
 
 
 def exp(x, tail=0.0):
     n, r, p = reduced(between(x, -750.0, 710.0), small(tail))
-    y = whole(*one_and(r, p))
+    y = whole(*one_plus(r, p))
     # In two steps, since 2^k may be subnormal or infinite where the result is not.
     half = fma(n - ROUND, 0.5, ROUND)
     rest = power_of_two((n - ROUND) - (half - ROUND) + ROUND)
@@ -64,12 +65,13 @@ def exp(x, tail=0.0):
 
 def expm1_parts(x, tail):
     n, r, p = reduced(where(x < -60.0, -60.0, x), tail)
-    return less_one(power_of_two(n), r, p, 1.0)
+    return scaled_minus_one(power_of_two(n), r, p, 1.0)
 
 
 def expm1(x, tail=0.0):
     n, r, p = reduced(between(x, -60.0, 710.0), small(tail))
-    high, low = less_one(power_of_two(n - 1.0), r, p, 0.5, any_scale=True)  # in halves, since 2^1024 is infinite
+    # In halves, since 2^1024 is infinite.
+    high, low = scaled_minus_one(power_of_two(n - 1.0), r, p, 0.5, any_scale=True)
     y = high + low
     return where(abs(x) < 2.0**-1000, x, y + y)
 
@@ -99,6 +101,12 @@ def log1p(x):
 def normal_tail(x):
     q, lost = erfcx(*product_parts(x, 0.0, SQRT_HALF_HIGH, SQRT_HALF_LOW))
     return 0.5 * q, 0.5 * lost
+
+
+def normal_tail_slope(x):
+    y, tail = normal_tail(x)
+    less, less_tail = product_parts(x, 0.0, DENSITY_AT_0, DENSITY_AT_0_LOW)
+    return unordered_sum_parts(y, -less, tail - less_tail)
 
 
 def erfcx(x, tail):

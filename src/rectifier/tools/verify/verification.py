@@ -21,6 +21,7 @@ from typing import Any
 
 from ... import testing
 from ...engine import fingerprint, limits
+from ...engine.compiler.kernels import of_one_element
 from ...formulas.text import describe
 from ...functions.protocols import Activation
 from ...functions.specification import Gated, Rowwise, Specification
@@ -113,23 +114,29 @@ def _blank(activation: Any, dtype: str, exhaustive: bool) -> Stage:
         versions = {
             source: version(LIBRARIES[source]) for source in references_of_rows(activation.__name__, dtype) if rows
         }
-        return Stage(activation.__name__, dtype, False, digest(activation.spec), 0.0, 0.0, versions, ())
+        return Stage(activation.__name__, dtype, False, digest(activation.spec, dtype), 0.0, 0.0, versions, ())
     spec, name = activation.spec, activation.spec.full_name
     versions = {source: version(library) for source, library in LIBRARIES.items() if reference(source, name, dtype)}
     exhaustive = dtype in ("float16", "bfloat16") or (dtype == "float32" and exhaustive)
-    return Stage(name, dtype, exhaustive, digest(spec), 0.0, 0.0, versions, ())
+    return Stage(name, dtype, exhaustive, digest(spec, dtype), 0.0, 0.0, versions, ())
 
 
-def digest(spec: Specification) -> str:
-    """Return the hash of what decides the results: the block, and the code that reads it."""
-    code, fields = spec.exact.__code__, tuple[Any, ...]()
+def digest(spec: Specification, dtype: str) -> str:
+    """Return the hash of what decides the results: the block, and what its kernels do with an element.
+
+    Kernels of rows do more than that, and the code that writes them counts as a whole.
+    """
+    code = spec.exact.__code__
     parts = [code.co_code.hex(), repr(code.co_consts)]
     if isinstance(spec, Rowwise):
         parts += [describe(formula) for formula in (spec.value, spec.of_sum, spec.weight, spec.backward)]
+        parts += map(_code, fingerprint.KERNELS.modules())
     else:
-        parts += [describe(spec.value), describe(spec.derivative)]
-        fields = (spec.parameters, spec.special, spec.kinks, spec.zeros, spec.ulp, spec.wide, spec.single)
-    parts += [*map(repr, fields), *map(_code, fingerprint.KERNELS.modules())]
+        parts += map(repr, (spec.parameters, spec.special, spec.kinks, spec.zeros, spec.ulp, spec.wide, spec.single))
+        for name in ("value", "derivative", "backward"):
+            if name in spec.operations:
+                module, results = of_one_element(spec, spec.operations[name], dtype, with_defaults=spec.wide)
+                parts += [str(module), *(str(node.value) for node in results)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
