@@ -52,13 +52,14 @@ class Tally:
     out_of_order: int = 0
     out_of_order_at: str = ""
 
-    def count(self, x: Any, result: Any, truth: Any, errors: Any) -> None:
-        """Count the errors of so many results."""
-        self.points += errors.size
-        self.correctly_rounded += int(np.count_nonzero(errors <= 0.5 + EXACT_TO))
-        self.within_1_ulp += int(np.count_nonzero(errors <= 1 + EXACT_TO))
-        k = int(errors.argmax())
-        if errors[k] > self.worst_ulp:
+    def count(self, x: Any, result: Any, truth: Any, errors: Any, points: int | None = None) -> None:
+        """Count the errors of so many results, of `points`; the others are correctly rounded."""
+        points = errors.size if points is None else points
+        self.points += points
+        self.correctly_rounded += points - int(np.count_nonzero(~(errors <= 0.5 + EXACT_TO)))
+        self.within_1_ulp += points - int(np.count_nonzero(~(errors <= 1 + EXACT_TO)))
+        k = int(errors.argmax()) if errors.size else -1
+        if k >= 0 and errors[k] > self.worst_ulp:
             self.worst_ulp, self.at, self.result = float(errors[k]), str(x[k]), str(result[k])
             self.exact = mpmath.nstr(truth[k], 20) if truth.dtype == object else repr(float(truth[k]))
 
