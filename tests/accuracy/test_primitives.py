@@ -757,3 +757,55 @@ def test_the_exact_places_are_those_of_the_zeros():
         for name, r in places.items():
             assert min(abs(r - k) for k in known) < 1e-6, (name, r)
         assert abs(-mpf(CATALOGUE["gelu"].spec.zeros[0]) / mpmath.sqrt(2) - mpf("0.5315969")) < 1e-6
+
+
+# Pairs ----------------------------------------------------------------------------------------------------------------
+
+OF_PAIRS = {  # and how many bits are kept, of the larger of the operands where they may cancel
+    "+": (lambda words, x, y: x + y, lambda x, y: x + y, lambda x, y: max(abs(x), abs(y)), 45),
+    "-": (lambda words, x, y: x - y, lambda x, y: x - y, lambda x, y: max(abs(x), abs(y)), 45),
+    "*": (lambda words, x, y: x * y, lambda x, y: x * y, lambda x, y: abs(x * y), 45),
+    "/": (lambda words, x, y: x / y, lambda x, y: x / y, lambda x, y: abs(x / y), 44),
+    "exp": (lambda words, x, y: words["exp"](-words["abs"](x)), lambda x, y: mpmath.exp(-abs(x)),
+            lambda x, y: mpmath.exp(-abs(x)), 25.5),
+    "log1p": (lambda words, x, y: words["log1p"](y), lambda x, y: mpmath.log1p(y), lambda x, y: mpmath.log1p(y), 25.5),
+    "where": (lambda words, x, y: words["where"](x < y, y, x), lambda x, y: max(x, y), lambda x, y: 1, 50),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_PAIRS)
+def test_pairs_compute_with_nearly_twice_the_digits(name):
+    from rectifier.formulas import pairs
+
+    call, exact, size, digits = OF_PAIRS[name]
+
+    def of_pairs(trace, *numbers):
+        words = trace.primitives()
+        x, y = (pairs.Pair(high, tail, words) for high, tail in (numbers[:2], numbers[2:]))
+        found = call(pairs.primitives(words), x, y)
+        return found.high, found.tail
+
+    x, x_tail, y, y_tail = operands("single")
+    if name in ("exp", "where"):
+        x = np.clip(x, -80, 80)
+        x_tail = tails(x, 1)
+    found = compiled(of_pairs, 4, 2, "single")(x, x_tail, y, y_tail)
+    with mpmath.workdps(40):
+        for a, b, c, d, actual in zip(*(v.tolist() for v in (x, x_tail, y, y_tail)), sums(found), strict=True):
+            p, q = mpf(a) + mpf(b), mpf(c) + mpf(d)
+            assert abs(actual - exact(p, q)) <= size(p, q) * mpf(2) ** -digits, (a, b, c, d)
+
+
+def test_what_a_pair_lacks_is_left_out_where_it_is_known_to_be_nothing():
+    from rectifier.formulas import pairs
+
+    kind = ir.FloatType()
+    function = ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), [kind, kind]), "f")
+    block = function.append_basic_block()
+    trace = Trace(ir.IRBuilder(block), 0, "float32", True)
+    words = trace.primitives()
+    x, y = (pairs.Pair(trace.input(number), words["T"](0.0), words) for number in function.args)
+    _ = x + y
+    assert len(block.instructions) == 6  # of Knuth's sum
+    _ = x * y
+    assert len(block.instructions) == 6 + 4  # a product, and what an fma says that it lacks

@@ -248,7 +248,7 @@ def truth(name: str, x: np.ndarray) -> np.ndarray:
         return e / (1 + others) if name == "softmax" else (x - peak) - np.log1p(others)
 
 
-LENGTHS = (1, 2, 31, 32, 33, 100, 1000, 1024, 1025, 5000)
+LENGTHS = (1, 2, 3, 31, 33, 100, 127, 129, 512, 1000, 1024, 1025, 2047, 4100, 9000, 20_000)
 
 
 @pytest.mark.parametrize("name", ROWWISE)
@@ -289,6 +289,21 @@ def test_a_row_has_the_same_bits_among_any_others(device, name):
             alone = device.array(np.zeros((1, columns)))
             launch.run_rows(ROWWISE[name].spec, False, "float64", (device.array(rows[k : k + 1]),), alone)
             assert_same(device.numpy(alone)[0], device.numpy(y)[k])
+
+
+@pytest.mark.parametrize("length", [96, 129, 1100])
+@pytest.mark.parametrize("dtype_name", ["float16", "float32"])
+def test_a_row_has_the_same_bits_wherever_it_lies(device, dtype_name, length):
+    dtype, block = np.dtype(dtype_name), ROWWISE["softmax"].spec
+    x = (np.random.default_rng(1).standard_normal((2, length)) * 3).astype(dtype)
+    dy = np.roll(x, 1)
+    found = set()
+    for before in range(0, 16, dtype.itemsize):
+        y, dx = device.array(np.zeros_like(x), before), device.array(np.zeros_like(x), before)
+        launch.run_rows(block, False, dtype, (device.array(x, before),), y)
+        launch.run_rows(block, True, dtype, (device.array(dy), y), dx)
+        found.add((device.numpy(y).tobytes(), device.numpy(dx).tobytes()))
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("name", ROWWISE)

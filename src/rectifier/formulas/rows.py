@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import exp
+from . import T, exp, where
 
 SUMMED = 8  # numbers of a row that an array library itself sums: no order of so few matters
 
@@ -17,6 +17,16 @@ def exp_of_difference(x: Any, peak: Any) -> Any:
     d = x - peak
     less = d - x
     return exp(d, (x - (d - less)) - (peak + less))
+
+
+def exponential(x: Any, peak: Any) -> Any:
+    """Compute exp(x - peak), and 1 where that is exact: a formula. An infinite peak's own is NaN, and stays so."""
+    return where(x - peak == T(0), T(1), exp_of_difference(x, peak))
+
+
+def exponential_of_pairs(x: Any, peak: Any) -> Any:
+    """Compute exp(x - peak) where differences have tails: a formula."""
+    return exp(x - peak)
 
 
 def sum_by_halves(xp: Any, x: Any, axis: int = -1) -> Any:

@@ -217,7 +217,7 @@ def _itself(rest):  # type: ignore[no-untyped-def]
 
 
 def rowwise(
-    *, exact: Callable[..., Any], ulp: tuple[float, float], of_sum: Callable[..., Any] = _itself
+    *, exact: Callable[..., Any], ulp: tuple[float, float], of_sum: Callable[..., Any] = _itself, single: bool = False
 ) -> Callable[[Callable[..., Any]], RowFunction]:
     """Make a row-wise function of a formula: the decorator of a row-wise block.
 
@@ -231,6 +231,9 @@ def rowwise(
     of_sum : formula, optional
         What is computed once a row, of the sum of e = exp(x - peak) along it, less 1: where one x stands out, what is
         left would be lost in the sum. By default that number itself.
+    single : bool
+        Whether a GPU computes rows of float32 and of 16 bits in pairs of float32, `rectifier.formulas.pairs`, and not
+        in float64.
 
     Returns
     -------
@@ -245,7 +248,7 @@ def rowwise(
     def decorate(formula: Any) -> RowFunction:
         blocks.require_function("rowwise", formula)
         function: Any = _draft(formula, Rowwise, {})
-        found: dict[str, Any] = {"of_sum": of_sum}
+        found: dict[str, Any] = {"of_sum": of_sum, "single": single}
         if not _is_ours(formula):
             blocks.require_formula(f"{formula.__name__}, of_sum", of_sum, ("the sum",))
 

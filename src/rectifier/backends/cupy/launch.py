@@ -147,14 +147,14 @@ def run_rows(spec: Rowwise, backward: bool, dtype: Any, arrays: tuple[Any, ...],
     if not result.size:
         return
     name, length = np.dtype(dtype).name, result.shape[-1]
-    kind, threads, at_once = (
-        ("warp", source.BLOCK, 32) if length <= source.WARP_ROWS else ("block", source.ROW_BLOCK, source.ROW_BLOCK)
-    )
+    way = source.row_kernel(length, result.dtype.itemsize)
 
     def make() -> Any:
         part = source.rows(spec, backward, name)
-        return cupy.RawKernel(source.program(part), f"{part.name}_{kind}", OPTIONS)
+        return cupy.RawKernel(source.program(part), f"{part.name}_{way.name}", OPTIONS)
 
-    kernel = _made(spec, (backward, name, kind), make)
+    kernel = _made(spec, (backward, name, way), make)
     count = result.size // length
-    launch(kernel, threads, count * at_once, (*arrays, result, np.int64(count), np.int64(length)))
+    arguments = (*arrays, result, np.int64(count), np.int64(length))
+    threads = source.BLOCK if way.threads == 32 else way.threads  # of a block; the warps of one need nothing of each other
+    launch(kernel, threads, count * way.threads, arguments)

@@ -1,18 +1,16 @@
 // Rows, each by THREADS threads: a warp, or a block. The order of a sum depends on the length of its row alone.
 namespace rectifier {
 
-const int PIECE = 8; // numbers of a thread whose sum is rounded by itself; what rounding takes from the sum of those is kept
-
-// A sum, and the sum of what rounding took from it.
-struct Carried {
-    double sum, lost;
+// A number and what rounding took from it.
+template <typename N> struct Pair {
+    N high, tail;
 };
 
-__device__ __forceinline__ double of_other_lane(const double x, const int distance) {
-    return __shfl_xor_sync(0xffffffffu, x, distance);
+template <typename N> __device__ __forceinline__ N of_other_lane(const N x, const int distance) {
+    return N(__shfl_xor_sync(0xffffffffu, x, distance));
 }
-__device__ __forceinline__ Carried of_other_lane(const Carried x, const int distance) {
-    return {of_other_lane(x.sum, distance), of_other_lane(x.lost, distance)};
+template <typename N> __device__ __forceinline__ Pair<N> of_other_lane(const Pair<N> x, const int distance) {
+    return {of_other_lane(x.high, distance), of_other_lane(x.tail, distance)};
 }
 
 template <int THREADS, typename T, typename Combine>
@@ -33,60 +31,147 @@ __device__ __forceinline__ T over_row(T x, const Combine combine) {
 }
 
 struct Larger {
-    __device__ __forceinline__ double operator()(const double x, const double y) const { return lt(x, y) ? y : x; }
+    template <typename N> __device__ __forceinline__ N operator()(const N x, const N y) const { return lt(x, y) ? y : x; }
 };
 // D. E. Knuth, The Art of Computer Programming, volume 2, section 4.2.2.
 struct Sum {
-    __device__ __forceinline__ Carried operator()(const Carried x, const Carried y) const {
-        const double sum = x.sum + y.sum, kept = sum - x.sum;
-        return {sum, (x.lost + y.lost) + ((x.sum - (sum - kept)) + (y.sum - kept))};
+    template <typename N> __device__ __forceinline__ Pair<N> operator()(const Pair<N> x, const Pair<N> y) const {
+        const N sum = add(x.high, y.high), kept = sub(sum, x.high);
+        return {sum, add(add(x.tail, y.tail), add(sub(x.high, sub(sum, kept)), sub(y.high, kept)))};
     }
 };
 // An infinite sum is what it would be without care.
-__device__ __forceinline__ double total(const Carried x) { return eq(x.lost, x.lost) ? x.sum + x.lost : x.sum; }
-
-template <int THREADS, typename Term>
-__device__ __forceinline__ Carried sum_over_row(const long long length, const Term term) {
-    Carried sum = {0.0, 0.0};
-    for (long long begin = threadIdx.x % THREADS; begin < length; begin += PIECE * THREADS) {
-        const long long end = length < begin + PIECE * THREADS ? length : begin + PIECE * THREADS;
-        double part = 0.0;
-        for (long long j = begin; j < end; j += THREADS)
-            part += term(j);
-        sum = Sum()(sum, {part, 0.0});
-    }
-    return over_row<THREADS>(sum, Sum());
+template <typename N> __device__ __forceinline__ Pair<N> total(const Pair<N> x) {
+    const N whole = add(x.high, x.tail);
+    return eq(x.tail, x.tail) ? Pair<N>{whole, sub(x.tail, sub(whole, x.high))} : Pair<N>{x.high, 0};
 }
 
-template <typename Formula, int THREADS, typename S>
+// Some numbers of a row: VECTORS times 16 bytes of each of its threads.
+template <int THREADS, int VECTORS, typename S> struct Tile {
+    static const int length = 16 / sizeof(S), numbers = VECTORS * length, of_all = THREADS * numbers;
+    S at[numbers];
+
+    template <typename Visit> static __device__ __forceinline__ void each(const long long begin, const Visit visit) {
+#pragma unroll
+        for (int k = 0; k < numbers; k++)
+            visit(k, begin + (k / length * THREADS + threadIdx.x % THREADS) * length + k % length);
+    }
+    __device__ __forceinline__ void load(const S *const row, const long long begin, const long long end) {
+        const bool aligned = place(row) == 0;
+#pragma unroll
+        for (int v = 0; v < VECTORS; v++) {
+            const long long j = begin + (v * THREADS + threadIdx.x % THREADS) * length;
+            if (aligned && j + length <= end) {
+                const Vector<S> vector = rectifier::load(row + j);
+                memcpy(at + v * length, &vector, 16);
+            } else
+#pragma unroll
+                for (int k = 0; k < length; k++)
+                    if (j + k < end)
+                        at[v * length + k] = row[j + k];
+        }
+    }
+    __device__ __forceinline__ void store(S *const row, const long long begin, const long long end) const {
+        const bool aligned = place(row) == 0;
+#pragma unroll
+        for (int v = 0; v < VECTORS; v++) {
+            const long long j = begin + (v * THREADS + threadIdx.x % THREADS) * length;
+            if (aligned && j + length <= end) {
+                Vector<S> vector;
+                memcpy(&vector, at + v * length, 16);
+                rectifier::store(row + j, vector);
+            } else
+#pragma unroll
+                for (int k = 0; k < length; k++)
+                    if (j + k < end)
+                        row[j + k] = at[v * length + k];
+        }
+    }
+};
+
+// A row that is one tile is loaded once, and each of its exponentials computed once.
+template <typename Formula, int THREADS, int VECTORS, bool WHOLE, typename S>
 __device__ __forceinline__ void value_of_row(const S *const x, S *const y, const long long length) {
-    double peak = from_bits(0xfff0000000000000LL);
-    for (long long j = threadIdx.x % THREADS; j < length; j += THREADS)
-        peak = Larger()(peak, Formula::number(x[j]));
+    typedef typename Formula::Number N;
+    typedef Tile<THREADS, VECTORS, S> Numbers;
+    const long long end = WHOLE ? 1 : length; // of tiles, by where they begin
+    Numbers own;
+    Pair<N> e[Numbers::numbers];
+    N peak = N(__int_as_float(0xff800000)); // -infinity
+#pragma unroll 1
+    for (long long begin = 0; begin < end; begin += Numbers::of_all) {
+        own.load(x, begin, length);
+        Numbers::each(begin, [&](const int k, const long long j) {
+            if (j < length)
+                peak = Larger()(peak, Formula::number(own.at[k]));
+        });
+    }
     peak = over_row<THREADS>(peak, Larger());
     // The sum less 1: what is left beside one peak would be lost in it.
-    double peaks = 0.0;
-    const Carried others = sum_over_row<THREADS>(length, [&](const long long j) {
-        const double number = Formula::number(x[j]);
-        const bool at_peak = eq(number - peak, 0.0);
-        peaks += at_peak ? 1.0 : 0.0;
-        return at_peak ? 0.0 : Formula::exponential(number, peak);
-    });
-    const Carried at_peaks = over_row<THREADS>(Carried{peaks, 0.0}, Sum());
-    const double of_sum = Formula::of_sum(total(Sum()(others, {at_peaks.sum - 1.0, 0.0})));
-    for (long long j = threadIdx.x % THREADS; j < length; j += THREADS) {
-        const double number = Formula::number(x[j]);
-        const double e = eq(number - peak, 0.0) ? 1.0 : Formula::exponential(number, peak);
-        y[j] = Formula::result(number, peak, e, of_sum);
+    int peaks = 0;
+    Pair<N> others = {0, 0};
+#pragma unroll 1
+    for (long long begin = 0; begin < end; begin += Numbers::of_all) {
+        if (!WHOLE)
+            own.load(x, begin, length);
+        Numbers::each(begin, [&](const int k, const long long j) {
+            if (j < length) {
+                const N number = Formula::number(own.at[k]);
+                const bool at_peak = eq(add(number, neg(peak)), N(0)); // not of infinities
+                e[k] = Formula::exponential(number, peak);
+                peaks += at_peak;
+                others = Sum()(others, at_peak ? Pair<N>{0, 0} : e[k]);
+            }
+        });
+    }
+    const Pair<N> at_peaks = over_row<THREADS>(Pair<N>{N(peaks), 0}, Sum());
+    others = Sum()(over_row<THREADS>(others, Sum()), Sum()(at_peaks, Pair<N>{-1, 0}));
+    const Pair<N> of_sum = Formula::of_sum(total(others));
+#pragma unroll 1
+    for (long long begin = 0; begin < end; begin += Numbers::of_all) {
+        if (!WHOLE)
+            own.load(x, begin, length);
+        Numbers::each(begin, [&](const int k, const long long j) {
+            if (j < length) {
+                const N number = Formula::number(own.at[k]);
+                if (!WHOLE)
+                    e[k] = Formula::exponential(number, peak);
+                own.at[k] = Formula::result(number, peak, e[k], of_sum);
+            }
+        });
+        own.store(y, begin, length);
     }
 }
 
-template <typename Formula, int THREADS, typename S>
+template <typename Formula, int THREADS, int VECTORS, bool WHOLE, typename S>
 __device__ __forceinline__ void gradient_of_row(const S *const dy, const S *const y, S *const dx, const long long length) {
-    const double sum = total(sum_over_row<THREADS>(
-        length, [&](const long long j) { return Formula::weight(Formula::number(dy[j]), Formula::number(y[j])); }));
-    for (long long j = threadIdx.x % THREADS; j < length; j += THREADS)
-        dx[j] = Formula::result(Formula::number(dy[j]), Formula::number(y[j]), sum);
+    typedef typename Formula::Number N;
+    typedef Tile<THREADS, VECTORS, S> Numbers;
+    const long long end = WHOLE ? 1 : length;
+    Numbers own_dy, own_y;
+    Pair<N> sum = {0, 0};
+#pragma unroll 1
+    for (long long begin = 0; begin < end; begin += Numbers::of_all) {
+        own_dy.load(dy, begin, length);
+        own_y.load(y, begin, length);
+        Numbers::each(begin, [&](const int k, const long long j) {
+            if (j < length)
+                sum = Sum()(sum, Formula::weight(Formula::number(own_dy.at[k]), Formula::number(own_y.at[k])));
+        });
+    }
+    sum = total(over_row<THREADS>(sum, Sum()));
+#pragma unroll 1
+    for (long long begin = 0; begin < end; begin += Numbers::of_all) {
+        if (!WHOLE) {
+            own_dy.load(dy, begin, length);
+            own_y.load(y, begin, length);
+        }
+        Numbers::each(begin, [&](const int k, const long long j) {
+            if (j < length)
+                own_dy.at[k] = Formula::result(Formula::number(own_dy.at[k]), Formula::number(own_y.at[k]), sum);
+        });
+        own_dy.store(dx, begin, length);
+    }
 }
 
 } // namespace rectifier

@@ -14,14 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...formulas import bind, cuda
-from ...formulas.rows import exp_of_difference
+from ...formulas import bind, cuda, pairs
+from ...formulas.rows import exponential, exponential_of_pairs
 from ...functions.dtypes import FORMATS
 from ...functions.specification import Operation, Rowwise, Specification, read
 
 BLOCK = 256  # threads
-WARP_ROWS = 1024  # numbers; a longer row takes a block of threads
-ROW_BLOCK = 512  # threads
 
 
 class Operand(NamedTuple):
@@ -224,38 +222,107 @@ def _with_mask(function: str, stored: str, inputs: list[Operand], outputs: list[
 """
 
 
+class RowKernel(NamedTuple):
+    """How a kernel goes through rows.
+
+    Attributes
+    ----------
+    threads : int
+        Of a row: a warp, or a block.
+    vectors : int
+        Of 16 bytes, that each of them takes at once.
+    whole : bool
+        Whether these are the row, which is then loaded once.
+    """
+
+    threads: int
+    vectors: int
+    whole: bool
+
+    @property
+    def name(self) -> str:
+        """What a kernel's name ends with."""
+        return f"by_{self.threads}_{self.vectors if self.whole else 'long'}"
+
+
+def row_kernels(itemsize: int) -> list[RowKernel]:
+    """List the kernels for rows of a dtype, those for short rows first.
+
+    A thread has 16 numbers at most. Of float32 in pairs, 32 take 182 registers.
+    """
+    kernels, longest = list[RowKernel](), 0
+    for threads in (32, 128, 512):
+        for vectors in (1, 2, 4, 8):
+            if vectors <= itemsize and threads * vectors > longest:
+                kernels.append(RowKernel(threads, vectors, True))
+                longest = threads * vectors
+    return [*kernels, RowKernel(512, 1, False)]
+
+
+def row_kernel(length: int, itemsize: int) -> RowKernel:
+    """Choose the kernel for rows of a length."""
+    *whole, long = row_kernels(itemsize)
+    return next((k for k in whole if length * itemsize <= 16 * k.threads * k.vectors), long)
+
+
 def rows(spec: Rowwise, backward: bool, dtype: str) -> Part:
-    """Write the kernels of a row-wise function: `..._warp` for short rows, `..._block` for long ones."""
+    """Write the kernels of a row-wise function, one for each of `row_kernels`, behind the struct of its formulas."""
     stored = FORMATS[dtype].cpp
     name = f"{spec.name}_{'backward' if backward else 'value'}_{dtype}"
+    in_pairs = spec.single and dtype != "float64"
+    working = "float32" if in_pairs else "float64"
+    number, pair, to = cuda.CPP[working], f"Pair<{cuda.CPP[working]}>", f"return to_{dtype}({{}});"
 
-    def traced(function: str, formula: Any, names: tuple[str, ...], result: str = "double", to: str = "{}") -> str:
-        trace = cuda.Trace("float64", narrow=dtype != "float64")
-        node = bind(formula, trace.primitives())(*map(trace.input, names))
-        lines = trace.lines([(f"return {to};", node)])
-        return _function(function, result, [f"const double {n}" for n in names], lines).text
+    def traced(function: str, formula: Any, numbers: tuple[str, ...], sums: tuple[str, ...], end: str = "") -> str:
+        """Write the function of a formula, of numbers and then of pairs; it returns a pair, or what `end` says."""
+        # What is made of a sum has its tail, of 16 bits, too: log1p of a small sum would be all that is left.
+        trace = cuda.Trace(working, narrow=dtype != "float64", dtype=dtype if numbers else working)
+        lower = trace.primitives()
+        nothing = lower["T"](0.0)
 
-    load = [_load("x", dtype, "float64"), "return x;"]
-    functions = [_function("number", "double", [f"const {stored} x_"], load).text]
+        def operand(high: str, tail: str = "") -> Any:
+            node = trace.input(high)
+            return pairs.Pair(node, trace.input(tail) if tail else nothing, lower) if in_pairs else node
+
+        operands = [*map(operand, numbers), *(operand(f"{x}.high", f"{x}.tail") for x in sums)]
+        found = bind(formula, pairs.primitives(lower) if in_pairs else lower)(*operands)
+        high, tail = (found.high, found.tail) if in_pairs else (found, nothing)
+        # The tail of an infinite number is NaN.
+        results = [(end, lower["where"](tail == tail, lower["whole"](high, tail), high) if in_pairs else high)]
+        if not end:
+            results = [("z.high = {};", high), ("z.tail = {};", tail)]
+        lines = trace.lines(results) if end else [f"{pair} z;", *trace.lines(results), "return z;"]
+        arguments = [*(f"const {number} {x}" for x in numbers), *(f"const {pair} {x}" for x in sums)]
+        return _function(function, stored if end else pair, arguments, lines).text
+
+    functions = [
+        f"typedef {number} Number;\n",
+        _function("number", number, [f"const {stored} x_"], [_load("x", dtype, working), "return x;"]).text,
+    ]
     if backward:
-        functions.append(traced("weight", spec.weight, ("dy", "y")))
-        functions.append(traced("result", spec.backward, ("dy", "y", "sum"), stored, f"to_{dtype}({{}})"))
+        functions.append(traced("weight", spec.weight, ("dy", "y"), ()))
+        functions.append(traced("result", spec.backward, ("dy", "y"), ("sum",), to))
         arrays = ["dy", "y", "dx"]
     else:
-        functions.append(traced("exponential", exp_of_difference, ("x", "peak")))
-        functions.append(traced("of_sum", spec.of_sum, ("rest",)))
-        functions.append(traced("result", spec.value, ("x", "peak", "e", "of_sum"), stored, f"to_{dtype}({{}})"))
+        functions.append(traced("exponential", exponential_of_pairs if in_pairs else exponential, ("x", "peak"), ()))
+        functions.append(traced("of_sum", spec.of_sum, (), ("rest",)))
+        functions.append(traced("result", spec.value, ("x", "peak"), ("e", "of_sum"), to))
         arrays = ["x", "y"]
-    arguments = [f"{'const ' * (array != arrays[-1])}{stored} *{array}" for array in arrays]
+    arguments = ", ".join([
+        *(f"{'const ' * (array != arrays[-1])}{stored} *{array}" for array in arrays),
+        "const long long count", "const long long length",
+    ])  # fmt: skip
     call = "gradient_of_row" if backward else "value_of_row"
-    kernels = []
-    for kind, threads in (("warp", 32), ("block", ROW_BLOCK)):
-        each = ", ".join(f"{array} + row * length" for array in arrays)
-        kernels.append(f"""\
-extern "C" __global__ void {name}_{kind}({", ".join(arguments)}, const long long count, const long long length) {{
-    for (long long row = thread_of_grid() / {threads}; row < count; row += threads_of_grid() / {threads})
-        {call}<{name}_formulas, {threads}>({each}, length);
+    each = ", ".join(f"{array} + row * length" for array in arrays)
+    kernels = [
+        f"""\
+extern "C" __global__ void {name}_{kernel.name}({arguments}) {{
+#pragma unroll 1
+    for (long long row = thread_of_grid() / {kernel.threads}; row < count; row += threads_of_grid() / {kernel.threads})
+        {call}<{name}_formulas, {kernel.threads}, {kernel.vectors}, {str(kernel.whole).lower()}>({each}, length);
 }}
-""")
+"""
+        for kernel in row_kernels(FORMATS[dtype].bits // 8)
+    ]
     formulas = f"struct {name}_formulas {{\n" + "\n".join(functions) + "};\n"
     return Part(name, "\n".join([formulas, *kernels]))

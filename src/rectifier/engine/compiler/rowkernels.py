@@ -17,7 +17,7 @@ from llvmlite import ir
 
 from ...formulas import bind
 from ...formulas.llvm import Trace
-from ...formulas.rows import exp_of_difference
+from ...formulas.rows import exp_of_difference, exponential
 from ...formulas.tracing import Node
 from ...functions.specification import Rowwise
 from ..runtime.layout import BLOCK, Rows
@@ -360,8 +360,8 @@ def compile_kernel(spec: Rowwise, backward: bool, dtype: str, target: Target | N
             "add_up": vectors.summing("add_up", (double,), _itself),
             "add_others": vectors.summing("add_others", (double,), _other),
             "add_ones": vectors.summing("add_ones", (double,), _one),
-            "exponentials": vectors.sweep("exponentials", (x,), (double,), 1, _exponential),
-            "exponentials_of_each": vectors.sweep("exponentials_of_each", (x, double), (double,), 0, _exponential),
+            "exponentials": vectors.sweep("exponentials", (x,), (double,), 1, exponential),
+            "exponentials_of_each": vectors.sweep("exponentials_of_each", (x, double), (double,), 0, exponential),
             "values": vectors.sweep("values", (x, double), (x,), 2, FunctionType(_value_of.__code__, value)),
             "of_sums": vectors.sweep("of_sums", (double,), (double,), 0, spec.of_sum),
             "values_of_each": vectors.sweep("values_of_each", (x, double, double, double), (x,), 0, spec.value),
@@ -386,10 +386,6 @@ def _one(e):
 
 def _value_of(x, e, peak, rest):  # arrays come first
     return value(x, peak, e, of_sum(rest))
-
-
-def _exponential(x, peak):
-    return where(x - peak == T(0), T(1), exp_of_difference(x, peak))  # infinity's own is NaN, and stays so
 
 
 def _short_rows(x: int, y: int, length: int, count: int, waiting: Words) -> int:

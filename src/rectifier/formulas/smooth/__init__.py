@@ -31,4 +31,4 @@ def primitives(exact: Mapping[str, Any], form: str) -> dict[str, Any]:
     for name, function in scope.items():
         if isinstance(function, FunctionType) and function.__module__ in _MODULES:
             scope[name] = FunctionType(function.__code__, scope, name, function.__defaults__)
-    return {name: scope[name] for name in SMOOTH}
+    return {name: scope[name] for name in (*SMOOTH, "log_parts") if name in scope}

@@ -39,13 +39,13 @@ def between(x, low, high):
     return where(x > high, high, x)
 
 
-def is_zero(tail):
+def is_zero(tail: Any) -> bool:
     """Whether it is known, when a formula is traced, that rounding took nothing."""
     if getattr(tail, "name", "") in ("where", "neg"):
         return all(map(is_zero, tail.operands[-2:]))
     if getattr(tail, "name", "") == "mul":
         return any(map(is_zero, tail.operands))
-    return getattr(tail, "number", tail) == 0
+    return bool(getattr(tail, "number", tail) == 0)
 
 
 def small(tail):

@@ -60,15 +60,18 @@ def log1p_parts(x, tail):
     return fma(s * z, polynomial(z, polynomials.LOG_SINGLE), s + s), 0.0
 
 
-def log1p(x):
-    u = x + 1.0
-    n = (bits(u) - SQRT_HALF) >> 23
-    scale = from_bits(ONE - (where(n > 25, 25, n) << 23))
-    f = where(n > 25, from_bits(bits(u) - (n << 23)) - 1.0, fma(x, scale, scale - 1.0))
+def log_parts(x, tail):
+    n = (bits(x) - SQRT_HALF) >> 23
+    f = (from_bits(bits(x) - (n << 23)) - 1.0) + tail * from_bits(ONE - (where(n > 100, 127, n) << 23))
     s = f / (2.0 + f)
     z = s * s
     k = from_bits(n + BITS_OF_ROUND) - ROUND
-    y = fma(k, LN2_HIGH, fma(s * z, polynomial(z, polynomials.LOG_SINGLE), s + s))
+    return fma(k, LN2_HIGH, fma(s * z, polynomial(z, polynomials.LOG_SINGLE), s + s)), 0.0
+
+
+def log1p(x):
+    u = 1.0 + x
+    y, _ = log_parts(u, where(x < 1.0, (1.0 - u) + x, 0.0))
     return log_at_edges(u, where(x == 0.0, x, y), x)
 
 

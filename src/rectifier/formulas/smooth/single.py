@@ -22,6 +22,7 @@ from .parts import (
     scaled_minus_one,
     small,
     sum_parts,
+    unordered_sum_parts,
     whole,
     with_tail,
 )
@@ -105,21 +106,23 @@ def near_zero(name, y, x, tail):
     return where(abs(d) < polynomials.REACH, near + fma(d * d, polynomial(d, others), lost), y)
 
 
-def log1p(x):
-    u = x + 1.0
-    n = (bits(u) - SQRT_HALF) >> 23
-    large = n > 25
-    scale = from_bits(ONE - (where(large, 25, n) << 23))
-    f = fma(x, scale, scale - 1.0)
-    lost = where(large, 0.0, fma(x, scale, (scale - 1.0) - f))
-    f = where(large, from_bits(bits(u) - (n << 23)) - 1.0, f)
-    s, more = quotient_parts(f, lost, 2.0 + f, (2.0 - (2.0 + f)) + f)
+def log_parts(x, tail):
+    """Compute log(x + tail) for normal numbers, and its tail."""
+    n = (bits(x) - SQRT_HALF) >> 23
+    # Less 1, exactly; and as much of the tail, or nothing where that is none beside x.
+    f, lost = from_bits(bits(x) - (n << 23)) - 1.0, tail * from_bits(ONE - (where(n > 100, 127, n) << 23))
+    f, lost = sum_parts(f, lost, 0.0)
+    s, more = quotient_parts(f, lost, *sum_parts(2.0, f, lost))
     z = s * s
     k = from_bits(n + BITS_OF_ROUND) - ROUND
     rest = fma(s * z, polynomial(z, polynomials.LOG_SINGLE), fma(k, LN2_LOW, more + more))
     high = fma(k, LN2_HIGH, s + s)
-    y = high + ((fma(k, LN2_HIGH, -high) + (s + s)) + rest)
-    return log_at_edges(u, where(abs(x) < 2.0**-100, x, y), x)
+    return sum_parts(high, (fma(k, LN2_HIGH, -high) + (s + s)) + rest, 0.0)
+
+
+def log1p(x):
+    u, lost = unordered_sum_parts(1.0, x, 0.0)
+    return log_at_edges(u, where(abs(x) < 2.0**-100, x, whole(*log_parts(u, lost))), x)
 
 
 def in_piece(x, constant_and_slope):
