@@ -192,6 +192,22 @@ def test_squareplus_with_b_0_is_the_relu(dtype):
         assert_same(package.squareplus.derivative(x, b=0), package.relu.derivative(x))
 
 
+@pytest.mark.parametrize("dtype_name", ["float32", "float64"])
+def test_squareplus_has_its_bound_for_b_of_any_magnitude(dtype_name):
+    """Also where x^2 or b is infinite or nothing in the dtype."""
+    dtype, rng, checked = np.dtype(dtype_name), np.random.default_rng(0), 0
+    top = np.finfo(dtype).maxexp
+    for exponent in np.linspace(2 - top - np.finfo(dtype).nmant, top - 1, 40):
+        b, root = dtype.type(2.0**exponent * rng.uniform(0.5, 1)), 2.0 ** (exponent / 2)
+        near, any_x = rng.standard_normal(4) * root, rng.choice([-1, 1], 4) * 2.0 ** rng.uniform(2 - top, top - 1, 4)
+        x = np.concatenate([near, near * 2.0 ** rng.uniform(-30, 30), any_x]).astype(dtype)
+        checked += check_points(rectifier.squareplus, x[np.isfinite(x)], b=b)
+    assert checked > 2 * 40 * 8
+    far = np.array([1e18, -1e18] if dtype == np.float32 else [1e151, -1e151], dtype)
+    b = dtype.type(1e38 if dtype == np.float32 else 1e308)
+    assert check_points(rectifier.squareplus, far, b=b)
+
+
 # Backward ------------------------------------------------------------------------------------------------------------
 
 
