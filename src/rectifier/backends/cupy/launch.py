@@ -156,5 +156,5 @@ def run_rows(spec: Rowwise, backward: bool, dtype: Any, arrays: tuple[Any, ...],
     kernel = _made(spec, (backward, name, way), make)
     count = result.size // length
     arguments = (*arrays, result, np.int64(count), np.int64(length))
-    threads = source.BLOCK if way.threads == 32 else way.threads  # of a block; the warps of one need nothing of each other
+    threads = source.BLOCK if way.threads == 32 else way.threads  # a block of some warps, or the row's own
     launch(kernel, threads, count * way.threads, arguments)

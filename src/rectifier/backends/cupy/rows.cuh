@@ -57,11 +57,10 @@ template <int THREADS, int VECTORS, typename S> struct Tile {
             visit(k, begin + (k / length * THREADS + threadIdx.x % THREADS) * length + k % length);
     }
     __device__ __forceinline__ void load(const S *const row, const long long begin, const long long end) {
-        const bool aligned = place(row) == 0;
 #pragma unroll
         for (int v = 0; v < VECTORS; v++) {
             const long long j = begin + (v * THREADS + threadIdx.x % THREADS) * length;
-            if (aligned && j + length <= end) {
+            if (j + length <= end) {
                 const Vector<S> vector = rectifier::load(row + j);
                 memcpy(at + v * length, &vector, 16);
             } else
@@ -72,11 +71,10 @@ template <int THREADS, int VECTORS, typename S> struct Tile {
         }
     }
     __device__ __forceinline__ void store(S *const row, const long long begin, const long long end) const {
-        const bool aligned = place(row) == 0;
 #pragma unroll
         for (int v = 0; v < VECTORS; v++) {
             const long long j = begin + (v * THREADS + threadIdx.x % THREADS) * length;
-            if (aligned && j + length <= end) {
+            if (j + length <= end) {
                 Vector<S> vector;
                 memcpy(&vector, at + v * length, 16);
                 rectifier::store(row + j, vector);

@@ -172,7 +172,7 @@ def _vectors(function: str, stored: str, inputs: list[Operand], outputs: list[Op
     return "\n".join([
         "    const long long thread = thread_of_grid(), threads = threads_of_grid();",
         f"    const int length = 16 / sizeof({stored});",
-        f"    const long long before = head(n, {', '.join([*arrays, *results])}), vectors = (n - before) / length;",
+        f"    const long long before = head(n, {results[0]}), vectors = (n - before) / length;",
         "#pragma unroll 1",
         "    for (long long v = thread; v < vectors; v += threads) {",
         "        const long long i = before + v * length;",
