@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import sys
 from dataclasses import replace
@@ -57,6 +58,7 @@ def stand_in(monkeypatch):
 @pytest.fixture
 def command(monkeypatch, capsys, tmp_path):
     """Run the program with arguments in an empty folder: exit status, stdout, stderr."""
+    handler = signal.getsignal(signal.SIGINT)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -66,7 +68,8 @@ def command(monkeypatch, capsys, tmp_path):
             program.main()
         return (ended.value.code or 0, *capsys.readouterr())
 
-    return call
+    yield call
+    signal.signal(signal.SIGINT, handler)
 
 
 def fake_cupy(monkeypatch, **runtime):
@@ -143,6 +146,7 @@ def made_up() -> day.Day:
                 values.Bits("silu", "float32", "value", 100, 1, None, "2.0", "nan", "1.76"),
             ),
             (Stage("glu", "float32", False, "d", 1.0, 0.0, {}, (Row("value", "rectifier", 1.0, False, tally),)),),
+            ("mish float64: RuntimeError: it does not compile",),
         ),
         bench=run,
     )
@@ -198,8 +202,9 @@ def test_a_day_without_a_fault_holds(monkeypatch, clock):
         {"suite": suite.Suite(1, {"failed": 1}, ("a",))},
         {"values": values.Values(made_up().values.bits[1:2], ())},
         {"values": values.Values((), made_up().values.stages)},
+        {"values": values.Values((), (), ("mish float64: lost",))},
     ],
-    ids=["error", "test", "bits", "bound"],
+    ids=["error", "test", "bits", "bound", "function"],
 )
 def test_any_fault_of_a_day_shows(fault):
     good = replace(made_up(), errors={}, suite=None, values=None)
@@ -231,6 +236,7 @@ def test_the_section_says_what_the_file_says():
         "silu value float32, 1 of 100, by up to inf ulp",
         "0 of 1 are within their bounds",
         "Broken: glu value float32: inf ulp at 3.0",
+        "Not computed: mish float64: RuntimeError: it does not compile",
         "4,100 GB/s by cupy.copyto and 4,200 GB/s by a kernel",
         "host ended by an error: RuntimeError: lost",
         "| call | dtype | 100 x 100 | 5000 x 5000 | µs there | copy |",
@@ -465,10 +471,11 @@ def test_a_function_that_fails_keeps_no_other_from_being_compared(stand_in, monk
     said = []
     found = values.run(Budget(600, clock), said.append, lambda *_: lambda: None)
     assert [row.function for row in found.bits] == ["relu", "relu", "leaky_relu", "leaky_relu"]
-    assert said == ["values: gelu float16: RuntimeError: it does not compile"]
+    assert found.failed == ("gelu float16: RuntimeError: it does not compile",)
+    assert said == []
 
 
-def test_functions_for_which_no_time_is_left_are_named(monkeypatch, clock):
+def test_checks_for_which_no_time_is_left_are_said(monkeypatch, clock):
     few(monkeypatch, "relu", "gelu", "silu")
 
     def compare(function, dtype, x):
@@ -478,7 +485,7 @@ def test_functions_for_which_no_time_is_left_are_named(monkeypatch, clock):
     monkeypatch.setattr(values, "compare", compare)
     said = []
     values.run(Budget(600, clock), said.append, lambda *_: lambda: None)
-    assert said == ["values: no time left for gelu float16, silu float16"]
+    assert said == ["values: no time left for 2 of 3 checks, from gelu float16 on"]
 
 
 def test_calls_are_measured_beside_others_and_what_fails_is_said(stand_in, monkeypatch):
@@ -489,6 +496,23 @@ def test_calls_are_measured_beside_others_and_what_fails_is_said(stand_in, monke
     assert {"CuPy maximum: cp.maximum(x, 0)"} <= {cost.call for cost in costs}
     assert all(cost.nanoseconds > 0 for cost in costs)
     assert [line.partition(": ")[2].partition(":")[0] for line in said] == ["CuPy kernel"]  # a stand-in knows only ours
+
+
+def test_a_copy_is_of_all_bytes_and_reads_and_writes_them(stand_in, monkeypatch):
+    launches = []
+    stand_in.RawKernel = lambda code, name: lambda *launched: launches.append(launched)
+    monkeypatch.setattr(speed, "COPIED", speed.COPIED._replace(rows=100, columns=1000))
+
+    def times(calls, point, seconds, seconds_per_block):
+        for call in calls.values():
+            call.result()
+        return dict.fromkeys(calls, (1000.0, 2000.0, 9000.0))
+
+    monkeypatch.setattr(speed, "times", times)
+    assert speed.copy_rates(1.0) == pytest.approx({"cupy.copyto": 4e11, "a kernel": 4e11})  # 800,000 bytes in 2 us
+    ((grid, block, (to, array, vectors)),) = launches
+    assert (to.nbytes, array.nbytes, vectors, type(vectors)) == (400_000, 400_000, 25_000, np.int64)
+    assert grid[0] * block[0] >= 25_000
 
 
 def test_tiny_calls_for_which_no_time_is_left_are_said(monkeypatch, clock):

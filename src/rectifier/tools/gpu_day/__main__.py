@@ -1,5 +1,6 @@
 """The command itself."""
 
+from ..cli.application import leave_on_interrupt
 from ..cli.terminal import require
 from ..extras import PACKAGES, lacking
 
@@ -7,6 +8,7 @@ from ..extras import PACKAGES, lacking
 def main() -> None:
     """Run the command, if what it needs is installed."""
     require("rectifier gpu_day", lacking("it", "verify", [*PACKAGES["cli"], *PACKAGES["verify"]]))
+    leave_on_interrupt()
     import typer
 
     from ..cli.gpu_day import gpu_day

@@ -75,6 +75,7 @@ class Day:
         return not (
             self.errors
             or (self.suite and self.suite.failed)
+            or compared.failed
             or any(row.different for row in compared.bits)
             or not all(stage.holds for stage in compared.stages)
         )
@@ -137,7 +138,7 @@ def plain(day: Day) -> dict[str, Any]:
         found[name] = found[name] and asdict(found[name])
     if day.values:
         stages = [verification.plain(stage) for stage in day.values.stages]
-        found["values"] = {"bits": [*map(asdict, day.values.bits)], "stages": stages}
+        found["values"] = {"bits": [*map(asdict, day.values.bits)], "stages": stages, "failed": day.values.failed}
     found["bench"] = day.bench and results.plain(day.bench)
     return found
 
@@ -162,7 +163,7 @@ def _day_of(found: dict[str, Any]) -> Day:
         found["host"] = speed.Host(ran["copy_bytes_per_second"], costs)
     if ran := found["values"]:
         bits = tuple(values.Bits(**row) for row in ran["bits"])
-        found["values"] = values.Values(bits, tuple(map(verification.stage_of, ran["stages"])))
+        found["values"] = values.Values(bits, tuple(map(verification.stage_of, ran["stages"])), tuple(ran["failed"]))
     if ran := found["bench"]:
         found["bench"] = results.run_of(ran)
     return Day(**found)

@@ -78,7 +78,8 @@ def describe() -> Device:
     except Exception as error:  # each release of CUDA has words of its own for no driver and no device
         raise NoDeviceError(
             f"CuPy {cupy.__version__} reaches no GPU ({_line(error)}): check that nvidia-smi names one, that its "
-            "driver is new enough for this CuPy's CUDA, and that a container was started with its GPUs"
+            "driver is new enough for this CuPy's CUDA, that NVRTC of that CUDA is installed, and that a container was "
+            "started with its GPUs"
         ) from None
 
 

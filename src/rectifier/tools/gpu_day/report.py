@@ -96,7 +96,7 @@ def _of_values(found: Values) -> list[str]:
     odd = [row for row in found.bits if row.different]
     inputs = ", ".join(f"{number:,} of {dtype}" for dtype, number in points.items()) or "none"
     functions = len({row.function for row in found.bits})
-    return [
+    lines = [
         f"Values and derivatives of {functions} functions of one array, bit for bit beside the CPU's: {inputs}; "
         f"{len(odd)} of {len(found.bits)} comparisons differ.",
         *(
@@ -105,10 +105,14 @@ def _of_values(found: Values) -> list[str]:
             f"has {row.device}, the CPU {row.cpu}"
             for row in odd
         ),
-        f"Functions of two arrays and of rows, beside the truth: {sum(stage.holds for stage in found.stages)} of "
-        f"{len(found.stages)} are within their bounds.",
-        *(f"Broken: {line}" for line in verification.broken(found.stages)),
     ]
+    if found.stages:
+        lines.append(
+            f"Functions of two arrays and of rows, beside the truth: {sum(stage.holds for stage in found.stages)} of "
+            f"{len(found.stages)} are within their bounds, each in one dtype."
+        )
+    lines += [f"Broken: {line}" for line in verification.broken(found.stages)]
+    return lines + [f"Not computed: {line}" for line in found.failed]
 
 
 def markdown(day: Day | None) -> str:

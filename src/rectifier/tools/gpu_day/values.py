@@ -20,7 +20,7 @@ from ..verify.inputs import chosen, ranked
 from ..verify.verification import POINTS, digest
 from .budget import Budget
 
-DTYPES = ("float32", "float16", "bfloat16", "float64")  # first what most people compute in
+DTYPES = ("float16", "bfloat16", "float32", "float64")  # what takes the least time first
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,13 @@ class Values:
         Of functions of one array, whose bits are to be the CPU's.
     stages : tuple of Stage
         Of functions of two arrays and of rows, as `rectifier verify` checks them.
+    failed : tuple of str
+        A line for each function in a dtype that ended by an error.
     """
 
     bits: tuple[Bits, ...]
     stages: tuple[Stage, ...]
+    failed: tuple[str, ...] = ()
 
 
 class Carried:
@@ -96,7 +99,7 @@ def inputs(function: Any, dtype: str) -> Any:
     """Return all values of 16 bits, or millions of others: spread, and next to where a function may go wrong."""
     if dtype in ("float16", "bfloat16"):
         return ranked(testing.dtype_of(dtype), np.arange(1 << 16))
-    return chosen(function, dtype, POINTS["float32"])
+    return chosen(function, dtype, POINTS["float32"] if dtype == "float32" else 1 << 20)
 
 
 def compare(function: Any, dtype: str, x: Any) -> list[Bits]:
@@ -135,12 +138,14 @@ def run(budget: Budget, note: Callable[[str], object], start: Start) -> Values:
     """Check one function after another, until the time is up."""
     bits: list[Bits] = []
     stages: list[Stage] = []
+    failed: list[str] = []
     name, why = engine()
     if name != "llvm":
         note(f"values: nothing is compiled on this host ({why}), which gives smooth functions other bits")
     # Rows last: the truth about a dtype of them takes some ten seconds of the host, all else less than one.
     jobs = [(name, dtype) for names in (CATALOGUE, GATES, ROWWISE) for dtype in DTYPES for name in names]
-    advance = start("values", len(jobs))
+    planned = len(jobs)
+    advance = start("values", planned)
     while jobs and budget.left:
         name, dtype = jobs.pop(0)
         try:
@@ -150,8 +155,8 @@ def run(budget: Budget, note: Callable[[str], object], start: Start) -> Values:
                 else:
                     stages.append(bounded(ALL[name], dtype))
         except Exception as error:  # a kernel that does not compile keeps nobody from trying the others
-            note(f"values: {name} {dtype}: {one_line(error)}")
+            failed.append(f"{name} {dtype}: {one_line(error)}")
         advance()
     if jobs:
-        note(f"values: no time left for {', '.join(map(' '.join, jobs))}")
-    return Values(tuple(bits), tuple(stages))
+        note(f"values: no time left for {len(jobs)} of {planned} checks, from {' '.join(jobs[0])} on")
+    return Values(tuple(bits), tuple(stages), tuple(failed))
