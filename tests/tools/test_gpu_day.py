@@ -231,7 +231,7 @@ def test_the_section_says_what_the_file_says():
         "CuPy 14.2",
         "5 passed, 1 failed, of 9.",
         "Failed: tests/a.py::test_b[x y]",
-        "3 functions of one array, bit for bit beside the CPU's: 131,072 of float16, 100 of float32; 2 of 3",
+        "3 functions of one array, bit for bit beside the CPU's: 131,072 in float16, 100 in float32; 2 of 3",
         "Differs: gelu value float16, 7 of 65,536, by up to 2 ulp: at 0.5 the device has 0.3457, the CPU 0.3459",
         "silu value float32, 1 of 100, by up to inf ulp",
         "0 of 1 are within their bounds",

@@ -94,10 +94,10 @@ def _of_values(found: Values) -> list[str]:
     for row in found.bits:
         points[row.dtype] += row.points
     odd = [row for row in found.bits if row.different]
-    inputs = ", ".join(f"{number:,} of {dtype}" for dtype, number in points.items()) or "none"
+    results = ", ".join(f"{number:,} in {dtype}" for dtype, number in points.items()) or "none"
     functions = len({row.function for row in found.bits})
     lines = [
-        f"Values and derivatives of {functions} functions of one array, bit for bit beside the CPU's: {inputs}; "
+        f"Values and derivatives of {functions} functions of one array, bit for bit beside the CPU's: {results}; "
         f"{len(odd)} of {len(found.bits)} comparisons differ.",
         *(
             f"Differs: {row.function} {row.operation} {row.dtype}, {row.different:,} of {row.points:,}, by up to "
