@@ -19,6 +19,8 @@ from rectifier.catalogue import ALL
 from rectifier.formulas import T, exp, where
 from rectifier.functions.dtypes import FORMATS
 from rectifier.functions.specification import VALUE_AND_DERIVATIVE, Rowwise
+from rectifier.tools.bench.recipe import KERNELS
+from rectifier.tools.gpu_day.speed import COPY
 
 CASES = [(name, dtype) for name in ALL for dtype in ALL[name].spec.dtypes]
 PLAIN = [name for name in ALL if not isinstance(ALL[name].spec, Rowwise) and not ALL[name].spec.wide]
@@ -220,3 +222,26 @@ def test_kernels_for_any_strides_compile_as_cupy_compiles_them(compile_all):
         if name in PLAIN and dtype != "float64":
             assert ".f64" not in code, name
             assert ".ftz" not in code, name
+
+
+@pytest.mark.parametrize("dtype_name", ["float16", "float32"])
+def test_the_kernels_of_the_benchmark_compile(dtype_name):
+    cupy = require_gpu_tier("NVRTC")
+    import nvrtc
+
+    dtype, cpp = dtype_name, "float" if dtype_name == "float32" else dtype_name
+    for (name, operation), text in KERNELS.items():
+        inputs = f"{dtype} x" if operation != "backward" else f"{dtype} x, {dtype} dy"
+        kernel = cupy.ElementwiseKernel(inputs, f"{dtype} r", f"r = {text.replace('(T)', f'({cpp})')}", f"{name}_rival")
+        code, log = nvrtc.compiled(nvrtc.elementwise_code(kernel, [dtype] * kernel.nargs), "90")
+        assert (b".entry" in code, log) == (True, ""), (name, operation, log)
+        assert b".f64" not in code
+
+
+def test_the_copy_that_ours_is_set_beside_moves_16_bytes_a_thread():
+    require_gpu_tier("NVRTC")
+    import nvrtc
+
+    code, log = nvrtc.compiled(COPY, "90")
+    assert log == ""
+    assert {b"ld.global.v4.u32", b"st.global.v4.u32"} <= set(code.split())

@@ -20,8 +20,8 @@ def write(path: Path, data: bytes) -> None:
         beside.unlink(missing_ok=True)
 
 
-def read(path: Path, schema: Any, command: str, make: Callable[[dict[str, Any]], Kept]) -> Kept:
-    """Read JSON that a command wrote, and make of it what was kept.
+def read(path: Path, schema: Any, program: str, make: Callable[[dict[str, Any]], Kept]) -> Kept:
+    """Read JSON that a program wrote, and make of it what was kept.
 
     Raises
     ------
@@ -36,7 +36,8 @@ def read(path: Path, schema: Any, command: str, make: Callable[[dict[str, Any]],
             raise ValueError
         return make(found)
     except (ValueError, LookupError, TypeError, AttributeError):
-        raise ValueError(f"{path}: not a file that rectifier {command} wrote, or another version of it") from None
+        wrong = f"{path}: not a file that {program} wrote, or another version of it"
+        raise ValueError(f"{wrong}; that program makes one") from None
 
 
 def three_digits(value: float | None) -> str:
@@ -57,7 +58,7 @@ def put_section(page: str, section: str, begin_with: str, end_with: str) -> str:
     before, begin, rest = page.partition(begin_with)
     _, end, after = rest.partition(end_with)
     if not begin or not end:
-        raise ValueError(f"no {begin_with} and {end_with}")
+        raise ValueError(f"no {begin_with} and {end_with} on the page: write them where the section is to stand")
     return f"{before}{begin}\n{section}\n{end}{after}"
 
 

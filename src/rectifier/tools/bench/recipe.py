@@ -23,13 +23,35 @@ NUMPY = {  # whoever has the derivative alone multiplies by it
     ("leaky_relu", "backward"): "dy * np.where(x > 0, np.float32(1), slope)",
 }
 
+_S, _T = "1 / (1 + expf(-(float)x))", "1 / (1 + expf((float)x))"  # sigmoid of x, and of -x
+CUPY = {  # what the recipe has not
+    ("silu", "value"): "x * special.expit(x)",
+    ("silu", "backward"): "dy * special.expit(x) * (1 + x * special.expit(-x))",
+    ("gelu", "value"): "x * special.ndtr(x)",
+    ("gelu", "backward"): "dy * (special.ndtr(x) + x * cp.exp(-0.5 * x * x) * 0.3989422804014327)",
+    ("softmax", "value"): "special.softmax(x, axis=-1)",
+    ("softmax", "backward"): "y * (dy - (dy * y).sum(-1, keepdims=True))",
+}
+KERNELS = {  # in CUDA C++; smooth ones in float32, as one writes them
+    ("relu", "value"): "x < 0 ? (T)0 : x",
+    ("relu", "derivative"): "x > 0 ? (T)1 : (T)0",
+    ("relu", "backward"): "x > 0 ? dy : (T)0",
+    ("silu", "value"): f"(float)x * ({_S})",
+    ("silu", "backward"): f"(float)dy * ({_S}) * (1 + (float)x * ({_T}))",
+    ("gelu", "value"): "(float)x * normcdff(x)",
+    ("gelu", "backward"): "(float)dy * (normcdff(x) + (float)x * expf(-0.5f * (float)x * (float)x) * 0.39894228f)",
+}
+
 
 @cache
 def _written(text: str) -> tuple[Callable[..., Any], tuple[str, ...]]:
     """Return an expression as a function, and the names of its arguments, which are those of a case."""
     used = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
-    names = tuple(name for name in ("dy", "x", "out", "slope") if name in used)
-    module = {"cp": import_module("cupy")} if "cp" in used else {"np": np}
+    names = tuple(name for name in ("dy", "x", "y", "out", "slope") if name in used)
+    module = {"np": np}
+    for name, imported in (("cp", "cupy"), ("special", "cupyx.scipy.special")):
+        if name in used:
+            module[name] = import_module(imported)
     return eval(f"lambda {', '.join(names)}: {text}", module), names
 
 
@@ -99,8 +121,10 @@ def in_crysx_nn(case: Case) -> Iterator[Call]:
 
 
 def in_cupy(case: Case) -> Iterator[Call]:
-    """Yield the recipe in CuPy."""
-    if case.function == "relu" and case.out is None and case.gradient != "step":  # its parts are measured together
+    """Yield the recipe in CuPy, or an expression of its functions."""
+    if case.out is None and (text := CUPY.get((case.function, case.operation))):
+        yield _call(case, text)
+    elif case.function == "relu" and case.out is None and case.gradient != "step":  # its parts are measured together
         with_zeros = {"value": "cp.maximum(cp.zeros(x.shape, x.dtype), x)"}
         yield _call(case, with_zeros.get(case.gradient, NUMPY["relu", case.gradient].replace("np.", "cp.")))
 
@@ -113,11 +137,11 @@ def in_cupy_maximum(case: Case) -> Iterator[Call]:
 
 def in_cupy_kernel(case: Case) -> Iterator[Call]:
     """Yield a kernel of CuPy's with one pass."""
-    if case.function != "relu" or case.x.dtype.char not in "efd":
+    text = KERNELS.get((case.function, case.gradient))
+    if text is None or case.x.dtype.char not in ("efd" if case.function == "relu" else "ef"):
         return
-    text = {"value": "x < 0 ? (T)0 : x", "derivative": "x > 0 ? (T)1 : (T)0", "backward": "x > 0 ? dy : (T)0"}
     arrays = {"x": case.x, **({"dy": case.dy} if case.gradient == "backward" else {})}
     inputs = ", ".join(f"T {name}" for name in arrays)
-    kernel = import_module("cupy").ElementwiseKernel(inputs, "T r", f"r = {text[case.gradient]}", "relu_of_a_baseline")
+    kernel = import_module("cupy").ElementwiseKernel(inputs, "T r", f"r = {text}", f"{case.function}_of_a_baseline")
     out = () if case.out is None else (case.out,)
-    yield Call(f"ElementwiseKernel of {text[case.gradient]}", kernel, (*arrays.values(), *out))
+    yield Call(f"ElementwiseKernel of {text}", kernel, (*arrays.values(), *out))

@@ -173,7 +173,7 @@ def markdown(result: Run) -> str:
     table = []
     for call in dict.fromkeys(p._replace(rows=0, columns=0) for p in points if p.state == "hot"):
         line = [call._replace(rows=rows, columns=columns) for rows, columns in shapes]
-        cells = [_cell(result.by_point[p][0]) if p in result.by_point else "" for p in line]
+        cells = [cell(result.by_point[p][0]) if p in result.by_point else "" for p in line]
         if any(cells):
             table.append((name_call(call), *cells))
     versions = ", ".join(dict.fromkeys(result.baselines.values()))
@@ -186,7 +186,8 @@ def markdown(result: Run) -> str:
     return "\n".join(lines).rstrip()
 
 
-def _cell(fastest: Measurement) -> str:
+def cell(fastest: Measurement) -> str:
+    """Write out the fastest baseline at a point and its ratio, bold where it is faster than ours."""
     unsure = "~" if fastest.conclusive and fastest.verdict == "undecided" else ""
     text = f"{unsure}{ratio_of(fastest)} {TITLES[fastest.baseline]}".replace("*", r"\*")
     return f"**{text}**" if fastest.verdict == "baseline" else text

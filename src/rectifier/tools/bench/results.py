@@ -192,10 +192,11 @@ def plain(record: Run | Measurement) -> dict[str, Any]:
 
 def load(path: Path) -> Run:
     """Read what `save` wrote, as `read` does."""
-    return read(path, SCHEMA, "bench", _run_of)
+    return read(path, SCHEMA, "rectifier bench", run_of)
 
 
-def _run_of(found: dict[str, Any]) -> Run:
+def run_of(found: dict[str, Any]) -> Run:
+    """Return the run that `plain` wrote out, as `measurement_of` does."""
     measurements = tuple(map(measurement_of, found.pop("measurements")))
     found["baselines"] = found.pop("rivals")
     if unknown := {m.baseline for m in measurements} - {baseline.name for baseline in BASELINES}:

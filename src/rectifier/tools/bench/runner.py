@@ -44,6 +44,7 @@ def run(
     seconds_per_point: float = SECONDS_PER_POINT,
     passes: int = PASSES,
     first_uses: int = 3,
+    seconds: float | None = None,
     copy_from_bytes: float | None = None,
     start: Start = silent,
     keep: Callable[[Run], object] = lambda unfinished: None,
@@ -66,6 +67,8 @@ def run(
         How many processes measure each pair.
     first_uses : int
         How often to start each process for a first result, from memory and from disk; 0, or quick: never.
+    seconds : float, optional
+        To share out instead of `QUICK_SECONDS` in a quick run; a process that would last longer is stopped.
     copy_from_bytes : float, optional
         From which size on a copy is timed beside; what the caches cannot hold if None.
     start : Start
@@ -142,7 +145,11 @@ def run(
         ]
         if not part:
             continue
-        left = (QUICK_SECONDS - (perf_counter() - begun)) / (len(jobs) - index)
+        left_of_all = (QUICK_SECONDS if seconds is None else seconds) - (perf_counter() - begun)
+        if seconds is not None and left_of_all <= 0:
+            skipped.append(f"{baseline.title}: no time left for pass {number + 1} of {passes}")
+            continue
+        left = left_of_all / (len(jobs) - index)
         budget, job_begun = max(0.5, left - statistics.mean(overheads or [1.0])), perf_counter()
         task = {
             "baseline": baseline.name,
@@ -151,6 +158,7 @@ def run(
             "seconds_per_block": 5e-4 if quick else 2e-3,
             "copy_from_bytes": copy_from_bytes,
             "seconds": budget if quick else None,
+            "limit": None if seconds is None else left_of_all,
         }
         for message in worker.converse(task, worker.environment(threads, part[0].form != "unpooled")):
             if "version" in message:

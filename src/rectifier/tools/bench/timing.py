@@ -117,10 +117,33 @@ class OnDevice:
         return float(import_module("cupy").cuda.get_elapsed_time(earlier._event, self._event)) / 1e3
 
 
-def _timer(call: Call | Step, point: Point) -> timeit.Timer:
+def times(
+    calls: Mapping[str, Call | Step], point: Point, seconds: float, seconds_per_block: float, clock: Any = None
+) -> dict[str, tuple[float, ...]]:
+    """Time calls side by side; return nanoseconds of a call in each round.
+
+    Parameters
+    ----------
+    calls : mapping
+        By their names.
+    point : Point
+        In whose state, and on whose device, they are timed.
+    seconds, seconds_per_block : float
+        As of `measure`.
+    clock : callable, optional
+        Of `timeit`; the host's, for what a call on a GPU takes before it returns.
+    """
+    for call in calls.values():
+        call.result()  # compiled, before the time counts
+    timers = {name: _timer(call, point, clock) for name, call in calls.items()}
+    rounds = _collect(timers, point, seconds, seconds_per_block, FEWEST_ROUNDS, MOST_ROUNDS)
+    return {name: tuple(_nanoseconds(sample[name]) for sample in rounds) for name in calls}
+
+
+def _timer(call: Call | Step, point: Point, clock: Any = None) -> timeit.Timer:
     statement, names = call.statement()
     if point.form != "fresh":
-        clock: Any = OnDevice if point.device == "gpu" else perf_counter
+        clock = clock or (OnDevice if point.device == "gpu" else perf_counter)
         return timeit.Timer(statement, timer=clock, globals=names)
     held: list[Any] = []
     most = _held_results(point)

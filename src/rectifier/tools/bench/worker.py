@@ -53,7 +53,7 @@ def converse(task: dict[str, Any], environment: Mapping[str, str]) -> Iterator[d
     ):
         assert process.stdin is not None
         assert process.stdout is not None
-        limit = 300 + 20 * len(task["points"]) * max(task["seconds_per_point"], 0.1)
+        limit = task.get("limit") or 300 + 20 * len(task["points"]) * max(task["seconds_per_point"], 0.1)
         begun, watch = perf_counter(), threading.Timer(limit, process.kill)
         watch.start()
         try:

@@ -18,9 +18,14 @@ def main() -> None:
     """Run the command line, if what it needs is installed; a command looks itself for what else it needs."""
     extra = next((name for name in sys.argv[1:2] if name in COMMANDS), "cli")
     require("rectifier", lacking("the command line", extra, PACKAGES["cli"]))
+    leave_on_interrupt()
+    _application()()
+
+
+def leave_on_interrupt() -> None:
+    """Let Ctrl-C end this process with 130 and no word."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a parent wants it ignored
         signal.signal(signal.SIGINT, _stop)
-    _application()()
 
 
 def _stop(*_: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -44,7 +44,8 @@ def check(stage: Stage, activation: Any, start: Callable[[int], Advance]) -> Sta
         batches = list(_chosen_rows(dtype)) if of_rows else [_chosen_pairs(dtype)]
         advance = start(sum(batch.size for batch in batches))
         for batch in batches:
-            for operation, source, at, result, truth, errors in (_rows if of_rows else _pairs)(activation, batch):
+            results = _rows(activation, batch, stage.versions) if of_rows else _pairs(activation, batch)
+            for operation, source, at, result, truth, errors in results:
                 found.setdefault((operation, source), Tally()).count(at, result, truth, errors)
             advance(batch.size)
     rows = tuple(
@@ -132,8 +133,8 @@ def _distances(result: Any, truth: Any, dtype: np.dtype[Any]) -> Any:
         return np.array([testing.ulp_distance(actual, exact, dtype) for actual, exact in pairs])
 
 
-def _rows(activation: Any, x: Any) -> _Found:
-    """Yield operation, source, inputs, results, truth and errors, for rows of numbers."""
+def _rows(activation: Any, x: Any, others: Container[str]) -> _Found:
+    """Yield operation, source, inputs, results, truth and errors, for rows of numbers, also of others by name."""
     spec, dtype, primitives = activation.spec, x.dtype, exact_primitives.primitives()
     weight, gradient = (
         np.frompyfunc(bind(formula, primitives), formula.__code__.co_argcount, 1)
@@ -143,7 +144,8 @@ def _rows(activation: Any, x: Any) -> _Found:
     y = activation(x)
     with mpmath.workdps(DIGITS):
         truth = spec.exact(FUNCTIONS, numbers(x)).ravel()
-    for source, way in {OURS: activation, **references_of_rows(spec.name, dtype.name)}.items():
+    references = references_of_rows(spec.name, dtype.name).items()
+    for source, way in {OURS: activation, **{source: way for source, way in references if source in others}}.items():
         result = way(x)
         yield "value", source, at, result.ravel(), truth, _distances(result.ravel(), truth, dtype)
     dy = np.roll(x, 1, axis=-1)

@@ -32,10 +32,11 @@ def plain(stage: Stage) -> dict[str, Any]:
 
 def load(path: Path) -> list[Stage]:
     """Read what `save` wrote, as `read` does."""
-    return read(path, SCHEMA, "verify", lambda found: [_stage(stage) for stage in found["stages"]])
+    return read(path, SCHEMA, "rectifier verify", lambda found: [stage_of(stage) for stage in found["stages"]])
 
 
-def _stage(found: dict[str, Any]) -> Stage:
+def stage_of(found: dict[str, Any]) -> Stage:
+    """Return the stage that `plain` wrote out."""
     del found["holds"]
     rows = []
     for row in found.pop("rows"):
