@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..formulas import T, abs, fma, stored, where
+from ..formulas import T, abs, fma, product_parts, quotient, stored, unordered_sum_parts, where
 from ..functions.define import INF, NAN, elementwise
 
 __all__ = [
@@ -229,6 +229,7 @@ def hard_sigmoid_derivative(x, slope, offset):
     zeros=(-1.5,),
     ulp=(0.6, 2, 0.6, 1),
     wide=True,
+    single=True,
 )
 def hard_swish(x):
     """Hard swish: x times its hard sigmoid.
@@ -237,12 +238,14 @@ def hard_swish(x):
     ----------
     A. Howard et al., "Searching for MobileNetV3", ICCV 2019.
     """
-    return where(x <= T(-3), T(0), where(x >= T(3), x, x * (x + T(3)) / T(6)))
+    y = quotient(*product_parts(x, T(0), *unordered_sum_parts(x, T(3), T(0))), T(6), T(0))
+    return where(x <= T(-3), T(0), where(x >= T(3), x, y))
 
 
 @hard_swish.derivative
 def hard_swish_derivative(x):
-    return where(x <= T(-3), T(0), where(x >= T(3), T(1), (x + x + T(3)) / T(6)))
+    y = quotient(*unordered_sum_parts(x + x, T(3), T(0)), T(6), T(0))
+    return where(x <= T(-3), T(0), where(x >= T(3), T(1), y))
 
 
 def _within(x, threshold):
