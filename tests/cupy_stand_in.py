@@ -18,7 +18,7 @@ import cupy
 import numpy as np
 import pytest
 
-from rectifier.backends.cupy import calls, launch
+from rectifier.backends.cupy import calls, launch, plans
 from rectifier.catalogue import ROWWISE
 from rectifier.engine.interpreter import sweep
 from rectifier.functions.specification import Rowwise
@@ -94,7 +94,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
     flags = property(
         lambda self: SimpleNamespace(**{n: getattr(self.host.flags, n) for n in ("c_contiguous", "f_contiguous")})
     )
-    data = property(lambda self: SimpleNamespace(ptr=_address(self.host)))
+    data = property(lambda self: SimpleNamespace(ptr=_address(self.host), device_id=self.device.id))
 
     def _like(self, array):
         return ndarray(array, self.device)
@@ -270,7 +270,7 @@ def install(monkeypatch: pytest.MonkeyPatch, rows: ModuleType) -> ModuleType:
     module.cuda = SimpleNamespace(Device=Device, Event=Event, get_elapsed_time=Event.milliseconds, runtime=runtime)
     module.asarray = lambda array: ndarray(np.array(array))
     module.asnumpy = lambda array: array.host.copy()
-    module.empty = lambda shape, dtype: ndarray(_filled(np.empty(shape, dtype)))
+    module.empty = lambda shape, dtype, order="C": ndarray(_filled(np.empty(shape, dtype, order)))
     module.empty_like = lambda array, dtype: ndarray(_filled(np.empty_like(array.host, dtype)))
     module.zeros = lambda shape, dtype: ndarray(np.zeros(shape, dtype))
     module.copyto = lambda to, array: np.copyto(to.host, array.host)
@@ -281,8 +281,10 @@ def install(monkeypatch: pytest.MonkeyPatch, rows: ModuleType) -> ModuleType:
     module.reshape = lambda array, shape: array._like(np.reshape(array.host, shape))
     module.may_share_memory = lambda a, b: np.may_share_memory(a.host, b.host)
     monkeypatch.setitem(sys.modules, "cupy", module)
-    monkeypatch.setattr(calls, "cupy", module)
+    for user in (calls, plans):
+        monkeypatch.setattr(user, "cupy", module)
     monkeypatch.setattr(launch, "_kernels", {})
+    monkeypatch.setattr(plans, "kept", {})
     launch._multiprocessors.cache_clear()
     for name in ROWWISE:
         ROWS[name, False] = getattr(rows, name)

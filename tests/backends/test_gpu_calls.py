@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import pickle
+import weakref
 
 import numpy as np
 import pytest
 
+import rectifier
 from conftest import BACKENDS, FLOATS, INTEGERS, assert_same, numbers, require_gpu_tier
 from rectifier import Mask, crysx, glu, leaky_relu, relu, sigmoid, softmax, squared_relu, testing
 from rectifier.catalogue import CATALOGUE, GATES, ROWWISE
@@ -290,6 +292,73 @@ def test_in_place_and_where_memory_overlaps_the_result_is_that_of_a_copy(on, cal
             assert_agrees(on, out, np.asarray(expected))
 
 
+def _pair(first, second):
+    return None if first is second is None else (first, second)
+
+
+REPEATED = {
+    "value": lambda of, a, b, mask, out: of.relu(a, out),
+    "derivative": lambda of, a, b, mask, out: of.relu.derivative(a, out),
+    "backward": lambda of, a, b, mask, out: of.relu.backward(a, b, out),
+    "backward from y": lambda of, a, b, mask, out: of.relu.backward(a, None, out, y=b),
+    "backward from a mask": lambda of, a, b, mask, out: of.relu.backward(a, None, out, mask=mask),
+    "with_mask": lambda of, a, b, mask, out: of.relu.with_mask(a, out)[1].to_array(),
+    "value of with_mask": lambda of, a, b, mask, out: of.relu.with_mask(a, out)[0],
+    "slope": lambda of, a, b, mask, out: of.leaky_relu(a, out, negative_slope=0.25),
+    "another slope": lambda of, a, b, mask, out: of.leaky_relu(a, out, negative_slope=-3),
+    "slopes": lambda of, a, b, mask, out: of.leaky_relu(a, out, negative_slope=b),
+    "slopes of columns": lambda of, a, b, mask, out: of.leaky_relu(a, out, negative_slope=b[0]),
+    "smooth": lambda of, a, b, mask, out: of.sigmoid(a, out),
+    "two arrays": lambda of, a, b, mask, out: of.reglu(a, b, out),
+    "to two arrays": lambda of, a, b, mask, out: of.reglu.backward(a, b, a, _pair(out, None))[1],
+    "two results": lambda of, a, b, mask, out: of.relu.value_and_derivative(a, _pair(None, out))[1],
+    "rows": lambda of, a, b, mask, out: of.softmax(a, out),
+    "rows backward": lambda of, a, b, mask, out: of.softmax.backward(a, None, out, y=b),
+}
+
+
+@pytest.mark.parametrize("call", REPEATED)
+@pytest.mark.parametrize("lay", [lambda a: a, np.asfortranarray, lambda a: a[:, ::2]], ids=["C", "F", "strided"])
+def test_a_repeated_call_computes_what_its_own_arrays_hold(on, call, lay):
+    for seed in range(3):
+        a, b = (lay(numbers(1200, np.dtype("f4"), 2 * seed + k).reshape(30, 40)) for k in (0, 1))
+        expected = np.asarray(REPEATED[call](REFERENCE, a, b, REFERENCE.relu.with_mask(a)[1], None))
+        there = on.arrays(a, b)
+        mask = relu.with_mask(there[0])[1]
+        for out in (None, on.cupy.empty_like(there[0], np.float32)):
+            actual = REPEATED[call](rectifier, *there, mask, out)
+            if on.launches is not None or call not in ("smooth", "rows", "rows backward"):
+                assert_same(on.host(actual), expected)
+
+
+def test_a_call_is_decided_upon_once(stand_in, monkeypatch):
+    decided = []
+    computed = cupy_stand_in.calls._computed
+    monkeypatch.setattr(cupy_stand_in.calls, "_computed", lambda call: decided.append(call.name) or computed(call))
+    mask = relu.with_mask(stand_in.arrays(numbers(960, np.dtype("f4")).reshape(30, 32))[0])[1]
+    for call in REPEATED.values():
+        for given in (False, True):
+            for _ in range(3):
+                x, dy, out = stand_in.arrays(*(numbers(960, np.dtype("f4"), k).reshape(30, 32) for k in range(3)))
+                decided.clear(), stand_in.forget()
+                call(rectifier, x, dy, mask, out if given else None)
+            assert decided == []
+            stand_in.assert_launched(1)
+
+
+def test_what_was_decided_keeps_no_array_and_is_bounded(stand_in, monkeypatch):
+    monkeypatch.setattr(cupy_stand_in.plans, "MOST", 4)
+    for size in range(1, 12):
+        x, slopes, out = stand_in.arrays(*[np.full(size, -1.0, "f4")] * 3)
+        kept = [weakref.ref(a) for a in (x, slopes, out)]
+        leaky_relu(x, out, negative_slope=slopes)
+        assert stand_in.host(out).tolist() == [1] * size
+        stand_in.forget()
+        del x, slopes, out
+        assert [ref() for ref in kept] == [None] * 3
+        assert 1 <= len(cupy_stand_in.plans.kept) <= 4
+
+
 def test_two_results(on):
     x = numbers(1000, np.dtype("f4"))
     (there,) = on.arrays(x)
@@ -436,14 +505,43 @@ WRONG = {
     ),
     "negative slope": (lambda x, h: leaky_relu.backward(x, y=x, negative_slope=-1), ValueError, "pass x= or mask="),
     "out of vjp": (lambda x, h: sigmoid.vjp(x, x), ValueError, "out would overwrite x"),
+    "out twice": (lambda x, h: relu.value_and_derivative(x, (x, x)), ValueError, "the two arrays of out share memory"),
+    "out of one": (lambda x, h: relu.value_and_derivative(x, (x,)), ValueError, "it takes 2"),
+    "bool for a number": (
+        lambda x, h: leaky_relu(x, negative_slope=True),
+        TypeError,
+        "negative_slope has dtype bool",
+    ),
+    "float for an axis": (lambda x, h: softmax(x, axis=-1.0), TypeError, "it takes an integer"),
 }
+# Calls that differ from those in what they are refused for.
+WRONG_AFTER = [
+    lambda x, out: relu(x, out),
+    lambda x, out: softmax(x, out),
+    lambda x, out: softmax(x, axis=0),
+    lambda x, out: softmax.backward(x, y=x),
+    lambda x, out: relu.backward(x, x),
+    lambda x, out: relu.backward(x, y=x),
+    lambda x, out: relu.backward(x, mask=relu.with_mask(x, out)[1]),
+    lambda x, out: leaky_relu(x, negative_slope=1),
+    lambda x, out: leaky_relu(x, negative_slope=x),
+    lambda x, out: leaky_relu.backward(x, y=x, negative_slope=1.0),
+    lambda x, out: leaky_relu.backward(x, mask=leaky_relu.with_mask(x)[1]),
+    lambda x, out: relu.value_and_derivative(x, (out, out.copy())),
+    lambda x, out: glu(x, x),
+    lambda x, out: glu.backward(x, x, x, (out, out.copy())),
+    lambda x, out: sigmoid.vjp(x, out),
+]
 
 
+@pytest.mark.parametrize("after", ["nothing", "what is right"])
 @pytest.mark.parametrize("wrong", WRONG)
-def test_what_is_wrong_is_refused_before_anything_is_launched(on, wrong):
+def test_what_is_wrong_is_refused_before_anything_is_launched(on, wrong, after):
     call, error, message = WRONG[wrong]
     host = np.array([-1.0, 2.0, 3.0], "f4")
     (x,) = on.arrays(host)
+    for right in WRONG_AFTER if after == "what is right" else ():
+        right(x, on.cupy.empty((3,), np.float32))
     on.forget()
     with pytest.raises(error, match=message):
         call(x, host)
@@ -473,7 +571,17 @@ def test_arrays_of_two_devices_are_refused(stand_in, call):
         call(x, other)
 
 
-def test_a_call_runs_where_its_arrays_lie(stand_in):
+@pytest.mark.parametrize("current", [0, 3])
+def test_a_call_runs_where_its_arrays_lie(stand_in, current):
+    with cupy_stand_in.Device(current):
+        for _ in range(2):
+            assert_runs_on_the_third_device(stand_in)
+    with cupy_stand_in.Device(3 - current):
+        assert_runs_on_the_third_device(stand_in)
+    assert cupy_stand_in.Device.current == [0]
+
+
+def assert_runs_on_the_third_device(stand_in):
     x, wide = (cupy_stand_in.ndarray(np.ones((2, 3), kind), cupy_stand_in.Device(3)) for kind in ("f4", "f8"))
     (y, mask), (_, pullback) = relu.with_mask(x), CATALOGUE["elu"].vjp(x, alpha=wide)
     _, prelu = leaky_relu.vjp(x, negative_slope=wide)
@@ -484,7 +592,6 @@ def test_a_call_runs_where_its_arrays_lie(stand_in):
     ]  # fmt: skip
     assert [result.device.id for result in results] == [3] * len(results)
     assert {launch.device for launch in stand_in.launches} == {3}
-    assert cupy_stand_in.Device.current == [0]
 
 
 def stand_in_empty(device):
