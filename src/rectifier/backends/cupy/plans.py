@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import cupy
@@ -48,8 +49,8 @@ class Plan(NamedTuple):
         operands = [*call.arrays.values()]
         for k, number in self.numbers:
             operands[k] = number
-        given = iter([out for out in _outs(call) if out is not None])
-        outs = tuple([next(given) if make is None else make() for make in self.makers])
+        pairs = zip_longest(self.makers, _outs(call))
+        outs = tuple([out if make is None else make() for make, out in pairs])
         again(self.launch, (*operands, *outs, *self.sizes))
         return outs
 
@@ -62,7 +63,7 @@ def key_of(call: Call) -> tuple[Any, ...] | None:
     if type(call.axis) is not int:  # 0.0, which is refused, equals 0
         return None
     key = [call.function, call.operation.name, call.axis]
-    for value in (*call.given.values(), *_outs(call)):
+    for value in (*call.operands.values(), *call.parameters.values(), *_outs(call)):
         kind, array = type(value), value
         if kind is Mask:
             kind, array = type(value._bits), value._bits
