@@ -54,22 +54,22 @@ class Launch(NamedTuple):
     arguments: tuple[Any, ...]
 
 
-def again(launch: Launch, arguments: tuple[Any, ...]) -> None:
+def again(made: Launch, arguments: tuple[Any, ...]) -> None:
     """Make a launch with other arguments, which lie as those did."""
-    kernel, grid, block, _ = launch
+    kernel, grid, block, _ = made
     if grid is None:
         kernel(*arguments)
     else:
         kernel(grid, block, arguments)
 
 
-def _launched(*launch: Any) -> Launch:
-    made = Launch(*launch)
+def _launched(*fields: Any) -> Launch:
+    made = Launch(*fields)
     again(made, made.arguments)
     return made
 
 
-def _of_threads(kernel: Any, threads: int, wanted: int, arguments: tuple[Any, ...]) -> Launch:
+def launch(kernel: Any, threads: int, wanted: int, arguments: tuple[Any, ...]) -> Launch:
     """Launch a kernel of so many threads a block, and of `wanted` threads in all if the device has use for them."""
     import cupy
 
@@ -127,7 +127,7 @@ def _run_contiguous(
     kernel = _made(spec, (operation.name, dtype, spread), make)
     at_once = 4 if operation.makes_mask else 16 // np.dtype(dtype).itemsize  # elements of a thread
     arguments = (*(_stored(o) if _is_number(o) else o for o in operands), np.int64(size))
-    return _of_threads(kernel, source.BLOCK, -(-size // at_once), arguments)
+    return launch(kernel, source.BLOCK, -(-size // at_once), arguments)
 
 
 def _elementwise(spec: Specification, operation: Operation, dtype: str) -> Any:
@@ -186,4 +186,4 @@ def run_rows(spec: Rowwise, backward: bool, dtype: Any, arrays: tuple[Any, ...],
 
     kernel = _made(spec, (backward, name, kind), make)
     count = result.size // length
-    return _of_threads(kernel, threads, count * at_once, (*arrays, result, np.int64(count), np.int64(length)))
+    return launch(kernel, threads, count * at_once, (*arrays, result, np.int64(count), np.int64(length)))

@@ -68,11 +68,11 @@ def key_of(call: Call) -> tuple[Any, ...] | None:
         if kind is Mask:
             kind, array = type(value._bits), value._bits
         if kind is cupy.ndarray:
-            key += value.shape, array.dtype, array.strides, array.data.device_id
+            key += value.shape, array.dtype, array.strides, array.data.device_id  # the shape of a mask, not of its bits
         elif kind is float or kind is int or value is None:
-            key += kind, value
+            key.append(value)
         else:
-            return None
+            return None  # among them bool, which is refused
     return tuple(key)
 
 
