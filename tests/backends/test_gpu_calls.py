@@ -310,7 +310,7 @@ REPEATED = {
     "slopes of columns": lambda of, a, b, mask, out: of.leaky_relu(a, out, negative_slope=b[0]),
     "smooth": lambda of, a, b, mask, out: of.sigmoid(a, out),
     "two arrays": lambda of, a, b, mask, out: of.reglu(a, b, out),
-    "to two arrays": lambda of, a, b, mask, out: of.reglu.backward(a, b, a, _pair(out, None))[1],
+    "to two arrays": lambda of, a, b, mask, out: of.reglu.backward(a, b, a, _pair(out, None))[0],
     "two results": lambda of, a, b, mask, out: of.relu.value_and_derivative(a, _pair(None, out))[1],
     "rows": lambda of, a, b, mask, out: of.softmax(a, out),
     "rows backward": lambda of, a, b, mask, out: of.softmax.backward(a, None, out, y=b),
@@ -357,6 +357,99 @@ def test_what_was_decided_keeps_no_array_and_is_bounded(stand_in, monkeypatch):
         del x, slopes, out
         assert [ref() for ref in kept] == [None] * 3
         assert 1 <= len(cupy_stand_in.plans.kept) <= 4
+
+
+INTO_OUT = [call for call in REPEATED if call != "with_mask"]  # which makes the bits
+
+
+@pytest.mark.parametrize("call", INTO_OUT)
+def test_a_graph_computes_into_out_what_its_arrays_hold_when_it_is_launched(on, call):
+    first, then = ([numbers(1200, np.dtype("f4"), k).reshape(30, 40) for k in seeds] for seeds in ((1, 2), (3, 4)))
+    with on.cupy.cuda.Stream(non_blocking=True) as stream:
+        there, others = on.arrays(*first), on.arrays(*then)
+        mask, out = relu.with_mask(there[0])[1], on.cupy.empty((30, 40), np.float32)
+        REPEATED[call](rectifier, *there, mask, out)  # compiles and loads the kernel
+        on.forget()
+        stream.begin_capture()
+        REPEATED[call](rectifier, *there, mask, out)
+        graph = stream.end_capture()
+        on.assert_launched(1)
+        for array, other in zip(there, others, strict=True):
+            array[...] = other
+        graph.launch()
+        stream.synchronize()
+        found = on.host(out)
+    expected = np.asarray(REPEATED[call](REFERENCE, *then, REFERENCE.relu.with_mask(first[0])[1], None))
+    if on.launches is not None or call not in ("smooth", "rows", "rows backward"):
+        assert_same(found, expected)
+
+
+OTHERWISE = {
+    "with_mask": lambda x, mask, out: relu.with_mask(x),
+    "vjp": lambda x, mask, out: relu.vjp(x)[1](x),
+    "prelu": lambda x, mask, out: leaky_relu.vjp(x, negative_slope=x[0])[1](x),
+    "another dtype": lambda x, mask, out: relu.backward(x.astype(np.float64), x),
+    "an overlap": lambda x, mask, out: relu(x[:-1], out=x[1:]),
+    "a number": lambda x, mask, out: relu.backward(1.0, x),
+    "another axis": lambda x, mask, out: softmax(x, out, axis=0),
+    "another order": lambda x, mask, out: relu.backward(x.T, mask=relu.with_mask(x.T)[1]),
+    "sums": lambda x, mask, out: glu.backward(x, x, x[0]),
+}
+
+
+@pytest.mark.parametrize("call", [*REPEATED, *OTHERWISE])
+def test_all_launches_are_on_the_current_stream_also_while_it_captures(stand_in, call):
+    def compute():
+        if call in OTHERWISE:
+            OTHERWISE[call](x, mask, out)
+        else:
+            REPEATED[call](rectifier, x, x, mask, out)
+
+    (x,) = stand_in.arrays(numbers(1200, np.dtype("f4")).reshape(30, 40))
+    mask, out = relu.with_mask(x)[1], stand_in.cupy.empty((30, 40), np.float32)
+    compute()
+    with stand_in.cupy.cuda.Stream() as stream:
+        for capture in (False, True):
+            stand_in.forget()
+            if capture:
+                stream.begin_capture()
+            compute()
+            assert {id(launch.stream) for launch in stand_in.launches} == {id(stream)}
+            assert stand_in.waits == []
+    stream.end_capture()
+    stand_in.forget()
+    relu(x)
+    assert stand_in.launches[0].stream is not stream
+
+
+@pytest.mark.parametrize("call", REPEATED)
+def test_out_is_all_that_a_call_of_like_arrays_needs(stand_in, call):
+    a, b = stand_in.arrays(*(numbers(1200, np.dtype("f4"), k).reshape(30, 40) for k in (1, 2)))
+    mask, out = relu.with_mask(a)[1], stand_in.cupy.empty((30, 40), np.float32)
+    for _ in range(2):
+        cupy_stand_in.allocations.clear()
+        REPEATED[call](rectifier, a, b, mask, out)
+        of_two, of_masks = call in ("two results", "to two arrays"), call.endswith("with_mask")
+        assert cupy_stand_in.allocations == ["made"] * (of_two or of_masks)
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        lambda x: sigmoid(x),
+        lambda x: x.get(),
+        lambda x: bool(x[0]),
+        lambda x: cupy_stand_in.Stream.current[-1].synchronize(),
+    ],
+)
+def test_the_stand_ins_refuse_what_capture_forbids(stand_in, forbidden):
+    (x,) = stand_in.arrays(np.ones(3, "f4"))
+    with stand_in.cupy.cuda.Stream() as stream:
+        stream.begin_capture()
+        with pytest.raises(AssertionError, match="while a stream captures"):
+            forbidden(x)
+        with pytest.raises(AssertionError, match="while a stream captures"):
+            stand_in.arrays(np.ones(3, "f4"))
 
 
 def test_two_results(on):
@@ -517,12 +610,14 @@ WRONG = {
 # Calls that differ from those in what they are refused for.
 WRONG_AFTER = [
     lambda x, out: relu(x, out),
+    lambda x, out: softmax(x),
     lambda x, out: softmax(x, out),
     lambda x, out: softmax(x, axis=0),
     lambda x, out: softmax.backward(x, y=x),
     lambda x, out: relu.backward(x, x),
     lambda x, out: relu.backward(x, y=x),
     lambda x, out: relu.backward(x, mask=relu.with_mask(x, out)[1]),
+    lambda x, out: relu.backward(x[:2], mask=relu.with_mask(x[:2])[1]),
     lambda x, out: leaky_relu(x, negative_slope=1),
     lambda x, out: leaky_relu(x, negative_slope=x),
     lambda x, out: leaky_relu.backward(x, y=x, negative_slope=1.0),
