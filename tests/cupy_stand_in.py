@@ -18,7 +18,7 @@ import cupy
 import numpy as np
 import pytest
 
-from rectifier.backends.cupy import calls, launch, plans
+from rectifier.backends.cupy import calls, launch, recorded
 from rectifier.catalogue import ROWWISE
 from rectifier.engine.interpreter import sweep
 from rectifier.functions.specification import Rowwise
@@ -353,10 +353,10 @@ def install(monkeypatch: pytest.MonkeyPatch, rows: ModuleType) -> ModuleType:
     module.reshape = lambda array, shape: array._like(np.reshape(array.host, shape))
     module.may_share_memory = lambda a, b: np.may_share_memory(a.host, b.host)
     monkeypatch.setitem(sys.modules, "cupy", module)
-    for user in (calls, plans):
+    for user in (calls, recorded):
         monkeypatch.setattr(user, "cupy", module)
     monkeypatch.setattr(launch, "_kernels", {})
-    monkeypatch.setattr(plans, "kept", {})
+    monkeypatch.setattr(recorded, "launches", {})
     launch._multiprocessors.cache_clear()
     for name in ROWWISE:
         ROWS[name, False] = getattr(rows, name)

@@ -347,7 +347,7 @@ def test_a_call_is_decided_upon_once(stand_in, monkeypatch):
 
 
 def test_what_was_decided_keeps_no_array_and_is_bounded(stand_in, monkeypatch):
-    monkeypatch.setattr(cupy_stand_in.plans, "MOST", 4)
+    monkeypatch.setattr(cupy_stand_in.recorded, "MOST", 4)
     for size in range(1, 12):
         x, slopes, out = stand_in.arrays(*[np.full(size, -1.0, "f4")] * 3)
         kept = [weakref.ref(a) for a in (x, slopes, out)]
@@ -356,7 +356,7 @@ def test_what_was_decided_keeps_no_array_and_is_bounded(stand_in, monkeypatch):
         stand_in.forget()
         del x, slopes, out
         assert [ref() for ref in kept] == [None] * 3
-        assert 1 <= len(cupy_stand_in.plans.kept) <= 4
+        assert 1 <= len(cupy_stand_in.recorded.launches) <= 4
 
 
 INTO_OUT = [call for call in REPEATED if call != "with_mask"]  # which makes the bits

@@ -1,7 +1,7 @@
 """The calls on CuPy arrays: what is checked here, `launch` computes where the arrays lie.
 
 Nothing here waits for the device, and nothing is copied between it and the host: what would need that is refused.
-What is decided for a call is kept in `plans`, by which the next one like it is launched at once.
+What was decided for a call is `recorded`, by which the next one like it is launched at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ...functions.call import Call, Prepared, prepare
 from ...functions.mask import Mask, PartialMask
 from ...functions.rows import as_rows, from_rows
 from .. import registry
-from . import launch, plans
+from . import launch, recorded
 
 RANK = 0
 capabilities = frozenset({"out", "mask", "rows", "gradients"})
@@ -28,14 +28,14 @@ Computed = tuple[tuple[Any, ...], launch.Launch | None]
 
 def compute(call: Call) -> Any:
     """Compute a call where its arrays lie."""
-    key = plans.key_of(call)
-    plan = plans.kept.get(key)
-    if plan is not None and plan.device == cupy.cuda.runtime.getDevice() and _is_writable(call):
-        outs = plan.compute(call)
+    key = recorded.key_of(call)
+    found = recorded.launches.get(key)
+    if found is not None and found.device == cupy.cuda.runtime.getDevice() and _is_writable(call):
+        outs = found.compute(call)
     else:
         outs, launched = _computed(call)
         if key is not None and launched is not None:
-            plans.keep(key, call, outs, launched)
+            recorded.record(key, call, outs, launched)
     if call.operation.makes_mask:
         y, bits = outs
         return y, Mask.made(bits, y.shape, call.spec.full_name, call.parameters)
@@ -98,7 +98,7 @@ def _masked(call: Call) -> Computed:
     with _device(call, prepared, (target,)):
         source = _array(next(iter(operands.values())), dtype)
         target = _empty(shape, dtype, [source]) if target is None else target
-        bits = plans.empty_bits(target.size) if making else call.arrays["mask"]
+        bits = recorded.empty_bits(target.size) if making else call.arrays["mask"]
         numbers = [*_rounded(call, parameters, dtype).values()]
         launched = _run_in_c_order(call, dtype, source, numbers, target, bits)
     return (target, bits) if making else (target,), launched

@@ -1,7 +1,7 @@
-"""Plans: what was decided for a call, kept for the next one that differs only in where its arrays lie in memory.
+"""Launches recorded for the next calls that differ only in where their arrays lie in memory.
 
-A call is first checked and computed by `calls`. If one launch on its very arrays was all, that launch is kept, by all
-that was decided upon: function, operation, numbers, and of arrays their dtype, shape, strides and device.
+A call is first checked and computed by `calls`. If one launch on its very arrays was all, that launch is recorded by
+all that decided it: function, operation, numbers, and of arrays their dtype, shape, strides and device.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ...functions.call import Call
 from ...functions.mask import Mask
 from .launch import Launch, again
 
-MOST = 1024  # plans, of about 1 KiB each; more layouts than that in turn are decided upon anew each time
+MOST = 1024  # launches, of 1.1 to 1.4 KB each
 
 
-class Plan(NamedTuple):
-    """How calls are computed that are like one that was.
+class Recorded(NamedTuple):
+    """How a call was computed, for others like it.
 
     Attributes
     ----------
@@ -55,11 +55,11 @@ class Plan(NamedTuple):
         return outs
 
 
-kept: dict[tuple[Any, ...] | None, Plan] = {}
+launches: dict[tuple[Any, ...] | None, Recorded] = {}
 
 
 def key_of(call: Call) -> tuple[Any, ...] | None:
-    """Return all that a plan is made by; None where an argument is of another kind than plans are made for."""
+    """Return all that decides the launch of a call; None where an argument is of a kind that is not recorded."""
     if type(call.axis) is not int:  # 0.0, which is refused, equals 0
         return None
     key = [call.function, call.operation.name, call.axis]
@@ -80,8 +80,8 @@ def _outs(call: Call) -> tuple[Any, ...]:
     return call.out if type(call.out) is tuple else (call.out,)
 
 
-def keep(key: tuple[Any, ...], call: Call, outs: tuple[Any, ...], launch: Launch) -> None:
-    """Keep the launch of a call, unless it had other arrays than the call: a copy, or a result that was copied then."""
+def record(key: tuple[Any, ...], call: Call, outs: tuple[Any, ...], launch: Launch) -> None:
+    """Record the launch of a call, unless it had other arrays than that: a copy, or a result that was copied then."""
     operands, arguments = [*call.arrays.values()], launch.arguments
     first, last = len(operands), len(operands) + len(outs)
     numbers = tuple((k, own) for k, own in enumerate(arguments[:first]) if own is not operands[k])
@@ -99,9 +99,11 @@ def keep(key: tuple[Any, ...], call: Call, outs: tuple[Any, ...], launch: Launch
             makers.append(partial(cupy.empty, out.shape, out.dtype, "C" if flags.c_contiguous else "F"))
         else:
             return  # `empty_like` could make it, of the array that it lies like, in three times as long
-    if len(kept) >= MOST:
-        kept.clear()
-    kept[key] = Plan(launch._replace(arguments=()), numbers, tuple(makers), arguments[last:], outs[0].data.device_id)
+    if len(launches) >= MOST:
+        launches.clear()
+    launches[key] = Recorded(
+        launch._replace(arguments=()), numbers, tuple(makers), arguments[last:], outs[0].data.device_id
+    )
 
 
 def empty_bits(size: int) -> Any:
