@@ -3,7 +3,7 @@
 An array holds one of NumPy and does with it what CuPy does; what would copy it to the host unasked is refused, what
 waits for the device is counted, and what CuPy lacks is missing here as well. The kernels are CuPy's own objects, with
 the code that a GPU would get. A launch is written down; then the NumPy reading of its formula computes it on the very
-arguments.
+arguments. Of a stream that captures a graph the graph does that, when it is launched; what capture forbids is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import cupy
 import numpy as np
 import pytest
 
-from rectifier.backends.cupy import calls, launch
+from rectifier.backends.cupy import calls, launch, recorded
 from rectifier.catalogue import ROWWISE
 from rectifier.engine.interpreter import sweep
 from rectifier.functions.specification import Rowwise
@@ -26,6 +26,7 @@ from rectifier.testing import dtype_of
 
 MULTIPROCESSORS = 4
 waits: list[str] = []
+allocations: list[str] = []
 
 
 class Launch(NamedTuple):
@@ -36,9 +37,73 @@ class Launch(NamedTuple):
     block: tuple[int, ...] | None
     arguments: tuple[Any, ...]
     device: int
+    stream: Stream
 
 
 launches: list[Launch] = []
+loaded: set[tuple[int, int]] = set()  # kernels, by their ids, and devices
+
+
+class Stream:
+    """A stream, which is the current one within ``with``."""
+
+    current: ClassVar[list[Stream]] = []
+
+    def __init__(self, non_blocking=False) -> None:
+        self.graph = None
+
+    def __enter__(self):
+        self.current.append(self)
+        return self
+
+    def __exit__(self, *error):
+        self.current.pop()
+
+    def begin_capture(self):
+        self.graph = Graph([])
+
+    def end_capture(self):
+        graph, self.graph = self.graph, None
+        return graph
+
+    def synchronize(self):
+        _wait("synchronize")
+
+
+Stream.current.append(Stream())  # the legacy default stream
+
+
+class Graph(NamedTuple):
+    """What was launched on a stream while it captured."""
+
+    work: list[Any]
+
+    def launch(self):
+        assert not _capturing()
+        for compute in self.work:
+            compute()
+
+
+def _capturing():
+    return any(stream.graph is not None for stream in Stream.current)
+
+
+def _wait(what):
+    """Count what waits for the device, or copies between it and the host, which no stream may capture."""
+    assert not _capturing(), f"{what} while a stream captures"
+    waits.append(what)
+
+
+def _submit(kernel, grid, block, arguments, compute) -> None:
+    """Write down a launch on the current stream, and compute it there."""
+    stream, device = Stream.current[-1], Device.current[-1]
+    launches.append(Launch(kernel, grid, block, arguments, device, stream))
+    if stream.graph is None:
+        loaded.add((id(kernel), device))
+        compute()
+    else:
+        assert (id(kernel), device) in loaded, "a kernel would be compiled and loaded while a stream captures"
+        stream.graph.work.append(compute)
 
 
 class Device:
@@ -94,12 +159,13 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
     flags = property(
         lambda self: SimpleNamespace(**{n: getattr(self.host.flags, n) for n in ("c_contiguous", "f_contiguous")})
     )
-    data = property(lambda self: SimpleNamespace(ptr=_address(self.host)))
+    data = property(lambda self: SimpleNamespace(ptr=_address(self.host), device_id=self.device.id))
 
     def _like(self, array):
         return ndarray(array, self.device)
 
     def _computed(self, array):
+        allocations.append("computed")
         assert Device.current[-1] == self.device.id, "CuPy computes on the current device"
         return self._like(array)
 
@@ -131,19 +197,19 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         self.host[key] = value.host if isinstance(value, ndarray) else value
 
     def get(self):
-        waits.append("get")
+        _wait("get")
         return self.host.copy()
 
     def __bool__(self):
-        waits.append("bool")
+        _wait("bool")
         return bool(self.host)
 
     def __int__(self):
-        waits.append("int")
+        _wait("int")
         return int(self.host)
 
     def __repr__(self):
-        waits.append("repr")
+        _wait("repr")
         return repr(self.host)
 
     def __reduce__(self):
@@ -180,12 +246,14 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         assert isinstance(kernel, cupy.ElementwiseKernel)
         assert not keywords
         assert len(arguments) == kernel.nargs
-        launches.append(Launch(kernel, None, None, arguments, Device.current[-1]))
         block, operation, dtype, *_ = _what(kernel)
-        *inputs, shape = *arguments[: kernel.nin], arguments[-1].shape
-        operands = [np.broadcast_to(_number(a, dtype), shape) for a in inputs]
-        _compute(block, operation, dtype, operands, [_number(a, dtype) for a in arguments[kernel.nin :]])
-        return None
+
+        def compute():
+            *inputs, shape = *arguments[: kernel.nin], arguments[-1].shape
+            operands = [np.broadcast_to(_number(a, dtype), shape) for a in inputs]
+            _compute(block, operation, dtype, operands, [_number(a, dtype) for a in arguments[kernel.nin :]])
+
+        return _submit(kernel, None, None, arguments, compute)
 
 
 class RawKernel:
@@ -195,8 +263,10 @@ class RawKernel:
         self.genuine = cupy.RawKernel(code, name, options)
 
     def __call__(self, grid, block, arguments):
-        launches.append(Launch(self.genuine, grid, block, arguments, Device.current[-1]))
         assert all(isinstance(a, (ndarray, np.generic)) for a in arguments), "a Python number is 8 bytes to a kernel"
+        _submit(self.genuine, grid, block, arguments, lambda: self._compute(arguments))
+
+    def _compute(self, arguments):
         what, operation, dtype, *_ = _what(self)
         if isinstance(what, Rowwise):
             *arrays, count, length = arguments
@@ -267,29 +337,43 @@ def install(monkeypatch: pytest.MonkeyPatch, rows: ModuleType) -> ModuleType:
     module.__getattr__ = lambda name: getattr(cupy, name)
     module.ndarray, module.RawKernel = ndarray, RawKernel
     runtime = SimpleNamespace(getDevice=lambda: Device.current[-1], is_hip=False)
-    module.cuda = SimpleNamespace(Device=Device, Event=Event, get_elapsed_time=Event.milliseconds, runtime=runtime)
-    module.asarray = lambda array: ndarray(np.array(array))
-    module.asnumpy = lambda array: array.host.copy()
-    module.empty = lambda shape, dtype: ndarray(_filled(np.empty(shape, dtype)))
-    module.empty_like = lambda array, dtype: ndarray(_filled(np.empty_like(array.host, dtype)))
-    module.zeros = lambda shape, dtype: ndarray(np.zeros(shape, dtype))
+    module.cuda = SimpleNamespace(
+        Device=Device, Event=Event, Stream=Stream, get_elapsed_time=Event.milliseconds, runtime=runtime
+    )
+    module.asarray = lambda array: _copied(ndarray, np.array(array))
+    module.asnumpy = lambda array: _copied(np.copy, array.host)
+    module.empty = lambda shape, dtype, order="C": _allocated(_filled(np.empty(shape, dtype, order)))
+    module.empty_like = lambda array, dtype: _allocated(_filled(np.empty_like(array.host, dtype)))
+    module.zeros = lambda shape, dtype: _allocated(np.zeros(shape, dtype))
     module.copyto = lambda to, array: np.copyto(to.host, array.host)
-    module.full = lambda shape, value, dtype: ndarray(np.full(shape, value, dtype))
+    module.full = lambda shape, value, dtype: _allocated(np.full(shape, value, dtype))
     module.ascontiguousarray = lambda a: a if a.flags.c_contiguous else a._computed(np.ascontiguousarray(a.host))
     module.broadcast_to = lambda array, shape: array._like(np.broadcast_to(array.host, shape))
     module.transpose = lambda array, axes: array._like(np.transpose(array.host, axes))
     module.reshape = lambda array, shape: array._like(np.reshape(array.host, shape))
     module.may_share_memory = lambda a, b: np.may_share_memory(a.host, b.host)
     monkeypatch.setitem(sys.modules, "cupy", module)
-    monkeypatch.setattr(calls, "cupy", module)
+    for user in (calls, recorded):
+        monkeypatch.setattr(user, "cupy", module)
     monkeypatch.setattr(launch, "_kernels", {})
+    monkeypatch.setattr(recorded, "launches", {})
     launch._multiprocessors.cache_clear()
     for name in ROWWISE:
         ROWS[name, False] = getattr(rows, name)
         ROWS[name, True] = lambda dy, y, name=name: getattr(rows, name).backward(dy, y=y)
-    launches.clear()
-    waits.clear()
+    for kept in (launches, waits, allocations, loaded):
+        kept.clear()
     return module
+
+
+def _copied(make, array):
+    assert not _capturing(), "a copy between host and device while a stream captures"
+    return make(array)
+
+
+def _allocated(array):
+    allocations.append("made")
+    return ndarray(array)
 
 
 def _filled(array):

@@ -132,6 +132,7 @@ NEEDS = {
     "rectifier.backends.array_api.torch": "torch",
     "rectifier.backends.dask": "dask",
     "rectifier.backends.cupy.calls": "cupy",
+    "rectifier.backends.cupy.recorded": "cupy",
     "rectifier.backends.numba": "numba",
     "rectifier.backends.labelled.polars": "polars",
     "rectifier.backends.labelled.pyarrow": "pyarrow",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import pickle
+import weakref
 
 import numpy as np
 import pytest
 
+import rectifier
 from conftest import BACKENDS, FLOATS, INTEGERS, assert_same, numbers, require_gpu_tier
 from rectifier import Mask, crysx, glu, leaky_relu, relu, sigmoid, softmax, squared_relu, testing
 from rectifier.catalogue import CATALOGUE, GATES, ROWWISE
@@ -290,6 +292,166 @@ def test_in_place_and_where_memory_overlaps_the_result_is_that_of_a_copy(on, cal
             assert_agrees(on, out, np.asarray(expected))
 
 
+def _pair(first, second):
+    return None if first is second is None else (first, second)
+
+
+REPEATED = {
+    "value": lambda of, a, b, mask, out: of.relu(a, out),
+    "derivative": lambda of, a, b, mask, out: of.relu.derivative(a, out),
+    "backward": lambda of, a, b, mask, out: of.relu.backward(a, b, out),
+    "backward from y": lambda of, a, b, mask, out: of.relu.backward(a, None, out, y=b),
+    "backward from a mask": lambda of, a, b, mask, out: of.relu.backward(a, None, out, mask=mask),
+    "with_mask": lambda of, a, b, mask, out: of.relu.with_mask(a, out)[1].to_array(),
+    "value of with_mask": lambda of, a, b, mask, out: of.relu.with_mask(a, out)[0],
+    "slope": lambda of, a, b, mask, out: of.leaky_relu(a, out, negative_slope=0.25),
+    "another slope": lambda of, a, b, mask, out: of.leaky_relu(a, out, negative_slope=-3),
+    "slopes": lambda of, a, b, mask, out: of.leaky_relu(a, out, negative_slope=b),
+    "slopes of columns": lambda of, a, b, mask, out: of.leaky_relu(a, out, negative_slope=b[0]),
+    "smooth": lambda of, a, b, mask, out: of.sigmoid(a, out),
+    "two arrays": lambda of, a, b, mask, out: of.reglu(a, b, out),
+    "to two arrays": lambda of, a, b, mask, out: of.reglu.backward(a, b, a, _pair(out, None))[0],
+    "two results": lambda of, a, b, mask, out: of.relu.value_and_derivative(a, _pair(None, out))[1],
+    "rows": lambda of, a, b, mask, out: of.softmax(a, out),
+    "rows backward": lambda of, a, b, mask, out: of.softmax.backward(a, None, out, y=b),
+}
+
+
+@pytest.mark.parametrize("call", REPEATED)
+@pytest.mark.parametrize("lay", [lambda a: a, np.asfortranarray, lambda a: a[:, ::2]], ids=["C", "F", "strided"])
+def test_a_repeated_call_computes_what_its_own_arrays_hold(on, call, lay):
+    for seed in range(3):
+        a, b = (lay(numbers(1200, np.dtype("f4"), 2 * seed + k).reshape(30, 40)) for k in (0, 1))
+        expected = np.asarray(REPEATED[call](REFERENCE, a, b, REFERENCE.relu.with_mask(a)[1], None))
+        there = on.arrays(a, b)
+        mask = relu.with_mask(there[0])[1]
+        for out in (None, on.cupy.empty_like(there[0], np.float32)):
+            actual = REPEATED[call](rectifier, *there, mask, out)
+            if on.launches is not None or call not in ("smooth", "rows", "rows backward"):
+                assert_same(on.host(actual), expected)
+
+
+def test_a_call_is_decided_upon_once(stand_in, monkeypatch):
+    decided = []
+    computed = cupy_stand_in.calls._computed
+    monkeypatch.setattr(cupy_stand_in.calls, "_computed", lambda call: decided.append(call.name) or computed(call))
+    mask = relu.with_mask(stand_in.arrays(numbers(960, np.dtype("f4")).reshape(30, 32))[0])[1]
+    for call in REPEATED.values():
+        for given in (False, True):
+            for _ in range(3):
+                x, dy, out = stand_in.arrays(*(numbers(960, np.dtype("f4"), k).reshape(30, 32) for k in range(3)))
+                decided.clear(), stand_in.forget()
+                call(rectifier, x, dy, mask, out if given else None)
+            assert decided == []
+            stand_in.assert_launched(1)
+
+
+def test_what_was_decided_keeps_no_array_and_is_bounded(stand_in, monkeypatch):
+    monkeypatch.setattr(cupy_stand_in.recorded, "MOST", 4)
+    for size in range(1, 12):
+        x, slopes, out = stand_in.arrays(*[np.full(size, -1.0, "f4")] * 3)
+        kept = [weakref.ref(a) for a in (x, slopes, out)]
+        leaky_relu(x, out, negative_slope=slopes)
+        assert stand_in.host(out).tolist() == [1] * size
+        stand_in.forget()
+        del x, slopes, out
+        assert [ref() for ref in kept] == [None] * 3
+        assert 1 <= len(cupy_stand_in.recorded.launches) <= 4
+
+
+INTO_OUT = [call for call in REPEATED if call != "with_mask"]  # which makes the bits
+
+
+@pytest.mark.parametrize("call", INTO_OUT)
+def test_a_graph_computes_into_out_what_its_arrays_hold_when_it_is_launched(on, call):
+    first, then = ([numbers(1200, np.dtype("f4"), k).reshape(30, 40) for k in seeds] for seeds in ((1, 2), (3, 4)))
+    with on.cupy.cuda.Stream(non_blocking=True) as stream:
+        there, others = on.arrays(*first), on.arrays(*then)
+        mask, out = relu.with_mask(there[0])[1], on.cupy.empty((30, 40), np.float32)
+        REPEATED[call](rectifier, *there, mask, out)  # compiles and loads the kernel
+        on.forget()
+        stream.begin_capture()
+        REPEATED[call](rectifier, *there, mask, out)
+        graph = stream.end_capture()
+        on.assert_launched(1)
+        for array, other in zip(there, others, strict=True):
+            array[...] = other
+        graph.launch()
+        stream.synchronize()
+        found = on.host(out)
+    expected = np.asarray(REPEATED[call](REFERENCE, *then, REFERENCE.relu.with_mask(first[0])[1], None))
+    if on.launches is not None or call not in ("smooth", "rows", "rows backward"):
+        assert_same(found, expected)
+
+
+OTHERWISE = {
+    "with_mask": lambda x, mask, out: relu.with_mask(x),
+    "vjp": lambda x, mask, out: relu.vjp(x)[1](x),
+    "prelu": lambda x, mask, out: leaky_relu.vjp(x, negative_slope=x[0])[1](x),
+    "another dtype": lambda x, mask, out: relu.backward(x.astype(np.float64), x),
+    "an overlap": lambda x, mask, out: relu(x[:-1], out=x[1:]),
+    "a number": lambda x, mask, out: relu.backward(1.0, x),
+    "another axis": lambda x, mask, out: softmax(x, out, axis=0),
+    "another order": lambda x, mask, out: relu.backward(x.T, mask=relu.with_mask(x.T)[1]),
+    "sums": lambda x, mask, out: glu.backward(x, x, x[0]),
+}
+
+
+@pytest.mark.parametrize("call", [*REPEATED, *OTHERWISE])
+def test_all_launches_are_on_the_current_stream_also_while_it_captures(stand_in, call):
+    def compute():
+        if call in OTHERWISE:
+            OTHERWISE[call](x, mask, out)
+        else:
+            REPEATED[call](rectifier, x, x, mask, out)
+
+    (x,) = stand_in.arrays(numbers(1200, np.dtype("f4")).reshape(30, 40))
+    mask, out = relu.with_mask(x)[1], stand_in.cupy.empty((30, 40), np.float32)
+    compute()
+    with stand_in.cupy.cuda.Stream() as stream:
+        for capture in (False, True):
+            stand_in.forget()
+            if capture:
+                stream.begin_capture()
+            compute()
+            assert {id(launch.stream) for launch in stand_in.launches} == {id(stream)}
+            assert stand_in.waits == []
+    stream.end_capture()
+    stand_in.forget()
+    relu(x)
+    assert stand_in.launches[0].stream is not stream
+
+
+@pytest.mark.parametrize("call", REPEATED)
+def test_out_is_all_that_a_call_of_like_arrays_needs(stand_in, call):
+    a, b = stand_in.arrays(*(numbers(1200, np.dtype("f4"), k).reshape(30, 40) for k in (1, 2)))
+    mask, out = relu.with_mask(a)[1], stand_in.cupy.empty((30, 40), np.float32)
+    for _ in range(2):
+        cupy_stand_in.allocations.clear()
+        REPEATED[call](rectifier, a, b, mask, out)
+        of_two, of_masks = call in ("two results", "to two arrays"), call.endswith("with_mask")
+        assert cupy_stand_in.allocations == ["made"] * (of_two or of_masks)
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        lambda x: sigmoid(x),
+        lambda x: x.get(),
+        lambda x: bool(x[0]),
+        lambda x: cupy_stand_in.Stream.current[-1].synchronize(),
+    ],
+)
+def test_the_stand_ins_refuse_what_capture_forbids(stand_in, forbidden):
+    (x,) = stand_in.arrays(np.ones(3, "f4"))
+    with stand_in.cupy.cuda.Stream() as stream:
+        stream.begin_capture()
+        with pytest.raises(AssertionError, match="while a stream captures"):
+            forbidden(x)
+        with pytest.raises(AssertionError, match="while a stream captures"):
+            stand_in.arrays(np.ones(3, "f4"))
+
+
 def test_two_results(on):
     x = numbers(1000, np.dtype("f4"))
     (there,) = on.arrays(x)
@@ -436,14 +598,45 @@ WRONG = {
     ),
     "negative slope": (lambda x, h: leaky_relu.backward(x, y=x, negative_slope=-1), ValueError, "pass x= or mask="),
     "out of vjp": (lambda x, h: sigmoid.vjp(x, x), ValueError, "out would overwrite x"),
+    "out twice": (lambda x, h: relu.value_and_derivative(x, (x, x)), ValueError, "the two arrays of out share memory"),
+    "out of one": (lambda x, h: relu.value_and_derivative(x, (x,)), ValueError, "it takes 2"),
+    "bool for a number": (
+        lambda x, h: leaky_relu(x, negative_slope=True),
+        TypeError,
+        "negative_slope has dtype bool",
+    ),
+    "float for an axis": (lambda x, h: softmax(x, axis=-1.0), TypeError, "it takes an integer"),
 }
+# Calls that differ from those in what they are refused for.
+WRONG_AFTER = [
+    lambda x, out: relu(x, out),
+    lambda x, out: softmax(x),
+    lambda x, out: softmax(x, out),
+    lambda x, out: softmax(x, axis=0),
+    lambda x, out: softmax.backward(x, y=x),
+    lambda x, out: relu.backward(x, x),
+    lambda x, out: relu.backward(x, y=x),
+    lambda x, out: relu.backward(x, mask=relu.with_mask(x, out)[1]),
+    lambda x, out: relu.backward(x[:2], mask=relu.with_mask(x[:2])[1]),
+    lambda x, out: leaky_relu(x, negative_slope=1),
+    lambda x, out: leaky_relu(x, negative_slope=x),
+    lambda x, out: leaky_relu.backward(x, y=x, negative_slope=1.0),
+    lambda x, out: leaky_relu.backward(x, mask=leaky_relu.with_mask(x)[1]),
+    lambda x, out: relu.value_and_derivative(x, (out, out.copy())),
+    lambda x, out: glu(x, x),
+    lambda x, out: glu.backward(x, x, x, (out, out.copy())),
+    lambda x, out: sigmoid.vjp(x, out),
+]
 
 
+@pytest.mark.parametrize("after", ["nothing", "what is right"])
 @pytest.mark.parametrize("wrong", WRONG)
-def test_what_is_wrong_is_refused_before_anything_is_launched(on, wrong):
+def test_what_is_wrong_is_refused_before_anything_is_launched(on, wrong, after):
     call, error, message = WRONG[wrong]
     host = np.array([-1.0, 2.0, 3.0], "f4")
     (x,) = on.arrays(host)
+    for right in WRONG_AFTER if after == "what is right" else ():
+        right(x, on.cupy.empty((3,), np.float32))
     on.forget()
     with pytest.raises(error, match=message):
         call(x, host)
@@ -473,7 +666,17 @@ def test_arrays_of_two_devices_are_refused(stand_in, call):
         call(x, other)
 
 
-def test_a_call_runs_where_its_arrays_lie(stand_in):
+@pytest.mark.parametrize("current", [0, 3])
+def test_a_call_runs_where_its_arrays_lie(stand_in, current):
+    with cupy_stand_in.Device(current):
+        for _ in range(2):
+            assert_runs_on_the_third_device(stand_in)
+    with cupy_stand_in.Device(3 - current):
+        assert_runs_on_the_third_device(stand_in)
+    assert cupy_stand_in.Device.current == [0]
+
+
+def assert_runs_on_the_third_device(stand_in):
     x, wide = (cupy_stand_in.ndarray(np.ones((2, 3), kind), cupy_stand_in.Device(3)) for kind in ("f4", "f8"))
     (y, mask), (_, pullback) = relu.with_mask(x), CATALOGUE["elu"].vjp(x, alpha=wide)
     _, prelu = leaky_relu.vjp(x, negative_slope=wide)
@@ -484,7 +687,6 @@ def test_a_call_runs_where_its_arrays_lie(stand_in):
     ]  # fmt: skip
     assert [result.device.id for result in results] == [3] * len(results)
     assert {launch.device for launch in stand_in.launches} == {3}
-    assert cupy_stand_in.Device.current == [0]
 
 
 def stand_in_empty(device):

@@ -123,7 +123,7 @@ def test_a_traceback_shows_the_line_of_a_template():
         leaky_relu(np.ones(3), negative_slope="steep")
     except TypeError as error:
         lines = "".join(traceback.format_exception(error))
-    assert "in leaky_relu\n    return _call_((x,), out, (negative_slope, ))" in lines
+    assert "in leaky_relu\n    return _call_({'x': x}, out, {'negative_slope': negative_slope})" in lines
 
 
 CLAMPED = """

@@ -62,7 +62,10 @@ class Call(NamedTuple):
     @property
     def arrays(self) -> dict[str, Any]:
         """Operands and parameters, and of a mask its bits."""
-        return {name: value._bits if isinstance(value, Mask) else value for name, value in self.given.items()}
+        arrays = {**self.operands, **self.parameters}
+        if isinstance(mask := arrays.get("mask"), Mask):
+            arrays["mask"] = mask._bits
+        return arrays
 
     @property
     def gradients(self) -> tuple[str, ...]:

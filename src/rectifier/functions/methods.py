@@ -26,43 +26,39 @@ from .specification import (
 )
 
 
-def call(function: Any, operation: Operation, arrays: tuple[Any, ...], out: Any, values: tuple[Any, ...]) -> Any:
-    """Compute an operation that takes its arrays by their places."""
-    operands = dict(zip(operation.inputs, arrays, strict=True))
-    return registry.compute(Call(function, operation, operands, _named(function, values), out))
+def call(function: Any, operation: Operation, operands: dict[str, Any], out: Any, parameters: dict[str, Any]) -> Any:
+    """Compute an operation that always takes the same arrays."""
+    return registry.compute(Call(function, operation, operands, parameters, out))
 
 
-def _named(function: Any, values: tuple[Any, ...]) -> dict[str, Any]:
-    return dict(zip(function.spec.parameters, values, strict=True))
-
-
-def backward(function: Any, dy: Any, x: Any, out: Any, y: Any, mask: Any, values: tuple[Any, ...]) -> Any:
+def backward(function: Any, dy: Any, x: Any, out: Any, y: Any, mask: Any, parameters: dict[str, Any]) -> Any:
     """Compute backward from x, y or a mask."""
-    spec, parameters = function.spec, _named(function, values)
-    name = spec.named(BACKWARD)
-    given = [source for source, array in (("x", x), ("y", y), ("mask", mask)) if array is not None]
-    if len(given) != 1:
+    spec = function.spec
+    if (x is None) + (y is None) + (mask is None) != 2:
+        given = [source for source, array in (("x", x), ("y", y), ("mask", mask)) if array is not None]
         raise TypeError(
-            f"{name} takes dy and one of {', '.join(spec.backward_from)}; it got {' and '.join(given) or 'none'}"
+            f"{spec.named(BACKWARD)} takes dy and one of {', '.join(spec.backward_from)}; "
+            f"it got {' and '.join(given) or 'none'}"
         )
     if mask is not None:
-        _require_agreement(name, spec, mask, parameters)
+        _require_agreement(spec, mask, parameters)
         operation, source = BACKWARD_FROM_MASK, mask
     elif y is not None:
-        _require_source(name, spec, "y")
-        _require_y_to_determine(name, spec, parameters)
-        dx = function.methods["backward"].compiled(dy, y, *values, out)
+        _require_source(spec, BACKWARD, "y")
+        _require_y_to_determine(spec.named(BACKWARD), spec, parameters)
+        dx = function.methods["backward"].compiled(dy, y, *parameters.values(), out)
         if dx is not NotImplemented:
             return dx
         operation, source = BACKWARD_FROM_Y, y
     else:
         operation, source = BACKWARD, x
-    operands = dict(zip(operation.inputs, (dy, source), strict=True))
+    operands = {"dy": dy, operation.inputs[1]: source}
     return registry.compute(Call(function, operation, operands, parameters, out))
 
 
-def _require_source(name: str, spec: Elementwise, source: str) -> None:
+def _require_source(spec: Elementwise, operation: Operation, source: str) -> None:
     if source not in spec.backward_from:
+        name = spec.named(operation)
         others = " or ".join(f"{name}=" for name in spec.backward_from)
         raise TypeError(f"{name}: {source} does not determine the derivative of {spec.name}; pass {others}")
 
@@ -87,14 +83,15 @@ def _require_y_to_determine(name: str, spec: Elementwise, parameters: dict[str, 
         )
 
 
-def _require_agreement(name: str, spec: Elementwise, mask: Any, parameters: dict[str, Any]) -> None:
+def _require_agreement(spec: Elementwise, mask: Any, parameters: dict[str, Any]) -> None:
     """Refuse what is no mask, or the mask of another function or of other parameters."""
     if not isinstance(mask, Mask):
+        name = spec.named(BACKWARD)
         raise TypeError(f"{name}: mask is a {type(mask).__name__}; it takes what {spec.name}.with_mask returned")
     if not mask.agrees(spec.full_name, parameters):
-        _require_source(name, spec, "mask")
+        _require_source(spec, BACKWARD, "mask")
         raise ValueError(
-            f"{name}: this call is {_signature(spec.full_name, parameters)}, "
+            f"{spec.named(BACKWARD)}: this call is {_signature(spec.full_name, parameters)}, "
             f"the mask was made by {_signature(mask.function, mask.parameters)}"
         )
 
@@ -103,17 +100,16 @@ def _signature(function: str, parameters: Any) -> str:
     return f"{function}({', '.join(f'{name}={value!r}' for name, value in parameters.items())})"
 
 
-def with_mask(function: Any, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Mask]:
+def with_mask(function: Any, x: Any, out: Any, parameters: dict[str, Any]) -> tuple[Any, Mask]:
     """Compute the value and the mask."""
-    _require_source(function.spec.named(WITH_MASK), function.spec, "mask")
-    both: tuple[Any, Mask] = call(function, WITH_MASK, (x,), out, values)
+    _require_source(function.spec, WITH_MASK, "mask")
+    both: tuple[Any, Mask] = call(function, WITH_MASK, {"x": x}, out, parameters)
     return both
 
 
-def vjp(function: Any, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Any]:
+def vjp(function: Any, x: Any, out: Any, parameters: dict[str, Any]) -> tuple[Any, Any]:
     """Compute the value, and keep for backward a mask, else x; never y, which the user may overwrite."""
-    parameters = _named(function, values)
-    if "mask" in function.spec.backward_from and "mask" in registry.serving(x, *values).capabilities:
+    if "mask" in function.spec.backward_from and "mask" in registry.serving(x, *parameters.values()).capabilities:
         y, mask = function.with_mask(x, out, **parameters)
         return y, partial(function.backward, mask=mask, **mask.parameters)
     _require_apart(function, out, {"x": x})
@@ -121,9 +117,8 @@ def vjp(function: Any, x: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, 
     return function(x, out, **parameters), partial(function.backward, x=x, **kept)
 
 
-def gated_vjp(function: Any, x: Any, gate: Any, out: Any, values: tuple[Any, ...]) -> tuple[Any, Any]:
+def gated_vjp(function: Any, x: Any, gate: Any, out: Any, parameters: dict[str, Any]) -> tuple[Any, Any]:
     """Compute the value, and keep both arrays for backward."""
-    parameters = _named(function, values)
     _require_apart(function, out, {"x": x, function.spec.gate: gate})
     kept = registry.snapshot(parameters)
     return function(x, gate, out, **parameters), partial(_backward_to_both, function, x, gate, kept)

@@ -16,7 +16,7 @@ def as_rows(
     reshape: Callable[..., Any] = np.reshape,
 ) -> Any:
     """Move axes to the end, and make one of them unless they are one: the row; of no axes it is one element."""
-    moved = permute(array, _order(array.ndim, axes))
+    moved = _permuted(array, _order(array.ndim, axes), permute)
     if len(axes) == 1:
         return moved
     rest = array.ndim - len(axes)
@@ -33,7 +33,11 @@ def from_rows(
     """Undo `as_rows` of an array of a shape."""
     order = _order(len(shape), axes)
     moved = rows if len(axes) == 1 else reshape(rows, tuple(shape[k] for k in order))
-    return permute(moved, tuple(order.index(k) for k in range(len(shape))))
+    return _permuted(moved, tuple(order.index(k) for k in range(len(shape))), permute)
+
+
+def _permuted(array: Any, order: tuple[int, ...], permute: Callable[..., Any]) -> Any:
+    return array if order == tuple(range(len(order))) else permute(array, order)
 
 
 def _order(dimensions: int, axes: tuple[int, ...]) -> tuple[int, ...]:

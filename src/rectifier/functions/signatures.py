@@ -25,14 +25,14 @@ def call(x, out=None{keywords}):
     _y_ = _compiled_(x, {values}out)
     if _y_ is not _refused_:
         return _y_
-    return _call_((x,), out, ({values}))
+    return _call_({{'x': x}}, out, {{{named}}})
 """
 TWO_RESULTS = """
 def call(x, out=None{keywords}):
     _both_ = _compiled_(x, {values}*(out if _type_(out) is _tuple_ else (out, out)))
     if _both_ is not _refused_:
         return _both_
-    return _call_((x,), out, ({values}))
+    return _call_({{'x': x}}, out, {{{named}}})
 """
 BACKWARD = """
 def call(dy, x=None, out=None, *, y=None, mask=None{more_keywords}):
@@ -46,7 +46,7 @@ def call(dy, x=None, out=None, *, y=None, mask=None{more_keywords}):
                 _dx_ = _from_mask_(dy, mask._bits, {values}out)
                 if _dx_ is not _refused_:
                     return _dx_
-    return _call_(dy, x, out, y, mask, ({values}))
+    return _call_(dy, x, out, y, mask, {{{named}}})
 """
 _BY_MASK = """
 def call(x, out=None{keywords}):
@@ -57,7 +57,7 @@ def call(x, out=None{keywords}):
             _y_, _mask_._bits = _both_
             _mask_._shape, _mask_._function, _mask_._parameters = x.shape, _maker_, {{{named}}}
             return _y_, _result_
-    return _call_(x, out, ({values}))
+    return _call_(x, out, {{{named}}})
 """
 WITH_MASK = _BY_MASK.replace("_result_", "_mask_")
 VJP_BY_MASK = _BY_MASK.replace("_result_", "_partial_(_backward_, mask=_mask_{same_keywords})")
@@ -67,14 +67,14 @@ def call(x, out=None{keywords}):
         _y_ = _compiled_(x, {values}None)
         if _y_ is not _refused_:
             return _y_, _partial_(_backward_, x=x{same_keywords})
-    return _call_(x, out, ({values}))
+    return _call_(x, out, {{{named}}})
 """
 GATED = """
 def call(x, {gate}, out=None{keywords}):
     _y_ = _compiled_(x, {gate}, {values}out)
     if _y_ is not _refused_:
         return _y_
-    return _call_((x, {gate}), out, ({values}))
+    return _call_({{'x': x, '{gate}': {gate}}}, out, {{{named}}})
 """
 GATED_BACKWARD = """
 def call(dy, x, {gate}, out=None{keywords}):
@@ -83,11 +83,11 @@ def call(dy, x, {gate}, out=None{keywords}):
             _both_ = _compiled_(dy, x, {gate}, {values}*(out if _type_(out) is _tuple_ else (out, out)))
             if _both_ is not _refused_:
                 return _both_
-    return _call_((dy, x, {gate}), out, ({values}))
+    return _call_({{'dy': dy, 'x': x, '{gate}': {gate}}}, out, {{{named}}})
 """
 GATED_PREPARED = """
 def call(x, {gate}, out=None{keywords}):
-    return _call_(x, {gate}, out, ({values}))
+    return _call_(x, {gate}, out, {{{named}}})
 """
 ROWS = """
 def call(x, out=None, *, axis=-1):

@@ -1,6 +1,7 @@
 """The calls on CuPy arrays: what is checked here, `launch` computes where the arrays lie.
 
 Nothing here waits for the device, and nothing is copied between it and the host: what would need that is refused.
+What was decided for a call is `recorded`, by which the next one like it is launched at once.
 """
 
 from __future__ import annotations
@@ -15,14 +16,33 @@ from ...functions.call import Call, Prepared, prepare
 from ...functions.mask import Mask, PartialMask
 from ...functions.rows import as_rows, from_rows
 from .. import registry
-from . import launch
+from . import launch, recorded
 
 RANK = 0
 capabilities = frozenset({"out", "mask", "rows", "gradients"})
 
 
+# The arrays of the results, the bits of a mask among them, and the launch that wrote them, if there was one.
+Computed = tuple[tuple[Any, ...], launch.Launch | None]
+
+
 def compute(call: Call) -> Any:
     """Compute a call where its arrays lie."""
+    key = recorded.key_of(call)
+    found = recorded.launches.get(key)
+    if found is not None and found.device == cupy.cuda.runtime.getDevice() and _is_writable(call):
+        outs = found.compute(call)
+    else:
+        outs, launched = _computed(call)
+        if key is not None and launched is not None:
+            recorded.record(key, call, outs, launched)
+    if call.operation.makes_mask:
+        y, bits = outs
+        return y, Mask.made(bits, y.shape, call.spec.full_name, call.parameters)
+    return outs if len(outs) > 1 else outs[0]
+
+
+def _computed(call: Call) -> Computed:
     if call.is_rowwise:
         return _rows(call)
     if call.operation.makes_mask or call.operation.reads_mask:
@@ -41,7 +61,7 @@ def may_share_memory(a: Any, b: Any) -> bool:
     return isinstance(a, cupy.ndarray) and isinstance(b, cupy.ndarray) and bool(cupy.may_share_memory(a, b))
 
 
-def _elementwise(call: Call) -> Any:
+def _elementwise(call: Call) -> Computed:
     """Compute without a mask."""
     spec, outputs = call.spec, call.operation.outputs
     prepared = prepare(call, _operand)
@@ -56,13 +76,13 @@ def _elementwise(call: Call) -> Any:
         numbers = {name: _apart(number, outs) for name, number in _rounded(call, parameters, dtype).items()}
         gates = {name: inputs.pop(name) for name in operands if name in spec.uniform}
         uniform = (*gates.values(), *numbers.values())
-        launch.run(spec, call.operation, dtype, tuple(inputs.values()), uniform, outs)
+        launched = launch.run(spec, call.operation, dtype, tuple(inputs.values()), uniform, outs)
         if summed:
-            return gradients.summed(call.name, outputs, outs, shapes, call.out, may_share_memory)
-    return outs if len(outs) > 1 else outs[0]
+            outs, launched = gradients.summed(call.name, outputs, outs, shapes, call.out, may_share_memory), None
+    return outs, launched
 
 
-def _masked(call: Call) -> Any:
+def _masked(call: Call) -> Computed:
     """Compute with a mask, which is made or read; its bits are in C order."""
     mask, making = call.operands.get("mask"), call.operation.makes_mask
     if isinstance(mask, PartialMask):
@@ -78,17 +98,13 @@ def _masked(call: Call) -> Any:
     with _device(call, prepared, (target,)):
         source = _array(next(iter(operands.values())), dtype)
         target = _empty(shape, dtype, [source]) if target is None else target
-        if making:
-            whole = cupy.empty((target.size + 31) // 32, np.uint32)  # words, which the kernel writes whole
-            bits = whole.view(np.uint8)[: (target.size + 7) // 8]
-        else:
-            bits = operands["mask"].bits
+        bits = recorded.empty_bits(target.size) if making else call.arrays["mask"]
         numbers = [*_rounded(call, parameters, dtype).values()]
-        _run_in_c_order(call, dtype, source, numbers, target, bits)
-    return (target, Mask.made(bits, shape, call.spec.full_name, call.parameters)) if making else target
+        launched = _run_in_c_order(call, dtype, source, numbers, target, bits)
+    return (target, bits) if making else (target,), launched
 
 
-def _rows(call: Call) -> Any:
+def _rows(call: Call) -> Computed:
     """Compute along rows."""
     prepared = prepare(call, _operand)
     spec: Any = call.spec
@@ -100,13 +116,13 @@ def _rows(call: Call) -> Any:
         result = None if given is None else as_rows(given, axes, *how)
         if result is None or not (result.flags.c_contiguous and may_share_memory(result, given)):  # else it is a copy
             result = cupy.empty(rows[0].shape, dtype)
-        launch.run_rows(spec, "dy" in operands, dtype, tuple(_apart(row, (result,)) for row in rows), result)
+        inputs = tuple(_apart(row, (result,)) for row in rows)
+        launched = launch.run_rows(spec, "dy" in operands, dtype, inputs, result)
         result = from_rows(result, axes, shape, *how)
-        if given is None:
-            return result
-        if not may_share_memory(result, given):
-            given[...] = result
-        return given
+        if given is None or may_share_memory(result, given):
+            return (result if given is None else given,), launched
+        given[...] = result
+        return (given,), launched
 
 
 def _operand(function: str, name: str, value: Any) -> Any:
@@ -171,21 +187,37 @@ def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], arrays: list[Any]) -> A
 
 def _apart(array: Any, outs: tuple[Any, ...]) -> Any:
     """Copy an array where writing an output would change elements that are still to be read."""
-    return array.copy() if any(may_share_memory(array, out) and not _is_same(array, out) for out in outs) else array
+    return array.copy() if _overlaps(array, outs) else array
+
+
+def _overlaps(array: Any, outs: tuple[Any, ...]) -> bool:
+    return any(array is not out and may_share_memory(array, out) and not _is_same(array, out) for out in outs)
 
 
 def _is_same(a: Any, b: Any) -> bool:
     return bool(a.data.ptr == b.data.ptr and a.strides == b.strides and a.shape == b.shape)
 
 
-def _run_in_c_order(call: Call, dtype: Any, operand: Any, parameters: list[Any], target: Any, bits: Any) -> None:
-    """Run an operation with a mask, whose bits are in C order."""
+def _is_writable(call: Call) -> bool:
+    """Return whether writing `out` changes nothing that is still to be read, nor another result."""
+    if call.out is None:
+        return True
+    outs = call.out if isinstance(call.out, tuple) else (call.out,)
+    return not (may_share_memory(outs[0], outs[-1]) and len(outs) > 1) and not any(
+        _overlaps(array, outs) for array in call.arrays.values()
+    )
+
+
+def _run_in_c_order(call: Call, dtype: Any, operand: Any, parameters: list[Any], target: Any, bits: Any) -> Any:
+    """Run an operation with a mask, whose bits are in C order; return its launch."""
     written = target if target.flags.c_contiguous else cupy.empty(target.shape, dtype)
-    read = _apart(cupy.ascontiguousarray(cupy.broadcast_to(operand, target.shape)), (written,))
+    whole = operand if operand.shape == target.shape else cupy.broadcast_to(operand, target.shape)
+    read = _apart(cupy.ascontiguousarray(whole), (written,))
     numbers = tuple(_apart(number, (written,)) for number in parameters)
     if call.operation.makes_mask:
-        launch.run_with_mask(call.spec, dtype, read, numbers, written, bits)
+        launched = launch.run_with_mask(call.spec, dtype, read, numbers, written, bits)
     else:
-        launch.run_from_mask(call.spec, dtype, read, bits, numbers, written)
+        launched = launch.run_from_mask(call.spec, dtype, read, bits, numbers, written)
     if written is not target:
         target[...] = written
+    return launched

@@ -1,7 +1,7 @@
 """Kernels of CuPy: which one computes a call, made once, and launched once on the current stream.
 
 Arrays are CuPy's, already of the right dtype, shape and device; parameters are numbers of that dtype (NumPy's, rounded)
-or arrays. Nothing here copies from or to the host, or waits for the device.
+or arrays. Nothing here copies from or to the host, or waits for the device. What computes says how, for the next call.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,12 +45,36 @@ def _multiprocessors(device: int) -> int:
     return int(cupy.cuda.Device(device).attributes["MultiProcessorCount"])
 
 
-def launch(kernel: Any, threads: int, wanted: int, arguments: tuple[Any, ...]) -> None:
+class Launch(NamedTuple):
+    """A launch on the current stream. CuPy's ElementwiseKernel has no grid here: it finds its own."""
+
+    kernel: Any
+    grid: tuple[int, ...] | None
+    block: tuple[int, ...] | None
+    arguments: tuple[Any, ...]
+
+
+def again(made: Launch, arguments: tuple[Any, ...]) -> None:
+    """Make a launch with other arguments, which lie as those did."""
+    kernel, grid, block, _ = made
+    if grid is None:
+        kernel(*arguments)
+    else:
+        kernel(grid, block, arguments)
+
+
+def _launched(*fields: Any) -> Launch:
+    made = Launch(*fields)
+    again(made, made.arguments)
+    return made
+
+
+def launch(kernel: Any, threads: int, wanted: int, arguments: tuple[Any, ...]) -> Launch:
     """Launch a kernel of so many threads a block, and of `wanted` threads in all if the device has use for them."""
     import cupy
 
     most = BLOCKS * _multiprocessors(cupy.cuda.runtime.getDevice())
-    kernel((max(1, min(most, -(-wanted // threads))),), (threads,), arguments)
+    return _launched(kernel, (max(1, min(most, -(-wanted // threads))),), (threads,), arguments)
 
 
 def _is_number(value: Any) -> bool:
@@ -71,20 +95,19 @@ def run(
     arrays: tuple[Any, ...],
     numbers: tuple[Any, ...],
     outs: tuple[Any, ...],
-) -> None:
+) -> Launch | None:
     """Compute a operation without a mask; the shape of the outputs is that to which all the others broadcast."""
     name, out = np.dtype(dtype).name, outs[0]
     if not out.size:
-        return
+        return None
     spread = tuple(not _is_number(number) for number in numbers)
     among = [*arrays, *(number for number, k in zip(numbers, spread, strict=True) if k), *outs]
     if all(array.shape == out.shape for array in among) and (
         all(array.flags.c_contiguous for array in among) or all(array.flags.f_contiguous for array in among)
     ):
-        _run_contiguous(spec, operation, name, spread, (*arrays, *numbers, *outs), out.size)
-    else:
-        kernel = _made(spec, (operation.name, name), lambda: _elementwise(spec, operation, name))
-        kernel(*map(_stored, (*arrays, *numbers, *outs)))
+        return _run_contiguous(spec, operation, name, spread, (*arrays, *numbers, *outs), out.size)
+    kernel = _made(spec, (operation.name, name), lambda: _elementwise(spec, operation, name))
+    return _launched(kernel, None, None, tuple(map(_stored, (*arrays, *numbers, *outs))))
 
 
 def _run_contiguous(
@@ -94,7 +117,7 @@ def _run_contiguous(
     spread: tuple[bool, ...],
     operands: tuple[Any, ...],
     size: int,
-) -> None:
+) -> Launch:
     import cupy
 
     def make() -> Any:
@@ -104,7 +127,7 @@ def _run_contiguous(
     kernel = _made(spec, (operation.name, dtype, spread), make)
     at_once = 4 if operation.makes_mask else 16 // np.dtype(dtype).itemsize  # elements of a thread
     arguments = (*(_stored(o) if _is_number(o) else o for o in operands), np.int64(size))
-    launch(kernel, source.BLOCK, -(-size // at_once), arguments)
+    return launch(kernel, source.BLOCK, -(-size // at_once), arguments)
 
 
 def _elementwise(spec: Specification, operation: Operation, dtype: str) -> Any:
@@ -115,20 +138,26 @@ def _elementwise(spec: Specification, operation: Operation, dtype: str) -> Any:
     return cupy.ElementwiseKernel(inputs, outputs, statement, name, preamble=preamble, options=OPTIONS)
 
 
-def run_with_mask(spec: Specification, dtype: Any, x: Any, numbers: tuple[Any, ...], y: Any, bits: Any) -> None:
+def run_with_mask(
+    spec: Specification, dtype: Any, x: Any, numbers: tuple[Any, ...], y: Any, bits: Any
+) -> Launch | None:
     """Compute the value and the mask, of arrays in C order; `bits` has room for whole words of 4 bytes."""
-    if x.size:
-        numbers = _spread(numbers, x.shape)
-        spread = tuple(not _is_number(number) for number in numbers)
-        _run_contiguous(spec, WITH_MASK, np.dtype(dtype).name, spread, (x, *numbers, y, bits), x.size)
+    if not x.size:
+        return None
+    numbers = _spread(numbers, x.shape)
+    spread = tuple(not _is_number(number) for number in numbers)
+    return _run_contiguous(spec, WITH_MASK, np.dtype(dtype).name, spread, (x, *numbers, y, bits), x.size)
 
 
-def run_from_mask(spec: Specification, dtype: Any, dy: Any, bits: Any, numbers: tuple[Any, ...], dx: Any) -> None:
+def run_from_mask(
+    spec: Specification, dtype: Any, dy: Any, bits: Any, numbers: tuple[Any, ...], dx: Any
+) -> Launch | None:
     """Compute backward from a mask, of arrays in C order."""
-    if dy.size:
-        numbers = _spread(numbers, dy.shape)
-        spread = tuple(not _is_number(number) for number in numbers)
-        _run_contiguous(spec, BACKWARD_FROM_MASK, np.dtype(dtype).name, spread, (dy, bits, *numbers, dx), dy.size)
+    if not dy.size:
+        return None
+    numbers = _spread(numbers, dy.shape)
+    spread = tuple(not _is_number(number) for number in numbers)
+    return _run_contiguous(spec, BACKWARD_FROM_MASK, np.dtype(dtype).name, spread, (dy, bits, *numbers, dx), dy.size)
 
 
 def _spread(numbers: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...]:
@@ -140,12 +169,12 @@ def _spread(numbers: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...]
     return tuple(n if _is_number(n) else cupy.ascontiguousarray(cupy.broadcast_to(n, shape)) for n in numbers)
 
 
-def run_rows(spec: Rowwise, backward: bool, dtype: Any, arrays: tuple[Any, ...], result: Any) -> None:
+def run_rows(spec: Rowwise, backward: bool, dtype: Any, arrays: tuple[Any, ...], result: Any) -> Launch | None:
     """Compute rows along the last axis, of arrays in C order."""
     import cupy
 
     if not result.size:
-        return
+        return None
     name, length = np.dtype(dtype).name, result.shape[-1]
     way = source.row_kernel(length, result.dtype.itemsize)
 
@@ -157,4 +186,4 @@ def run_rows(spec: Rowwise, backward: bool, dtype: Any, arrays: tuple[Any, ...],
     count = result.size // length
     arguments = (*arrays, result, np.int64(count), np.int64(length))
     threads = source.BLOCK if way.threads == 32 else way.threads  # a block of some warps, or the row's own
-    launch(kernel, threads, count * way.threads, arguments)
+    return launch(kernel, threads, count * way.threads, arguments)

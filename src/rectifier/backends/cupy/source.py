@@ -241,7 +241,7 @@ class RowKernel(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What a kernel's name ends with."""
+        """Return what a kernel's name ends with."""
         return f"by_{self.threads}_{self.vectors if self.whole else 'long'}"
 
 
