@@ -238,13 +238,15 @@ def hard_swish(x):
     ----------
     A. Howard et al., "Searching for MobileNetV3", ICCV 2019.
     """
-    y = quotient(*product_parts(x, T(0), *unordered_sum_parts(x, T(3), T(0))), T(6), T(0))
+    y, lost = product_parts(x, T(0), *unordered_sum_parts(x, T(3), T(0)))
+    y = quotient(y, lost, T(6), T(0))
     return where(x <= T(-3), T(0), where(x >= T(3), x, y))
 
 
 @hard_swish.derivative
 def hard_swish_derivative(x):
-    y = quotient(*unordered_sum_parts(x + x, T(3), T(0)), T(6), T(0))
+    y, lost = unordered_sum_parts(x + x, T(3), T(0))
+    y = quotient(y, lost, T(6), T(0))
     return where(x <= T(-3), T(0), where(x >= T(3), T(1), y))
 
 
