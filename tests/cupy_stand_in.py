@@ -267,7 +267,7 @@ class RawKernel:
         _submit(self.genuine, grid, block, arguments, lambda: self._compute(arguments))
 
     def _compute(self, arguments):
-        what, operation, dtype, *_ = _what(self)
+        what, operation, dtype, *how = _what(self)
         if isinstance(what, Rowwise):
             *arrays, count, length = arguments
             assert all(a.host.flags.c_contiguous and a.size == count * length for a in arrays)
@@ -275,9 +275,12 @@ class RawKernel:
             _require_apart(inputs, [result])
             result[...] = ROWS[what.name, operation](*inputs)
             return
-        *arrays, size = arguments
-        assert type(size) is np.int64
-        operands = [_number(a if isinstance(a, np.generic) else _flat(a, size), dtype) for a in arrays]
+        by_rows = how[-1]
+        last = len(arguments) - (2 + sum(isinstance(a, ndarray) for a in arguments) if by_rows else 1)
+        arrays, sizes = arguments[:last], arguments[last:]
+        assert {type(size) for size in sizes} == {np.int64}
+        lie = _rows(sizes) if by_rows else lambda a: _flat(a, *sizes)
+        operands = [_number(a if isinstance(a, np.generic) else lie(a), dtype) for a in arrays]
         last = len(operands) - (2 if operation in ("value_and_derivative", "with_mask") or _two(what, operation) else 1)
         _compute(what, operation, dtype, operands[:last], operands[last:])
 
@@ -290,6 +293,18 @@ def _what(kernel):
     """Give the block, the operation and the dtype that a kernel was made for."""
     (found,) = [(block, *key[1:]) for key, (made, block) in launch._kernels.items() if made is kernel]
     return found
+
+
+def _rows(sizes):
+    """See arrays by the numbers of their elements and columns, and by the steps of their rows, as a kernel does."""
+    size, columns, *steps = map(int, sizes)
+    waiting = iter(steps)
+
+    def lie(array):
+        strides = next(waiting) * array.itemsize, array.itemsize
+        return array._like(np.lib.stride_tricks.as_strided(array.host, (size // columns, columns), strides))
+
+    return lie
 
 
 def _flat(array, size):

@@ -704,7 +704,13 @@ def test_contiguous_arrays_take_a_kernel_of_vectors_and_others_cupys(stand_in):
         assert launch.grid == (min(-(-elements // 4 // threads), 32 * cupy_stand_in.MULTIPROCESSORS),)
         assert [a.dtype for a in launch.arguments] == [np.float32, np.float32, np.int64]
         assert launch.arguments[-1] == elements
-    for arrays in ((x[:, ::2], x[:, ::2]), (x[:1], x), (x, x.T.reshape(60, 100)[:, ::-1])):
+    for arrays in ((x[:1], x), (x[:, 1:61], x[:, :60])):
+        stand_in.forget()
+        relu.backward(*arrays)
+        (launch,) = stand_in.launches
+        assert launch.kernel.name == "relu_backward_float32_by_rows"
+        assert launch.arguments[-4] == arrays[1].shape[1]
+    for arrays in ((x[:, ::2], x[:, ::2]), (x[:1, :99], x[:, :99]), (x, x.T.reshape(60, 100)[:, ::-1])):
         stand_in.forget()
         relu.backward(*arrays)
         (launch,) = stand_in.launches

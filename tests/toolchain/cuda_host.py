@@ -128,7 +128,8 @@ class Host:
         function, dtype = re.fullmatch(
             r"(\w+?)_(?:value|derivative|backward|with_mask).*?_(b?float\d+|u?int\d+)\w*", name
         ).groups()
-        kernel = getattr(self._library(function, dtype), f"host_{name}")
+        library = build(text, name, self.options) if name.endswith("_by_rows") else self._library(function, dtype)
+        kernel = getattr(library, f"host_{name}")
 
         def launch(grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:
             kept = [ctypes.c_void_p(a.ctypes.data) if isinstance(a, Array) else np.asarray(a) for a in arguments]

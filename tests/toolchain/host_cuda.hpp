@@ -228,6 +228,7 @@ inline void launch(const unsigned grid, const unsigned block, const std::functio
     gridDim.x = grid, blockDim.x = block;
     for (blockIdx.x = 0; blockIdx.x < grid; blockIdx.x++)
         run_block();
+    kernel = nullptr;
 }
 
 } // namespace host

@@ -229,6 +229,48 @@ def test_arrays_of_parameters(device):
     assert_same(device.numpy(dx), function.backward(dy, mask=again, negative_slope=0.25))
 
 
+@pytest.mark.parametrize("dtype_name", ["float16", "float32"])
+def test_halves_of_an_array_and_one_slope_a_channel_are_rows(device, dtype_name):
+    """Each in one launch over vectors, wherever the halves begin, of as many rows as there are leading elements."""
+    dtype, rng = np.dtype(dtype_name), np.random.default_rng(3)
+    for shape, before in (((2, 3, 32), 0), ((7, 48), 1), ((1, 16), 3)):
+        packed, dy = rng.standard_normal(shape).astype(dtype), rng.standard_normal((*shape[:-1], shape[-1] // 2))
+        dy, columns = dy.astype(dtype), shape[-1] // 2
+        there, y = device.array(packed, before), device.array(np.zeros_like(dy))
+        halves = there[..., :columns], there[..., columns:]
+        swiglu, prelu = rectifier.swiglu, rectifier.prelu
+        launch.run(swiglu.spec, swiglu.spec.operations["value"], dtype, halves[:1], halves[1:], (y,))
+        x, gate = np.ascontiguousarray(packed[..., :columns]), np.ascontiguousarray(packed[..., columns:])
+        assert_same(device.numpy(y), swiglu(x, gate))
+        gradient = device.array(np.full_like(packed, 7), before)
+        outs = gradient[..., :columns], gradient[..., columns:]
+        backward = swiglu.spec.operations["backward"]
+        launch.run(swiglu.spec, backward, dtype, (device.array(dy), halves[0]), halves[1:], outs)
+        assert_same(device.numpy(gradient), np.concatenate(swiglu.backward(dy, x, gate), axis=-1))
+        slope = rng.uniform(0, 1, columns).astype(dtype)
+        launch.run(prelu.spec, prelu.spec.operations["value"], dtype, halves[:1], (device.array(slope, before),), (y,))
+        assert_same(device.numpy(y), prelu(x, slope))
+
+
+def test_what_has_gaps_or_parts_of_vectors_is_no_rows():
+    a = np.zeros((4, 6, 32), "f4")
+    steps = launch.steps_of_rows
+    assert steps([a[:, :, :16], a[:, :, 16:], np.zeros(16, "f4"), a[:, :, :16].copy()], (4, 6, 16), 4) == [
+        32,
+        32,
+        0,
+        16,
+    ]
+    assert steps([a[:, ::2]], (4, 3, 32), 4) == [64]
+    assert steps([a[1:2]], (1, 6, 32), 4) == [32]
+    for other, shape, at_once in (
+        (a[:, :3], (4, 3, 32), 4), (a.transpose(1, 0, 2), (6, 4, 32), 4), (a[:, :1], (4, 6, 32), 4),
+        (a[..., ::2], (4, 6, 16), 4), (a[..., :1], (4, 6, 32), 4), (a[..., :18], (4, 6, 18), 4), (a[0, 0], (32,), 4),
+        (a[..., :20], (4, 6, 20), 8),
+    ):  # fmt: skip
+        assert steps([other], shape, at_once) is None
+
+
 @pytest.mark.parametrize("name", [name for name in CATALOGUE if CATALOGUE[name].spec.parameters])
 def test_parameters_are_not_the_defaults(device, name):
     x, dy = data(np.dtype("f4"))[:2000], data(np.dtype("f4"), 1)[:2000]

@@ -6,6 +6,7 @@ or arrays. Nothing here copies from or to the host, or waits for the device. Wha
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -106,8 +107,33 @@ def run(
         all(array.flags.c_contiguous for array in among) or all(array.flags.f_contiguous for array in among)
     ):
         return _run_contiguous(spec, operation, name, spread, (*arrays, *numbers, *outs), out.size)
+    steps = steps_of_rows(among, out.shape, 16 // np.dtype(dtype).itemsize)
+    if steps is not None:
+        rows = out.shape[-1], *steps
+        return _run_contiguous(spec, operation, name, spread, (*arrays, *numbers, *outs), out.size, *rows)
     kernel = _made(spec, (operation.name, name), lambda: _elementwise(spec, operation, name))
     return _launched(kernel, None, None, tuple(map(_stored, (*arrays, *numbers, *outs))))
+
+
+def steps_of_rows(arrays: list[Any], shape: tuple[int, ...], at_once: int) -> list[int] | None:
+    """Return how many elements are from row to row of each array, broadcast to a shape; None if rows have gaps.
+
+    None also if they are not one after the other, or not of whole vectors. Halves of an array, slices of columns and
+    one number a channel are such rows.
+    """
+    if len(shape) < 2 or shape[-1] % at_once:
+        return None
+    steps = []
+    for array in arrays:
+        broadcast = [0] * (len(shape) - array.ndim)
+        strides = broadcast + [0 if n == 1 else s for n, s in zip(array.shape, array.strides, strict=True)]
+        # Axes of one element are none; of the others each goes on where the one behind it ends.
+        lying = [(n, s) for n, s in zip(shape[:-1], strides[:-1], strict=True) if n > 1]
+        apart = any(s != n_behind * behind for (_, s), (n_behind, behind) in itertools.pairwise(lying))
+        if strides[-1] != array.itemsize or apart:
+            return None
+        steps.append(lying[-1][1] // array.itemsize if lying else 0)
+    return steps
 
 
 def _run_contiguous(
@@ -117,16 +143,18 @@ def _run_contiguous(
     spread: tuple[bool, ...],
     operands: tuple[Any, ...],
     size: int,
+    *rows: int,
 ) -> Launch:
+    """Launch the kernel for arrays without gaps, or, with their columns and steps, that for rows without gaps."""
     import cupy
 
     def make() -> Any:
-        parts = source.contiguous(spec, operation, dtype, spread)
+        parts = source.contiguous(spec, operation, dtype, spread, bool(rows))
         return cupy.RawKernel(source.program(*parts), parts[-1].name, OPTIONS)
 
-    kernel = _made(spec, (operation.name, dtype, spread), make)
+    kernel = _made(spec, (operation.name, dtype, spread, bool(rows)), make)
     at_once = 4 if operation.makes_mask else 16 // np.dtype(dtype).itemsize  # elements of a thread
-    arguments = (*(_stored(o) if _is_number(o) else o for o in operands), np.int64(size))
+    arguments = (*(_stored(o) if _is_number(o) else o for o in operands), *map(np.int64, (size, *rows)))
     return launch(kernel, source.BLOCK, -(-size // at_once), arguments)
 
 

@@ -128,17 +128,26 @@ def _function(name: str, result: str, arguments: Iterable[str], lines: Iterable[
     return Part(name, f"{head} {{\n{body}\n}}\n")
 
 
-def contiguous(spec: Specification, operation: Operation, dtype: str, spread: tuple[bool, ...]) -> tuple[Part, Part]:
-    """Write the kernel for arrays without gaps, all of one shape, behind its function of one element."""
+def contiguous(
+    spec: Specification, operation: Operation, dtype: str, spread: tuple[bool, ...], by_rows: bool = False
+) -> tuple[Part, Part]:
+    """Write the kernel for arrays without gaps, all of one shape, behind its function of one element.
+
+    With `by_rows` it is that for rows without gaps: those of an array may be apart by any step, which is 0 where one
+    row stands for all.
+    """
     function = element(spec, operation, dtype)
     inputs, outputs = operands(spec, operation, dtype, spread)
-    name = f"{spec.name}_{operation.name}_{dtype}{'_of_arrays' * any(spread)}"
+    name = f"{spec.name}_{operation.name}_{dtype}{'_of_arrays' * any(spread)}{'_by_rows' * by_rows}"
     arguments = [
         *(f"const {'unsigned char' if o.stored == 'bool' else o.stored} {'*' * o.spread}{o.name}" for o in inputs),
         *(f"{'unsigned' if o.stored == 'bool' else o.stored} *{o.name}" for o in outputs),
         "const long long n",
     ]
-    write_loop = _with_mask if operation.makes_mask else _vectors
+    if by_rows:
+        steps = (f"const long long {o.name}_step" for o in (*inputs, *outputs) if o.spread)
+        arguments += ["const long long columns", *steps]
+    write_loop = _with_mask if operation.makes_mask else _rows_of_vectors if by_rows else _vectors
     body = write_loop(function.name, FORMATS[dtype].cpp, inputs, outputs)
     head = f'extern "C" __global__ void {name}({", ".join(arguments)}) {{\n'
     return function, Part(name, f"{head}{body}}}\n")
@@ -188,6 +197,28 @@ def _vectors(function: str, stored: str, inputs: list[Operand], outputs: list[Op
         "    for (long long left = thread; left < n - vectors * length; left += threads) {",
         "        const long long i = left < before ? left : left + vectors * length;",
         f"        {call('i', False)}",
+        "    }",
+        "",
+    ])  # fmt: skip
+
+
+def _rows_of_vectors(function: str, stored: str, inputs: list[Operand], outputs: list[Operand]) -> str:
+    arrays, results = [o.name for o in inputs if o.spread], [o.name for o in outputs]
+    operands = [f"{o.name}_v.at[k]" if o.spread else o.name for o in (*inputs, *outputs)]
+    return "\n".join([
+        f"    const int length = 16 / sizeof({stored});",
+        "    const long long vectors = n / length, of_row = columns / length;",
+        "    const bool few = vectors <= 0xffffffff; // a division of 32 bits takes a third of the time",
+        "#pragma unroll 1",
+        "    for (long long v = thread_of_grid(); v < vectors; v += threads_of_grid()) {",
+        "        const long long row = few ? unsigned(v) / unsigned(of_row) : v / of_row;",
+        "        const long long column = (v - row * of_row) * length;",
+        *(f"        const Vector<{stored}> {x}_v = load({x} + row * {x}_step + column);" for x in arrays),
+        f"        Vector<{stored}> {', '.join(f'{y}_v' for y in results)};",
+        "#pragma unroll",
+        "        for (int k = 0; k < length; k++)",
+        f"            {function}({', '.join(operands)});",
+        *(f"        store({y} + row * {y}_step + column, {y}_v);" for y in results),
         "    }",
         "",
     ])  # fmt: skip
