@@ -6,6 +6,7 @@ import importlib.util
 import math
 import subprocess
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -192,6 +193,15 @@ def test_squareplus_with_b_0_is_the_relu(dtype):
         assert_same(package.squareplus.derivative(x, b=0), package.relu.derivative(x))
 
 
+def test_squareplus_of_a_b_that_is_no_number_is_none_for_any_x(dtype):
+    x = np.concatenate([np.linspace(-3, 3, 7), [1e4, -1e4], *([[3e38, -3e38, 1e20]] if dtype != np.float16 else [])])
+    for package in BACKENDS.values():
+        for b in (np.nan, -np.inf):
+            with np.errstate(invalid="ignore"):
+                assert np.isnan(package.squareplus(x.astype(dtype), b=b)).all()
+                assert np.isnan(package.squareplus.derivative(x.astype(dtype), b=b)).all()
+
+
 @pytest.mark.parametrize("dtype_name", ["float32", "float64"])
 def test_squareplus_has_its_bound_for_b_of_any_magnitude(dtype_name):
     """Also where x^2 or b is infinite or nothing in the dtype."""
@@ -203,6 +213,13 @@ def test_squareplus_has_its_bound_for_b_of_any_magnitude(dtype_name):
         x = np.concatenate([near, near * 2.0 ** rng.uniform(-30, 30), any_x]).astype(dtype)
         checked += check_points(rectifier.squareplus, x[np.isfinite(x)], b=b)
     assert checked > 2 * 40 * 8
+    x = rng.standard_normal(200).astype(dtype)
+    for left in (1, 0.9999, 0.5):  # of x^2: less than nothing may leave little of it
+        b = (-left * x.astype(np.float64) ** 2).astype(dtype)
+        real = [k for k in range(x.size) if Fraction(float(x[k])) ** 2 + Fraction(float(b[k])) > 0]
+        for k in real:
+            checked += check_points(rectifier.squareplus, x[k : k + 1], b=b[k])
+        assert left == 1 or len(real) == x.size
     far = np.array([1e18, -1e18] if dtype == np.float32 else [1e151, -1e151], dtype)
     b = dtype.type(1e38 if dtype == np.float32 else 1e308)
     assert check_points(rectifier.squareplus, far, b=b)

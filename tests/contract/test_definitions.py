@@ -314,3 +314,12 @@ def test_a_right_definition_of_each_kind_computes():
     smooth = elementwise(exact=lambda m, x: m.exp(x), special=(), ulp=1)(lambda x: where(x != x, x, exp(x)))
     smooth.derivative(lambda x: exp(x))
     assert smooth.derivative(np.zeros(2)).tolist() == [1, 1]
+
+
+def test_a_constant_derivative_is_compiled(recwarn):
+    function = elementwise(exact=lambda m, x: x, special=(), ulp=1)(lambda x: x)
+    function.derivative(lambda x: T(1))
+    for dtype in ("float16", "float32", "float64"):
+        assert function.backward(np.full(9, 3, dtype), np.ones(9, dtype)).tolist() == [3] * 9
+        assert function.derivative(np.ones(9, dtype)).tolist() == [1] * 9
+    assert not recwarn.list

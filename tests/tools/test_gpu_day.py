@@ -287,6 +287,12 @@ def test_a_run_says_on_what_and_writes_the_file(command, monkeypatch, tmp_path, 
         (("--from", "other.json"), "other.json: not a file that python -m rectifier.tools.gpu_day wrote"),
         (("--from", "text"), "text: not a file that python -m rectifier.tools.gpu_day wrote"),
         (("--from", "part.json"), "part.json: not a file that python -m rectifier.tools.gpu_day wrote"),
+        (("--from", "list.json"), "list.json: not a file that"),
+        (("--from", "seconds.json"), "seconds.json: not a file that"),
+        (("--from", "seconds.json", "--readme", "page.md"), "seconds.json: not a file that"),
+        (("--from", "letters.json"), "letters.json: not a file that"),
+        (("--from", "memory.json"), "memory.json: not a file that"),
+        (("--from", "good.json", "--readme", "bytes.md"), "bytes.md: no text in UTF-8"),
         (("--from", "good.json", "--readme", "text"), "no <!-- gpu-day --> and <!-- /gpu-day --> on the page: write"),
         (("--from", "good.json", "--readme", "absent.md"), "absent.md: No such file"),
         (("--output", "."), "is a directory: name a file"),
@@ -300,6 +306,12 @@ def test_bad_input_is_one_line_before_any_work(command, monkeypatch, tmp_path, a
     day.save(made_up(), tmp_path / "good.json")
     found = json.loads((tmp_path / "good.json").read_text())
     (tmp_path / "other.json").write_text(json.dumps(found | {"schema": "rectifier-gpu-day/0"}))
+    (tmp_path / "list.json").write_text("[" * 200_000)
+    (tmp_path / "seconds.json").write_text(json.dumps(found | {"seconds": None}))
+    (tmp_path / "letters.json").write_text(json.dumps(found | {"left_out": "abc"}))
+    (tmp_path / "memory.json").write_text(json.dumps(found | {"device": found["device"] | {"memory_bytes": "much"}}))
+    (tmp_path / "bytes.md").write_bytes(b"\xff")
+    (tmp_path / "page.md").write_text(f"{report.BEGIN}\n{report.END}\n")
     del found["bench"]["measurements"]
     (tmp_path / "part.json").write_text(json.dumps(found))
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}

@@ -157,6 +157,44 @@ def test_the_float32_task_of_an_exhaustive_run_takes_all_its_inputs():
     assert sum(len(task.ranks) for task in whole if task.among is None) == 1 << 32
 
 
+@elementwise(exact=lambda m, x: x + m.exp(-(x - 5005) * (x - 5005)), special=(), ulp=1)
+def far_off(x):
+    """Return x, where the truth leaves it once, far out."""
+    return x
+
+
+@far_off.derivative
+def far_off_derivative(x):
+    return T(1)
+
+
+@pytest.mark.parametrize(("least", "most"), [(2.0**-40, 2.0**-38), (2.0**12, 2.0**13), (-(2.0**-38), -(2.0**-40))])
+def test_what_is_checked_by_its_ends_gets_the_tally_of_all(least, most, monkeypatch):
+    first, last = (int(inputs.rank(np.array([end], np.float32))[0]) for end in (least, most))
+    task = single_input.Task(silu, "float32", range(first, first + (1 << 19)), None, (verify.OURS,))
+    assert first + (1 << 19) <= last
+    assert single_input._by_ends(task, inputs.ranked(np.dtype("f4"), np.arange(first, first + (1 << 19))), {})
+    by_ends = single_input.check(task)
+    monkeypatch.setattr(single_input, "_by_ends", lambda *_: False)
+    for key, tally in single_input.check(task).items():
+        found = by_ends[key]
+        assert abs(found.worst_ulp - tally.worst_ulp) < 2e-5
+        for field in ("points", "correctly_rounded", "within_1_ulp", "out_of_order"):
+            assert getattr(found, field) == getattr(tally, field), field
+
+
+def test_only_functions_of_the_catalogue_are_checked_by_their_ends():
+    first = int(inputs.rank(np.array([4096], np.float32))[0])
+    task = single_input.Task(far_off, "float32", range(first, first + (1 << 23)), None, (verify.OURS,))
+    x = inputs.ranked(np.dtype("f4"), np.arange(first, first + 64))
+    assert not single_input._by_ends(task, x, {})
+    own = single_input.Task(silu, "float32", task.ranks, None, (verify.OURS,))
+    assert single_input._by_ends(own, x, {})
+    tiny = inputs.ranked(np.dtype("f4"), np.arange(2**31 - 9, 2**31 + 9))
+    assert not single_input._by_ends(own, tiny, {})
+    assert not single_input._by_ends(own, -x[::-1] * np.float32(np.inf), {})
+
+
 @pytest.mark.parametrize("name", ["float16", "float32", "float64"])
 def test_ranks_are_the_order_of_the_numbers(name):
     dtype = np.dtype(name)

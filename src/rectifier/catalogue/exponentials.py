@@ -173,10 +173,13 @@ def _scaled(x, b):
 
 def _root(x, b):
     # Of a large x, in which b is lost, x^2 may be infinite.
-    large = (abs(x) > T(0.25) * _unit() * _unit()) | (b == T(0))
+    large = ((abs(x) > T(0.25) * _unit() * _unit()) & (abs(b) <= largest())) | (b == T(0))
     a = where(large, T(1), abs(x))
     h, lost = product_parts(a, T(0), a, T(0))
     h, lost = unordered_sum_parts(h, b, lost)
+    # Less than nothing may leave of x^2 what rounding took from it.
+    s, more = sum_parts(h, lost, T(0))
+    h, lost = where(b < T(0), s, h), where(b < T(0), more, lost)
     r = sqrt(h)
     lost = where((b > T(0)) | (r > T(0)), T(0.5) * (fma(-r, r, h) + lost) * (T(1) / r), T(0))
     return large, where(large, abs(x), r), where(large, T(0), lost)
@@ -185,7 +188,8 @@ def _root(x, b):
 def _half(x, b):
     # (abs(x) + r) / 2, and r.
     large, r, lost = _root(x, b)
-    s, more = sum_parts(T(0.5) * r, T(0.5) * abs(x), T(0.5) * lost)
+    longer, shorter = where(b < T(0), abs(x), r), where(b < T(0), r, abs(x))
+    s, more = sum_parts(T(0.5) * longer, T(0.5) * shorter, T(0.5) * lost)
     return large, s, more, r, lost
 
 
@@ -213,7 +217,7 @@ def squareplus(x, b=4.0):
 
 @squareplus.derivative
 def squareplus_derivative(x, b):
-    z, c, _ = _scaled(x, _finite(b))
+    z, c, _ = _scaled(x, where(b > largest(), largest(), b))
     _, y, lost, r, more = _half(_finite(z), c)
     left, left_lost = quotient_parts(T(0.25) * c, T(0), y, lost)
     slope = quotient(where(x < T(0), left, y), where(x < T(0), left_lost, lost), r, more)

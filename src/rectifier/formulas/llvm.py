@@ -122,6 +122,8 @@ class Trace(tracing.Trace):
         """Select among numbers as they lie in memory, too: what is only selected needs no rounding."""
         condition, x, y = _decided(condition, x, y)
         node = super().where(condition, x, y)
+        if isinstance(condition, bool):
+            return node
         if isinstance(node, Node) and node.stored is None and node.operands:
             numbers = [operand.stored for operand in node.operands[1:]]
             if all(number is not None for number in numbers):

@@ -55,8 +55,9 @@ def fma(x: Any, y: Any, z: Any) -> Any:
 
 
 # A tail is what rounding took from a number. Without tails some results would be off by 4 units in the last place, and
-# by a thousand where it is in an exponent. Those of `_parts` are a number and its tail. T. J. Dekker, Numer. Math. 18
-# (1971); T. Ogita, S. M. Rump and S. Oishi, SIAM J. Sci. Comput. 26 (2005).
+# by a thousand where it is in an exponent. Those of `_parts` are a number and its tail, a part of a unit in its last
+# place; those of `exp_parts` are longer, and to divide by them they are added by `sum_parts` first. T. J. Dekker,
+# Numer. Math. 18 (1971); T. Ogita, S. M. Rump and S. Oishi, SIAM J. Sci. Comput. 26 (2005).
 def whole(x: Any, tail: Any) -> Any:
     """Add to `x` its tail."""
     _refuse()
@@ -78,7 +79,7 @@ def product_parts(x: Any, x_tail: Any, y: Any, y_tail: Any) -> Any:
 
 
 def product(x: Any, x_tail: Any, y: Any, y_tail: Any) -> Any:
-    """Multiply x + x_tail by y + y_tail."""
+    """Multiply x + x_tail by y + y_tail, all of which are finite, as their product is."""
     _refuse()
 
 

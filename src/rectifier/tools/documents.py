@@ -35,9 +35,25 @@ def read(path: Path, schema: Any, program: str, make: Callable[[dict[str, Any]],
         if found.pop("schema") != schema:
             raise ValueError
         return make(found)
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         wrong = f"{path}: not a file that {program} wrote, or another version of it"
         raise ValueError(f"{wrong}; that program makes one") from None
+
+
+def read_page(path: Path) -> str:
+    """Read a page.
+
+    Raises
+    ------
+    ValueError
+        If it is no text.
+    OSError
+        If it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: no text in UTF-8") from None
 
 
 def three_digits(value: float | None) -> str:

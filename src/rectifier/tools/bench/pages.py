@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..documents import markdown_table, put_section, write
+from ..documents import markdown_table, put_section, read_page, write
 from ..pictures import save_figure
 from .baselines import BASELINES
 from .charts import draw
@@ -65,7 +65,7 @@ def write_all(result: Run, output: Path, readme: Path | None = None) -> list[Pat
         def picture(function: str) -> str:
             return Path(os.path.relpath(output / f"{function}-ratio.svg", readme.parent)).as_posix()
 
-        text = put_section(readme.read_text(encoding="utf-8"), readme_section(result, picture), BEGIN, END)
+        text = put_section(read_page(readme), readme_section(result, picture), BEGIN, END)
         write(readme, text.encode())
         written.append(readme)
     return written

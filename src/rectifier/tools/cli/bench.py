@@ -43,7 +43,7 @@ def bench(
         require("rectifier bench", lacking("to draw its pictures it", "bench"))
         from ..bench import batches, pages, points, report, results, runner
         from ..bench.baselines import BASELINES
-        from ..documents import put_section
+        from ..documents import put_section, read_page
 
         require_known("function", functions or [], points.FUNCTIONS)
         require_known("dtype", [dtype], points.DTYPES)
@@ -52,7 +52,7 @@ def bench(
         if dtype == "bfloat16" and importlib.util.find_spec("ml_dtypes") is None:
             raise ValueError("bfloat16 needs ml_dtypes: pip install ml_dtypes")
         if readme:
-            put_section(readme.read_text(encoding="utf-8"), "", report.BEGIN, report.END)
+            put_section(read_page(readme), "", report.BEGIN, report.END)
         require_writable(output)
         if kept:
             result = results.load(kept)

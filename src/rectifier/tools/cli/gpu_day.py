@@ -22,15 +22,15 @@ def gpu_day(
     json: AsJson = False,
 ) -> None:
     """Run the tests, check values and measure on the GPU that is at hand; 1 if something is wrong, 2 without one."""
-    from ..documents import put_section, write
+    from ..documents import put_section, read_page, write
     from ..gpu_day import day, device, report
 
     try:
         if readme:
-            put_section(readme.read_text(encoding="utf-8"), "", report.BEGIN, report.END)
+            put_section(read_page(readme), "", report.BEGIN, report.END)
             require_writable(readme.parent)
         if kept:
-            found = day.load(kept)
+            found = day.load(kept, lambda kept: (report.markdown(kept), _render(kept)))
         else:
             if output.is_dir():
                 raise ValueError(f"{output} is a directory: name a file, such as {output / 'gpu-day.json'}")
@@ -40,7 +40,7 @@ def gpu_day(
             with bars() as start:
                 found = day.run(here, minutes, start, keep=partial(day.save, path=output))
         if readme:
-            page = readme.read_text(encoding="utf-8")
+            page = read_page(readme)
             write(readme, put_section(page, report.markdown(found), report.BEGIN, report.END).encode())
     except (OSError, ValueError, device.NoDeviceError) as error:
         refuse("gpu_day", error, output)

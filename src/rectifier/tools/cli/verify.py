@@ -30,14 +30,14 @@ def verify(
     require("rectifier verify", lacking("it", "verify"))
     from ...catalogue import ALL
     from .. import verify
-    from ..documents import put_section, write
+    from ..documents import put_section, read_page, write
     from ..verify import report
 
     try:
         require_known("function", functions or [], ALL)
         require_known("dtype", dtype or [], verify.DTYPES)
         if readme:
-            put_section(readme.read_text(encoding="utf-8"), "", report.BEGIN, report.END)
+            put_section(read_page(readme), "", report.BEGIN, report.END)
         if kept:
             stages = report.load(kept)
         else:
@@ -55,7 +55,7 @@ def verify(
                 )
             report.save(stages, path)
         if readme:
-            page = readme.read_text(encoding="utf-8")
+            page = read_page(readme)
             page = put_section(page, report.markdown(stages), report.BEGIN, report.END)
             write(readme, page.encode())
     except (OSError, ValueError) as error:

@@ -148,9 +148,18 @@ def save(day: Day, path: Path) -> None:
     write(path, f"{json.dumps({'schema': SCHEMA, **plain(day)}, indent=1)}\n".encode())
 
 
-def load(path: Path) -> Day:
-    """Read what `save` wrote, as `read` does."""
-    return read(path, SCHEMA, PROGRAM, _day_of)
+def load(path: Path, use: Callable[[Day], object] = lambda day: None) -> Day:
+    """Read what `save` wrote, as `read` does; a file of which no use can be made is refused as well."""
+
+    def make(found: dict[str, Any]) -> Day:
+        kept = json.dumps(found)
+        day = _day_of(found)
+        if json.loads(json.dumps(plain(day))) != json.loads(kept):
+            raise ValueError
+        use(day)
+        return day
+
+    return read(path, SCHEMA, PROGRAM, make)
 
 
 def _day_of(found: dict[str, Any]) -> Day:

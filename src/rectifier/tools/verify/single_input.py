@@ -114,7 +114,8 @@ def _by_ends(task: Task, x: Any, found: dict[tuple[str, str], Tally]) -> bool:
     error between is larger than both at the ends.
     """
     least, most = np.sort(np.abs(x[[0, -1]].astype(np.float64)))
-    if x[0] * x[-1] < 0 or not (most < OUTER[0] or OUTER[1] < least < most < np.inf):
+    own, alike = task.activation.spec.is_ours, np.signbit(x[0]) == np.signbit(x[-1])
+    if not (own and alike and (most < OUTER[0] or OUTER[1] < least < most < np.inf)):
         return False
     spec, ends, wide, tallies = task.activation.spec, [0, -1], x.astype(np.float64), dict[tuple[str, str], Any]()
     exact = truth(spec, x[ends], sieve)
