@@ -152,7 +152,7 @@ def test_without_fma_no_kernel_has_any():
                 assert "llvm.fma" not in str(module), case
                 made.add(case)
     assert {("gelu", "value", "float32"), ("tanh", "value", "float32"), ("softsign", "value", "float64")} <= refused
-    assert {("relu", "value", "float32"), ("hard_swish", "derivative", "float64")} <= made
+    assert {("relu", "value", "float32"), ("squared_relu", "derivative", "float64")} <= made
 
 
 # What looks up a number of a table of eight for each lane of a register.

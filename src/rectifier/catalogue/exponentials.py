@@ -20,7 +20,7 @@ from ..formulas import (
 )
 from ..formulas import abs as abs
 from ..functions.define import INF, NAN, elementwise
-from .sigmoids import _exponent, _finite, _log_of_sum, _logistic, _times
+from .sigmoids import _clip, _exponent, _finite, _log_of_sum, _logistic, _times
 
 __all__ = ["celu", "elu", "selu", "softplus", "squareplus"]
 
@@ -218,7 +218,8 @@ def squareplus(x, b=4.0):
 @squareplus.derivative
 def squareplus_derivative(x, b):
     z, c, _ = _scaled(x, where(b > largest(), largest(), b))
-    _, y, lost, r, more = _half(_finite(z), c)
+    far = T(0.25) * largest()  # XLA adds before it halves
+    _, y, lost, r, more = _half(_clip(z, -far, far), c)
     left, left_lost = quotient_parts(T(0.25) * c, T(0), y, lost)
     slope = quotient(where(x < T(0), left, y), where(x < T(0), left_lost, lost), r, more)
     slope = where((b > largest()) & (abs(x) <= largest()), T(0.5), slope)
