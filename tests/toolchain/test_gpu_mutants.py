@@ -20,7 +20,7 @@ EXACT = ("kernels", "bit_for_bit and float32 and (leaky_relu or relu6) and not g
 HALVES = ("kernels", "bit_for_bit and (bfloat16 or float16) and (leaky_relu or silu) and host")
 LENGTHS = ("kernels", "alignment and (float32 or int8) and host")
 MASKS = ("kernels", "masks_are and (float16 or float32) and relu and not relu6 and not leaky_relu and host")
-HALVES = ("kernels", "halves and host")
+PACKED = ("kernels", "halves_of_an_array and host")
 ROWS = ("kernels", "(rows_are or same_bits) and softmax and not log_softmax and not bfloat16 and host")
 PTX = ("source", "compiles_as_cupy_compiles_it and (leaky_relu or silu or softmax)")
 
@@ -61,8 +61,8 @@ MUTANTS = {
     "arrays that lie otherwise are loaded as vectors": ("    if (place(p) == 0) {\n        const uint4", "    if (1) {\n        const uint4", LENGTHS),
     "vectors begin where 8 bytes do": ("(16 - place(p)) % 16", "(8 - place(p) % 8) % 8", LENGTHS),
     "a vector too many": ("vectors = (n - before) / length", "vectors = (n - before) / length + 1", LENGTHS),
-    "every row is the first": ("row * x_step + column", "column", HALVES),
-    "a row goes on into the next": ("v - row * of_row", "v", HALVES),
+    "every row is the first": ("row * x_step + column", "column", PACKED),
+    "a row goes on into the next": ("v - row * of_row", "v", PACKED),
     "a word of a mask overwrites another": ("mask[w + k] = word", "mask[w] = word", MASKS),
     "lanes are counted to 16": ("lane = threadIdx.x % 32", "lane = threadIdx.x % 16", MASKS),
     "bits after the last element are set": ("on && i < n)", "on)", MASKS),
@@ -134,15 +134,18 @@ def test_mutant_is_caught(name):
 
 
 def test_what_each_mutant_changes_is_there():
+    from rectifier.backends.cupy import source
     from rectifier.catalogue import ALL
 
     texts = [
         ALL[name].cuda_source(dtype, operation)
-        for name in ("relu", "relu6", "leaky_relu", "silu", "softmax")
+        for name in ("relu", "relu6", "leaky_relu", "silu", "swiglu", "softmax")
         for dtype in ("float16", "float32")
         for operation in ("value", "backward", "with_mask", "backward_from_mask")
         if operation in ALL[name].spec.operations
     ]
+    spec = ALL["swiglu"].spec
+    texts.append(source.program(*source.contiguous(spec, spec.operations["value"], "float32", (True,), True)))
     for name, (old, new, _) in MUTANTS.items():
         assert any(old in text for text in texts), f"{name}: no text says {old!r}"
         assert old != new
