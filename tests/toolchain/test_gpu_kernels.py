@@ -290,7 +290,7 @@ def truth(name: str, x: np.ndarray) -> np.ndarray:
         return e / (1 + others) if name == "softmax" else (x - peak) - np.log1p(others)
 
 
-LENGTHS = (1, 2, 3, 31, 33, 100, 127, 129, 512, 1000, 1024, 1025, 2047, 4100, 9000, 20_000)
+LENGTHS = (1, 2, 31, 33, 100, 129, 512, 1000, 1025, 4100, 9000)
 
 
 @pytest.mark.parametrize("name", ROWWISE)
