@@ -188,21 +188,31 @@ def write(root: Path, files: dict[str, str]) -> Path:
 
 
 @pytest.fixture
-def command_line(monkeypatch, capsys):
-    """Run ``rectifier`` with arguments in this process: exit status, stdout, stderr."""
+def program(monkeypatch, capsys):
+    """Make what runs a program with arguments in this process: exit status, stdout, stderr."""
+    handler = signal.getsignal(signal.SIGINT)
+
+    def made(name, main, columns):
+        monkeypatch.setenv("COLUMNS", str(columns))
+
+        def call(*arguments):
+            monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+            with pytest.raises(SystemExit) as ended:
+                main()
+            return (ended.value.code or 0, *capsys.readouterr())
+
+        return call
+
+    yield made
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.fixture
+def command_line(program):
+    """Run ``rectifier``."""
     from rectifier.tools import cli
 
-    handler = signal.getsignal(signal.SIGINT)
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["rectifier", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return (ended.value.code or 0, *capsys.readouterr())
-
-    yield call
-    signal.signal(signal.SIGINT, handler)
+    return program("rectifier", cli.main, 100)
 
 
 @pytest.fixture

@@ -77,9 +77,9 @@ LIES = [
     *[("ALIGNED", 0x102), ("C_CONTIGUOUS", 3), ("HANDLER_NAME", b"memory")],
     *[("MAX_DIMENSIONS", other) for other in (32, 63)],
 ]
-PLACES = [
-    *[(capi.ArrayObject, name, word) for name in FIELDS for word in range(14)],
-    *[(capi.FloatObject, name, word) for name in ("type", "number") for word in range(4)],
+PLACES = [  # in the object: what lies behind it is another's, and may be of the same type
+    *[(capi.ArrayObject, name, word) for name in FIELDS for word in range(np.ndarray.__basicsize__ // 8)],
+    *[(capi.FloatObject, name, word) for name in ("type", "number") for word in range(float.__basicsize__ // 8)],
 ]
 
 

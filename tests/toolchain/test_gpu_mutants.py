@@ -74,7 +74,7 @@ MUTANTS = {
     "a vector beyond a row": ("if (j + length <= end) {\n                Vector", "if (j < end) {\n                Vector", ROWS),
     "a row is stored by its neighbour's places": ("row[j + k] = at[v * length + k];", "row[j] = at[v * length + k];", ROWS),
     "what a sum loses is lost": ("add(add(x.tail, y.tail), add(", "add(add(x.tail, 0), add(", ROWS),
-    "what is recomputed is not": ("if (!WHOLE)\n                    e[k]", "if (0)\n                    e[k]", ROWS),
+    "what is recomputed is not": ("if (!WHOLE)\n            e[k]", "if (0)\n            e[k]", ROWS),
     "half a warp is added up": ("distance = 16;", "distance = 8;", ROWS),
     "warps do not wait for each other": ("        __syncthreads();\n        x = of_warp[0];", "        x = of_warp[0];", ROWS),
     "the peak is the least": ("return lt(x, y) ? y : x;", "return lt(x, y) ? x : y;", ROWS),

@@ -13,10 +13,10 @@ import pytest
 
 import rectifier
 from conftest import require_gpu_tier, run_python
-from rectifier import elementwise
+from rectifier import elementwise, rowwise
 from rectifier.backends.cupy import source
 from rectifier.catalogue import ALL
-from rectifier.formulas import T, exp, where
+from rectifier.formulas import T, exp, sqrt, where
 from rectifier.functions.dtypes import FORMATS
 from rectifier.functions.specification import VALUE_AND_DERIVATIVE, Rowwise
 from rectifier.tools.bench.recipe import KERNELS
@@ -90,6 +90,19 @@ def test_a_formula_of_your_own_may_call_its_parameters_anything():
         text = odd_names.cuda_source(dtype)
         assert "widen(t" not in text  # exp is of the type of the others
         assert list(nvrtc.ptx(text, "80")) == [f"odd_names_value_{dtype}"]
+
+
+def test_rows_in_pairs_refuse_what_pairs_lack():
+    @rowwise(exact=lambda m, x: x, ulp=(1, 4), single=True)
+    def rooted(x, peak, e, rest):
+        """Return the root of e."""
+        return sqrt(e)
+
+    rooted.weight(lambda dy, y: dy)
+    rooted.backward(lambda dy, y, total: dy * total)
+    with pytest.raises(TypeError, match="pairs of float32 have no sqrt: leave single=True out of the block"):
+        rooted.cuda_source("float32")
+    assert "sqrt" in rooted.cuda_source("float64")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import stat
 import sys
 from dataclasses import replace
@@ -23,7 +22,7 @@ from rectifier.tools.bench.case import Baseline, Case, ours
 from rectifier.tools.bench.points import Point
 from rectifier.tools.bench.results import Measurement, Run
 from rectifier.tools.documents import put_section
-from rectifier.tools.gpu_day import __main__ as program
+from rectifier.tools.gpu_day import __main__ as main_module
 from rectifier.tools.gpu_day import day, device, report, speed, suite, values
 from rectifier.tools.gpu_day.budget import Budget
 from rectifier.tools.verify.results import Row, Stage, Tally
@@ -56,20 +55,10 @@ def stand_in(monkeypatch):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    """Run the program with arguments in an empty folder: exit status, stdout, stderr."""
-    handler = signal.getsignal(signal.SIGINT)
+def command(program, monkeypatch, tmp_path):
+    """Run the program in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["gpu_day", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            program.main()
-        return (ended.value.code or 0, *capsys.readouterr())
-
-    yield call
-    signal.signal(signal.SIGINT, handler)
+    return program("gpu_day", main_module.main, 200)
 
 
 def fake_cupy(monkeypatch, **runtime):

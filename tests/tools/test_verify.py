@@ -195,6 +195,24 @@ def test_only_functions_of_the_catalogue_are_checked_by_their_ends():
     assert not single_input._by_ends(own, -x[::-1] * np.float32(np.inf), {})
 
 
+def test_a_digest_names_what_a_kernel_does_with_an_element():
+    def made(factor, **fields):
+        function = elementwise(exact=lambda m, x: 2 * x, special=(), ulp=1, **fields)(factor)
+        function.derivative(lambda x: T(2))
+        return function.spec
+
+    def of_the_same(x):
+        y = x
+        return y + x
+
+    twice, again = made(lambda x: x + x), made(of_the_same)
+    assert verification.digest(twice, "float32") == verification.digest(again, "float32")
+    others = made(lambda x: T(2) * x), made(lambda x: x + x, zeros=(1.0,)), made(lambda x: x + x, wide=True)
+    digests = {verification.digest(spec, "float32") for spec in (twice, *others)}
+    assert len(digests) == 4
+    assert verification.digest(twice, "float64") not in digests
+
+
 @pytest.mark.parametrize("name", ["float16", "float32", "float64"])
 def test_ranks_are_the_order_of_the_numbers(name):
     dtype = np.dtype(name)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..functions.dtypes import rounded
+from .rows import two_sum
 from .smooth import polynomials
 
 
@@ -89,9 +90,8 @@ def primitives(
         return y / (2 + 4 * x), x * 0
 
     def unordered_sum_parts(x: Any, y: Any, tail: Any) -> tuple[Any, Any]:
-        s = x + y
-        kept = s - x
-        return s, (x - (s - kept)) + (y - kept) + tail
+        s, lost = two_sum(x, y)
+        return s, lost + tail
 
     def normal_tail_slope(x: Any) -> tuple[Any, Any]:
         return normal_tail(x)[0] - x * T(1 / math.sqrt(2 * math.pi)), x * 0

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
+from .primitives import PRIMITIVES
 from .smooth.parts import is_zero
 
 
@@ -96,7 +97,13 @@ def primitives(lower: Mapping[str, Any]) -> dict[str, Any]:
         u = pair(T(1.0), T(0.0)) + x
         return pair(*lower["log_parts"](u.high, u.tail))
 
-    return {
+    def lacking(name: str) -> Callable[..., NoReturn]:
+        def refuse(*operands: Any) -> NoReturn:
+            raise TypeError(f"pairs of float32 have no {name}: leave single=True out of the block")
+
+        return refuse
+
+    return {name: lacking(name) for name in PRIMITIVES} | {
         "T": lambda literal: pair(*T(literal, 0.0)),
         "where": choose,
         "abs": lambda x: choose(x.high < T(0.0), -x, x),

@@ -29,6 +29,13 @@ def exponential_of_pairs(x: Any, peak: Any) -> Any:
     return exp(x - peak)
 
 
+def two_sum(x: Any, y: Any) -> tuple[Any, Any]:
+    """Add, and give what rounding took: D. E. Knuth, The Art of Computer Programming, volume 2, section 4.2.2."""
+    total = x + y
+    kept = total - x
+    return total, (x - (total - kept)) + (y - kept)
+
+
 def sum_by_halves(xp: Any, x: Any, axis: int = -1) -> Any:
     """Sum along an axis, which stays, with what rounding takes at each halving: whatever the library's own sum does.
 
@@ -41,11 +48,6 @@ def sum_by_halves(xp: Any, x: Any, axis: int = -1) -> Any:
 
     def part(array: Any, start: int, stop: int) -> Any:
         return array[(*before, slice(start, stop))]
-
-    def two_sum(a: Any, b: Any) -> tuple[Any, Any]:  # Knuth's
-        total = a + b
-        kept = total - a
-        return total, (a - (total - kept)) + (b - kept)
 
     lost: Any = None
     left: Any = None  # odd numbers, each of which is a sum of as many as are halved next

@@ -51,10 +51,19 @@ template <int THREADS, int VECTORS, typename S> struct Tile {
     static const int length = 16 / sizeof(S), numbers = VECTORS * length, of_all = THREADS * numbers;
     S at[numbers];
 
-    template <typename Visit> static __device__ __forceinline__ void each(const long long begin, const Visit visit) {
+    // Go through a row, tile by tile, or through one that is a tile: `before` each, its numbers, and `after` it.
+    template <bool WHOLE, typename Before, typename Visit, typename After>
+    static __device__ __forceinline__ void through(const long long length, const Before before, const Visit visit,
+                                                   const After after) {
+#pragma unroll 1
+        for (long long begin = 0; begin < (WHOLE ? 1 : length); begin += of_all) {
+            before(begin);
 #pragma unroll
-        for (int k = 0; k < numbers; k++)
-            visit(k, begin + (k / length * THREADS + threadIdx.x % THREADS) * length + k % length);
+            for (int k = 0; k < numbers; k++)
+                if (begin + (k / Tile::length * THREADS + threadIdx.x % THREADS) * Tile::length + k % Tile::length < length)
+                    visit(k);
+            after(begin);
+        }
     }
     __device__ __forceinline__ void load(const S *const row, const long long begin, const long long end) {
 #pragma unroll
@@ -87,89 +96,72 @@ template <int THREADS, int VECTORS, typename S> struct Tile {
     }
 };
 
+struct Nothing {
+    __device__ __forceinline__ void operator()(long long) const {}
+};
+
 // A row that is one tile is loaded once, and each of its exponentials computed once.
 template <typename Formula, int THREADS, int VECTORS, bool WHOLE, typename S>
 __device__ __forceinline__ void value_of_row(const S *const x, S *const y, const long long length) {
     typedef typename Formula::Number N;
     typedef Tile<THREADS, VECTORS, S> Numbers;
-    const long long end = WHOLE ? 1 : length; // of tiles, by where they begin
     Numbers own;
     Pair<N> e[Numbers::numbers];
     N peak = N(__int_as_float(0xff800000)); // -infinity
-#pragma unroll 1
-    for (long long begin = 0; begin < end; begin += Numbers::of_all) {
-        own.load(x, begin, length);
-        Numbers::each(begin, [&](const int k, const long long j) {
-            if (j < length)
-                peak = Larger()(peak, Formula::number(own.at[k]));
-        });
-    }
+    const auto load = [&](const long long begin) { own.load(x, begin, length); };
+    const auto load_again = [&](const long long begin) {
+        if (!WHOLE)
+            load(begin);
+    };
+    const auto raise = [&](const int k) { peak = Larger()(peak, Formula::number(own.at[k])); };
+    Numbers::template through<WHOLE>(length, load, raise, Nothing());
     peak = over_row<THREADS>(peak, Larger());
     // The sum less 1: what is left beside one peak would be lost in it.
     int peaks = 0;
     Pair<N> others = {0, 0};
-#pragma unroll 1
-    for (long long begin = 0; begin < end; begin += Numbers::of_all) {
-        if (!WHOLE)
-            own.load(x, begin, length);
-        Numbers::each(begin, [&](const int k, const long long j) {
-            if (j < length) {
-                const N number = Formula::number(own.at[k]);
-                const bool at_peak = eq(add(number, neg(peak)), N(0)); // not of infinities
-                e[k] = Formula::exponential(number, peak);
-                peaks += at_peak;
-                others = Sum()(others, at_peak ? Pair<N>{0, 0} : e[k]);
-            }
-        });
-    }
+    const auto add_up = [&](const int k) {
+        const N number = Formula::number(own.at[k]);
+        const bool at_peak = eq(add(number, neg(peak)), N(0)); // not of infinities
+        e[k] = Formula::exponential(number, peak);
+        peaks += at_peak;
+        others = Sum()(others, at_peak ? Pair<N>{0, 0} : e[k]);
+    };
+    Numbers::template through<WHOLE>(length, load_again, add_up, Nothing());
     const Pair<N> at_peaks = over_row<THREADS>(Pair<N>{N(peaks), 0}, Sum());
     others = Sum()(over_row<THREADS>(others, Sum()), Sum()(at_peaks, Pair<N>{-1, 0}));
     const Pair<N> of_sum = Formula::of_sum(total(others));
-#pragma unroll 1
-    for (long long begin = 0; begin < end; begin += Numbers::of_all) {
+    const auto compute = [&](const int k) {
+        const N number = Formula::number(own.at[k]);
         if (!WHOLE)
-            own.load(x, begin, length);
-        Numbers::each(begin, [&](const int k, const long long j) {
-            if (j < length) {
-                const N number = Formula::number(own.at[k]);
-                if (!WHOLE)
-                    e[k] = Formula::exponential(number, peak);
-                own.at[k] = Formula::result(number, peak, e[k], of_sum);
-            }
-        });
-        own.store(y, begin, length);
-    }
+            e[k] = Formula::exponential(number, peak);
+        own.at[k] = Formula::result(number, peak, e[k], of_sum);
+    };
+    Numbers::template through<WHOLE>(length, load_again, compute, [&](const long long begin) { own.store(y, begin, length); });
 }
 
 template <typename Formula, int THREADS, int VECTORS, bool WHOLE, typename S>
 __device__ __forceinline__ void gradient_of_row(const S *const dy, const S *const y, S *const dx, const long long length) {
     typedef typename Formula::Number N;
     typedef Tile<THREADS, VECTORS, S> Numbers;
-    const long long end = WHOLE ? 1 : length;
     Numbers own_dy, own_y;
     Pair<N> sum = {0, 0};
-#pragma unroll 1
-    for (long long begin = 0; begin < end; begin += Numbers::of_all) {
+    const auto load = [&](const long long begin) {
         own_dy.load(dy, begin, length);
         own_y.load(y, begin, length);
-        Numbers::each(begin, [&](const int k, const long long j) {
-            if (j < length)
-                sum = Sum()(sum, Formula::weight(Formula::number(own_dy.at[k]), Formula::number(own_y.at[k])));
-        });
-    }
+    };
+    const auto load_again = [&](const long long begin) {
+        if (!WHOLE)
+            load(begin);
+    };
+    const auto add_up = [&](const int k) {
+        sum = Sum()(sum, Formula::weight(Formula::number(own_dy.at[k]), Formula::number(own_y.at[k])));
+    };
+    Numbers::template through<WHOLE>(length, load, add_up, Nothing());
     sum = total(over_row<THREADS>(sum, Sum()));
-#pragma unroll 1
-    for (long long begin = 0; begin < end; begin += Numbers::of_all) {
-        if (!WHOLE) {
-            own_dy.load(dy, begin, length);
-            own_y.load(y, begin, length);
-        }
-        Numbers::each(begin, [&](const int k, const long long j) {
-            if (j < length)
-                own_dy.at[k] = Formula::result(Formula::number(own_dy.at[k]), Formula::number(own_y.at[k]), sum);
-        });
-        own_dy.store(dx, begin, length);
-    }
+    const auto compute = [&](const int k) {
+        own_dy.at[k] = Formula::result(Formula::number(own_dy.at[k]), Formula::number(own_y.at[k]), sum);
+    };
+    Numbers::template through<WHOLE>(length, load_again, compute, [&](const long long begin) { own_dy.store(dx, begin, length); });
 }
 
 } // namespace rectifier

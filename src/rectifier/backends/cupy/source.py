@@ -276,7 +276,8 @@ class RowKernel(NamedTuple):
         return f"by_{self.threads}_{self.vectors if self.whole else 'long'}"
 
 
-def row_kernels(itemsize: int) -> list[RowKernel]:
+@cache
+def row_kernels(itemsize: int) -> tuple[RowKernel, ...]:
     """List the kernels for rows of a dtype, those for short rows first.
 
     A thread has 16 numbers at most. Of float32 in pairs, 32 take 182 registers.
@@ -287,7 +288,7 @@ def row_kernels(itemsize: int) -> list[RowKernel]:
             if vectors <= itemsize and threads * vectors > longest:
                 kernels.append(RowKernel(threads, vectors, True))
                 longest = threads * vectors
-    return [*kernels, RowKernel(512, 1, False)]
+    return *kernels, RowKernel(512, 1, False)
 
 
 def row_kernel(length: int, itemsize: int) -> RowKernel:

@@ -17,7 +17,7 @@ from .single import (
     in_piece,
     power_of_two,
     scaled,
-)  # fmt: skip
+)
 
 
 def reduced(x):

@@ -1,4 +1,4 @@
-"""What ``python -m rectifier.tools.gpu_day`` says and writes."""
+"""The command line of ``python -m rectifier.tools.gpu_day``."""
 
 from functools import partial
 from pathlib import Path

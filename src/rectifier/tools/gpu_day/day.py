@@ -34,7 +34,7 @@ PARTS: dict[str, tuple[Callable[[Budget, Callable[[str], object], Start], Any], 
 
 @dataclass(frozen=True)
 class Day:
-    """What was found on a device.
+    """The findings on a device.
 
     Attributes
     ----------

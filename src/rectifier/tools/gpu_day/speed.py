@@ -54,7 +54,7 @@ extern "C" __global__ void copy(Vector *y, const Vector *x, const long long n) {
 
 @dataclass(frozen=True)
 class Cost:
-    """What a call of a tiny array takes the host, from the call to its return; the device works on.
+    """The time that a call of a tiny array takes the host, from the call to its return; the device works on.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Host:
-    """What is measured in this process.
+    """The measurements in this process.
 
     Attributes
     ----------

@@ -25,7 +25,7 @@ _SELECTED = re.compile(r"\b(\d+) selected\b")
 
 @dataclass(frozen=True)
 class Suite:
-    """What the tests said.
+    """The results of the tests.
 
     Attributes
     ----------

@@ -50,20 +50,21 @@ def check(task: Task) -> dict[tuple[str, str], Tally]:
     check = _by_arbitrary_precision if task.dtype == "float64" else _by_sieve
     last = task.ranks.stop if task.among else min(task.ranks.stop + 1, 1 << (8 * dtype.itemsize))
     every_float32 = task.among is None and task.dtype == "float32"
-    for many in range(task.ranks.start, task.ranks.stop, MANY if every_float32 else CHUNK):
+    for part in _cut(task.ranks, MANY) if every_float32 else [task.ranks]:
         with np.errstate(all="ignore"):
-            if every_float32 and _by_ends(
-                task, ranked(dtype, np.arange(many, min(many + MANY, task.ranks.stop))), found
-            ):
+            if every_float32 and _by_ends(task, ranked(dtype, np.arange(part.start, part.stop)), found):
                 continue
-            for begin in range(many, min(many + MANY, task.ranks.stop) if every_float32 else many + 1, CHUNK):
-                end = min(begin + CHUNK, task.ranks.stop)
+            for piece in _cut(part, CHUNK):
                 if task.among:
-                    x = chosen(task.activation, task.dtype, task.among)[begin:end]
-                else:  # the first of the next chunk comes along, as a neighbour
-                    x = ranked(dtype, np.arange(begin, min(end + 1, last)))
-                check(task, x, end - begin, found)
+                    x = chosen(task.activation, task.dtype, task.among)[piece.start : piece.stop]
+                else:  # the first of the next piece comes along, as a neighbour
+                    x = ranked(dtype, np.arange(piece.start, min(piece.stop + 1, last)))
+                check(task, x, len(piece), found)
     return found
+
+
+def _cut(ranks: range, size: int) -> list[range]:
+    return [range(begin, min(begin + size, ranks.stop)) for begin in range(ranks.start, ranks.stop, size)]
 
 
 def _results(task: Task, x: Any) -> Iterable[tuple[str, str, float, Any]]:
