@@ -362,4 +362,5 @@ reglu: _GatedFunctionGate
 swiglu: _GatedFunctionGate
 log_softmax: RowFunction
 softmax: RowFunction
+softmin: RowFunction
 swish: _FunctionBeta

@@ -20,7 +20,7 @@ CASES = [
     for name in ROWWISE
     for backend, package in BACKENDS.items()
 ]
-assert len(CASES) == 4
+assert len(CASES) == 6
 each = pytest.mark.parametrize("function", CASES)
 
 
@@ -105,7 +105,7 @@ def test_the_elements_of_several_axes_make_one_row(function, axis):
 @each
 @pytest.mark.parametrize("axis", [-1, 0, None, ()])
 def test_what_has_no_dimension_is_a_row_of_one(function, axis):
-    one = 1.0 if function.__name__ == "softmax" else 0.0
+    one = 0.0 if function.__name__ == "log_softmax" else 1.0
     for x, dtype in ((3.0, "f8"), (np.float32(-7), "f4"), (np.array(3, "f2"), "f2"), (np.int8(3), "f2")):
         y, pullback = function.vjp(x, axis=axis)
         assert_same(y, np.dtype(dtype).type(one))
@@ -123,7 +123,7 @@ def test_what_has_no_dimension_is_a_row_of_one(function, axis):
 @each
 def test_one_element_a_row_along_no_axis(function):
     x = np.array([[1.0, math.nan], [-math.inf, math.inf]])
-    one = 1.0 if function.__name__ == "softmax" else 0.0
+    one = 0.0 if function.__name__ == "log_softmax" else 1.0
     assert_same(function(x, axis=()), np.array([[one, math.nan], [math.nan, math.nan]]))
     for shape in ((0, 3), (3, 0)):
         for axis in (None, (0, 1), (0,), ()):
@@ -180,10 +180,11 @@ def test_gradients_are_those_of_the_function(function):
 
 @each
 def test_rows_without_a_limit_are_nan(function):
-    rows = np.array([[math.nan, 1, 2], [math.inf, 1, 2], [-math.inf] * 3, [-math.nan, 0, 0]])
+    nothing = function.spec.nothing
+    rows = np.array([[math.nan, 1, 2], [-nothing, 1, 2], [nothing] * 3, [-math.nan, 0, 0]])
     assert np.isnan(function(rows)).all()
-    y = function(np.array([-math.inf, 0.0]))
-    assert_same(y, np.array([0.0, 1.0] if function.__name__ == "softmax" else [-math.inf, 0.0]))
+    y = function(np.array([nothing, 0.0]))
+    assert_same(y, np.array([-math.inf, 0.0] if function.__name__ == "log_softmax" else [0.0, 1.0]))
 
 
 @each
@@ -241,18 +242,19 @@ def long_rows(length):
 
 
 def assert_long_row_is_right(function, call, row):
+    row = -row if function.spec.negated else row
     distinct, where, counts = np.unique(row, return_index=True, return_counts=True)
     with mpmath.workdps(60):
-        numbers = [mpmath.mpf(x) for x in distinct.tolist()]
+        numbers = [mpmath.mpf(-x if function.spec.negated else x) for x in distinct.tolist()]
         exponentials = [mpmath.exp(x) for x in numbers]
         whole = mpmath.fsum(e * int(count) for e, count in zip(exponentials, counts, strict=True))
-        softmax = function.__name__ == "softmax"
-        exact = [e / whole if softmax else x - mpmath.log(whole) for x, e in zip(numbers, exponentials, strict=True)]
+        logarithm = function.__name__ == "log_softmax"
+        exact = [x - mpmath.log(whole) if logarithm else e / whole for x, e in zip(numbers, exponentials, strict=True)]
         y = call(row)
         for actual, true in zip(y[where].tolist(), exact, strict=True):
             error = testing.ulp_distance(actual, true, np.dtype(np.float64))
             assert error <= function.spec.ulp[1], (actual, float(true), error)
-    if len(distinct) == 1 and softmax:
+    if len(distinct) == 1 and not logarithm:
         assert testing.ulp_distance(y[0], mpmath.mpf(1) / len(row), np.dtype(np.float64)) <= 4
 
 
@@ -299,13 +301,14 @@ def test_the_bound_holds_where_another_library_would_sum(name):
 
 def of_gradient(function, dy, y):
     """Compute the gradient exactly, and the unit of its bound."""
-    softmax = function.__name__ == "softmax"
-    terms = [Fraction(a) * Fraction(b) if softmax else Fraction(a) for a, b in zip(dy, y, strict=True)]
+    logarithm = function.__name__ == "log_softmax"
+    terms = [Fraction(a) if logarithm else Fraction(a) * Fraction(b) for a, b in zip(dy, y, strict=True)]
     whole = sum(terms)
     with mpmath.workdps(60):
         total = mpmath.mpf(whole.numerator) / whole.denominator
         numbers = [(mpmath.mpf(a), mpmath.mpf(b)) for a, b in zip(dy[:50], y[:50], strict=True)]
-        exact = [b * (a - total) if softmax else a - mpmath.exp(b) * total for a, b in numbers]
+        exact = [a - mpmath.exp(b) * total if logarithm else b * (a - total) for a, b in numbers]
+        exact = [-x for x in exact] if function.spec.negated else exact
         unit = np.spacing(max(float(sum(map(abs, terms))), *(abs(float(x)) for x in exact)))
         return exact, unit
 
@@ -319,7 +322,7 @@ def test_the_bound_of_gradients_holds_in_rows_of_any_length(function, length):
     for dy in (rng.standard_normal(length), np.full(length, 0.1), np.full(length, 2.9), np.arange(length) ** 3.0 / 7):
         for y in (
             function(rng.standard_normal(length)),
-            stands_out if function.__name__ != "softmax" else np.full(length, 0.3),
+            stands_out if function.__name__ == "log_softmax" else np.full(length, 0.3),
         ):
             exact, unit = of_gradient(function, dy.tolist(), y.tolist())
             with mpmath.workdps(60):
@@ -332,7 +335,7 @@ def test_infinite_sums_of_gradients_are_what_they_were(function):
     dy, y = np.zeros(700), np.full(700, 0.5)
     dy[3], dy[600] = math.inf, 1.0
     dx = function.backward(dy, y=y)
-    assert dx[0] == dx[600] == -math.inf
+    assert dx[0] == dx[600] == function.spec.nothing
     assert np.isnan(dx[3])
 
 
@@ -352,3 +355,13 @@ def test_the_bound_holds_in_short_rows_that_one_element_rules(length):
     pairs.append((softmax(x), e / (1 + rest)))
     for y, exact in pairs:
         assert np.max(np.abs(y - exact) / np.spacing(np.abs(exact).astype(float))) <= 4
+
+
+@pytest.mark.parametrize("dtype_name", FLOATS)
+@pytest.mark.parametrize("length", [3, 64, 100, 2500])
+def test_softmin_is_softmax_of_the_negated(dtype_name, length):
+    x, dy = (np.random.default_rng(0).standard_normal((2, 5, length)) * 3).astype(testing.dtype_of(dtype_name))
+    for package in BACKENDS.values():
+        y, dx = package.softmax(-x), package.softmax.backward(dy, -x)
+        assert_same(package.softmin(x), y)
+        np.testing.assert_array_equal(package.softmin.backward(dy, y=y), -dx)  # but for the sign of a zero

@@ -62,7 +62,7 @@ MUTANTS = {
     "integers are compared without signs": (TRACE, 'if of == "uint64" else', 'if of != "uint64" else'),
     "a float64 is rounded twice": (STORAGE, 'number if self.name == "float32" else to_odd(builder, number)', "number"),
     "a row is summed of its half": ("engine/compiler/vectors.py", "for k in (0, lanes)", "for k in (0, 0)", ["contract/test_rowwise.py"]),
-    "the last numbers of a row count twice": ("engine/compiler/rowkernels.py", "b.select(before, zero(stored), stored)", "stored", ["contract/test_rowwise.py"]),
+    "the last numbers of a row count twice": ("engine/compiler/sums.py", "b.select(before, zero(stored), stored)", "stored", ["contract/test_rowwise.py"]),
     "bfloat16 rounds half up": (ROUNDING, "builder.add(odd, constant(kind, 0x7FFF))", "constant(kind, 0x8000)"),
     "bfloat16 truncates": (ROUNDING, "builder.lshr(rounded, constant", "builder.lshr(bits, constant"),
     "every parameter is one number": (KERNEL, "with arrays_of_them:\n                strips([])", "with arrays_of_them:\n                strips(range(first, last))"),

@@ -145,10 +145,12 @@ def test_hessians_of_rows(name, way):
     f, rng = getattr(rectifier, name), np.random.default_rng(0)
     x, w = rng.standard_normal((2, 5))
     # By hand, of sum(w softmax(x)) and sum(w log_softmax(x)).
-    y = np.exp(x) / np.exp(x).sum()
+    y = np.exp(-x if f.spec.negated else x)
+    y /= y.sum()
     s = w @ y
     expected = {
         "softmax": np.diag(y * (w - s)) - np.outer(y, y) * (w[:, None] + w - 2 * s),
+        "softmin": np.diag(y * (w - s)) - np.outer(y, y) * (w[:, None] + w - 2 * s),
         "log_softmax": w.sum() * (np.outer(y, y) - np.diag(y)),
     }[name]
     if way == "torch":

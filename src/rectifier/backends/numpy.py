@@ -188,11 +188,12 @@ def _rows(call: Call) -> Any:
         arguments.require_out(call.name, call.operation.outputs, out, shape, dtype)
         subclasses.require_mask_in_out(call.name, inputs, out)
         own = out[0] if isinstance(out, tuple) else out
+    spec: Any = call.spec
     rows = [_lay(array, axes, dtype) for array in inputs.values()]
     hides = subclasses.hidden(shape, *inputs.values())
-    if hides is not None:  # what is hidden counts nothing: exp(-inf) is 0, and so is a product with 0
+    if hides is not None:  # what is hidden counts nothing, and so does a product with 0
         covered = as_rows(hides, axes)
-        rows = [np.where(covered, dtype.type(0 if backward else -np.inf), array) for array in rows]
+        rows = [np.where(covered, dtype.type(0 if backward else spec.nothing), array) for array in rows]
     target = None if own is None else np.asarray(own)
     given: Any = None if target is None else as_rows(target, axes)
     direct = given is not None and given.flags.c_contiguous and given.flags.aligned and given.dtype.isnative

@@ -72,7 +72,7 @@ def code_of(function: Callable[..., Any]) -> bytes:
 
 def content_of(spec: Specification) -> bytes:
     """Return what decides the results of a function, the same in every process."""
-    return b"\0".join(map(_code, spec.stated()))
+    return b"\0".join([*map(_code, spec.stated()), repr(spec.flags).encode()])
 
 
 @cache

@@ -36,6 +36,7 @@ def interpret(spec: Rowwise, backward: bool, arrays: tuple[Any, ...]) -> None:
             s = sum_by_halves(np, bind(spec.weight, words)(first, *rest))
             result = bind(spec.backward, words)(first, *rest, s)
         else:
+            first = -first if spec.negated else first
             peak = first.max(axis=-1, keepdims=True)
             e = bind(exp_of_difference, words)(first, peak)
             rest = sum_by_halves(np, np.where(first - peak == 0, 0, e))
@@ -78,7 +79,7 @@ class RowLoop(Compilation):
 
             return rowkernels.compile_kernel(spec, self.backward, dtype, target)
 
-        own = repr((self.backward, dtype)).encode()
+        own = repr((self.backward, dtype, spec.flags)).encode()
         content = b"\0".join([*[code_of(formula) for part in parts for formula in with_all_called(part)], own])
         name = f"{spec.full_name}.{self.backward}.{dtype}"
         return Code(name, KERNELS, content, build, own if spec.is_ours else None)

@@ -217,7 +217,12 @@ def _itself(rest):  # type: ignore[no-untyped-def]
 
 
 def rowwise(
-    *, exact: Callable[..., Any], ulp: tuple[float, float], of_sum: Callable[..., Any] = _itself, single: bool = False
+    *,
+    exact: Callable[..., Any],
+    ulp: tuple[float, float],
+    of_sum: Callable[..., Any] = _itself,
+    single: bool = False,
+    negated: bool = False,
 ) -> Callable[[Callable[..., Any]], RowFunction]:
     """Make a row-wise function of a formula: the decorator of a row-wise block.
 
@@ -234,6 +239,9 @@ def rowwise(
     single : bool
         Whether a GPU computes rows of float32 and of 16 bits in pairs of float32, `rectifier.formulas.pairs`, and not
         in float64.
+    negated : bool
+        Whether the function is one of -x. Then the formula gets -x for x, and the largest of those; `exact` and
+        `backward`, which are of x itself, have the sign.
 
     Returns
     -------
@@ -248,7 +256,7 @@ def rowwise(
     def decorate(formula: Any) -> RowFunction:
         blocks.require_function("rowwise", formula)
         function: Any = _draft(formula, Rowwise, {})
-        found: dict[str, Any] = {"of_sum": of_sum, "single": single}
+        found: dict[str, Any] = {"of_sum": of_sum, "single": single, "negated": negated}
         if not _is_ours(formula):
             blocks.require_formula(f"{formula.__name__}, of_sum", of_sum, ("the sum",))
 

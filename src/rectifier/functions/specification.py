@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from types import FunctionType
@@ -166,6 +167,11 @@ class Specification:
         return tuple(getattr(self, name) for name in self.formulas if getattr(self, name) is not None)
 
     @property
+    def flags(self) -> tuple[Any, ...]:
+        """Fields that decide the results beside the formulas."""
+        return self.selects, self.wide, self.single
+
+    @property
     def dtypes(self) -> tuple[str, ...]:
         """The names of the dtypes that it is computed in."""
         return tuple(dtypes.WORKING) if self.selects else dtypes.FLOATS
@@ -217,8 +223,19 @@ class Rowwise(Specification):
     weight: Callable[..., Any]  # of dy and y: what backward sums along a row
     backward: Callable[..., Any]  # of dy, y and that sum
     ulp: tuple[float, float]  # in float32 and float64
+    negated = False  # whether the value's formulas get -x for x
     formulas = "value", "of_sum", "weight", "backward"
     operations = {"value": ROWS, "backward": ROWS_BACKWARD}  # noqa: RUF012
+
+    @property
+    def flags(self) -> tuple[Any, ...]:
+        """Fields that decide the results beside the formulas."""
+        return *super().flags, self.negated
+
+    @property
+    def nothing(self) -> float:
+        """The x whose exponential is 0: what is hidden from a row."""
+        return math.inf if self.negated else -math.inf
 
     @property
     def uses_exponentials(self) -> bool:

@@ -66,6 +66,9 @@ TORCH = {  # from `torch`; the operators are those of `torch.ops.aten`
     "selu": Offer(_F + "selu", {}, lambda aten, dy, x, y: aten.elu_backward(dy, _ALPHA, _SCALE, 1, False, x)),
     "celu": Offer(_F + "celu", {}, lambda aten, dy, x, y: aten.elu_backward(dy, 1, 1, 1, False, x)),
     "softmax": Offer("softmax", {"dim": -1}, lambda aten, dy, x, y: aten._softmax_backward_data(dy, y, -1, x.dtype)),
+    "softmin": Offer(
+        _F + "softmin", {"dim": -1}, lambda aten, dy, x, y: -aten._softmax_backward_data(dy, y, -1, x.dtype)
+    ),
     "log_softmax": Offer(
         "log_softmax", {"dim": -1}, lambda aten, dy, x, y: aten._log_softmax_backward_data(dy, y, -1, x.dtype)
     ),
@@ -119,6 +122,7 @@ SCIPY: dict[str, Callable[[Any, Any], Any]] = {  # of `scipy.special` and x
     "gelu": lambda special, x: x * special.ndtr(x),
     "softplus": lambda special, x: -special.log_expit(-x),
     "softmax": lambda special, x: special.softmax(x, axis=-1),
+    "softmin": lambda special, x: special.softmax(-x, axis=-1),
     "log_softmax": lambda special, x: special.log_softmax(x, axis=-1),
 }
 NUMPY: dict[str, Callable[[Any], Any]] = {
@@ -130,6 +134,7 @@ NUMPY: dict[str, Callable[[Any], Any]] = {
 }
 NUMPY_BACKWARD: dict[str, Callable[[Any, Any], Any]] = {  # of dy and y
     "softmax": lambda dy, y: y * (dy - (dy * y).sum(-1, keepdims=True)),
+    "softmin": lambda dy, y: y * ((dy * y).sum(-1, keepdims=True) - dy),
     "log_softmax": lambda dy, y: dy - np.exp(y) * dy.sum(-1, keepdims=True),
 }
 

@@ -98,6 +98,7 @@ def row_value(library: Library, spec: Rowwise, dtype: str, axis: int, x: Any) ->
         primitives, x = _primitives(library, "float64", x), library.astype(x, "float64")
         if not math.prod(x.shape):
             return library.astype(x + primitives["T"](0), dtype)  # PyTorch wants another array
+        x = -x if spec.negated else x
         peak = xp.max(x, axis=axis, keepdims=True)
         zero, one, top = primitives["T"](0), primitives["T"](1), x == peak
         e = bind(exp_of_difference, primitives)(*(xp.where(top, zero, number) for number in (x, peak)))

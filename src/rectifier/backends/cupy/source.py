@@ -327,9 +327,10 @@ def rows(spec: Rowwise, backward: bool, dtype: str) -> Part:
         arguments = [*(f"const {number} {x}" for x in numbers), *(f"const {pair} {x}" for x in sums)]
         return _function(function, stored if end else pair, arguments, lines).text
 
+    of_x = "neg(x)" if spec.negated and not backward else "x"
     functions = [
         f"typedef {number} Number;\n",
-        _function("number", number, [f"const {stored} x_"], [_load("x", dtype, working), "return x;"]).text,
+        _function("number", number, [f"const {stored} x_"], [_load("x", dtype, working), f"return {of_x};"]).text,
     ]
     if backward:
         functions.append(traced("weight", spec.weight, ("dy", "y"), ()))

@@ -28,20 +28,15 @@ from .optimise import Optimised
 from .storage import Storage
 from .strips import INTERLEAVE, Array, Strips, copy_bytes, load, loop, room
 from .subset import optimised
+from .sums import LANES, add_terms, begin_sum, bits_of, number_of, total_of, two_sum
 from .target import Target, host
-from .vectors import constant, halve, inside, lane_numbers, spread, zero
+from .vectors import constant, halve, inside, spread
 
-# How a row is summed, whatever its length. Eight lanes each add eight numbers by halves, which rounds three times; and
-# what rounding takes from the sum of those sums is summed itself (`_add_up`). Plain sums of a row that holds one number
-# many times were off by 9 units in the last place at 256 numbers, and by 110 at 300,000.
-LANES, DEEP = 8, 8
 PIECE = 1024  # numbers that are computed, then summed while they are in the first-level cache
 SHORT = 64  # a row; some of these are computed together: GROUP numbers at most
 GROUP = 512
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _DOUBLE = ir.DoubleType()
-_VECTOR = ir.VectorType(_DOUBLE, LANES)
-_ZEROS = constant(_VECTOR, 0.0)
 _SMALL = constant(_DOUBLE, 2.0**-16)
 MINUS_ONE = int(np.float64(-1.0).view(np.int64))
 
@@ -65,110 +60,11 @@ def _apart(name: str, arguments: int, write: Callable[..., ir.Value | None]) -> 
     return Instruction(emit, arguments)
 
 
-def _number(builder: ir.IRBuilder, bits: ir.Value) -> ir.Value:
-    return builder.bitcast(bits, _DOUBLE)
-
-
-def _bits(builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
-    return builder.bitcast(number, _I64)
-
-
-def _two_sum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """Add, and give what rounding took.
-
-    D. E. Knuth, The Art of Computer Programming, volume 2, section 4.2.2.
-    """
-    total = b.fadd(x, y)
-    y_kept = b.fsub(total, x)
-    x_kept = b.fsub(total, y_kept)
-    return total, b.fadd(b.fsub(x, x_kept), b.fsub(y, y_kept))
-
-
-def _clear(b: ir.IRBuilder, sums: ir.Value) -> None:
-    """Begin a sum, of two vectors: that of each lane, and what rounding took from it."""
-    for k in range(2):
-        _store(b, sums, k, _ZEROS)
-
-
-def _store(b: ir.IRBuilder, address: ir.Value, k: int, value: ir.Value) -> None:
-    b.store(value, b.gep(at(b, address, _VECTOR), [_I64(k)])).align = 8
-
-
-def _load(b: ir.IRBuilder, address: ir.Value, k: int) -> ir.Value:
-    loaded = b.load(b.gep(at(b, address, _VECTOR), [_I64(k)]))
-    loaded.align = 8
-    return loaded
-
-
-def _add_up(
-    b: ir.IRBuilder, sums: ir.Value, arrays: list[Array], count: ir.Value,
-    term: Callable[[list[ir.Value]], ir.Value],
-) -> None:  # fmt: skip
-    """Add a term for each element of some arrays to a sum; the term of zeros is 0."""
-    # In registers, which nothing else may write to.
-    whole, lost, part = (room(b, _VECTOR) for _ in range(3))
-    for k, variable in enumerate((whole, lost)):
-        b.store(_load(b, sums, k), variable)
-
-    def term_at(i: ir.Value) -> ir.Value:
-        return term([load(b, array, i, LANES) for array in arrays])
-
-    def add(numbers: ir.Value) -> None:
-        total, more = _two_sum(b, b.load(whole), numbers)
-        b.store(total, whole)
-        b.store(b.fadd(b.load(lost), more), lost)
-
-    def of_group(i: ir.Value) -> None:
-        parts = [term_at(b.add(i, _I64(k * LANES))) for k in range(DEEP)]
-        while len(parts) > 1:
-            parts = [b.fadd(x, y) for x, y in zip(parts[::2], parts[1::2], strict=True)]
-        add(parts[0])
-
-    def of_rest(i: ir.Value) -> None:
-        b.store(b.fadd(b.load(part), term_at(i)), part)
-
-    groups, vectors = (b.and_(count, _I64(-size)) for size in (LANES * DEEP, LANES))
-    loop(b, _I64(0), groups, LANES * DEEP, of_group)
-    with b.if_then(b.icmp_signed("<", groups, count)):
-        b.store(_ZEROS, part)
-        loop(b, groups, vectors, LANES, of_rest)
-        with b.if_then(b.icmp_signed("<", vectors, count)):
-            b.store(b.fadd(b.load(part), term(_last(b, arrays, count))), part)
-        add(b.load(part))
-    for k, variable in enumerate((whole, lost)):
-        _store(b, sums, k, b.load(variable))
-
-
-def _last(b: ir.IRBuilder, arrays: list[Array], count: ir.Value) -> list[ir.Value]:
-    """Load the last elements of some arrays, those behind the last whole vector, and zeros."""
-    left, rooms = b.and_(count, _I64(LANES - 1)), [room(b, ir.VectorType(a.storage.type, LANES)) for a in arrays]
-    with b.if_else(b.icmp_signed("<", count, _I64(LANES))) as (few, many):
-        with few:
-            for array, space in zip(arrays, rooms, strict=True):
-                b.store(ir.Constant(space.type.pointee, None), space)
-                copy_bytes(b, space, array.pointer, b.mul(left, _I64(array.storage.size)))
-        with many:
-            for array, space in zip(arrays, rooms, strict=True):
-                stored = load(b, array, b.sub(count, _I64(LANES)), LANES)
-                before = b.icmp_signed("<", lane_numbers(stored), spread(b, b.sub(_I64(LANES), left), LANES))
-                b.store(b.select(before, zero(stored), stored), space)
-    return [b.load(space) for space in rooms]
-
-
-def _total(b: ir.IRBuilder, sums: ir.Value, begin: ir.Value) -> ir.Value:
-    """Return the sum and a number, rounded once or nearly so; an infinite sum is what it would be without care."""
-    numbers, lost = (halve(b, _load(b, sums, k), b.fadd) for k in range(2))
-    whole, more = _two_sum(b, numbers, _number(b, begin))
-    lost = b.fadd(lost, more)
-    known = b.fcmp_ordered("ord", lost, lost)
-    return _bits(b, b.fadd(whole, b.select(known, lost, constant(_DOUBLE, 0.0))))
-
-
 class _Vectors:
     """The instructions that compute with rows of a dtype, of one kernel."""
 
-    def __init__(self, dtype: str, target: Target) -> None:
-        self.narrow = dtype != "float64"
+    def __init__(self, dtype: str, target: Target, negated: bool = False) -> None:
+        self.narrow, self.negated = dtype != "float64", negated
         self.x, self.double = Storage(dtype, "float64"), Storage("float64", "float64")
         self.integer = ir.IntType(8 * self.x.size)
         self.register = target.register
@@ -191,7 +87,7 @@ class _Vectors:
         def write(b: ir.IRBuilder, *values: ir.Value) -> None:
             arrays = [self.array(b, s, value) for s, value in zip((*sources, *targets), values, strict=False)]
             count, *given = values[len(arrays) :]
-            constants, outside = [spread(b, _number(b, value), self.lanes) for value in given], b.block
+            constants, outside = [spread(b, number_of(b, value), self.lanes) for value in given], b.block
 
             def evaluate(stored: list[ir.Value]) -> list[ir.Value]:
                 trace = self.trace(b, self.lanes, outside)
@@ -218,14 +114,14 @@ class _Vectors:
                 result: Node = bind(formula, trace.primitives())(*nodes)
                 return result.value
 
-            _add_up(b, sums, arrays, count, term)
+            add_terms(b, sums, arrays, count, term)
 
         return _apart(name, len(sources) + 2, write)
 
     def fill(self, b: ir.IRBuilder, target: ir.Value, count: ir.Value, number: ir.Value) -> None:
         """Write a number as often, and on to the end of a register."""
         lanes = self.register // 8
-        array, every = self.array(b, self.double, target), spread(b, _number(b, number), lanes)
+        array, every = self.array(b, self.double, target), spread(b, number_of(b, number), lanes)
 
         def store(i: ir.Value) -> None:
             b.store(every, b.bitcast(b.gep(array.pointer, [i]), every.type.as_pointer())).align = 8
@@ -243,7 +139,7 @@ class _Vectors:
             b.store(b.fadd(b.load(sums), numbers), sums)
 
         loop(b, _I64(0), count, lanes, add)
-        return _bits(b, halve(b, b.load(sums), b.fadd))
+        return bits_of(b, halve(b, b.load(sums), b.fadd))
 
     def rest_of(self, b: ir.IRBuilder, source: ir.Value, count: ir.Value) -> ir.Value:
         """Return the sum of a few exponentials, the greatest of which is 1, less 1; the last register is read.
@@ -261,7 +157,7 @@ class _Vectors:
             numbers = inside(b, load(b, array, i, lanes), b.sub(count, i))
             is_one = b.fcmp_ordered("==", numbers, one)
             others = b.select(is_one, none, numbers)
-            total, more = (b.fadd(b.load(sums), others), none) if self.narrow else _two_sum(b, b.load(sums), others)
+            total, more = (b.fadd(b.load(sums), others), none) if self.narrow else two_sum(b, b.load(sums), others)
             b.store(total, sums)
             b.store(b.fadd(b.load(lost), more), lost)
             b.store(b.fadd(b.load(ones), b.select(is_one, one, none)), ones)
@@ -269,22 +165,26 @@ class _Vectors:
         loop(b, _I64(0), count, lanes, add)
         b.store(b.fadd(b.load(sums), b.load(lost)), sums)
         others, counted = (halve(b, b.load(space), b.fadd) for space in (sums, ones))
-        return _bits(b, b.fadd(b.fsub(counted, constant(_DOUBLE, 1.0)), others))
+        return bits_of(b, b.fadd(b.fsub(counted, constant(_DOUBLE, 1.0)), others))
 
-    def _key(self, b: ir.IRBuilder, stored: ir.Value) -> ir.Value:
-        """Make integers of the same order, or of those what they were made of."""
+    def _key(self, b: ir.IRBuilder, stored: ir.Value, negated: bool = False) -> ir.Value:
+        """Make integers of the same order, or of that of the negated; or of integers what they were made of."""
         bits = b.bitcast(stored, ir.VectorType(self.integer, stored.type.count))
         last = self.integer.width - 1
+        bits = b.xor(bits, constant(bits.type, -1 << last)) if negated else bits
         sign = b.ashr(bits, constant(bits.type, last))
         return b.xor(bits, b.and_(sign, constant(bits.type, (1 << last) - 1)))
 
     def peak(self, b: ir.IRBuilder, x: ir.Value, length: ir.Value) -> ir.Value:
-        """Return the greatest element; a NaN is above all others, or below."""
+        """Return the greatest element, or of -x; a NaN is above all others, or below."""
         lanes = self.register // self.x.size
         array = self.array(b, self.x, x)
         kind, wide = ir.VectorType(self.integer, lanes), INTERLEAVE * lanes
         top = room(b, kind)
         b.store(constant(kind, -1 << (self.integer.width - 1)), top)
+
+        def key_of(stored: ir.Value) -> ir.Value:
+            return self._key(b, stored, self.negated)
 
         def raise_to(*keys: ir.Value) -> None:
             greatest = list(keys)
@@ -293,7 +193,7 @@ class _Vectors:
             b.store(self._greater(b, b.load(top), greatest[0]), top)
 
         def key_at(i: ir.Value, k: int = 0) -> ir.Value:
-            return self._key(b, load(b, array, b.add(i, _I64(k)), lanes))
+            return key_of(load(b, array, b.add(i, _I64(k)), lanes))
 
         blocks, vectors = (b.and_(length, _I64(-size)) for size in (wide, lanes))
         loop(b, _I64(0), blocks, wide, lambda i: raise_to(*[key_at(i, k) for k in range(0, wide, lanes)]))
@@ -309,11 +209,11 @@ class _Vectors:
                 space = room(b, every.type)
                 b.store(every, space)
                 copy_bytes(b, space, array.pointer, b.mul(length, _I64(self.x.size)))
-                raise_to(self._key(b, b.load(space)))
+                raise_to(key_of(b.load(space)))
         greatest = halve(b, b.load(top), lambda x, y: self._greater(b, x, y))
         every = b.insert_element(ir.Constant(ir.VectorType(self.integer, 1), ir.Undefined), greatest, _I32(0))
         stored = b.extract_element(self._key(b, every), _I32(0))
-        return _bits(b, self.x.widen(b, b.bitcast(stored, self.x.type)))
+        return bits_of(b, self.x.widen(b, b.bitcast(stored, self.x.type)))
 
     def _greater(self, b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
         return b.select(b.icmp_signed(">", x, y), x, y)
@@ -330,18 +230,18 @@ def compile_kernel(spec: Rowwise, backward: bool, dtype: str, target: Target | N
     machine = target or host()
     of_value = [spec.value, spec.of_sum, exp_of_difference]
     require_instructions([spec.weight, spec.backward] if backward else of_value, dtype, machine)
-    vectors = _Vectors(dtype, machine)
+    vectors = _Vectors(dtype, machine, spec.negated)
     x, double = vectors.x, vectors.double
     scope: dict[str, Any] = {
         **globals(),
         "SIZE": x.size,
         "AGAIN": not backward and spec.uses_exponentials,
-        "clear": Instruction(_clear),
-        "total": _apart("total", 2, _total),
+        "clear": Instruction(begin_sum),
+        "total": _apart("total", 2, total_of),
         # Beside ones, rounding takes from a sum of float64 what the others are known by: softmax was off by 4.7 units.
         # Of 24 bits it takes nothing until the others are small.
         "APART": dtype == "float64",
-        "is_small": Instruction(lambda b, x: b.zext(b.fcmp_ordered("<", _number(b, x), _SMALL), _I64)),
+        "is_small": Instruction(lambda b, x: b.zext(b.fcmp_ordered("<", number_of(b, x), _SMALL), _I64)),
         "fill": Instruction(vectors.fill, 3),
         "sum_of": Instruction(vectors.sum_of, 2),
         "rest_of": Instruction(vectors.rest_of, 2),
@@ -354,17 +254,20 @@ def compile_kernel(spec: Rowwise, backward: bool, dtype: str, target: Target | N
             "gradients_of_each": vectors.sweep("gradients_of_each", (x, x, double), (x,), 0, spec.backward),
         }
     else:
-        value = {"value": spec.value, "of_sum": spec.of_sum}
+        of_x = {"of_x": _negated if spec.negated else _itself}
+        value = {"value": spec.value, "of_sum": spec.of_sum, **of_x}
+        exponentials = FunctionType(_exponential.__code__, {"exponential": exponential, **of_x})
+        values_of_each = FunctionType(_value_of_each.__code__, value)
         scope |= {
             "peak_of": _apart("peak_of", 2, vectors.peak),
             "add_up": vectors.summing("add_up", (double,), _itself),
             "add_others": vectors.summing("add_others", (double,), _other),
             "add_ones": vectors.summing("add_ones", (double,), _one),
-            "exponentials": vectors.sweep("exponentials", (x,), (double,), 1, exponential),
-            "exponentials_of_each": vectors.sweep("exponentials_of_each", (x, double), (double,), 0, exponential),
+            "exponentials": vectors.sweep("exponentials", (x,), (double,), 1, exponentials),
+            "exponentials_of_each": vectors.sweep("exponentials_of_each", (x, double), (double,), 0, exponentials),
             "values": vectors.sweep("values", (x, double), (x,), 2, FunctionType(_value_of.__code__, value)),
             "of_sums": vectors.sweep("of_sums", (double,), (double,), 0, spec.of_sum),
-            "values_of_each": vectors.sweep("values_of_each", (x, double, double, double), (x,), 0, spec.value),
+            "values_of_each": vectors.sweep("values_of_each", (x, double, double, double), (x,), 0, values_of_each),
         }
     for function in (_short_rows, _short_rows_back, _value, _backward):
         scope[function.__name__] = FunctionType(function.__code__, scope, function.__name__)
@@ -384,8 +287,20 @@ def _one(e):
     return where(e == T(1), T(1), T(0))
 
 
+def _negated(x):
+    return -x
+
+
+def _exponential(x, peak):
+    return exponential(of_x(x), peak)
+
+
 def _value_of(x, e, peak, rest):  # arrays come first
-    return value(x, peak, e, of_sum(rest))
+    return value(of_x(x), peak, e, of_sum(rest))
+
+
+def _value_of_each(x, peak, e, number):
+    return value(of_x(x), peak, e, number)
 
 
 def _short_rows(x: int, y: int, length: int, count: int, waiting: Words) -> int:

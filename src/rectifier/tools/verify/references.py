@@ -50,14 +50,16 @@ def _jitted(name: str, dtype: str, operation: str) -> Any:
 
 def references_of_rows(name: str, dtype: str) -> dict[str, Callable[[Any], Any]]:
     """Return what other libraries, where they are installed, have for a function of rows."""
-    if name not in TORCH or dtype == "bfloat16":
+    if dtype == "bfloat16":
         return {}
-    ways: dict[str, Callable[[Any], Any]] = {
-        "PyTorch": partial(_by_torch, name, "value"),
-        "JAX": lambda x: np.asarray(JAX[name].function(_jax().nn)(x)),
-        "SciPy": lambda x: SCIPY[name](_special(), x),
+    ways: dict[str, tuple[Any, Callable[[Any], Any]]] = {
+        "PyTorch": (TORCH, partial(_by_torch, name, "value")),
+        "JAX": (JAX, lambda x: np.asarray(JAX[name].function(_jax().nn)(x))),
+        "SciPy": (SCIPY, lambda x: SCIPY[name](_special(), x)),
     }
-    return {source: way for source, way in ways.items() if util.find_spec(LIBRARIES[source])}
+    return {
+        source: way for source, (offers, way) in ways.items() if name in offers and util.find_spec(LIBRARIES[source])
+    }
 
 
 def _torch() -> Any:
