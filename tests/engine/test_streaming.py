@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from conftest import FLOATS, assert_same, numbers
-from rectifier import leaky_relu, relu, settings
+from rectifier import leaky_relu, prelu, relu, settings, swiglu
 from rectifier.catalogue import CATALOGUE
 from rectifier.engine import process
 from rectifier.engine.runtime import layout
@@ -334,7 +334,7 @@ def test_all_whole_lines_go_past_the_caches_and_nothing_else_does(words, pieces,
                 assert past == (whole if limit == EVERYWHERE else 0), f"{way.name} of {n} at {offset}: {heard}"
 
 
-def test_what_is_replaced_or_not_whole_goes_through_the_caches(words, pieces):
+def test_what_is_replaced_or_lies_in_short_rows_goes_through_the_caches(words, pieces):
     n, dtype = 9999, np.dtype("f4")
     x, y, wide = numbers(n, dtype), room(n + 16, dtype), numbers(2 * n, dtype)
     leaky_relu(x), leaky_relu.value_and_derivative(x)
@@ -359,6 +359,92 @@ def test_what_is_replaced_or_not_whole_goes_through_the_caches(words, pieces):
         assert any(piece.how & layout.PAST for piece in heard)
     leaky_relu.value_and_derivative(x, out=(y[:n], room(n + 16, dtype)[:n]))
     assert any(piece.how & layout.PAST for piece in both)
+
+
+LENGTHS_OF_ROWS = (515, 1024, 1031)  # elements: no line, in some dtypes lines and no strip, lines and strips
+
+
+def tables(
+    rows: int, length: int, dtype: np.dtype, outputs: int
+) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, ...]]]:
+    """Give tables with guards, and rows in them for outputs: a whole one; columns side by side; at odd places."""
+    for start, pitch in ((0, length), (0, length + 61), (7, length + 13)):
+        space = room(outputs * (rows + 2) * (outputs * pitch + 80), dtype)
+        table = space[: rows * outputs * pitch + start].view(dtype)[start:].reshape(rows, outputs * pitch)
+        space.view(np.uint8)[:] = GUARD
+        yield space, tuple(table[:, k * pitch : k * pitch + length] for k in range(outputs))
+
+
+def calls_of_rows(length: int, rows: int, dtype: np.dtype) -> list[tuple[int, Callable[..., Any]]]:
+    """List calls of rows of a larger array that take a tuple of outputs, and how many of those."""
+    packed = numbers(rows * (2 * length + 3), dtype, seed=9).reshape(rows, -1)
+    x, gate, dy = packed[:, 1 : length + 1], packed[:, length + 2 : 2 * length + 2], packed[::-1, 3 : length + 3]
+    slopes = numbers(length, dtype, seed=10)
+    return [
+        (1, lambda out: relu(x, out=out[0])),
+        (1, lambda out: prelu(x, slopes, out=out[0])),
+        (1, lambda out: leaky_relu(x, negative_slope=slopes, out=out[0])),
+        (1, lambda out: swiglu(x, gate, out=out[0])),
+        (2, lambda out: swiglu.backward(dy, x, gate, out=out)),
+    ]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype_name", FLOATS)
+def test_rows_of_larger_arrays_have_the_bits_of_whole_arrays_and_nothing_beside_them_is_written(
+    words, dtype_name, threads
+):
+    dtype, rows, written = dtype_of(dtype_name), 9, 0
+    words.threads = threads
+    for length in LENGTHS_OF_ROWS:
+        for outputs, call in calls_of_rows(length, rows, dtype):
+            words.stream_from = NOWHERE
+            expected = tuple(np.empty((rows, length), dtype) for _ in range(outputs))
+            call(expected)
+            words.stream_from = EVERYWHERE
+            for space, outs in tables(rows, length, dtype, outputs):
+                call(outs)
+                for out, right in zip(outs, expected, strict=True):
+                    assert_same(out, right)
+                    out.view(np.uint16)[...] = GUARD * 0x101
+                    written += 1
+                assert (space.view(np.uint8) == GUARD).all()
+    assert written == len(LENGTHS_OF_ROWS) * 3 * 6
+
+
+@pytest.mark.parametrize("length", LENGTHS_OF_ROWS)
+def test_whole_lines_of_each_row_go_past_the_caches(words, pieces, length):
+    dtype, rows, line = np.dtype("f4"), 9, layout.LINE // 4
+    packed, slopes = numbers(rows * 2 * length, dtype).reshape(rows, -1), numbers(length, dtype)
+    x, gate = packed[:, :length], packed[:, length:]
+    prelu(x, slopes), swiglu.backward(x, x, gate)
+    value, backward = pieces(prelu, "value", "float32"), pieces(swiglu, "backward", "float32")
+    words.stream_from = EVERYWHERE
+    for heard, outputs, call in (
+        (value, 1, lambda out: prelu(x, slopes, out=out[0])),
+        (backward, 2, lambda out: swiglu.backward(x, x, gate, out=out)),
+    ):
+        for _, outs in tables(rows, length, dtype, outputs):
+            heard.clear()
+            call(outs)
+            apart = outs[-1].ctypes.data - outs[0].ctypes.data
+            at = [out.ctypes.data for out in outs[0]] if apart % layout.LINE == 0 else []
+            whole = sum((length - -start % layout.LINE // 4) // line * line for start in at)
+            past = [piece for piece in heard if piece.how & layout.PAST]
+            assert sum(piece.n for piece in past) == whole
+            assert all(piece.target % layout.LINE == 0 and piece.n % line == 0 for piece in past)
+            assert sum(piece.n for piece in heard) == rows * length
+
+
+def test_what_replaces_rows_of_a_larger_array_goes_through_the_caches(words, pieces):
+    packed = numbers(9 * 2048, np.dtype("f4")).reshape(9, 2048)
+    x, gate, dy = packed[:, :1024], packed[:, 1024:], numbers(9 * 1024, np.dtype("f4")).reshape(9, 1024)
+    swiglu.backward(dy, x, gate)
+    heard = pieces(swiglu, "backward", "float32")
+    words.stream_from = EVERYWHERE
+    swiglu.backward(dy, x, gate, out=(x, gate))
+    assert heard
+    assert not any(piece.how & layout.PAST for piece in heard)
 
 
 def test_integers_that_replace_their_input_go_through_the_caches(words, pieces):

@@ -123,34 +123,32 @@ def _tiles(job: Job, start: int, stop: int) -> None:
         i += n
 
 
-def _piece(left: int, edge: int, line: int, length: int) -> int:
+def _piece(left: int, edge: int, line: int) -> int:
     """Return how many elements come next: those before the first line, whole lines, the rest."""
     if edge > 0:
         return min(left, edge)
-    n = min(left, length)
+    n = min(left, TILE - 64)
     return divide(n, line) * line if n >= line else n
 
 
-def _past(job: Job, start: int, stop: int) -> None:
-    """Compute what goes past the caches; all operands lie whole, but for a mask that is read.
+def _past_with_mask(job: Job, start: int, stop: int) -> None:
+    """Compute what goes past the caches, from a mask; all other operands lie whole.
 
-    A piece begins anywhere in a byte of its bits, which are shifted to begin one, a piece ahead. Stores are done in
-    order, and those past the caches, which take long, would keep back what the kernel waits for.
+    A piece begins anywhere in a byte of the mask's bits, which are shifted to begin one, a piece ahead. Stores are done
+    in order, and those past the caches, which take long, would keep back what the kernel waits for.
     """
     plan = job.plan
     count, last, mask = plan.count, plan.last, plan.mask
     kernel, uniform, size = plan.kernel, job.uniform, plan.size[plan.last]
     past = PAST + (plan.engine.ahead << FETCH)
     pieces, bits, ahead = stack(MAX_OPERANDS), stack(TILE // 64), stack(TILE // 64)
-    line, length = divide(LINE, size), stop - start if mask < 0 else TILE - 64
+    line = divide(LINE, size)
     edge = divide(-(job.pointers[last] + start * size) & (LINE - 1), size)
-    i, n = start, _piece(stop - start, edge, line, length)
-    if mask >= 0:
-        _shift_from(job, i, n, bits)
+    i, n = start, _piece(stop - start, edge, line)
+    _shift_from(job, i, n, bits)
     while i < stop:
-        following = _piece(stop - i - n, edge - n, line, length)
-        if mask >= 0:
-            _shift_from(job, i + n, following, ahead)
+        following = _piece(stop - i - n, edge - n, line)
+        _shift_from(job, i + n, following, ahead)
         for k in range(count):
             width = 0 if plan.first <= k < last and uniform else plan.size[k]
             pieces[k] = bits if k == mask else job.pointers[k] + i * width
@@ -169,9 +167,40 @@ def _shift_from(job: Job, i: int, n: int, target: Words) -> None:
         target[w] = (words[w] >> shift) & ((1 << 63 - shift) * 2 - 1) | words[w + 1] << 1 << 63 - shift
 
 
-def _rows(job: Job, start: int, stop: int) -> None:
+def _run(job: Job, run: Words, n: int) -> None:
+    """Compute n elements, all operands of which lie as a kernel takes them.
+
+    Where results go past the caches, whole lines do; what lies before the first and behind the last goes through them.
+    """
     plan = job.plan
-    count, kernel, uniform = plan.count, plan.kernel, job.uniform
+    kernel, uniform = plan.kernel, job.uniform
+    if job.stream == 0:
+        call3(kernel, run, n, uniform)
+        return
+    last, size, pieces = plan.last, plan.size[plan.last], stack(MAX_OPERANDS)
+    line = divide(LINE, size)
+    edge = min(divide(-run[last] & (LINE - 1), size), n)
+    whole = divide(n - edge, line) * line
+    if edge > 0:
+        call3(kernel, run, edge, uniform)
+    if whole > 0:
+        _skip(job, run, edge, pieces)
+        call3(kernel, pieces, whole, uniform + PAST + (plan.engine.ahead << FETCH))
+    if n > edge + whole:
+        _skip(job, run, edge + whole, pieces)
+        call3(kernel, pieces, n - edge - whole, uniform)
+
+
+def _skip(job: Job, run: Words, n: int, pieces: Words) -> None:
+    """Write where the elements after the first n of a run lie."""
+    plan, uniform = job.plan, job.uniform
+    first, last = plan.first, plan.last
+    for k in range(plan.count):
+        pieces[k] = run[k] + (0 if first <= k < last and uniform else n * plan.size[k])
+
+
+def _rows(job: Job, start: int, stop: int) -> None:
+    count = job.plan.count
     here, row, steps, part = stack(MAX_DIMENSIONS), stack(MAX_OPERANDS), stack(MAX_OPERANDS), stack(MAX_OPERANDS)
     last = job.dimensions - 1
     extent = job.extents[last]
@@ -184,7 +213,7 @@ def _rows(job: Job, start: int, stop: int) -> None:
         part[k] = at + here[last] * job.strides[k, last]
         steps[k] = job.strides[k, last - 1] if last > 0 else 0
     run = min(extent - here[last], stop - start)
-    call3(kernel, part, run, uniform)
+    _run(job, part, run)
     i, left = start + run, job.extents[last - 1] - here[last - 1] if last > 0 else 0
     while i < stop:
         left -= 1
@@ -193,8 +222,10 @@ def _rows(job: Job, start: int, stop: int) -> None:
         if left == 0:
             left = _turn(job, row, here, last - 1, count)
         run = min(extent, stop - i)
-        call3(kernel, row, run, uniform)
+        _run(job, row, run)
         i += run
+    if job.stream:
+        fence()
 
 
 def _turn(job: Job, row: Words, here: Words, d: int, count: int) -> int:
@@ -230,10 +261,10 @@ def walk(job: Job, start: int, stop: int) -> None:
     plan = job.plan
     if plan == 0:
         _multiply(job, stop - start)
-    elif job.stream:
-        _past(job, start, stop)
     elif job.rows:
         _rows(job, start, stop)
+    elif job.stream:
+        _past_with_mask(job, start, stop)
     else:
         _tiles(job, start, stop)
 

@@ -45,7 +45,35 @@ def _lies_apart(job: Job, k: int, o: int, plan: LoopDescriptor, axes: int) -> in
         low_o += min(b * reach, 0)
         high_o += max(b * reach, 0)
     at_k, at_o = job.pointers[k], job.pointers[o]
-    return same or at_k + high_k <= at_o + low_o or at_o + high_o <= at_k + low_k
+    if same or at_k + high_k <= at_o + low_o or at_o + high_o <= at_k + low_k:
+        return 1
+    return _lies_between(job, k, o, axes)
+
+
+def _lies_between(job: Job, k: int, o: int, axes: int) -> int:
+    """Return whether two operands take different parts of each period, as columns of one array do.
+
+    A period is the stride of an axis of output o: strides that are multiples of it change no place in a period.
+    """
+    for axis in range(axes):
+        period = abs(job.strides[o, axis])
+        if period == 0 or job.extents[axis] == 1:
+            continue
+        low, span_k, span_o = 0, job.widths[k], job.widths[o]
+        for d in range(axes):
+            reach = job.extents[d] - 1
+            a, b = job.strides[k, d] * reach, job.strides[o, d] * reach
+            if abs(job.strides[k, d]) % period != 0:
+                span_k += abs(a)
+                low += min(a, 0)
+            if abs(job.strides[o, d]) % period != 0:
+                span_o += abs(b)
+                low -= min(b, 0)
+        apart = job.pointers[k] - job.pointers[o] + low
+        place = period - 1 - (-apart - 1) % period if apart < 0 else apart % period
+        if place >= span_o and place + span_k <= period:
+            return 1
+    return 0
 
 
 def loop(arrays: Words, dims: Words, steps: Words, plan: LoopDescriptor) -> None:

@@ -17,6 +17,7 @@ FIRST = 8  # calls by the way that is expected to be faster, before the other is
 CALLS = 4  # each way in a trial; the first finds the caches as the other way left them, and does not count
 SELDOM, MOST_SELDOM = 16, 1024  # calls between trials
 LOST = 256  # calls during a trial's last one that show that it will not end: it was another process's, before a fork
+LEAST_ROW = 1024  # bytes: of shorter rows of a larger array, the pieces beside the lines cost as much as they save
 BETTER, WORSE = 19, 20  # the other way is taken from then on if it takes less than 0.95 of the time
 
 
@@ -46,28 +47,39 @@ def _goes_past(job: Job, plan: LoopDescriptor, engine: Engine, size: int) -> int
     return way.way if -left < CALLS else 1 - way.way
 
 
-def choose(job: Job, plan: LoopDescriptor, engine: Engine) -> None:
-    """Choose whether a prepared job's result goes past the caches or through them.
+def _may_go_past(job: Job, plan: LoopDescriptor) -> int:
+    """Return whether whole lines of a result can be written past the caches, all of them at once, and it may pay.
 
-    What replaces its input goes through them, which hold it anyway.
+    What replaces its input goes through the caches, which hold it anyway.
     """
-    last, mask, count = plan.last, plan.mask, plan.count
-    target, size = job.pointers[last], job.total * plan.size[last]
-    job.trial = Way(0)
-    if (size < engine.stream_from and size < engine.learn_from) or mask >= last:
-        return
-    for k in range(count):
-        if k != mask and job.modes[k] != WHOLE:  # as a parameter is that is one number
-            return
-        if plan.first <= k < last:
+    first, last, mask = plan.first, plan.last, plan.mask
+    target, inner, rows = job.pointers[last], job.dimensions - 1, job.rows
+    if mask >= last or (rows and inner > 0 and job.extents[inner] * plan.size[last] < LEAST_ROW):
+        return 0
+    for k in range(plan.count):
+        if k != mask and rows == 0 and job.modes[k] != WHOLE:  # as a parameter is that is one number
+            return 0
+        if first <= k < last:
             continue
         if k < last and job.pointers[k] == target:
-            return
-        if k >= last and (job.pointers[k] - target) & (LINE - 1):  # the edges of its lines are elsewhere
-            return
-    if _goes_past(job, plan, engine, size):
-        job.stream = 1
-        job.rows = 0
+            return 0
+        if k > last:  # whether the edges of its lines are elsewhere
+            apart = job.pointers[k] - target
+            for d in range(inner):
+                apart |= job.strides[k, d] - job.strides[last, d]
+            if apart & (LINE - 1):
+                return 0
+    return 1
+
+
+def choose(job: Job, plan: LoopDescriptor, engine: Engine) -> None:
+    """Choose whether a prepared job's result goes past the caches or through them."""
+    size = job.total * plan.size[plan.last]
+    job.trial = Way(0)
+    if (size < engine.stream_from and size < engine.learn_from) or not _may_go_past(job, plan):
+        return
+    job.stream = _goes_past(job, plan, engine, size)
+    if job.stream and job.rows == 0:
         job.uniform = job.constant
     job.began = ticks()
 
