@@ -65,7 +65,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             ]
             assert len(cases) >= 4
             metafunc.parametrize(fixture, cases)
-    if "dtype" in metafunc.fixturenames:
+    own = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "dtype" in metafunc.fixturenames and "dtype" not in own:
         metafunc.parametrize("dtype", [pytest.param(dtype_of(name), id=name) for name in FLOATS])
 
 

@@ -136,6 +136,8 @@ NEEDS = {
     "rectifier.backends.numba": "numba",
     "rectifier.backends.labelled.polars": "polars",
     "rectifier.backends.labelled.pyarrow": "pyarrow",
+    "rectifier.compat.onnx": "onnx",
+    "rectifier.compat.thinc": "thinc",
 }  # what a module imports that nothing else does
 
 

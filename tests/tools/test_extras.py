@@ -203,7 +203,8 @@ def test_an_extra_of_dask_brings_what_the_guide_uses(extra, tmp_path):
 
 def test_the_readme_lists_every_extra_and_what_it_brings():
     rows = re.findall(r"^\| `\[(\w+)\]` \|.*\| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert [name for name, _ in rows] == ["cli", "apply", "demo", "bench", "verify", "numba", "dask", "distributed"]
+    expected = ["cli", "apply", "demo", "bench", "verify", "numba", "dask", "distributed", "onnx", "thinc"]
+    assert [name for name, _ in rows] == expected
     assert {name for name, _ in rows} == {*EXTRAS}
     for extra, said in rows:
         names = [Requirement(line).name for line in EXTRAS[extra]]

@@ -1,0 +1,1 @@
+"""Other libraries' interfaces with these functions behind them."""
