@@ -1,4 +1,4 @@
-"""Each block of Python in the user guide runs, those of a page one after another."""
+"""Each block of Python in the documentation runs, those of a page one after another."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from conftest import require_gpu_tier, run_python
+
 ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "docs" / "guide").glob("*.md"))
-assert len(PAGES) >= 2
+PAGES = [
+    page
+    for page in sorted((ROOT / "docs").rglob("*.md"))
+    if page.parent.name != "reference" and "```python\n" in page.read_text(encoding="utf-8")
+]
+assert len(PAGES) >= 8
 
 
 def optional_packages() -> set[str]:
@@ -24,6 +30,12 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert blocks
+    if page.stem == "gpu":
+        require_gpu_tier("gpu")
+    if page.stem == "settings":  # which are those of a process
+        run = run_python("\n".join(blocks))
+        assert run.returncode == 0, run.stderr
+        return
     namespace = {"__name__": "guide"}
     for number, block in enumerate(blocks):
         try:

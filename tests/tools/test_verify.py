@@ -1,4 +1,4 @@
-"""What `rectifier verify` finds, and that it finds what is wrong; the gallery."""
+"""What `rectifier verify` finds, and that it finds what is wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rectifier import elementwise, gated, relu, rowwise, silu, softmax, tanh, te
 from rectifier.catalogue import ALL, CATALOGUE, GATES, ROWWISE
 from rectifier.formulas import T, exp, where
 from rectifier.functions.dtypes import FORMATS
-from rectifier.tools import gallery, verify
+from rectifier.tools import verify
 from rectifier.tools.documents import put_section
 from rectifier.tools.verify import inputs, multi_input, report, results, single_input, truth, verification
 
@@ -319,19 +319,6 @@ def test_unknown_names_are_one_line_with_the_choices(run, wrong):
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert f"no {'dtype' if len(wrong) > 1 else 'function'} {wrong[-1]}: there are " in err
     assert ("bfloat16" if len(wrong) > 1 else "softplus") in err
-
-
-def test_the_gallery_has_an_opaque_picture_of_each_function(tmp_path):
-    docs = Path(__file__).parents[2] / "docs"
-    gallery.write_all(tmp_path, ["relu", "mish"])
-    page = (tmp_path / "gallery.md").read_text()
-    assert page == (docs / "gallery.md").read_text()
-    assert {path.stem for path in (docs / "gallery").iterdir()} == set(CATALOGUE)
-    for name in CATALOGUE:
-        assert f"](gallery/{name}.svg)" in page
-    for picture in [*(docs / "gallery").iterdir(), *(tmp_path / "gallery").iterdir()]:
-        assert picture.stat().st_size < 40_000
-        assert "fill: #ffffff" in picture.read_text()  # the page behind the axes
 
 
 def test_the_page_agrees_with_the_run_that_is_kept():

@@ -19,7 +19,7 @@ def main() -> None:
     extra = next((name for name in sys.argv[1:2] if name in COMMANDS), "cli")
     require("rectifier", lacking("the command line", extra, PACKAGES["cli"]))
     leave_on_interrupt()
-    _application()()
+    application()()
 
 
 def leave_on_interrupt() -> None:
@@ -35,15 +35,16 @@ def _stop(*_: object) -> None:
     os._exit(130)
 
 
-def _application() -> "typer.Typer":
+def application() -> "typer.Typer":
+    """Make the command line of its commands."""
     import typer
 
     from . import apply, bench, demo, info, tune, verify
     from .options import Version
 
-    application = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    made = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-    @application.callback(invoke_without_command=True)
+    @made.callback(invoke_without_command=True)
     def rectifier(context: typer.Context, version: Version = False) -> None:
         """ReLU and its family for arrays: see it at work, and on what it runs."""
         if version:
@@ -55,5 +56,5 @@ def _application() -> "typer.Typer":
             print(context.get_help())
 
     for command in (demo.demo, bench.bench, verify.verify, apply.apply, info.info, tune.tune):
-        application.command()(command)
-    return application
+        made.command()(command)
+    return made

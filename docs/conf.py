@@ -1,0 +1,27 @@
+"""The documentation's configuration: ``python -m sphinx -W docs site`` builds it."""
+
+from rectifier import __version__
+
+project, author, release, version = "rectifier", "the authors of rectifier", __version__, __version__
+project_copyright = author
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "rectifier.tools.site"]
+myst_enable_extensions = ["attrs_block", "colon_fence"]
+myst_heading_anchors = 4
+default_role = "code"
+napoleon_use_rtype, napoleon_use_ivar = False, True
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+highlight_language = "text"
+nitpicky = False
+
+html_theme = "furo"
+html_title = f"rectifier {version}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_show_sphinx = False
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#00598a", "color-brand-content": "#00598a"},
+    "dark_css_variables": {"color-brand-primary": "#66b8e8", "color-brand-content": "#66b8e8"},
+}

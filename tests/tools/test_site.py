@@ -1,0 +1,107 @@
+"""The documentation is built once, with warnings as errors; its pages are made of the catalogue."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rectifier.catalogue import ALL, CATALOGUE
+from rectifier.tools.site import curves, mathml, reference, svg
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    for package in ("sphinx", "myst_parser", "furo"):
+        pytest.importorskip(package, reason="the extra docs brings it")
+    output = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", output / "doctrees"]
+    run = subprocess.run([*command, ROOT / "docs", output / "html"], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    return output / "html"
+
+
+def pages(site):
+    found = sorted(site.rglob("*.html"))
+    assert len(found) > len(ALL)
+    return found
+
+
+def test_every_function_has_a_page_with_formula_plot_values_accuracy_and_calls(site):
+    for name, function in ALL.items():
+        text = (site / "reference" / f"{name}.html").read_text(encoding="utf-8")
+        assert f'id="rectifier.{name}"' in text, name
+        for method in reference.methods_of(function):
+            assert f'id="rectifier.{name}.{method}"' in text, (name, method)
+        for words in ("Accuracy", "Speed", "Calls"):
+            assert f">{words}<" in text, (name, words)
+        if name in CATALOGUE:
+            assert '<svg class="chart"' in text, name
+            assert '<math display="block">' in text, name
+            assert "Values to know" in text, name
+
+
+def test_pages_load_nothing_from_outside_and_the_first_is_small(site):
+    loaded = re.compile(r"""<(?:script|img|link|iframe|source)\b[^>]*?(?:src|href)=["']([^"']+)["'][^>]*>""")
+    for page in pages(site):
+        for address in loaded.findall(page.read_text(encoding="utf-8")):
+            assert not re.match(r"(https?:)?//", address), (page.name, address)
+    for style in site.rglob("*.css"):
+        assert not re.search(r"url\(\s*[\"']?(https?:)?//", style.read_text(encoding="utf-8")), style
+    first = (site / "index.html").read_text(encoding="utf-8")
+    files = {address.partition("?")[0] for address in loaded.findall(first)}
+    local = [site / address for address in files if (site / address).is_file()]
+    assert len(local) > 5
+    assert (site / "index.html").stat().st_size + sum(path.stat().st_size for path in local) < 300_000
+
+
+def test_a_search_needs_no_server(site):
+    """The index is a script that the page of the search loads, which works from files, too."""
+    assert 'src="searchindex.js"' in (site / "search.html").read_text(encoding="utf-8")
+    index = (site / "searchindex.js").read_text(encoding="utf-8")
+    for name in ("reference/gelu", "guide/numba", "design"):
+        assert f'"{name}"' in index
+
+
+def test_a_plot_has_the_librarys_numbers():
+    found = curves.curve(ALL["relu"])
+    assert found.x[200] == 0
+    assert np.isnan(found.d[200])
+    assert found.y.tolist() == np.maximum(found.x, 0).tolist()
+    assert curves.curve(ALL["leaky_relu"], negative_slope=0.5).y[0] == -2.5
+    gated = curves.curve(ALL["swiglu"])
+    np.testing.assert_allclose(gated.y, ALL["silu"](gated.x), rtol=1e-14)
+    rows = curves.curve(ALL["softmax"])
+    np.testing.assert_allclose(rows.y, ALL["sigmoid"](rows.x), rtol=1e-14)
+    np.testing.assert_allclose(rows.d, ALL["sigmoid"].derivative(rows.x), rtol=1e-12, atol=1e-16)
+
+
+def test_a_line_is_broken_where_there_is_no_number_and_where_it_leaves_the_frame():
+    line = svg.Line("f", [0, 1, 2, 3, 4], [0, 1, np.nan, 1, 99], "line-0")
+    text = svg.chart("f", svg.Axis("x", 0, 4), svg.Axis("", 0, 2), [line])
+    path = re.search(r'class="line line-0" d="([^"]*)"', text)[1]
+    assert (path.count("M"), path.count("L")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("exact", "words"),
+    [
+        (lambda m, x: m.where(x > 0, x, 0), ("otherwise", "&gt;")),
+        (lambda m, x: x / (1 + m.exp(-x)), ("<mfrac>", "<msup><mi>e</mi>")),
+        (lambda m, x: (x + 1) * x, ("<mo>(</mo>",)),
+        (lambda m, x: 2.5 * x + 1e-17 * x, ("2.5",)),
+        (lambda m, x: x - (x - 1), ("<mo>(</mo>",)),
+    ],
+)
+def test_formulas_are_written_as_textbooks_do(exact, words):
+    text = mathml.formula("f", exact, ("x",))
+    for word in words:
+        assert word in text
+    assert "1e-17" not in text
+    assert text.count("<mrow>") == text.count("</mrow>")
