@@ -20,6 +20,37 @@ from .functions.warmup import warmup as warmup
 
 __version__: str
 
+class _Applied(Protocol):
+    ufunc: np.ufunc
+
+    def __call__(self, x: Any, out: Any = None) -> Any: ...
+
+class _Derivative(Protocol):
+    ufunc: np.ufunc
+
+    @overload
+    def __call__(self, x: FunctionType, /) -> FunctionType: ...
+    @overload
+    def __call__(self, x: Any, out: Any = None) -> Any: ...
+
+class _Backward(Protocol):
+    ufunc: np.ufunc
+
+    def __call__(
+        self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, mask: Mask | None = None
+    ) -> Any: ...
+
+class _Function(_Applied, Protocol):
+    __name__: str
+    spec: _Elementwise
+    derivative: _Derivative
+    backward: _Backward
+    value_and_derivative: _Applied
+    cuda_source: Callable[..., str]
+
+    def with_mask(self, x: Any, out: Any = None) -> tuple[Any, Mask]: ...
+    def vjp(self, x: Any, out: Any = None) -> tuple[Any, Callable[..., Any]]: ...
+
 class _AppliedThreshold(Protocol):
     ufunc: np.ufunc
 
@@ -82,37 +113,6 @@ class _FunctionSlopeOffset(_AppliedSlopeOffset, Protocol):
     def with_mask(self, x: Any, out: Any = None, *, slope: Any = ..., offset: Any = 0.5) -> tuple[Any, Mask]: ...
     def vjp(self, x: Any, out: Any = None, *, slope: Any = ..., offset: Any = 0.5) -> tuple[Any, Callable[..., Any]]: ...
 
-class _Applied(Protocol):
-    ufunc: np.ufunc
-
-    def __call__(self, x: Any, out: Any = None) -> Any: ...
-
-class _Derivative(Protocol):
-    ufunc: np.ufunc
-
-    @overload
-    def __call__(self, x: FunctionType, /) -> FunctionType: ...
-    @overload
-    def __call__(self, x: Any, out: Any = None) -> Any: ...
-
-class _Backward(Protocol):
-    ufunc: np.ufunc
-
-    def __call__(
-        self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, mask: Mask | None = None
-    ) -> Any: ...
-
-class _Function(_Applied, Protocol):
-    __name__: str
-    spec: _Elementwise
-    derivative: _Derivative
-    backward: _Backward
-    value_and_derivative: _Applied
-    cuda_source: Callable[..., str]
-
-    def with_mask(self, x: Any, out: Any = None) -> tuple[Any, Mask]: ...
-    def vjp(self, x: Any, out: Any = None) -> tuple[Any, Callable[..., Any]]: ...
-
 class _AppliedMinValueMaxValue(Protocol):
     ufunc: np.ufunc
 
@@ -174,6 +174,37 @@ class _FunctionNegativeSlope(_AppliedNegativeSlope, Protocol):
 
     def with_mask(self, x: Any, out: Any = None, *, negative_slope: Any = 0.01) -> tuple[Any, Mask]: ...
     def vjp(self, x: Any, out: Any = None, *, negative_slope: Any = 0.01) -> tuple[Any, Callable[..., Any]]: ...
+
+class _AppliedThresholdBias(Protocol):
+    ufunc: np.ufunc
+
+    def __call__(self, x: Any, out: Any = None, *, threshold: Any = 0.5, bias: Any = 0.0) -> Any: ...
+
+class _DerivativeThresholdBias(Protocol):
+    ufunc: np.ufunc
+
+    @overload
+    def __call__(self, x: FunctionType, /) -> FunctionType: ...
+    @overload
+    def __call__(self, x: Any, out: Any = None, *, threshold: Any = 0.5, bias: Any = 0.0) -> Any: ...
+
+class _BackwardThresholdBias(Protocol):
+    ufunc: np.ufunc
+
+    def __call__(
+        self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, mask: Mask | None = None, threshold: Any = 0.5, bias: Any = 0.0
+    ) -> Any: ...
+
+class _FunctionThresholdBias(_AppliedThresholdBias, Protocol):
+    __name__: str
+    spec: _Elementwise
+    derivative: _DerivativeThresholdBias
+    backward: _BackwardThresholdBias
+    value_and_derivative: _AppliedThresholdBias
+    cuda_source: Callable[..., str]
+
+    def with_mask(self, x: Any, out: Any = None, *, threshold: Any = 0.5, bias: Any = 0.0) -> tuple[Any, Mask]: ...
+    def vjp(self, x: Any, out: Any = None, *, threshold: Any = 0.5, bias: Any = 0.0) -> tuple[Any, Callable[..., Any]]: ...
 
 class _AppliedThresholdX(Protocol):
     ufunc: np.ufunc
@@ -331,6 +362,7 @@ class _GatedFunctionSlope(Protocol):
     def gradient(self, formula: Callable[..., Any]) -> Any: ...
     def vjp(self, x: Any, slope: Any, out: Any = None) -> tuple[Any, Callable[..., Any]]: ...
 
+hard_mish: _Function
 hard_shrink: _FunctionThreshold
 hard_sigmoid: _FunctionSlopeOffset
 hard_swish: _Function
@@ -338,7 +370,9 @@ hard_tanh: _FunctionMinValueMaxValue
 leaky_relu: _FunctionNegativeSlope
 relu: _Function
 relu6: _Function
+shrink: _FunctionThresholdBias
 soft_shrink: _FunctionThreshold
+sparse_plus: _Function
 squared_relu: _Function
 thresholded_relu: _FunctionThresholdX
 gelu: _Function
@@ -351,7 +385,9 @@ silu: _FunctionBeta
 softsign: _Function
 tanh: _Function
 celu: _FunctionAlpha
+dish: _Function
 elu: _FunctionAlpha
+exponential: _Function
 selu: _Function
 softplus: _FunctionBeta
 squareplus: _FunctionB

@@ -382,6 +382,7 @@ MODERATE = np.concatenate([np.linspace(-5, 5, 2001), [-0.5, 0.0, 0.5, 1.0, -1.0]
 PYTORCH = {
     "celu": "F.celu(x, alpha=1.0)",
     "elu": "F.elu(x)",
+    "exponential": "torch.exp(x)",
     "gelu": "F.gelu(x)",
     "gelu_tanh": "F.gelu(x, approximate='tanh')",
     "hard_shrink": "F.hardshrink(x)",
@@ -425,6 +426,7 @@ ONNX = {
     "relu": ("Relu", {}),
     "selu": ("Selu", {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}),
     "sigmoid": ("Sigmoid", {}),
+    "shrink": ("Shrink", {}),
     "silu": ("Swish", {}),
     "soft_shrink": ("Shrink", {"lambd": 0.5, "bias": 0.5}),
     "softplus": ("Softplus", {}),

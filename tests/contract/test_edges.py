@@ -88,6 +88,12 @@ STATED = {
     ("soft_shrink", "threshold", INF): ((0, 0, 0, 0, 0), (0, 0, 0, 0, 0)),
     ("soft_shrink", "threshold", -INF): ((-INF, -INF, -INF, INF, INF), (1, 1, 1, 1, 1)),
     ("soft_shrink", "threshold", 0.0): ((-INF, -2, 0, 2, INF), (1, 1, 0, 1, 1)),
+    ("shrink", "threshold", INF): ((0, 0, 0, 0, 0), (0, 0, 0, 0, 0)),
+    ("shrink", "threshold", -INF): ((-INF, -2, 0, 2, INF), (1, 1, 1, 1, 1)),
+    ("shrink", "threshold", 0.0): ((-INF, -2, 0, 2, INF), (1, 1, 0, 1, 1)),
+    ("shrink", "bias", INF): ((NAN, INF, 0, -INF, NAN), (1, 1, 0, 1, 1)),
+    ("shrink", "bias", -INF): ((-INF, -INF, 0, INF, INF), (1, 1, 0, 1, 1)),
+    ("shrink", "bias", 0.0): ((-INF, -2, 0, 2, INF), (1, 1, 0, 1, 1)),
     ("leaky_relu", "negative_slope", INF): ((-INF, -INF, NAN, 2, INF), (INF, INF, INF, 1, 1)),
     ("leaky_relu", "negative_slope", -INF): ((INF, INF, NAN, 2, INF), (-INF, -INF, -INF, 1, 1)),
     ("leaky_relu", "negative_slope", 0.0): ((0, 0, 0, 2, INF), (0, 0, 0, 1, 1)),
@@ -131,7 +137,8 @@ def test_a_parameter_at_its_end_gives_the_limit(name, parameter, end, dtype):
 @pytest.mark.parametrize(("name", "parameter"), PARAMETERS)
 def test_a_parameter_that_is_nan_gives_nan_where_it_takes_part(name, parameter, dtype):
     """On the right of 0 a slope for the left takes none, nor does a bound that x is beyond another's."""
-    x = {"min_value": [-2, 0, 0.5], "max_value": [-0.5, 0, 0.5, 2], "b": [-2, 0, 2]}.get(parameter, [-2, -0.25])
+    bounded = {"min_value": [-2, 0, 0.5], "max_value": [-0.5, 0, 0.5, 2]}
+    x = {**bounded, "b": [-2, 0, 2], "bias": [-2, 2]}.get(parameter, [-2, -0.25])
     x = np.array(x + [2, INF] * (parameter in ("threshold", "slope", "offset", "beta"))).astype(dtype)
     for package in BACKENDS.values():
         activation = getattr(package, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..formulas import (
     T,
+    exp,
     exp_parts,
     expm1_parts,
     fma,
@@ -22,7 +23,7 @@ from ..formulas import abs as abs
 from ..functions.define import INF, NAN, elementwise
 from .sigmoids import _clip, _exponent, _finite, _log_of_sum, _logistic, _times
 
-__all__ = ["celu", "elu", "selu", "softplus", "squareplus"]
+__all__ = ["celu", "dish", "elu", "exponential", "selu", "softplus", "squareplus"]
 
 
 def _scaled_exp(factor, factor_lost, x, lost):
@@ -224,3 +225,84 @@ def squareplus_derivative(x, b):
     slope = quotient(where(x < T(0), left, y), where(x < T(0), left_lost, lost), r, more)
     slope = where((b > largest()) & (abs(x) <= largest()), T(0.5), slope)
     return where(b == T(0), where(x <= T(0), T(0), where(x == x, T(1), x)), slope)
+
+
+def _dish_parts(x):
+    # a = abs(x), or a number beyond which 1 + a^2 is a^2, and whose sixth power is finite; that square, 1 + a^2 and its
+    # root, each with its tail.
+    far = where(largest() > T(1e39), T(2.0**40), T(2.0**20))
+    a = where(abs(x) > far, far, abs(x))
+    u, u_lost = product_parts(a, T(0), a, T(0))
+    h, h_lost = unordered_sum_parts(u, T(1), u_lost)
+    r = sqrt(h)
+    return a, u, u_lost, h, h_lost, r, T(0.5) * (fma(-r, r, h) + h_lost) * (T(1) / r)
+
+
+@elementwise(
+    exact=lambda m, x: m.where(
+        x < 0,
+        x / (2 * m.sqrt(1 + x * x) * (m.sqrt(1 + x * x) + m.abs(x))),
+        x / 2 * (1 + x / m.sqrt(1 + x * x)),
+    ),
+    special=((NAN, NAN), (INF, INF), (-INF, -0.0), (-0.0, -0.0)),
+    zeros=(-0.7861513777574233,),
+    ulp=(1, 2, 1, 2),
+    wide=True,
+    single=True,
+)
+def dish(x):
+    """Dish, x * (1 + x / sqrt(1 + x^2)) / 2: near to GELU, without exponentials.
+
+    References
+    ----------
+    Explosion, Thinc 9.1, ``Ops.dish``, https://github.com/explosion/thinc, 2022.
+    """
+    # On the left -a / (2 r (r + a)), where nothing cancels, and on the right x more.
+    a, _, _, h, h_lost, r, lost = _dish_parts(x)
+    d, d_lost = product_parts(r, lost, a, T(0))
+    d, d_lost = sum_parts(h, d, h_lost + d_lost)
+    y, y_lost = quotient_parts(T(0.5) * a, T(0), d, d_lost)
+    right = whole(*sum_parts(a, -y, -y_lost))
+    left = where(abs(x) > a, T(0.25) / x, where(x == T(0), x, -whole(y, y_lost)))
+    return where(x > T(0), where(abs(x) > a, x, right), left)
+
+
+@dish.derivative
+def dish_derivative(x):
+    # (1 - u - u^2) / (2 r^3 (r^3 + a (u + 2))) on the left, where u = a^2, and 1 less that on the right. Its zero is
+    # the root of (sqrt(5) - 1) / 2; the other factor of 1 - u - u^2 is u + (sqrt(5) + 1) / 2.
+    a, u, u_lost, h, h_lost, r, lost = _dish_parts(x)
+    zero, zero_lost = T(0.7861513777574233, 1.0764187905699136e-17)
+    golden, golden_lost = T(1.618033988749895, -5.432115203682506e-17)
+    n, more = unordered_sum_parts(zero, -a, T(0))
+    n, more = sum_parts(n, more + zero_lost, T(0))  # next to the zero its tail is all there is, in 16 bits, too
+    n, more = product_parts(n, more, *unordered_sum_parts(zero, a, zero_lost))
+    n, more = product_parts(n, more, *unordered_sum_parts(u, golden, u_lost + golden_lost))
+    cube, cube_lost = product_parts(r, lost, h, h_lost)
+    d, d_lost = product_parts(a, T(0), *unordered_sum_parts(u, T(2), u_lost))
+    d, d_lost = unordered_sum_parts(cube, d, cube_lost + d_lost)
+    y = quotient(T(0.5) * n, T(0.5) * more, *product_parts(cube, cube_lost, d, d_lost))
+    # Far away it is -1 / (4 a^2), of 2^32 times the root of which the square is no subnormal number.
+    far, far_lost = quotient_parts(T(2.0**31), T(0), where(abs(x) > largest(), largest(), abs(x)), T(0))
+    y = where(abs(x) > a, -product(far, far_lost, far, far_lost) * T(2.0**-64), y)
+    return where(x < T(0), y, T(1) - y)
+
+
+@elementwise(
+    exact=lambda m, x: m.exp(x),
+    special=((NAN, NAN), (INF, INF), (-INF, 0.0), (0.0, 1.0)),
+    ulp=(1, 2, 1, 2),
+    wide=True,
+    single=True,
+)
+def exponential(x):
+    """Exponential function, e^x, under the name that Keras has for it as an activation.
+
+    Where it is infinite, so is the gradient: `backward` multiplies by it.
+    """
+    return exp(x)
+
+
+@exponential.derivative
+def exponential_derivative(x):
+    return exp(x)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ..formulas import T, abs, fma, product_parts, quotient, stored, unordered_sum_parts, where
+from ..formulas import T, abs, fma, product, product_parts, quotient, stored, unordered_sum_parts, where
 from ..functions.define import INF, NAN, elementwise
 
 __all__ = [
+    "hard_mish",
     "hard_shrink",
     "hard_sigmoid",
     "hard_swish",
@@ -13,7 +14,9 @@ __all__ = [
     "leaky_relu",
     "relu",
     "relu6",
+    "shrink",
     "soft_shrink",
+    "sparse_plus",
     "squared_relu",
     "thresholded_relu",
 ]
@@ -250,6 +253,57 @@ def hard_swish_derivative(x):
     return where(x <= T(-3), T(0), where(x >= T(3), T(1), y))
 
 
+@elementwise(
+    exact=lambda m, x: m.where(x > -2, m.where(x < 0, x * (x + 2) / 2, x), 0),
+    special=((NAN, NAN), (INF, INF), (-INF, 0.0), (-0.0, -0.0)),
+    kinks=((-2.0, 0.0),),
+    ulp=(0.6, 2, 0.6, 1),
+    wide=True,
+    single=True,
+)
+def hard_mish(x):
+    """Hard mish: x times (x + 2) / 2, which is at least 0 and at most 1 here.
+
+    References
+    ----------
+    D. Misra, "H-Mish", https://github.com/digantamisra98/H-Mish, 2020.
+    R. Wightman, "PyTorch image models" (timm), https://github.com/huggingface/pytorch-image-models.
+    """
+    a, lost = unordered_sum_parts(x, T(2), T(0))
+    y = product(x, T(0), T(0.5) * a, T(0.5) * lost)
+    return where(x <= T(-2), T(0), where(x >= T(0), x, y))
+
+
+@hard_mish.derivative
+def hard_mish_derivative(x):
+    return where(x <= T(-2), T(0), where(x >= T(0), T(1), x + T(1)))
+
+
+@elementwise(
+    exact=lambda m, x: m.where(x > -1, m.where(x < 1, (x + 1) * (x + 1) / 4, x), 0),
+    special=((NAN, NAN), (INF, INF), (-INF, 0.0), (-0.0, 0.25), (-1.0, 0.0), (1.0, 1.0)),
+    ulp=(0.6, 2, 0.6, 1),
+    wide=True,
+    single=True,
+)
+def sparse_plus(x):
+    """Sparse plus: 0 below -1, x above 1, and (x + 1)^2 / 4 between. Its derivative has no jump.
+
+    References
+    ----------
+    A. F. T. Martins and R. F. Astudillo, "From softmax to sparsemax", ICML 2016 (of which it is the integral for two
+    classes; the name is that of JAX and Keras).
+    """
+    a, lost = unordered_sum_parts(x, T(1), T(0))
+    y = product(T(0.25) * a, T(0.25) * lost, a, lost)
+    return where(x <= T(-1), T(0), where(x >= T(1), x, y))
+
+
+@sparse_plus.derivative
+def sparse_plus_derivative(x):
+    return where(x <= T(-1), T(0), where(x >= T(1), T(1), T(0.5) * (x + T(1))))
+
+
 def _within(x, threshold):
     # abs(x) <= threshold; of integers, neither the least nor an unsigned one has a negative.
     return (x <= threshold) & ((x >= T(0)) | (x >= T(0) - where(threshold < T(0), T(0), threshold)))
@@ -301,3 +355,30 @@ def soft_shrink(x, threshold=0.5):
 @soft_shrink.derivative
 def soft_shrink_derivative(x, threshold):
     return where(_within(x, threshold), T(0), where(x == x, _or_nan(T(1), threshold), x))
+
+
+@elementwise(
+    exact=lambda m, x, threshold, bias: m.where(m.abs(x) > threshold, m.where(x > 0, x - bias, x + bias), 0),
+    special=((NAN, NAN), (INF, INF), (-INF, -INF), (-0.0, 0.0)),
+    kinks=((-0.5, 0.0), (0.5, 0.0)),
+    ulp=0,
+    backward_from=("x", "mask"),
+    mask=lambda x, threshold, bias: (_within(x, threshold), T(0), T(1)),
+)
+def shrink(x, threshold=0.5, bias=0.0):
+    """Shrinkage: x, `bias` nearer to 0, and 0 where it is at most `threshold` in magnitude.
+
+    With a bias of 0 it is `hard_shrink`, with one of `threshold` it is `soft_shrink`.
+
+    References
+    ----------
+    ONNX, operator Shrink, https://onnx.ai/onnx/operators/onnx__Shrink.html, version 9.
+    """
+    kept = _or_nan(x, threshold)
+    return where(_within(x, threshold), T(0), where(x > T(0), kept - bias, kept + bias))
+
+
+@shrink.derivative
+def shrink_derivative(x, threshold, bias):
+    one = _or_nan(_or_nan(T(1), threshold), bias)
+    return where(_within(x, threshold), T(0), where(x == x, one, x))

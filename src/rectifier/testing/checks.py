@@ -344,6 +344,7 @@ def _check_wide_backward(activation: Activation, dy: Any, x: Any, dx: Any, param
         np.isfinite(dy.astype(np.float64))
         & np.isfinite(x.astype(np.float64))
         & ~np.isin(x, [kink for kink, _ in spec.kinks])
+        & (np.abs(d) <= largest(np.dtype(spec.compiled(dtype.name))))  # what is multiplied is a number of this type
     )
     errors = ulps(dx, expected, dtype)
     with np.errstate(all="ignore"):

@@ -64,6 +64,7 @@ TORCH = {  # from `torch`; the operators are those of `torch.ops.aten`
     "softplus": Offer(_F + "softplus", {}, lambda aten, dy, x, y: aten.softplus_backward(dy, x, 1, 20)),
     "elu": Offer(_F + "elu", {}, lambda aten, dy, x, y: aten.elu_backward(dy, 1, 1, 1, False, x)),
     "selu": Offer(_F + "selu", {}, lambda aten, dy, x, y: aten.elu_backward(dy, _ALPHA, _SCALE, 1, False, x)),
+    "exponential": Offer("exp"),
     "celu": Offer(_F + "celu", {}, lambda aten, dy, x, y: aten.elu_backward(dy, 1, 1, 1, False, x)),
     "softmax": Offer("softmax", {"dim": -1}, lambda aten, dy, x, y: aten._softmax_backward_data(dy, y, -1, x.dtype)),
     "softmin": Offer(
@@ -82,6 +83,7 @@ JAX = {  # from `jax.nn`
         )
     },
     "softsign": Offer("soft_sign"),
+    "sparse_plus": Offer("sparse_plus"),
     "gelu": Offer("gelu", {"approximate": False}),
     "gelu_tanh": Offer("gelu", {"approximate": True}),
 }  # fmt: skip
@@ -131,6 +133,11 @@ NUMPY: dict[str, Callable[[Any], Any]] = {
     "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
     "squareplus": lambda x: (x + np.sqrt(x * x + 4)) / 2,
     "softsign": lambda x: x / (1 + np.abs(x)),
+    "exponential": np.exp,
+    "dish": lambda x: x / 2 * (1 + x / np.sqrt(1 + x * x)),
+    "hard_mish": lambda x: x / 2 * np.clip(x + 2, 0, 2),
+    "sparse_plus": lambda x: np.where(x < 1, np.square(np.maximum(x + 1, 0)) / 4, x),
+    "shrink": lambda x: np.where(np.abs(x) > 0.5, x, 0),
 }
 NUMPY_BACKWARD: dict[str, Callable[[Any, Any], Any]] = {  # of dy and y
     "softmax": lambda dy, y: y * (dy - (dy * y).sum(-1, keepdims=True)),

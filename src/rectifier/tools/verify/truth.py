@@ -85,10 +85,9 @@ def truth(spec: Specification, x: Any, exact: Exact) -> dict[str, Any]:
         for at, expected in pairs:
             results[x == np.array(at).astype(x.dtype)] = results.dtype.type(float(np.array(expected).astype(x.dtype)))
         results[np.isnan(x)] = results.dtype.type(math.nan)
-    if not spec.wide:  # what `backward` multiplies by is a number of the working type
-        working = np.dtype(spec.working(x.dtype.name))
-        beyond = (np.abs(slope) > testing.checks.largest(working)).astype(bool)
-        slope[beyond] = np.sign(slope[beyond]) * math.inf
+    working = np.dtype(spec.compiled(x.dtype.name))  # what `backward` multiplies by is a number of it
+    beyond = (np.abs(slope) > testing.checks.largest(working)).astype(bool)
+    slope[beyond] = np.sign(slope[beyond]) * math.inf
     return {"value": value, "derivative": slope}
 
 
