@@ -18,6 +18,7 @@ html_theme = "furo"
 html_title = f"rectifier {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_use_index = html_domain_indices = False
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False

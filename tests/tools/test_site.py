@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 
+import browser
 from rectifier.catalogue import ALL, CATALOGUE
 from rectifier.tools.site import curves, mathml, reference, svg
 
@@ -69,6 +73,59 @@ def test_a_search_needs_no_server(site):
         assert f'"{name}"' in index
 
 
+class Links(HTMLParser):
+    """The addresses that a page has, and its anchors."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.addresses, self.anchors = set(), set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.anchors |= {found[key] for key in ("id", "name") if key in found}
+        self.addresses |= {found[key] for key in ("href", "src") if found.get(key)}
+
+
+def test_no_link_and_no_anchor_is_broken(site):
+    read = {page: Links(page.read_text(encoding="utf-8")) for page in pages(site)}
+    checked = 0
+    for page, links in read.items():
+        for address in links.addresses:
+            if re.match(r"(https?|mailto|data):", address):
+                continue
+            path, _, anchor = unquote(address).partition("#")
+            target = (page.parent / path.partition("?")[0]).resolve() if path else page
+            assert target.is_file(), (page.name, address)
+            drawn = target.name == "draw.html"  # whose script reads what stands behind the sign
+            assert not anchor or drawn or anchor in read[target].anchors, (page.name, address)
+            checked += 1
+    assert checked > 1000
+
+
+def test_pages_are_legible_and_fit_a_phone_in_chromium(site, tmp_path):
+    if browser.find() is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+    scripts = [(ROOT / "tests" / f"{name}.js").read_text(encoding="utf-8") for name in ("wide", "legible")]
+    found = {}
+    with browser.Browser(tmp_path) as chromium:
+        for number, page in enumerate(pages(site)):
+            for scheme in ("light", "dark") if number % 6 == 0 else ("light",):
+                chromium.open(page.as_uri(), width=390, height=844, scheme=scheme)
+                wrong = [json.loads(chromium.evaluate(script)) for script in scripts]
+                if any(wrong):
+                    found[page.name, scheme] = wrong
+        assert found == {}
+        assert chromium.complaints == []
+        # What is wrong is seen.
+        chromium.evaluate("document.querySelector('article').innerHTML = '<div style=width:900px;color:#ccc>x</div>'")
+        wide, pale = (json.loads(chromium.evaluate(script)) for script in scripts)
+        assert len(wide) == 1
+        assert pale[-1]["ratio"] < 4.5
+        chromium.evaluate("console.error('seen')")
+        assert "seen" in str(chromium.complaints)
+
+
 def test_a_plot_has_the_librarys_numbers():
     found = curves.curve(ALL["relu"])
     assert found.x[200] == 0
@@ -104,4 +161,7 @@ def test_formulas_are_written_as_textbooks_do(exact, words):
     for word in words:
         assert word in text
     assert "1e-17" not in text
+    if "otherwise" in text:
+        nested = mathml.formula("f", lambda m, x: m.where(x > 0, m.where(x < 6, x, 6), 0), ("x",))
+        assert (nested.count("<mtr>"), nested.count("otherwise")) == (3, 1)
     assert text.count("<mrow>") == text.count("</mrow>")
