@@ -10,18 +10,10 @@ import shutil
 import subprocess
 import time
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--remote-debugging-pipe",
-]
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-pipe"),
+)
 
 
 def find():
@@ -97,9 +89,13 @@ class Browser:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.call("Page.navigate", url=address)
+        self.wait("document.readyState === 'complete'")
+
+    def wait(self, condition):
+        """Wait until a script gives true."""
         end = time.monotonic() + 30
-        while self.evaluate("document.readyState") != "complete":
-            assert time.monotonic() < end, address
+        while not self.evaluate(condition):
+            assert time.monotonic() < end, condition
             time.sleep(0.01)
 
     def evaluate(self, script):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
@@ -117,6 +118,17 @@ def test_pages_are_legible_and_fit_a_phone_in_chromium(site, tmp_path):
                     found[page.name, scheme] = wrong
         assert found == {}
         assert chromium.complaints == []
+        chromium.open((site / "draw.html").as_uri() + "#leaky_relu")
+        chromium.wait("document.getElementById('draw-read').textContent.includes('value 1, derivative 1')")
+        moved = "(s => { s.value = 40; s.dispatchEvent(new Event('input')); })"
+        chromium.evaluate(f"{moved}(document.querySelector('#draw-parameters input'))")
+        chromium.evaluate(
+            "(s => { s.value = 0; s.dispatchEvent(new Event('input')); })(document.getElementById('draw-x'))"
+        )
+        assert "x = -5: value -0.2, derivative 0.04" in chromium.evaluate(
+            "document.getElementById('draw-read').textContent.replaceAll('\u2212', '-')"
+        )
+        assert chromium.complaints == []
         # What is wrong is seen.
         chromium.evaluate("document.querySelector('article').innerHTML = '<div style=width:900px;color:#ccc>x</div>'")
         wide, pale = (json.loads(chromium.evaluate(script)) for script in scripts)
@@ -137,6 +149,36 @@ def test_a_plot_has_the_librarys_numbers():
     rows = curves.curve(ALL["softmax"])
     np.testing.assert_allclose(rows.y, ALL["sigmoid"](rows.x), rtol=1e-14)
     np.testing.assert_allclose(rows.d, ALL["sigmoid"].derivative(rows.x), rtol=1e-12, atol=1e-16)
+
+
+def numbers_of(found, k):
+    values = np.frombuffer(base64.b64decode(found["numbers"]), "<f4").reshape(-1, 2, found["points"])
+    return values[k]
+
+
+@pytest.mark.parametrize("name", ["relu", "elu", "hard_tanh", "swiglu", "prelu", "softmax"])
+def test_the_interactive_page_has_numbers_at_every_step_of_its_sliders(name):
+    function = ALL[name]
+    found = curves.drawn(function)
+    counts = [len(parameter["values"]) for parameter in found["parameters"]]
+    start = np.ravel_multi_index([parameter["start"] for parameter in found["parameters"]], counts) if counts else 0
+    for parameter in found["parameters"]:
+        expected = getattr(function.spec, "parameters", {}).get(parameter["name"])
+        assert expected in (None, parameter["values"][parameter["start"]])
+    shown = curves.curve(function, points=found["points"])
+    np.testing.assert_allclose(numbers_of(found, start)[0], shown.y, rtol=1e-6)
+    if counts:
+        last = {parameter["name"]: parameter["values"][-1] for parameter in found["parameters"]}
+        held = {"held": last.pop(argument) for argument in curves.along(function)[1:] if argument}
+        other = curves.curve(function, points=found["points"], **held, **last)
+        np.testing.assert_allclose(numbers_of(found, -1)[0], other.y, rtol=1e-6)
+        assert not np.array_equal(other.y, shown.y)
+
+
+def test_a_function_with_many_parameters_moves_each_alone():
+    places = list(curves._alone([[0.0, 1.0, 2.0], [5.0, 6.0], [7.0, 8.0]], [1.0, 5.0, 8.0]))
+    assert places[:3] == [(0.0, 5.0, 8.0), (1.0, 5.0, 8.0), (2.0, 5.0, 8.0)]
+    assert places[3:5] == [(1.0, 5.0, 8.0), (1.0, 6.0, 8.0)]
 
 
 def test_a_line_is_broken_where_there_is_no_number_and_where_it_leaves_the_frame():
