@@ -169,8 +169,8 @@ def test_the_interactive_page_has_numbers_at_every_step_of_its_sliders(name):
     np.testing.assert_allclose(numbers_of(found, start)[0], shown.y, rtol=1e-6)
     if counts:
         last = {parameter["name"]: parameter["values"][-1] for parameter in found["parameters"]}
-        held = {"held": last.pop(argument) for argument in curves.along(function)[1:] if argument}
-        other = curves.curve(function, points=found["points"], **held, **last)
+        held = last.pop(curves.along(function)[1], None)
+        other = curves.curve(function, points=found["points"], held=held, **last)
         np.testing.assert_allclose(numbers_of(found, -1)[0], other.y, rtol=1e-6)
         assert not np.array_equal(other.y, shown.y)
 
