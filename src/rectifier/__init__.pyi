@@ -40,12 +40,26 @@ class _Backward(Protocol):
         self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, mask: Mask | None = None
     ) -> Any: ...
 
+class _OfSumBackward(Protocol):
+    def __call__(
+        self, dy: Any, x: Any = None, b: Any = None, out: Any = None, *, mask: Mask | None = None,
+        shape: tuple[int, ...] | None = None
+    ) -> tuple[Any, Any]: ...
+
+class _OfSum(Protocol):
+    backward: _OfSumBackward
+    cuda_source: Callable[..., str]
+
+    def __call__(self, x: Any, b: Any, out: Any = None) -> Any: ...
+    def with_mask(self, x: Any, b: Any, out: Any = None) -> tuple[Any, Mask]: ...
+
 class _Function(_Applied, Protocol):
     __name__: str
     spec: _Elementwise
     derivative: _Derivative
     backward: _Backward
     value_and_derivative: _Applied
+    of_sum: _OfSum
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None) -> tuple[Any, Mask]: ...
@@ -71,12 +85,26 @@ class _BackwardThreshold(Protocol):
         self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, mask: Mask | None = None, threshold: Any = 0.5
     ) -> Any: ...
 
+class _OfSumBackwardThreshold(Protocol):
+    def __call__(
+        self, dy: Any, x: Any = None, b: Any = None, out: Any = None, *, mask: Mask | None = None,
+        shape: tuple[int, ...] | None = None, threshold: Any = 0.5
+    ) -> tuple[Any, Any]: ...
+
+class _OfSumThreshold(Protocol):
+    backward: _OfSumBackwardThreshold
+    cuda_source: Callable[..., str]
+
+    def __call__(self, x: Any, b: Any, out: Any = None, *, threshold: Any = 0.5) -> Any: ...
+    def with_mask(self, x: Any, b: Any, out: Any = None, *, threshold: Any = 0.5) -> tuple[Any, Mask]: ...
+
 class _FunctionThreshold(_AppliedThreshold, Protocol):
     __name__: str
     spec: _Elementwise
     derivative: _DerivativeThreshold
     backward: _BackwardThreshold
     value_and_derivative: _AppliedThreshold
+    of_sum: _OfSumThreshold
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None, *, threshold: Any = 0.5) -> tuple[Any, Mask]: ...
@@ -102,12 +130,26 @@ class _BackwardSlopeOffset(Protocol):
         self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, mask: Mask | None = None, slope: Any = ..., offset: Any = 0.5
     ) -> Any: ...
 
+class _OfSumBackwardSlopeOffset(Protocol):
+    def __call__(
+        self, dy: Any, x: Any = None, b: Any = None, out: Any = None, *, mask: Mask | None = None,
+        shape: tuple[int, ...] | None = None, slope: Any = ..., offset: Any = 0.5
+    ) -> tuple[Any, Any]: ...
+
+class _OfSumSlopeOffset(Protocol):
+    backward: _OfSumBackwardSlopeOffset
+    cuda_source: Callable[..., str]
+
+    def __call__(self, x: Any, b: Any, out: Any = None, *, slope: Any = ..., offset: Any = 0.5) -> Any: ...
+    def with_mask(self, x: Any, b: Any, out: Any = None, *, slope: Any = ..., offset: Any = 0.5) -> tuple[Any, Mask]: ...
+
 class _FunctionSlopeOffset(_AppliedSlopeOffset, Protocol):
     __name__: str
     spec: _Elementwise
     derivative: _DerivativeSlopeOffset
     backward: _BackwardSlopeOffset
     value_and_derivative: _AppliedSlopeOffset
+    of_sum: _OfSumSlopeOffset
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None, *, slope: Any = ..., offset: Any = 0.5) -> tuple[Any, Mask]: ...
@@ -133,12 +175,26 @@ class _BackwardMinValueMaxValue(Protocol):
         self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, mask: Mask | None = None, min_value: Any = -1.0, max_value: Any = 1.0
     ) -> Any: ...
 
+class _OfSumBackwardMinValueMaxValue(Protocol):
+    def __call__(
+        self, dy: Any, x: Any = None, b: Any = None, out: Any = None, *, mask: Mask | None = None,
+        shape: tuple[int, ...] | None = None, min_value: Any = -1.0, max_value: Any = 1.0
+    ) -> tuple[Any, Any]: ...
+
+class _OfSumMinValueMaxValue(Protocol):
+    backward: _OfSumBackwardMinValueMaxValue
+    cuda_source: Callable[..., str]
+
+    def __call__(self, x: Any, b: Any, out: Any = None, *, min_value: Any = -1.0, max_value: Any = 1.0) -> Any: ...
+    def with_mask(self, x: Any, b: Any, out: Any = None, *, min_value: Any = -1.0, max_value: Any = 1.0) -> tuple[Any, Mask]: ...
+
 class _FunctionMinValueMaxValue(_AppliedMinValueMaxValue, Protocol):
     __name__: str
     spec: _Elementwise
     derivative: _DerivativeMinValueMaxValue
     backward: _BackwardMinValueMaxValue
     value_and_derivative: _AppliedMinValueMaxValue
+    of_sum: _OfSumMinValueMaxValue
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None, *, min_value: Any = -1.0, max_value: Any = 1.0) -> tuple[Any, Mask]: ...
@@ -164,12 +220,26 @@ class _BackwardNegativeSlope(Protocol):
         self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, mask: Mask | None = None, negative_slope: Any = 0.01
     ) -> Any: ...
 
+class _OfSumBackwardNegativeSlope(Protocol):
+    def __call__(
+        self, dy: Any, x: Any = None, b: Any = None, out: Any = None, *, mask: Mask | None = None,
+        shape: tuple[int, ...] | None = None, negative_slope: Any = 0.01
+    ) -> tuple[Any, Any]: ...
+
+class _OfSumNegativeSlope(Protocol):
+    backward: _OfSumBackwardNegativeSlope
+    cuda_source: Callable[..., str]
+
+    def __call__(self, x: Any, b: Any, out: Any = None, *, negative_slope: Any = 0.01) -> Any: ...
+    def with_mask(self, x: Any, b: Any, out: Any = None, *, negative_slope: Any = 0.01) -> tuple[Any, Mask]: ...
+
 class _FunctionNegativeSlope(_AppliedNegativeSlope, Protocol):
     __name__: str
     spec: _Elementwise
     derivative: _DerivativeNegativeSlope
     backward: _BackwardNegativeSlope
     value_and_derivative: _AppliedNegativeSlope
+    of_sum: _OfSumNegativeSlope
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None, *, negative_slope: Any = 0.01) -> tuple[Any, Mask]: ...
@@ -195,12 +265,26 @@ class _BackwardThresholdBias(Protocol):
         self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, mask: Mask | None = None, threshold: Any = 0.5, bias: Any = 0.0
     ) -> Any: ...
 
+class _OfSumBackwardThresholdBias(Protocol):
+    def __call__(
+        self, dy: Any, x: Any = None, b: Any = None, out: Any = None, *, mask: Mask | None = None,
+        shape: tuple[int, ...] | None = None, threshold: Any = 0.5, bias: Any = 0.0
+    ) -> tuple[Any, Any]: ...
+
+class _OfSumThresholdBias(Protocol):
+    backward: _OfSumBackwardThresholdBias
+    cuda_source: Callable[..., str]
+
+    def __call__(self, x: Any, b: Any, out: Any = None, *, threshold: Any = 0.5, bias: Any = 0.0) -> Any: ...
+    def with_mask(self, x: Any, b: Any, out: Any = None, *, threshold: Any = 0.5, bias: Any = 0.0) -> tuple[Any, Mask]: ...
+
 class _FunctionThresholdBias(_AppliedThresholdBias, Protocol):
     __name__: str
     spec: _Elementwise
     derivative: _DerivativeThresholdBias
     backward: _BackwardThresholdBias
     value_and_derivative: _AppliedThresholdBias
+    of_sum: _OfSumThresholdBias
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None, *, threshold: Any = 0.5, bias: Any = 0.0) -> tuple[Any, Mask]: ...
@@ -226,12 +310,26 @@ class _BackwardThresholdX(Protocol):
         self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, mask: Mask | None = None, threshold: Any = 1.0
     ) -> Any: ...
 
+class _OfSumBackwardThresholdX(Protocol):
+    def __call__(
+        self, dy: Any, x: Any = None, b: Any = None, out: Any = None, *, mask: Mask | None = None,
+        shape: tuple[int, ...] | None = None, threshold: Any = 1.0
+    ) -> tuple[Any, Any]: ...
+
+class _OfSumThresholdX(Protocol):
+    backward: _OfSumBackwardThresholdX
+    cuda_source: Callable[..., str]
+
+    def __call__(self, x: Any, b: Any, out: Any = None, *, threshold: Any = 1.0) -> Any: ...
+    def with_mask(self, x: Any, b: Any, out: Any = None, *, threshold: Any = 1.0) -> tuple[Any, Mask]: ...
+
 class _FunctionThresholdX(_AppliedThresholdX, Protocol):
     __name__: str
     spec: _Elementwise
     derivative: _DerivativeThresholdX
     backward: _BackwardThresholdX
     value_and_derivative: _AppliedThresholdX
+    of_sum: _OfSumThresholdX
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None, *, threshold: Any = 1.0) -> tuple[Any, Mask]: ...
@@ -257,12 +355,26 @@ class _BackwardBeta(Protocol):
         self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, mask: Mask | None = None, beta: Any = 1.0
     ) -> Any: ...
 
+class _OfSumBackwardBeta(Protocol):
+    def __call__(
+        self, dy: Any, x: Any = None, b: Any = None, out: Any = None, *, mask: Mask | None = None,
+        shape: tuple[int, ...] | None = None, beta: Any = 1.0
+    ) -> tuple[Any, Any]: ...
+
+class _OfSumBeta(Protocol):
+    backward: _OfSumBackwardBeta
+    cuda_source: Callable[..., str]
+
+    def __call__(self, x: Any, b: Any, out: Any = None, *, beta: Any = 1.0) -> Any: ...
+    def with_mask(self, x: Any, b: Any, out: Any = None, *, beta: Any = 1.0) -> tuple[Any, Mask]: ...
+
 class _FunctionBeta(_AppliedBeta, Protocol):
     __name__: str
     spec: _Elementwise
     derivative: _DerivativeBeta
     backward: _BackwardBeta
     value_and_derivative: _AppliedBeta
+    of_sum: _OfSumBeta
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None, *, beta: Any = 1.0) -> tuple[Any, Mask]: ...
@@ -288,12 +400,26 @@ class _BackwardAlpha(Protocol):
         self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, mask: Mask | None = None, alpha: Any = 1.0
     ) -> Any: ...
 
+class _OfSumBackwardAlpha(Protocol):
+    def __call__(
+        self, dy: Any, x: Any = None, b: Any = None, out: Any = None, *, mask: Mask | None = None,
+        shape: tuple[int, ...] | None = None, alpha: Any = 1.0
+    ) -> tuple[Any, Any]: ...
+
+class _OfSumAlpha(Protocol):
+    backward: _OfSumBackwardAlpha
+    cuda_source: Callable[..., str]
+
+    def __call__(self, x: Any, b: Any, out: Any = None, *, alpha: Any = 1.0) -> Any: ...
+    def with_mask(self, x: Any, b: Any, out: Any = None, *, alpha: Any = 1.0) -> tuple[Any, Mask]: ...
+
 class _FunctionAlpha(_AppliedAlpha, Protocol):
     __name__: str
     spec: _Elementwise
     derivative: _DerivativeAlpha
     backward: _BackwardAlpha
     value_and_derivative: _AppliedAlpha
+    of_sum: _OfSumAlpha
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None, *, alpha: Any = 1.0) -> tuple[Any, Mask]: ...
@@ -319,12 +445,26 @@ class _BackwardB(Protocol):
         self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, mask: Mask | None = None, b: Any = 4.0
     ) -> Any: ...
 
+class _OfSumBackwardB(Protocol):
+    def __call__(
+        self, dy: Any, x: Any = None, bias: Any = None, out: Any = None, *, mask: Mask | None = None,
+        shape: tuple[int, ...] | None = None, b: Any = 4.0
+    ) -> tuple[Any, Any]: ...
+
+class _OfSumB(Protocol):
+    backward: _OfSumBackwardB
+    cuda_source: Callable[..., str]
+
+    def __call__(self, x: Any, bias: Any, out: Any = None, *, b: Any = 4.0) -> Any: ...
+    def with_mask(self, x: Any, bias: Any, out: Any = None, *, b: Any = 4.0) -> tuple[Any, Mask]: ...
+
 class _FunctionB(_AppliedB, Protocol):
     __name__: str
     spec: _Elementwise
     derivative: _DerivativeB
     backward: _BackwardB
     value_and_derivative: _AppliedB
+    of_sum: _OfSumB
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None, *, b: Any = 4.0) -> tuple[Any, Mask]: ...

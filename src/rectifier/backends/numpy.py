@@ -9,10 +9,13 @@ import numpy as np
 from ..engine.callbacks import raising
 from ..engine.interpreter import sweep
 from ..engine.ufuncs import register_bfloat16
-from ..functions import arguments, dtypes, gradients, subclasses
+from ..functions import addition, arguments, dtypes, gradients, subclasses
 from ..functions.call import Call, Prepared, prepare
+from ..functions.gradients import add as add
 from ..functions.mask import Mask, PartialMask
 from ..functions.rows import as_rows, from_rows
+from ..functions.specification import OfSum
+from . import sums
 
 RANK = -2
 capabilities = frozenset({"out", "mask", "rows", "gradients"})
@@ -24,7 +27,7 @@ def compute(call: Call) -> Any:
     if call.is_rowwise:
         return _rows(call)
     if call.operation.makes_mask or call.operation.reads_mask:
-        return _masked(call)
+        return _masked_sum(call) if isinstance(call.spec, OfSum) else _masked(call)
     return _gradients(call) if call.gradients else _elementwise(call, prepare(call, arguments.operand))
 
 
@@ -52,6 +55,10 @@ def _elementwise(call: Call, prepared: Prepared) -> Any:
     name, out, outputs = call.name, call.out, call.operation.outputs
     method = call.function.methods[call.operation.name]
     dtype, operands, parameters, shape, _ = prepared
+    if isinstance(call.spec, OfSum):
+        if addition.comes_first(call, dtype, operands) or not sums.is_compiled(call, call.operation):
+            return _in_two_steps(call, prepared)
+        addition.require_held(call, operands, dtype)
     gates = [key for key in operands if key in call.spec.uniform]
     if gates:  # equals of x: all take the dtype of the call before it is made
         made: list[Any] = [np.asanyarray(value) for value in operands.values()]
@@ -71,6 +78,8 @@ def _elementwise(call: Call, prepared: Prepared) -> Any:
     result = method.compiled(*simple, *others[0], *others[1])
     if result is NotImplemented:
         result = method.call_with_casts(dtype, simple, (*others[0], *others[1]))
+    if result is NotImplemented and method.ufunc is None:
+        return _in_two_steps(call, prepared)
     if result is NotImplemented:
         every = subclasses.as_given((*inputs, *numbers.values()), call.given.values())
         with raising(), np.errstate(all="ignore"):  # NumPy casts operands before the loop, and warns of signalling NaNs
@@ -83,6 +92,35 @@ def _elementwise(call: Call, prepared: Prepared) -> Any:
     return result
 
 
+def _in_two_steps(call: Call, prepared: Prepared) -> Any:
+    """Add x and b, then apply the function; both gradients are of the shape of all arrays."""
+    total = addition.added(call, prepared.operands)
+    if not call.gradients:
+        return addition.applied(call, total, out=call.out)
+    dx, db = (None, None) if call.out is None else call.out
+    dx = addition.applied(call, total, out=dx)
+    if db is None:
+        return dx, dx.copy()
+    db[...] = dx
+    return dx, db
+
+
+def _masked_sum(call: Call) -> Any:
+    """Compute the function of a sum, and the mask."""
+    prepared = prepare(call, arguments.operand)
+    dtype, operands, parameters, shape, _ = prepared
+    if not addition.comes_first(call, dtype, operands) and sums.is_compiled(call, call.operation):
+        addition.require_held(call, operands, dtype)
+        method = call.function.methods[call.operation.name]
+        method.prepare(dtype)
+        numbers = [arguments.fitting(call.name, key, value, dtype) for key, value in parameters.items()]
+        arrays = [dtypes.canonical(array, dtype) for array in (*operands.values(), *numbers)]
+        both = method.compiled(*arrays, call.out, None)
+        if both is not NotImplemented:
+            return both[0], Mask.made(both[1], shape, call.spec.masks_of, call.parameters)
+    return addition.applied(call, addition.added(call, operands), out=call.out)
+
+
 def _gradients(call: Call) -> Any:
     """Compute several gradients; each is summed to the shape of its array.
 
@@ -92,6 +130,10 @@ def _gradients(call: Call) -> Any:
     whole, shapes = prepared.shape, tuple(np.shape(prepared.operands[name]) for name in call.gradients)
     if all(shape == whole for shape in shapes):
         return _elementwise(call, prepared)
+    if isinstance(call.spec, OfSum) and not addition.comes_first(call, prepared.dtype, prepared.operands):
+        both = sums.backward(call, prepared)
+        if both is not None:
+            return both
     found = tuple(np.asarray(one) for one in _elementwise(call._replace(out=None), prepared))
     every = [*call.given.values()]
     hides = subclasses.hidden(whole, *every)
@@ -99,11 +141,11 @@ def _gradients(call: Call) -> Any:
         subclasses.require_mask_in_out(call.name, call.given, call.out)
     if hides is not None:
         found = tuple(np.where(hides, one.dtype.type(0), one) for one in found)
-    sums = gradients.summed(call.name, call.operation.outputs, found, shapes, call.out)
-    given = (None,) * len(sums) if call.out is None else call.out
+    totals = gradients.summed(call.name, call.operation.outputs, found, shapes, call.out)
+    given = (None,) * len(totals) if call.out is None else call.out
     return tuple(
         subclasses.answered(total, own, every, _all_hidden(hides, shape))
-        for total, own, shape in zip(sums, given, shapes, strict=True)
+        for total, own, shape in zip(totals, given, shapes, strict=True)
     )
 
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from ..formulas import arrays as array_primitives
 from ..formulas import bind
-from ..functions import arguments
+from ..functions import addition, arguments
 from ..functions.call import Call
-from ..functions.specification import Gated, Specification
+from ..functions.specification import Gated, OfSum, Specification
 from . import registry
 
 RANK = 1
@@ -219,6 +219,10 @@ class _Given:
 def compute(call: Call) -> Any:
     """Compute a call on the numbers, and give the results their units."""
     spec, given = call.spec, _Given(call.name, call.given)
+    if isinstance(spec, OfSum):
+        if call.gradients:
+            raise TypeError(f"{call.name} takes no quantities; use {spec.of.name}.backward(dy, x + {spec.gate})")
+        return addition.applied(call, call.operands["x"] + call.operands[spec.gate])  # which knows the units
     *others, source = (name for name in call.operands if not (isinstance(spec, Gated) and name == spec.gate))
     if call.is_rowwise:
         given.make_plain(source, f"{spec.name} takes dimensionless numbers")

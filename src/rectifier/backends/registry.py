@@ -35,7 +35,7 @@ STANDARD = ".array_api"  # any other type that implements the array API standard
 # What a backend may be able to do beside a function's value and derivatives.
 CAPABILITIES = {
     "out": "results are written to arrays that the caller passes",
-    "mask": "`with_mask`, and `backward` from a mask",
+    "mask": "`with_mask`, and `backward` from a mask; `add`, as in `rectifier.functions.gradients`, sums a gradient",
     "rows": "functions of whole rows",
     "gradients": "`backward` of a function of two arrays",
 }

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..engine.callbacks import raising
-from ..functions import arguments
+from ..functions import addition, arguments
 from ..functions.call import Call, prepare
-from ..functions.specification import DERIVATIVE, VALUE
+from ..functions.specification import DERIVATIVE, VALUE, OfSum
 
 RANK = -1
 capabilities: frozenset[str] = frozenset()
@@ -17,6 +17,8 @@ capabilities: frozenset[str] = frozenset()
 
 def compute(call: Call) -> Any:
     """Call the ufunc; value and derivative at once are two, since xarray takes none with two results."""
+    if isinstance(call.spec, OfSum):
+        return addition.applied(call, call.operands["x"] + call.operands[call.spec.gate])
     if len(call.operation.outputs) > 1:
         return tuple(compute(call._replace(operation=operation)) for operation in (VALUE, DERIVATIVE))
     foreign = next(value for value in call.given.values() if arguments.is_foreign(value))

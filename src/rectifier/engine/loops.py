@@ -9,7 +9,7 @@ import numpy as np
 
 from ..formulas import with_all_called
 from ..functions.dtypes import FORMATS
-from ..functions.specification import Operation, Specification
+from ..functions.specification import SUMS, Operation, Specification
 from .compilation import Compilation
 from .compiler.target import Target
 from .interpreter import LOOP
@@ -29,9 +29,10 @@ class Loop(Compilation):
             raise TypeError(f"{spec.name}: {operation.name} has {len(names)} operands, more than {layout.MAX_OPERANDS}")
         first, last = len(inputs), len(inputs) + len(uniform)
         mask = names.index("mask") if "mask" in names else -1
-        sizes = [1 if name == "mask" else dtype.itemsize for name in names]
+        own = {"mask": 1} | dict.fromkeys(SUMS, 8)
+        sizes = [own.get(name, dtype.itemsize) for name in names]
         tile = layout.TILE // max(sizes) // 64 * 64  # whole words of a mask
-        moved = sum(size for k, size in enumerate(sizes) if k != mask and not first <= k < last)
+        moved = dtype.itemsize * sum(name not in own for k, name in enumerate(names) if not first <= k < last)
         self.plan = layout.LoopDescriptor.new(
             count=len(names), first=first, last=last, mask=mask, length=tile, float_kind=FORMATS[dtype.name].code,
             element_bytes=moved, size=sizes,
@@ -59,10 +60,11 @@ class Loop(Compilation):
         own = repr((*spec.operands(operation), dtype, spec.working(dtype).__name__)).encode()
         content = b"\0".join([*[code_of(formula) for part in formulas for formula in with_all_called(part)], own])
 
-        def build(target: Target | None = None) -> Any:
-            from .compiler import kernels
-
-            return kernels.compile_kernel(spec, operation, dtype, target)
-
         name = f"{spec.full_name}.{operation.name}.{dtype}"
-        return Code(name, KERNELS, content, build, own if spec.is_ours else None)
+        return Code(name, KERNELS, content, self.compile, own if spec.is_ours else None)
+
+    def compile(self, target: Target | None = None) -> Any:
+        """Compile the kernel."""
+        from .compiler import kernels
+
+        return kernels.compile_kernel(self.spec, self.operation, self.dtype.name, target)

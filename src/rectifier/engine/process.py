@@ -27,14 +27,15 @@ ctypes.pythonapi.Py_IncRef(ctypes.py_object(_immortal))  # helpers run on while 
 
 
 def build(entry: str = "call", target: Target | None = None) -> Optimised:
-    """Compile the functions that kernels share; those of rows are an object of their own, for who has rows."""
+    """Compile the functions that kernels share; those of rows and of sums are objects of their own."""
     from .compiler import subset
-    from .runtime import driver, rows, threads
+    from .runtime import driver, rows, sums, threads
     from .runtime import entry as entries
 
     functions: dict[str, list[Callable[..., Any]]] = {
         "call": [driver.walk, driver.measure, threads.helper, threads.clock, entries.loop, entries.call],
         "call_rows": [rows.call_rows],
+        "call_sums": [sums.call_sums],
     }
     return subset.optimised(functions[entry], target)
 

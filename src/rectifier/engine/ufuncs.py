@@ -76,6 +76,9 @@ class Method:
         `Call`'s, over whole arrays; before there is one, a function that takes nothing.
     """
 
+    entry = "call"
+    kind = Loop
+
     def __init__(
         self,
         spec: Specification,
@@ -94,14 +97,14 @@ class Method:
             self._add(name, dtype)
             self.numbers.setdefault(name, []).append(dtype.num)
         self.ufunc: Any = None
-        if not (operation.makes_mask or operation.reads_mask):
+        if spec.has_ufuncs and not (operation.makes_mask or operation.reads_mask):
             self.ufunc = self._make_ufunc(kinds)
         _awaiting_bfloat16.append(self)
         register_bfloat16()
 
     def _add(self, name: str, dtype: np.dtype[Any]) -> None:
         if name not in self.loops:
-            loop = self.loops[name] = Loop(self.spec, self.operation, dtype)
+            loop = self.loops[name] = self.kind(self.spec, self.operation, dtype)
             _loops[loop.plan] = loop
             _owners[loop.plan] = self
 
@@ -135,7 +138,7 @@ class Method:
         """Replace `_first_call` by the compiled loop, and add its dtype to those that `compiled` takes."""
         if self.compiled is not_compiled:
             plan = loop.plan
-            self._call = Call(self.operation.name, plan.count, plan.first, plan.last, plan.mask)
+            self._call = Call(self.operation.name, plan.count, plan.first, plan.last, plan.mask, entry=self.entry)
         for _, dtype in [kind for kind in _C_TYPES if kind[0] == loop.dtype.name] or [("", loop.dtype)]:
             self._call.add(dtype, loop.plan)
         if self.compiled is not_compiled:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..functions.dtypes import rounded
+from ..functions.dtypes import cast, named, rounded
 from .rows import two_sum
 from .smooth import polynomials
 
@@ -96,10 +96,15 @@ def primitives(
     def normal_tail_slope(x: Any) -> tuple[Any, Any]:
         return normal_tail(x)[0] - x * T(1 / math.sqrt(2 * math.pi)), x * 0
 
+    def stored(number: Any) -> Any:
+        if type(number) in (int, float):
+            return T(rounded(number, dtype))
+        return cast(number, named(dtype)).astype(number.dtype)
+
     return {
         "T": lambda literal, rest=None: T(literal) if rest is None else (T(literal), T(rest)),
         "largest": lambda: T(float(np.finfo(str(T(0).dtype).rpartition(".")[2]).max)),  # torch.float64 is float64
-        "stored": lambda literal: T(rounded(literal, dtype)),
+        "stored": stored,
         "where": xp.where,
         "abs": xp.abs,
         "copysign": xp.copysign,

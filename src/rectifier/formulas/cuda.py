@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..functions.dtypes import FORMATS
 from . import tracing
 from .tracing import Node
 
@@ -44,6 +45,13 @@ class Trace(tracing.Trace):
         place = self.tables.setdefault(table, len(self.tables))
         return self.operation(f"TABLES[{place}][{{}} & {len(table) - 1}]", "float32", index)
 
+    def rounded(self, node: Node) -> Node:
+        """Return the node of a number rounded to the dtype of x, and back in the working type."""
+        if "int" in self.dtype:
+            return self.operation(f"stored ({FORMATS[self.dtype].cpp}){{}}", self.kind, node)
+        text = f"from_{self.dtype}(to_{self.dtype}({{}}))"
+        return self.operation(f"stored {f'widen({text})' if self.kind == 'float64' else text}", self.kind, node)
+
     def input(self, name: str, kind: str = "") -> Node:
         """Return the node of an argument."""
         return Node(self, kind or self.kind, name)
@@ -62,6 +70,8 @@ class Trace(tracing.Trace):
         name, _, places = operation.partition(" ")
         if name in ("shl", "shr"):
             return f"{name}({{}}, {places})"
+        if name == "stored":
+            return operation.removeprefix("stored ")
         if name.startswith("TABLES"):
             return operation
         if operation == "from_bits" and kind == "float32":

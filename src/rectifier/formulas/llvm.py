@@ -33,6 +33,8 @@ class Trace(tracing.Trace):
         Of a vector; 0 for numbers.
     as_stored : callable
         Returns a number as the dtype of x has it in memory, or None where that would be another number.
+    round_trip : callable
+        Writes what rounds a node to the dtype of x; returns it as it lies in memory and in the working type.
     outside : ir.Block, optional
         Where what is the same for all elements is computed: before the loop.
     permute : callable, optional
@@ -41,12 +43,14 @@ class Trace(tracing.Trace):
 
     def __init__(
         self, builder: ir.IRBuilder, lanes: int, working: str, narrow: bool, dtype: str = "float64",
-        as_stored: Callable[[Any], Any] = lambda number: None, outside: ir.Block | None = None,
+        as_stored: Callable[[Any], Any] = lambda number: None,
+        round_trip: Callable[[Node], tuple[Any, Any]] = lambda node: (None, node.value),
+        outside: ir.Block | None = None,
         permute: Callable[[ir.IRBuilder, ir.Value, tuple[float, ...]], ir.Value] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(working, narrow, dtype)
         self.builder, self.lanes, self.as_stored, self.outside = builder, lanes, as_stored, outside
-        self.permute = permute
+        self.round_trip, self.permute = round_trip, permute
         self.varying: set[Node] = set()
 
     def type(self, kind: str) -> ir.Type:
@@ -87,6 +91,15 @@ class Trace(tracing.Trace):
             node: Node = self.where(condition, *[self._times(values[0], literal) for literal in literals])
             return node
         return super().call(operation, *values, kind=kind)
+
+    def rounded(self, node: Node) -> Node:
+        """Return the node of a number rounded to the dtype of x, as it lies in memory, too."""
+        key = "stored", id(node)
+        if key not in self.nodes:
+            stored, value = self.round_trip(node)
+            self.nodes[key] = Node(self, self.kind, value, (node,), stored, name="stored")
+            self.varying.add(self.nodes[key])
+        return self.nodes[key]
 
     def look_up(self, index: Node, table: tuple[float, ...]) -> Node:
         """Write what looks numbers up in a table of eight: once for each table."""

@@ -25,7 +25,10 @@ def largest() -> Any:
 
 
 def stored(literal: float) -> Any:
-    """Round a number to the dtype of x, and give it the working type: what a parameter of that value has become."""
+    """Round a number to the dtype of x, and give it the working type: what a parameter of that value has become.
+
+    Operations of the sum of two arrays round it so; the formulas of a block take it for literals alone.
+    """
     _refuse()
 
 

@@ -168,6 +168,16 @@ class Trace:
             raise TypeError("integers have no largest")
         return self.literal(np.finfo(self.kind).max, self.kind)
 
+    def stored(self, number: Any) -> Node:
+        """Return the node of a literal, or of what was computed, rounded to the dtype of x."""
+        if not isinstance(number, Node):
+            return self.literal(rounded(number, self.dtype), self.kind)
+        return number if self.kind == self.dtype else self.rounded(number)
+
+    def rounded(self, node: Node) -> Node:
+        """Return the node of a number rounded to the dtype of x, which is narrower than the working type."""
+        raise NotImplementedError
+
     def look_up(self, index: Node, table: tuple[float, ...]) -> Node:
         """Return the number of a table of eight float32 that the last bits of an integer say."""
         raise NotImplementedError
@@ -194,7 +204,7 @@ class Trace:
         exact: dict[str, Any] = {
             "T": self.number,
             "largest": self.largest,
-            "stored": lambda number: self.literal(rounded(number, self.dtype), self.kind),
+            "stored": self.stored,
             "where": self.where,
             "abs": lambda x: abs(x) if isinstance(x, float) else self.call("abs", x),
             **{name: lambda *xs, name=name: self.call(name, *xs) for name in ("sqrt", "fma", "copysign")},

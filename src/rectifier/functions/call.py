@@ -147,13 +147,13 @@ def prepare(
     dtype = arguments.holding(dtype, tuple(dtype_of(name, key, value) for key, value in parameters.items()))
     shape = broadcast(name, {**arrays, **parameters})
     for mask in masks:
-        if not _broadcasts(shape, mask.shape):
+        if not broadcasts(shape, mask.shape):
             raise ValueError(f"{name}: dy has shape {arguments.shape_of(arrays['dy'])}, the mask {mask.shape}")
         shape = mask.shape
     return Prepared(dtype, operands, parameters, shape, axes)
 
 
-def _broadcasts(shape: tuple[Any, ...], whole: tuple[Any, ...]) -> bool:
+def broadcasts(shape: tuple[Any, ...], whole: tuple[Any, ...]) -> bool:
     """Return whether a shape broadcasts to another; a side that Dask does not know is NaN."""
     pairs = zip(shape[::-1], whole[::-1], strict=False)
     return len(shape) <= len(whole) and all(a in (1, b) or a != a or b != b for a, b in pairs)

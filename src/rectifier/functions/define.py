@@ -14,7 +14,7 @@ from ..engine.rows import RowMethod
 from ..engine.ufuncs import Method
 from ..formulas import T
 from ..formulas.text import describe
-from . import blocks, docstrings, methods, signatures
+from . import blocks, docstrings, methods, signatures, sums
 from .protocols import Activation, Gated, RowFunction
 from .specification import (
     BACKWARD,
@@ -24,6 +24,7 @@ from .specification import (
     VALUE_AND_DERIVATIVE,
     Bounds,
     Elementwise,
+    OfSum,
     Operation,
     Rowwise,
     Specification,
@@ -346,6 +347,8 @@ def complete(function: Any) -> Any:
 
 def of(spec: Specification) -> Any:
     """Return the function of a specification: by its name, or made once where it came from another process."""
+    if isinstance(spec, OfSum):
+        return of(spec.of).of_sum
     found = getattr(sys.modules.get(spec.module), spec.name, None)
     if getattr(found, "spec", None) is spec:
         return found
@@ -418,6 +421,7 @@ def _complete_elementwise(function: Any, spec: Elementwise) -> None:
         made, read = spec.operations["with_mask"], spec.operations["backward_from_mask"]
         _loop(function, made, f"{spec.name}.with_mask", with_mask, vjp)
         _loop(function, read, f"{spec.name}.backward_from_mask", backward, word="_from_mask_")
+    function.of_sum = sums.make(function, spec)
 
 
 def _complete_gated(function: Any, spec: GatedSpecification) -> None:

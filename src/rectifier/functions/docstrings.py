@@ -10,7 +10,7 @@ import numpy as np
 from ..formulas import arrays as array_primitives
 from ..formulas import bind
 from ..formulas.text import describe
-from .specification import Elementwise, Gated, Rowwise, Specification
+from .specification import Elementwise, Gated, OfSum, Rowwise, Specification
 
 _PARAMETERS = {
     "x": "x : array_like\n    Any shape and strides; integers, float16, bfloat16, float32 or float64. Not modified.",
@@ -203,4 +203,47 @@ def method(spec: Specification, name: str) -> str:
         _section("Returns", results[name].format(name=spec.name, kept=kept, gate=gate)),
         _section("Raises", _ERRORS),
         _section("Notes", f"{nan}See `{spec.name}` for the rest."),
+    )
+
+
+_OF_SUM = {
+    "": "Compute {of} of the sum of two arrays, in one pass.",
+    "backward": "Multiply a gradient by the derivative of {of} at the sum of two arrays, and sum it, in one pass.",
+    "with_mask": "Compute {of} of the sum of two arrays, and one bit per element for the backward call.",
+}
+_OF_SUM_RESULTS = {
+    "": "y : array\n    ``{of}(x + {b})``, bit for bit; of the dtype of that.",
+    "backward": "dx, d{b} : arrays\n    Of the shapes of `x` and `{b}`. Where one was broadcast, its gradient is\n"
+    "    summed, in float64 and in an order that does not depend on threads, and rounded once.",
+    "with_mask": "y : array\n    The value.\nmask : Mask\n    That of ``{of}.with_mask(x + {b})``.",
+}
+_OF_SUM_EXAMPLES = {
+    "": ">>> bool(np.all({of}.of_sum(x, b) == {of}(x + b)))\nTrue",
+    "backward": ">>> dx, db = {of}.of_sum.backward(np.ones((2, 2)), x, b)\n>>> dx.shape, db.shape\n((2, 2), (2,))",
+    "with_mask": ">>> y, mask = {of}.of_sum.with_mask(x, b)\n>>> mask.shape\n(2, 2)",
+}
+
+
+def of_sum(spec: OfSum, name: str) -> str:
+    """Document the function of a sum, or one of its methods."""
+    of, b = spec.of.name, spec.gate
+    given = [_PARAMETERS["x"], f"{b} : array_like\n    A bias, or an array of the shape of `x`; broadcasts with it."]
+    out, after = _OUT.format(what="the value", may_be="x"), [_of_parameters(spec)]
+    if name == "backward":
+        given = [_PARAMETERS["dy"], *given]
+        out = f"out : tuple of arrays, optional\n    Where to write dx and d{b}."
+        after = [
+            f"mask : Mask, optional\n    What ``with_mask`` returned, instead of `x` and `{b}`.",
+            f"shape : tuple of int, optional\n    The shape of `{b}`, beside a mask.", *after,
+        ]  # fmt: skip
+    example = f">>> import numpy as np\n>>> from {spec.module} import {of}\n"
+    example += ">>> x, b = np.array([[-2.0, 0.5], [0.0, 3.0]]), np.array([1.0, -0.25])\n"
+    needs_mask = name == "with_mask" and "mask" not in spec.backward_from
+    return _join(
+        _OF_SUM[name].format(of=of),
+        _section("Parameters", *given, out, *after),
+        _section("Returns", _OF_SUM_RESULTS[name].format(of=of, b=b)),
+        _section("Raises", _ERRORS),
+        _section("Notes", f"The sum is rounded once, to the dtype that NumPy gives it. See `{of}` for the rest."),
+        "" if needs_mask else _section("Examples", example + _OF_SUM_EXAMPLES[name].format(of=of)),
     )

@@ -22,6 +22,7 @@ from .specification import (
     ROWS_BACKWARD,
     WITH_MASK,
     Elementwise,
+    OfSum,
     Operation,
 )
 
@@ -41,10 +42,10 @@ def backward(function: Any, dy: Any, x: Any, out: Any, y: Any, mask: Any, parame
             f"it got {' and '.join(given) or 'none'}"
         )
     if mask is not None:
-        _require_agreement(spec, mask, parameters)
+        require_agreement(spec, mask, parameters)
         operation, source = BACKWARD_FROM_MASK, mask
     elif y is not None:
-        _require_source(spec, BACKWARD, "y")
+        require_source(spec, BACKWARD, "y")
         _require_y_to_determine(spec.named(BACKWARD), spec, parameters)
         dx = function.methods["backward"].compiled(dy, y, *parameters.values(), out)
         if dx is not NotImplemented:
@@ -56,7 +57,8 @@ def backward(function: Any, dy: Any, x: Any, out: Any, y: Any, mask: Any, parame
     return registry.compute(Call(function, operation, operands, parameters, out))
 
 
-def _require_source(spec: Elementwise, operation: Operation, source: str) -> None:
+def require_source(spec: Elementwise | OfSum, operation: Operation, source: str) -> None:
+    """Refuse a source that does not determine the derivative."""
     if source not in spec.backward_from:
         name = spec.named(operation)
         others = " or ".join(f"{name}=" for name in spec.backward_from)
@@ -83,15 +85,15 @@ def _require_y_to_determine(name: str, spec: Elementwise, parameters: dict[str, 
         )
 
 
-def _require_agreement(spec: Elementwise, mask: Any, parameters: dict[str, Any]) -> None:
+def require_agreement(spec: Elementwise | OfSum, mask: Any, parameters: dict[str, Any]) -> None:
     """Refuse what is no mask, or the mask of another function or of other parameters."""
     if not isinstance(mask, Mask):
         name = spec.named(BACKWARD)
         raise TypeError(f"{name}: mask is a {type(mask).__name__}; it takes what {spec.name}.with_mask returned")
-    if not mask.agrees(spec.full_name, parameters):
-        _require_source(spec, BACKWARD, "mask")
+    if not mask.agrees(spec.masks_of, parameters):
+        require_source(spec, BACKWARD, "mask")
         raise ValueError(
-            f"{spec.named(BACKWARD)}: this call is {_signature(spec.full_name, parameters)}, "
+            f"{spec.named(BACKWARD)}: this call is {_signature(spec.masks_of, parameters)}, "
             f"the mask was made by {_signature(mask.function, mask.parameters)}"
         )
 
@@ -102,7 +104,7 @@ def _signature(function: str, parameters: Any) -> str:
 
 def with_mask(function: Any, x: Any, out: Any, parameters: dict[str, Any]) -> tuple[Any, Mask]:
     """Compute the value and the mask."""
-    _require_source(function.spec, WITH_MASK, "mask")
+    require_source(function.spec, WITH_MASK, "mask")
     both: tuple[Any, Mask] = call(function, WITH_MASK, {"x": x}, out, parameters)
     return both
 

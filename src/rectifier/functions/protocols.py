@@ -64,6 +64,23 @@ class Gated(Protocol):
         """Compute the value, and the function that takes dy to both gradients."""
 
 
+class OfSum(Protocol):
+    """The function of the sum of two arrays."""
+
+    cuda_source: Callable[..., str]
+
+    def __call__(self, x: Any, b: Any, out: Any = None, **parameters: Any) -> Any:
+        """Apply the function to x + b."""
+
+    @property
+    def backward(self) -> Callable[..., tuple[Any, Any]]:
+        """Multiply a gradient by the derivative, and sum it to the shape of b, in one pass."""
+
+    @property
+    def with_mask(self) -> Callable[..., tuple[Any, Mask]]:
+        """Compute the value, and a mask for `backward`."""
+
+
 class Activation(Protocol):
     """A function of one array, which `elementwise` makes."""
 
@@ -73,6 +90,7 @@ class Activation(Protocol):
     derivative: Derivative
     backward: Backward
     value_and_derivative: Applied
+    of_sum: OfSum
     cuda_source: Callable[..., str]
 
     def __call__(self, x: Any, out: Any = None, **parameters: Any) -> Any:

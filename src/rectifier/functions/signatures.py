@@ -76,6 +76,21 @@ def call(x, {gate}, out=None{keywords}):
         return _y_
     return _call_({{'x': x, '{gate}': {gate}}}, out, {{{named}}})
 """
+BACKWARD_OF_SUM = """
+def call(dy, x=None, {gate}=None, out=None, *, mask=None, shape=None{more_keywords}):
+    return _call_(dy, x, {gate}, out, mask, shape, {{{named}}})
+"""
+WITH_MASK_OF_SUM = """
+def call(x, {gate}, out=None{keywords}):
+    if {numbers}:
+        _both_ = _compiled_(x, {gate}, {values}out, None)
+        if _both_ is not _refused_:
+            _mask_ = _new_(_Mask_)
+            _y_, _mask_._bits = _both_
+            _mask_._shape, _mask_._function, _mask_._parameters = _y_.shape, _maker_, {{{named}}}
+            return _y_, _mask_
+    return _call_({{'x': x, '{gate}': {gate}}}, out, {{{named}}})
+"""
 GATED_BACKWARD = """
 def call(dy, x, {gate}, out=None{keywords}):
     if _type_(x) is _ndarray_ and _type_({gate}) is _ndarray_ and _type_(dy) is _ndarray_ and {numbers}:
@@ -109,7 +124,7 @@ ROWS_PREPARED = """
 def call(x, out=None, *, axis=-1):
     return _call_(x, out, axis)
 """
-ARGUMENTS = frozenset({"x", "dy", "y", "out", "mask", "axis"})  # what the calls have themselves
+ARGUMENTS = frozenset({"x", "dy", "y", "out", "mask", "shape", "axis"})  # what the calls have themselves
 
 
 def is_reserved(name: str) -> bool:

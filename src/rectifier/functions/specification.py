@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..formulas import T, bind, where
+from ..formulas import T, bind, stored, where
 from ..formulas.text import describe
 from . import dtypes
 
@@ -94,6 +94,32 @@ VALUE_AND_DERIVATIVE = Operation(
 WITH_MASK = Operation("with_mask", ("x",), ("y", "mask"), ("value", "mask"), _with_mask)
 BACKWARD_FROM_MASK = Operation("backward_from_mask", ("dy", "mask"), ("dx",), ("mask",), _backward_from_mask)
 
+
+# The functions of a sum, over the formulas of the function that is applied to it. NumPy's sum has the dtype of x.
+def _of_sum(x, b, *parameters):
+    return value(stored(x + b), *parameters)
+
+
+def _gradient_of_sum(x, b, *parameters):
+    d = derivative(stored(x + b), *parameters)
+    return d, d
+
+
+def _mask_of_sum(x, b, *parameters):
+    return mask(stored(x + b), *parameters)
+
+
+def _backward_and_sum(dy, x, b, total, *parameters):
+    d, _ = derivative(x, b, *parameters)
+    dx = where(d == T(0), T(0), dy * d)
+    return dx, total + stored(dx)
+
+
+SUMS = "total", "sum"  # operands in float64: what was summed before an element, and with it
+BACKWARD_AND_SUM = Operation(
+    "backward_and_sum", ("dy", "x", "b", "total"), ("dx", "sum"), ("derivative",), _backward_and_sum
+)
+
 # Of rows, whose formulas the kernels put together.
 ROWS = Operation("value", ("x",), ("y",), ("value",), _bound_later)
 ROWS_BACKWARD = Operation("backward", ("dy", "y"), ("dx",), ("weight", "backward"), _bound_later)
@@ -141,6 +167,7 @@ class Specification:
     zeros: tuple[float, ...] = ()
     unrounded: tuple[str, ...] = ()
     backward_from: tuple[str, ...] = ("x",)
+    has_ufuncs = True
     selects = False
     wide = False
     single = False
@@ -153,6 +180,11 @@ class Specification:
     def is_ours(self) -> bool:
         """Whether it is one of this package's."""
         return self.module == PACKAGE
+
+    @property
+    def masks_of(self) -> str:
+        """The full name of the function whose masks it makes."""
+        return self.full_name
 
     def named(self, operation: Operation) -> str:
         """Return the name of the call of an operation, for errors."""
@@ -206,7 +238,7 @@ class Gated(Specification):
 
     gate: str
     ulp: Bounds
-    formulas = "value", "derivative"
+    formulas: tuple[str, ...] = "value", "derivative"
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)
@@ -214,6 +246,56 @@ class Gated(Specification):
         outputs = "dx", f"d{self.gate}"
         backward = Operation("backward", ("dy", "x", self.gate), outputs, ("derivative",), _backward_to_both)
         self.operations = {"value": VALUE._replace(inputs=("x", self.gate)), "backward": backward}
+
+
+class OfSum(Gated):
+    """An elementwise function of the sum of two arrays, x and b, which is rounded to their dtype first.
+
+    Attributes
+    ----------
+    of : Elementwise
+        The specification of the function.
+    gate : str
+        The name of the second array: "b", unless a parameter is called so.
+    backward_and_sum : Operation
+        Of kernels alone, which sum a gradient in the order of `engine.runtime.sums`.
+    """
+
+    of: Elementwise
+    backward_and_sum: Operation
+    mask: Callable[..., Any]
+    formulas = "value", "derivative", "mask"
+    has_ufuncs = False
+
+    def __init__(self, of: Elementwise) -> None:
+        gate = next(name for name in ("b", "bias", "addend") if name not in of.parameters)
+        kept = "module", "parameters", "ulp", "backward_from", "selects", "wide", "single"
+        fields = {name: getattr(of, name) for name in kept}
+        formulas = {
+            "value": _over(_of_sum, value=of.value),
+            "derivative": _over(_gradient_of_sum, derivative=of.derivative),
+            "mask": _over(_mask_of_sum, mask=of.mask),
+        }
+        super().__init__(
+            of=of, gate=gate, name=f"{of.name}.of_sum", full_name=f"{of.full_name}.of_sum", **fields, **formulas
+        )
+        self.uniform = tuple(of.parameters)
+        self.backward_and_sum = BACKWARD_AND_SUM._replace(inputs=("dy", "x", gate, "total"))
+        if "mask" in of.backward_from:
+            self.operations["with_mask"] = WITH_MASK._replace(inputs=("x", gate))
+
+    @property
+    def masks_of(self) -> str:
+        """The full name of the function whose masks it makes."""
+        return self.of.full_name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OfSum, (self.of,)
+
+
+def _over(formula: Any, **parts: Callable[..., Any]) -> FunctionType:
+    """Make a formula over other formulas."""
+    return FunctionType(formula.__code__, {**parts, "stored": stored}, formula.__name__)
 
 
 class Rowwise(Specification):

@@ -28,7 +28,7 @@ from ..functions.specification import Rowwise
 def codes() -> Iterator[Code]:
     """List all code that calls of this package's functions may need."""
     yield memory.pool_code()
-    yield from map(process.code_of_entry, ("call", "call_rows"))
+    yield from map(process.code_of_entry, ("call", "call_rows", "call_sums"))
     for source, target, swapped in product(FORMATS, FORMATS, (False, True)):
         if exists(source, target) and FORMATS[source].bits <= FORMATS[target].bits:
             yield code_of_cast(source, swapped, target)

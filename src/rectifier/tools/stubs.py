@@ -57,12 +57,26 @@ class _Backward{key}(Protocol):
         self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, mask: Mask | None = None{more}
     ) -> Any: ...
 
+class _OfSumBackward{key}(Protocol):
+    def __call__(
+        self, dy: Any, x: Any = None, {added}: Any = None, out: Any = None, *, mask: Mask | None = None,
+        shape: tuple[int, ...] | None = None{more}
+    ) -> tuple[Any, Any]: ...
+
+class _OfSum{key}(Protocol):
+    backward: _OfSumBackward{key}
+    cuda_source: Callable[..., str]
+
+    def __call__(self, x: Any, {added}: Any, out: Any = None{keywords}) -> Any: ...
+    def with_mask(self, x: Any, {added}: Any, out: Any = None{keywords}) -> tuple[Any, Mask]: ...
+
 class _Function{key}(_Applied{key}, Protocol):
     __name__: str
     spec: _Elementwise
     derivative: _Derivative{key}
     backward: _Backward{key}
     value_and_derivative: _Applied{key}
+    of_sum: _OfSum{key}
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None{keywords}) -> tuple[Any, Mask]: ...
@@ -107,7 +121,9 @@ def text() -> str:
         kind, template = ("_GatedFunction", _GATED) if gate else ("_Function", _ELEMENTWISE)
         words = "_".join([*[gate] * bool(gate), *spec.parameters])
         key = "".join(word.capitalize() for word in words.split("_"))
-        made = template.format(key="{key}", keywords=f", *{given}" if given else "", more=given, gate=gate)
+        added = "" if gate else function.of_sum.spec.gate
+        keywords = f", *{given}" if given else ""
+        made = template.format(key="{key}", keywords=keywords, more=given, gate=gate, added=added)
         while types.setdefault(kind + key, made) != made:  # the same names, other defaults
             key += "X"
         lines[name] = kind + key

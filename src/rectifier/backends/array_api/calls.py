@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ...functions import arguments, dtypes
+from ...functions import addition, arguments, dtypes
 from ...functions.call import Call, prepare
 from ...functions.rows import as_rows, from_rows
-from ...functions.specification import BACKWARD, DERIVATIVE, VALUE, Gated, Operation
+from ...functions.specification import BACKWARD, DERIVATIVE, VALUE, Gated, OfSum, Operation
 from .. import registry
 from .formula import compute_formula, derivative_at, row_gradient, row_tangent, row_value
 from .library import Library, RowRule, Rule
@@ -69,8 +69,12 @@ def _elementwise(library: Library, call: Call) -> Any:
             arguments.fitting(call.name, name, value, dtype)
     given = operands | parameters
     kind = library.result(dtype.name)
-    if _is_plain(library, given):
+    likes = {name: dtype_of(call.name, name, value) for name, value in operands.items()}
+    of_sum = isinstance(spec, OfSum)
+    if _is_plain(library, given) and not (of_sum and addition.comes_first(call, dtype, likes)):
         return _on_cpu(library, call, given, kind)
+    if of_sum:
+        return _in_two_steps(library, call, operands)
     if operation.name == VALUE.name:
         return _differentiable(library, call, kind, operands, parameters, shape)
     if len(operation.outputs) > 1 and not call.gradients:
@@ -80,6 +84,15 @@ def _elementwise(library: Library, call: Call) -> Any:
         shapes = (np.shape(operands[name]) for name in call.gradients)
         results = tuple(library.summed(gradient, own) for gradient, own in zip(results, shapes, strict=True))
     return results
+
+
+def _in_two_steps(library: Library, call: Call, operands: dict[str, Any]) -> Any:
+    """Let the library add, and differentiate its sum; then apply the function."""
+    spec: Any = call.spec
+    result = addition.applied(call, operands["x"] + operands[spec.gate])
+    if not call.gradients:
+        return result
+    return tuple(library.summed(result, np.shape(operands[name])) for name in call.gradients)
 
 
 def _is_plain(library: Library, given: dict[str, Any]) -> bool:

@@ -11,10 +11,12 @@ from typing import Any
 import cupy
 import numpy as np
 
-from ...functions import arguments, dtypes, gradients
+from ...functions import addition, arguments, dtypes, gradients
 from ...functions.call import Call, Prepared, prepare
+from ...functions.gradients import add as add
 from ...functions.mask import Mask, PartialMask
 from ...functions.rows import as_rows, from_rows
+from ...functions.specification import OfSum
 from .. import registry
 from . import launch, recorded
 
@@ -38,7 +40,7 @@ def compute(call: Call) -> Any:
             recorded.record(key, call, outs, launched)
     if call.operation.makes_mask:
         y, bits = outs
-        return y, Mask.made(bits, y.shape, call.spec.full_name, call.parameters)
+        return y, Mask.made(bits, y.shape, call.spec.masks_of, call.parameters)
     return outs if len(outs) > 1 else outs[0]
 
 
@@ -66,6 +68,8 @@ def _elementwise(call: Call) -> Computed:
     spec, outputs = call.spec, call.operation.outputs
     prepared = prepare(call, _operand)
     dtype, operands, parameters, shape, _ = prepared
+    if isinstance(call.spec, OfSum) and addition.comes_first(call, dtype, operands):
+        return _in_two_steps(call, operands)
     shapes = tuple(np.shape(operands[name]) for name in call.gradients)
     summed = any(own != shape for own in shapes)
     given = _given(call, None if summed else call.out, shape, dtype)
@@ -82,6 +86,20 @@ def _elementwise(call: Call) -> Computed:
     return outs, launched
 
 
+def _in_two_steps(call: Call, operands: dict[str, Any]) -> Computed:
+    """Add x and b, then apply the function."""
+    spec: Any = call.spec
+    kind = addition.own_dtype(call, operands)
+    total = _array(operands["x"], kind) + _array(operands[spec.gate], kind)
+    if not call.gradients:
+        result = addition.applied(call, total, out=call.out)
+        return (result if isinstance(result, tuple) else (result,)), None
+    dx = addition.applied(call, total)
+    shapes = tuple(np.shape(operands[name]) for name in call.gradients)
+    both = dx, dx.copy()
+    return gradients.summed(call.name, call.operation.outputs, both, shapes, call.out, may_share_memory), None
+
+
 def _masked(call: Call) -> Computed:
     """Compute with a mask, which is made or read; its bits are in C order."""
     mask, making = call.operands.get("mask"), call.operation.makes_mask
@@ -95,12 +113,15 @@ def _masked(call: Call) -> Computed:
     prepared = prepare(call, _operand)
     dtype, operands, parameters, shape, _ = prepared
     (target,) = _given(call, call.out, shape, dtype, call.operation.outputs[:1])
+    if isinstance(call.spec, OfSum) and addition.comes_first(call, dtype, operands):
+        (target, mask), _ = _in_two_steps(call, operands)
+        return (target, mask._bits), None
     with _device(call, prepared, (target,)):
-        source = _array(next(iter(operands.values())), dtype)
-        target = _empty(shape, dtype, [source]) if target is None else target
+        sources = [_array(operand, dtype) for operand in operands.values() if not isinstance(operand, Mask)]
+        target = _empty(shape, dtype, sources) if target is None else target
         bits = recorded.empty_bits(target.size) if making else call.arrays["mask"]
         numbers = [*_rounded(call, parameters, dtype).values()]
-        launched = _run_in_c_order(call, dtype, source, numbers, target, bits)
+        launched = _run_in_c_order(call, dtype, sources, numbers, target, bits)
     return (target, bits) if making else (target,), launched
 
 
@@ -208,16 +229,17 @@ def _is_writable(call: Call) -> bool:
     )
 
 
-def _run_in_c_order(call: Call, dtype: Any, operand: Any, parameters: list[Any], target: Any, bits: Any) -> Any:
+def _run_in_c_order(call: Call, dtype: Any, operands: list[Any], parameters: list[Any], target: Any, bits: Any) -> Any:
     """Run an operation with a mask, whose bits are in C order; return its launch."""
     written = target if target.flags.c_contiguous else cupy.empty(target.shape, dtype)
-    whole = operand if operand.shape == target.shape else cupy.broadcast_to(operand, target.shape)
-    read = _apart(cupy.ascontiguousarray(whole), (written,))
+    shape = target.shape
+    whole = [operand if operand.shape == shape else cupy.broadcast_to(operand, shape) for operand in operands]
+    read = tuple(_apart(cupy.ascontiguousarray(operand), (written,)) for operand in whole)
     numbers = tuple(_apart(number, (written,)) for number in parameters)
     if call.operation.makes_mask:
         launched = launch.run_with_mask(call.spec, dtype, read, numbers, written, bits)
     else:
-        launched = launch.run_from_mask(call.spec, dtype, read, bits, numbers, written)
+        launched = launch.run_from_mask(call.spec, dtype, read[0], bits, numbers, written)
     if written is not target:
         target[...] = written
     return launched

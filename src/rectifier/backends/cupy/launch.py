@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...functions.specification import BACKWARD_FROM_MASK, WITH_MASK, Operation, Rowwise, Specification
+from ...functions.specification import BACKWARD_FROM_MASK, Operation, Rowwise, Specification
 from . import source
 
 OPTIONS = ("-fmad=false",)
@@ -162,19 +162,19 @@ def _elementwise(spec: Specification, operation: Operation, dtype: str) -> Any:
     import cupy
 
     preamble, statement, inputs, outputs = source.elementwise(spec, operation, dtype)
-    name = f"rectifier_{spec.name}_{operation.name}_{dtype}"
+    name = f"rectifier_{spec.name.replace('.', '_')}_{operation.name}_{dtype}"
     return cupy.ElementwiseKernel(inputs, outputs, statement, name, preamble=preamble, options=OPTIONS)
 
 
 def run_with_mask(
-    spec: Specification, dtype: Any, x: Any, numbers: tuple[Any, ...], y: Any, bits: Any
+    spec: Specification, dtype: Any, arrays: tuple[Any, ...], numbers: tuple[Any, ...], y: Any, bits: Any
 ) -> Launch | None:
     """Compute the value and the mask, of arrays in C order; `bits` has room for whole words of 4 bytes."""
-    if not x.size:
+    if not y.size:
         return None
-    numbers = _spread(numbers, x.shape)
+    numbers, operation = _spread(numbers, y.shape), spec.operations["with_mask"]
     spread = tuple(not _is_number(number) for number in numbers)
-    return _run_contiguous(spec, WITH_MASK, np.dtype(dtype).name, spread, (x, *numbers, y, bits), x.size)
+    return _run_contiguous(spec, operation, np.dtype(dtype).name, spread, (*arrays, *numbers, y, bits), y.size)
 
 
 def run_from_mask(

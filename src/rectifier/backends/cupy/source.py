@@ -84,6 +84,11 @@ def operands(
     return [*arrays, *numbers], results
 
 
+def _word(spec: Specification) -> str:
+    """Return the name of a function as a word of C++."""
+    return spec.name.replace(".", "_")
+
+
 def element(spec: Specification, operation: Operation, dtype: str) -> Part:
     """Write the function of one element: numbers as they lie in memory in, results out by reference."""
     working = np.dtype(spec.compiled(dtype)).name
@@ -100,7 +105,7 @@ def element(spec: Specification, operation: Operation, dtype: str) -> Part:
         *(f"const {o.stored} {o.name}{'' if o.stored == 'bool' else '_'}" for o in inputs),
         *(f"{o.stored} &{o.name}_" for o in outputs),
     ]
-    name = f"{spec.name}_{operation.name}_{dtype}_element"
+    name = f"{_word(spec)}_{operation.name}_{dtype}_element"
     tables = [", ".join(trace.write_literal(number, "float32") for number in table) for table in trace.tables]
     if not tables:
         return _function(name, "void", arguments, lines)
@@ -138,7 +143,7 @@ def contiguous(
     """
     function = element(spec, operation, dtype)
     inputs, outputs = operands(spec, operation, dtype, spread)
-    name = f"{spec.name}_{operation.name}_{dtype}{'_of_arrays' * any(spread)}{'_by_rows' * by_rows}"
+    name = f"{_word(spec)}_{operation.name}_{dtype}{'_of_arrays' * any(spread)}{'_by_rows' * by_rows}"
     arguments = [
         *(f"const {'unsigned char' if o.stored == 'bool' else o.stored} {'*' * o.spread}{o.name}" for o in inputs),
         *(f"{'unsigned' if o.stored == 'bool' else o.stored} *{o.name}" for o in outputs),

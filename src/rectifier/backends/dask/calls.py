@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from ...functions import arguments, dtypes, gradients, subclasses
+from ...functions import addition, arguments, dtypes, gradients, subclasses
 from ...functions.call import Call, Prepared, prepare
 from ...functions.mask import Mask
+from ...functions.specification import OfSum
 from .. import registry
 from .chunks import add_layer, has_unknown, in_one_chunk, is_lazy, one_module
 from .masks import ChunkedMask
@@ -35,6 +36,8 @@ def compute(call: Call) -> Any:
         raise TypeError(f"{call.name}: the mask is of a NumPy array, and dy of Dask; take the mask of the Dask array")
     da = one_module(call.name, call.arrays)
     prepared = _prepare(call, da)
+    if isinstance(call.spec, OfSum) and addition.comes_first(call, prepared.dtype, prepared.operands):
+        return _in_two_steps(call, prepared)
     dtype, arrays, others = prepared.dtype, *_apart(da, call, prepared)
     if call.gradients:
         numbers = {name: others.pop(name) for name in call.operands if name in others}
@@ -48,11 +51,22 @@ def compute(call: Call) -> Any:
     results = add_layer(da, task, call.name, operands, dtype, len(outputs), whole=whole, cut=mask is None)
     if call.gradients:
         shapes = (arguments.shape_of(call.operands[name]) for name in call.gradients)
-        return tuple(gradients.sum_to(gradient, shape, _add) for gradient, shape in zip(results, shapes, strict=True))
+        return tuple(gradients.sum_to(gradient, shape, add) for gradient, shape in zip(results, shapes, strict=True))
     if call.operation.makes_mask:
         y, masks = results
-        return y, ChunkedMask.made(masks, y.shape, call.spec.full_name, call.parameters)
+        return y, ChunkedMask.made(masks, y.shape, call.spec.masks_of, call.parameters)
     return results if len(results) > 1 else results[0]
+
+
+def _in_two_steps(call: Call, prepared: Prepared) -> Any:
+    """Let Dask add, then apply the function."""
+    spec: Any = call.spec
+    x, b = prepared.operands["x"], prepared.operands[spec.gate]
+    result = addition.applied(call, x + b)
+    if not call.gradients:
+        return result
+    _require_known_sums(call.name, [operand for operand in (x, b) if is_lazy(operand)], result.shape)
+    return tuple(gradients.sum_to(result, arguments.shape_of(operand), add) for operand in (x, b))
 
 
 def _rows(call: Call) -> Any:
@@ -130,7 +144,7 @@ def _require_known_sums(function: str, operands: list[Any], shape: tuple[Any, ..
         )
 
 
-def _add(gradient: Any, axes: tuple[int, ...], shape: tuple[Any, ...]) -> Any:
+def add(gradient: Any, axes: tuple[int, ...], shape: tuple[Any, ...]) -> Any:
     """Sum a gradient by chunks, in their order."""
     wide = np.float64 if gradient.dtype.itemsize < 8 else gradient.dtype
     total = gradient.sum(axis=axes, dtype=wide, keepdims=True)

@@ -56,8 +56,12 @@ class Task:
 
     def __reduce__(self) -> tuple[Any, ...]:
         how = self.method, self.names, self.settings, self.unknown
-        module, name = self.function.__module__, self.function.__name__
-        by_name = module != "__main__" and getattr(sys.modules.get(module), name, None) is self.function
+        module, found = self.function.__module__, None
+        if module != "__main__":
+            found = sys.modules.get(module)
+            for name in self.function.__qualname__.split("."):
+                found = getattr(found, name, None)
+        by_name = found is self.function
         return (Task, (self.function, *how)) if by_name else (of_spec, (self.function.spec, *how))
 
     def __dask_tokenize__(self) -> Any:

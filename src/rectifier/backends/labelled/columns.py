@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ...functions import arguments, dtypes, gradients
+from ...functions import addition, arguments, dtypes, gradients
 from ...functions.call import Call, require_one_shape
+from ...functions.specification import OfSum
 
 
 class Column(ABC):
@@ -188,6 +189,11 @@ def _gradients(
             for name, value in given.items()
         }
         dtype = arguments.resolve(call.spec.selects, [numbers[name] for name in call.operands])
+        if isinstance(call.spec, OfSum) and addition.comes_first(call, dtype, numbers):
+            raise TypeError(
+                f"{call.name}: x + {call.spec.gate} would have another dtype than {dtype}, that of the gradient; "
+                "convert dy and both to one"
+            )
         missing = _missing(columns.values())
         spread = {name: np.broadcast_to(dtypes.cast(np.asarray(n), dtype), rows) for name, n in numbers.items()}
         found = call.on(spread)

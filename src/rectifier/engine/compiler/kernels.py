@@ -10,6 +10,7 @@ data to this kernel (`driver`), so the bits of a result cannot depend on how the
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from ...formulas.llvm import Trace
 from ...formulas.smooth import SMOOTH
 from ...formulas.tracing import Node
 from ...functions.dtypes import rounded
-from ...functions.specification import Operation, Specification, read
+from ...functions.specification import SUMS, Operation, Specification, read
 from ..runtime.layout import ALIKE
 from .instructions import Module
 from .optimise import PREFIX, Optimised, optimise
@@ -37,8 +38,14 @@ SIGNATURE = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer().as_pointe
 def storages(spec: Specification, operation: Operation, dtype: str) -> tuple[list[str], int, int]:
     """List the storage of each operand, and where the parameters begin and end among them."""
     inputs, uniform, outputs = spec.operands(operation)
-    kinds = ["bit" if name == "mask" else dtype for name in (*inputs, *uniform, *outputs)]
+    own = {"mask": "bit"} | dict.fromkeys(SUMS, "float64")
+    kinds = [own.get(name, dtype) for name in (*inputs, *uniform, *outputs)]
     return kinds, len(inputs), len(inputs) + len(uniform)
+
+
+def _storage(stored: str, working: str) -> Storage:
+    """Return how an operand lies in memory; float64 stays what it is, also beside what is computed in float32."""
+    return Storage(stored, "float64" if stored == "float64" else working)
 
 
 def require_instructions(formulas: list[Callable[..., object]], dtype: str, target: Target) -> None:
@@ -71,15 +78,16 @@ def compile_kernel(spec: Specification, operation: Operation, dtype: str, target
 
 def emit_kernel(
     module: ir.Module, name: str, spec: Specification, operation: Operation, dtype: str, target: Target,
-    alike: Collection[str] | None = None,
+    alike: Collection[str] | None = None, loops: Callable[..., Strips] = Strips,
 ) -> ir.Function:  # fmt: skip
     """Write the code of a kernel into a module.
 
-    `alike` names the operands that are one number each; by default `how` says whether all that may be are.
+    `alike` names the operands that are one number each; by default `how` says whether all that may be are. `loops` are
+    the loops over the strips.
     """
     working = np.dtype(spec.compiled(dtype)).name
     names, first, last = storages(spec, operation, dtype)
-    storage = [Storage(stored, working) for stored in names]
+    storage = [_storage(stored, working) for stored in names]
     x = Storage(dtype, working)
     size = np.dtype(working).itemsize if "float" in working else x.size
     lanes, width = INTERLEAVE * target.register // size, target.register // size
@@ -104,8 +112,8 @@ def emit_kernel(
         spread_out: dict[int, ir.Value], known: Collection[int], outside: ir.Block, loaded: list[ir.Value]
     ) -> list[ir.Value]:
         trace = Trace(
-            b, width, working, dtype != "float64", dtype, lambda number: x.constant(number, width), outside,
-            permutation(target),
+            b, width, working, dtype != "float64", dtype, lambda number: x.constant(number, width),
+            partial(_round_trip, b, x), outside, permutation(target),
         )  # fmt: skip
         waiting = iter(loaded)
 
@@ -125,7 +133,7 @@ def emit_kernel(
     def strips(numbers: Collection[int], known: Collection[int] = ()) -> None:
         spread_out, outside = {k: spread(b, _first(b, arrays[k]), width) for k in numbers if k not in known}, b.block
         sources = [array for k, array in enumerate(arrays[:last]) if k not in numbers]
-        Strips(
+        loops(
             b, lanes, width, sources, arrays[last:], n, lambda loaded: evaluate(spread_out, known, outside, loaded)
         ).emit(how, once=spec.wide)  # fmt: skip
 
@@ -160,6 +168,12 @@ def emit_kernel(
     return function
 
 
+def _round_trip(builder: ir.IRBuilder, x: Storage, node: Node) -> tuple[ir.Value, ir.Value]:
+    """Round a number to what lies in memory; return that, and it in the working type again."""
+    stored = x.narrow(builder, node)
+    return stored, x.widen(builder, stored)
+
+
 def _only_selects(spec: Specification, operation: Operation, dtype: str) -> bool:
     """Whether results are selected among numbers as they lie in memory, so that a register holds twice as many.
 
@@ -176,11 +190,14 @@ def of_one_element(
     """Trace what a kernel does with one element: the code of that, and its results."""
     working = np.dtype(spec.compiled(dtype)).name
     names, first, last = storages(spec, operation, dtype)
-    storage = [Storage(stored, working) for stored in names]
+    storage = [_storage(stored, working) for stored in names]
     kinds = [stored.stored_type(8) if stored.name == "bit" else stored.type for stored in storage[:last]]
     module = ir.Module()
     b = ir.IRBuilder(ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "dry").append_basic_block())
-    trace = Trace(b, 0, working, dtype != "float64", dtype, lambda number: Storage(dtype, working).constant(number, 0))
+    x = Storage(dtype, working)
+    trace = Trace(
+        b, 0, working, dtype != "float64", dtype, lambda number: x.constant(number, 0), partial(_round_trip, b, x)
+    )
     nodes = [
         trace.input(b.trunc(number, ir.IntType(1)), "bool") if stored.name == "bit"
         else trace.input(stored.widen(b, number), stored.kind, number)

@@ -200,11 +200,11 @@ class Strips:
                     stored.align = min(LINE, self.width * target.storage.size)
                     stored.set_metadata("nontemporal", b.module.add_metadata([_I32(1)]))
 
-    def _fetch(self, i: ir.Value, ahead: ir.Value) -> None:
-        """Fetch what a later strip will load."""
+    def _fetch(self, i: ir.Value, ahead: ir.Value, arrays: Sequence[Array] = ()) -> None:
+        """Fetch what a later strip of the sources, or of some arrays, will load."""
         b = self.builder
         fetch = external(b, "llvm.prefetch.p0i8", ir.VoidType(), [_POINTER, _I32, _I32, _I32])
-        for source in self.arrays:
+        for source in arrays or self.arrays:
             if source.storage.name == "bit":
                 continue
             address = b.gep(b.bitcast(b.gep(source.pointer, [i]), _POINTER), [ahead])

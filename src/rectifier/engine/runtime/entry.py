@@ -191,7 +191,7 @@ def _order(job: Job, count: int, mask: int, given: int, axes: int, order: Words)
     return plain
 
 
-def _put(target: int, source: FloatObject, kind: int) -> None:
+def put(target: int, source: FloatObject, kind: int) -> None:
     """Write a Python float as a parameter of the kernel's: rounded once, to nearest; -0.0 as 0."""
     number = stack(1)
     number[0] = 0 if source.number << 1 == 0 else source.number
@@ -317,7 +317,7 @@ def _call(method: Method, arguments: Words, number: int) -> int:
                 if k < first or k >= last:
                     flags &= a.flags
         elif first <= k < last and a.type == engine.float_type and plan.float_kind:
-            _put(numbers + 8 * k, FloatObject(a), plan.float_kind)
+            put(numbers + 8 * k, FloatObject(a), plan.float_kind)
         else:
             return refuse(engine)
     if axes == 0:

@@ -8,7 +8,7 @@ from .structure import Array, Structure, Structures, structures, words
 TILE = 2048  # bytes an operand; 512 float32. Five operands of a tile fit a 32 KiB L1 cache twice over.
 LINE = 64  # bytes of a cache line
 BLOCK = 2048  # exponentials that wait on the stack of a kernel of rows
-MAX_OPERANDS = 8
+MAX_OPERANDS = 10
 MAX_DIMENSIONS = 64  # NumPy's
 MAX_THREADS = 256
 MAX_CASTS = 64
@@ -141,6 +141,7 @@ class Job(Structure):
     uniform: int
     rows: int
     stream: int
+    block: int  # elements that one thread computes in their order; 0 where there is no order
     trial: Way
     step: int
     began: int

@@ -42,6 +42,7 @@ def _compute(plan: LoopDescriptor, engine: Engine, rows: Rows, total: int) -> No
     job.strides[0, 0] = 1
     job.strides[1, 0] = 0
     job.stream = 0
+    job.block = 0
     job.rows = 1
     job.uniform = 1
     state = call0(engine.save_thread)

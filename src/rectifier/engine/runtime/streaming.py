@@ -28,7 +28,7 @@ def _class(size: int) -> int:
     return k
 
 
-def _goes_past(job: Job, plan: LoopDescriptor, engine: Engine, size: int) -> int:
+def goes_past(job: Job, plan: LoopDescriptor, engine: Engine, size: int) -> int:
     """Choose which way a result of `size` bytes goes now, and note in the job what the time of this call teaches."""
     expected = size >= engine.stream_from
     if size < engine.learn_from or size >= engine.learn_to:
@@ -78,7 +78,7 @@ def choose(job: Job, plan: LoopDescriptor, engine: Engine) -> None:
     job.trial = Way(0)
     if (size < engine.stream_from and size < engine.learn_from) or not _may_go_past(job, plan):
         return
-    job.stream = _goes_past(job, plan, engine, size)
+    job.stream = goes_past(job, plan, engine, size)
     if job.stream and job.rows == 0:
         job.uniform = job.constant
     job.began = ticks()

@@ -1,0 +1,123 @@
+"""Gradients of a sum on NumPy's arrays: dx, and in the same pass its sum over the axes in front, that of a bias.
+
+The sum has one order for a shape, whatever the layout, the threads and the chunks: the rows of a block one after the
+other, then the blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..engine import memory
+from ..engine.runtime.layout import LINE, MAX_OPERANDS
+from ..functions import arguments, dtypes
+from ..functions.call import Call, Prepared
+from ..functions.specification import Operation
+
+ROOM = 1 << 20  # bytes of totals at a time
+PANEL = 16384  # columns at a time: their totals lie in the second-level cache
+LEAST, MOST = 1 << 16, 64  # elements of a block, which takes longer than to begin one; blocks
+NARROW, JOINED = 512, 64  # columns: as many times 64 narrower rows as make so many are one
+
+
+def is_compiled(call: Call, operation: Operation) -> bool:
+    """Return whether compiled code takes so many operands."""
+    return sum(map(len, call.spec.operands(operation))) <= MAX_OPERANDS
+
+
+def backward(call: Call, prepared: Prepared) -> Any:
+    """Compute both gradients in one pass where b is a bias along the last axes; None where it is not."""
+    dtype, operands, parameters, whole, _ = prepared
+    spec: Any = call.spec
+    dy, x, b = operands.values()
+    columns = _columns(np.shape(b), whole)
+    if not columns or dtype.name not in dtypes.FLOATS or not is_compiled(call, spec.backward_and_sum):
+        return None
+    if any(type(array) is not np.ndarray for array in (dy, x, b)) or not dy.shape == x.shape == whole:
+        return None
+    numbers = [arguments.fitting(call.name, name, value, dtype) for name, value in parameters.items()]
+    method = call.function.methods[spec.backward_and_sum.name]
+    if any(np.ndim(number) for number in numbers) or not method.prepare(dtype):
+        return None
+    if call.out is not None:
+        arguments.require_out(call.name, call.operation.outputs, call.out, [whole, b.shape], dtype)
+    own, own_sum = (None, None) if call.out is None else call.out
+    read = [_rows(array, columns, dtype) for array in (dy, x, b)]
+    dx = _target(own, read, dtype)
+    total, joined = np.empty(columns), _joined(columns, dtype.itemsize)
+    for first in range(0, columns, PANEL):
+        part = slice(first, first + PANEL)
+        dy_part, x_part, b_part, dx_part = (array[:, part] for array in (*read, dx))
+        total[part] = _summed(method.compiled, joined, dy_part, x_part, b_part[0], [*map(float, numbers)], dx_part)
+    db = dtypes.cast(total, dtype).reshape(b.shape)
+    if own is None:
+        own = dx.reshape(whole)
+    elif not np.may_share_memory(own, dx):
+        own[...] = dx.reshape(whole)
+    if own_sum is None:
+        own_sum = db
+    else:
+        own_sum[...] = db
+    return own, own_sum
+
+
+def _columns(shape: tuple[int, ...], whole: tuple[int, ...]) -> int:
+    """Return how many elements a bias along the last axes of an array has; 0 if it is none, or there is one row."""
+    lead = next((k for k, side in enumerate(shape) if side != 1), len(shape))
+    columns, total = math.prod(shape), math.prod(whole)
+    is_bias = whole[len(whole) - len(shape) + lead :] == shape[lead:]
+    return columns if is_bias and columns < total else 0
+
+
+def _rows(array: Any, columns: int, dtype: np.dtype[Any]) -> Any:
+    """View an array as rows of so many columns; copy one that does not lie so."""
+    rows = dtypes.canonical(dtypes.cast(array, dtype).reshape(-1, columns), dtype)
+    apart = rows.strides[1] == rows.itemsize and _joined(columns, rows.itemsize) == 1
+    return rows if (rows.flags.c_contiguous or apart) and rows.flags.aligned else rows.copy()
+
+
+def _joined(columns: int, itemsize: int) -> int:
+    """Return how many rows are computed as one: so many that rows are not too short, and begin with a line."""
+    if columns < NARROW:
+        return JOINED * -(-NARROW // (JOINED * columns))
+    lines = LINE // math.gcd(LINE, columns * itemsize)
+    return lines if lines * columns <= PANEL else 1
+
+
+def _target(own: Any, read: list[Any], dtype: np.dtype[Any]) -> Any:
+    """Return the rows of dx: of the array that is given, if it lies so and where nothing else is read."""
+    rows = read[1]
+    if own is not None and own.flags.c_contiguous and own.flags.aligned and own.dtype == dtype and own.dtype.isnative:
+        dx = dtypes.canonical(own.reshape(rows.shape), dtype)
+        if all(_is_same(dx, array) or not np.may_share_memory(dx, array) for array in read):
+            return dx
+    return memory.empty_like(rows, shape=rows.shape) if rows.flags.c_contiguous else np.empty(rows.shape, dtype)
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    return bool(a.ctypes.data == b.ctypes.data and a.strides == b.strides and a.shape == b.shape)
+
+
+def _summed(compiled: Any, joined: int, dy: Any, x: Any, b: Any, numbers: list[float], dx: Any) -> Any:
+    """Compute dx, and return its sums along the columns, in float64."""
+    rows, columns = dx.shape
+    many = rows // joined
+    total = np.zeros(columns)
+    for start, stop, width in ((0, many * joined, joined * columns), (many * joined, rows, (rows % joined) * columns)):
+        if start == stop:
+            continue
+        wide = [array[start:stop].reshape(-1, width) if joined > 1 else array[start:stop] for array in (dy, x, dx)]
+        totals = np.zeros((_blocks(len(wide[2]), width), width))
+        compiled(wide[0], wide[1], np.tile(b, width // columns) if joined > 1 else b, totals, *numbers, wide[2])
+        with np.errstate(all="ignore"):  # inf - inf is NaN
+            total += totals.reshape(-1, columns).sum(axis=0)
+    return total
+
+
+def _blocks(rows: int, columns: int) -> int:
+    """Return in how many blocks rows are summed, which nothing but their shape decides."""
+    most = max(1, min(MOST, ROOM // (8 * columns)))
+    return min(most, max(1, rows * columns // LEAST), rows)
