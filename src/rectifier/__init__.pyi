@@ -536,7 +536,9 @@ glu: _GatedFunctionGate
 prelu: _GatedFunctionSlope
 reglu: _GatedFunctionGate
 swiglu: _GatedFunctionGate
+hardmax: RowFunction
 log_softmax: RowFunction
 softmax: RowFunction
 softmin: RowFunction
+sparsemax: RowFunction
 swish: _FunctionBeta

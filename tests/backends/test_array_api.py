@@ -175,7 +175,8 @@ def test_rows_along_several_axes_and_of_no_dimension(name, way):
         result = give(made(lambda dy, y: f.backward(dy, y=y, axis=axis))(take(dy), take(y)))  # noqa: B023
         np.testing.assert_allclose(result, f.backward(dy, y=y, axis=axis), rtol=1e-5, atol=1e-6)
     for axis in (0, -1, None, ()):
-        for number, one in ((3.0, float(name != "log_softmax")), (np.nan, np.nan), (-np.inf, np.nan)):
+        of_infinity = 1.0 if name == "hardmax" else np.nan
+        for number, one in ((3.0, float(name != "log_softmax")), (np.nan, np.nan), (-np.inf, of_infinity)):
             y = give(made(lambda x: f(x, axis=axis))(take(np.float32(number))))  # noqa: B023
             assert_same(np.asarray(y), np.array(one, "f4"))
     if way in ("strict", "torch"):
@@ -394,6 +395,16 @@ def test_a_gradient_of_jax_by_a_parameter_is_refused_and_never_0():
         jax.grad(lambda slope: leaky_relu(jnp.ones(3), negative_slope=slope).sum())(0.5)
     dx = jax.grad(lambda x: leaky_relu(x, negative_slope=jnp.float32(0.5)).sum())(jnp.asarray([-2.0, 2.0]))
     assert dx.tolist() == [0.5, 1]
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_jax_differentiates_rows_of_any_length(name):
+    jax = pytest.importorskip("jax")
+    f = getattr(rectifier, name)
+    for length in (1, 8, 9, 300):
+        x, w = np.random.default_rng(length).standard_normal((2, 3, length)).astype("f4")
+        dx = jax.grad(lambda x: (f(x) * w).sum())(jax.numpy.asarray(x))  # noqa: B023
+        np.testing.assert_allclose(dx, f.backward(w, x), rtol=1e-5, atol=1e-6)
 
 
 def test_gradients_of_traced_arrays_are_summed_in_float64():

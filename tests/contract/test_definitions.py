@@ -301,9 +301,9 @@ def test_the_formulas_of_the_catalogue_are_right():
             if isinstance(spec, Elementwise):
                 require_formula(name, spec.mask, (*arrays, *spec.parameters), (CONDITION, NUMBER, NUMBER))
         else:
-            require_formula(name, spec.value, ("x", "peak", "e", "rest"))
-            require_formula(name, spec.weight, ("dy", "y"))
-            require_formula(name, spec.backward, ("dy", "y", "total"))
+            require_formula(name, spec.value, ("x", "peak", "e", "rest")[: 4 if spec.each == "exponential" else 3])
+            require_formula(name, spec.weight, ("dy", "y"), (NUMBER,) * spec.sums)
+            require_formula(name, spec.backward, ("dy", "y", "total", "other")[: 2 + spec.sums])
 
 
 def test_a_right_definition_of_each_kind_computes():
@@ -314,6 +314,26 @@ def test_a_right_definition_of_each_kind_computes():
     smooth = elementwise(exact=lambda m, x: m.exp(x), special=(), ulp=1)(lambda x: where(x != x, x, exp(x)))
     smooth.derivative(lambda x: exp(x))
     assert smooth.derivative(np.zeros(2)).tolist() == [1, 1]
+
+
+def test_a_function_of_rows_may_select():
+    for each in ("excess", "first"):
+        lowest = rowwise(exact=lambda m, x: x, ulp=(1, 2), each=each, negated=True)(lambda x, peak, e: x + e)
+        two = each == "excess"
+        lowest.weight((lambda dy, y: (dy, y)) if two else (lambda dy, y: y))
+        lowest.backward((lambda dy, y, s, t: s * t) if two else (lambda dy, y, s: dy * s))
+        x = np.array([[3.0, 1.0, 1.25], [0.0, 5.0, 0.0]])
+        e = [[0, 0.625, 0.375], [0.5, 0, 0.5]] if two else [[0, 1, 0], [1, 0, 0]]
+        assert lowest(x).tolist() == (e - x).tolist()
+        sums = x.sum(axis=1, keepdims=True)
+        assert lowest.backward(x, y=x).tolist() == (sums * sums * np.ones(3) if two else x * sums).tolist()
+    with pytest.raises(FormulaError, match="rowwise: each is one of 'exponential', 'excess', 'first'; it got 'all'"):
+        rowwise(exact=lambda m, x: x, ulp=(1, 2), each="all")(lambda x, peak, e: e)
+    with pytest.raises(FormulaError, match=r"called with \(x, peak, e\), and takes \(x, peak, e, rest\)"):
+        rowwise(exact=lambda m, x: x, ulp=(1, 2), each="first")(lambda x, peak, e, rest: e)
+    of_excess = rowwise(exact=lambda m, x: x, ulp=(1, 2), each="excess")(lambda x, peak, e: e)
+    with pytest.raises(FormulaError, match="returns a number; it has to return a number, a number"):
+        of_excess.weight(lambda dy, y: dy)
 
 
 def test_a_constant_derivative_is_compiled(recwarn):

@@ -20,8 +20,12 @@ CASES = [
     for name in ROWWISE
     for backend, package in BACKENDS.items()
 ]
-assert len(CASES) == 6
+assert len(CASES) >= 10
 each = pytest.mark.parametrize("function", CASES)
+# Of the others a row's sum is one of exponentials; these select.
+SELECT = ("hardmax", "sparsemax")
+SUMS = [case for case in CASES if case.values[0].__name__ not in SELECT]
+each_sum = pytest.mark.parametrize("function", SUMS)
 
 
 def truth(function, row):
@@ -49,7 +53,8 @@ def test_rows_are_right(function, row, dtype_name):
     bound = {"float32": function.spec.ulp[0], "float64": function.spec.ulp[1]}.get(dtype_name, 0.5001)
     for actual, exact in zip(function(x).tolist(), truth(function, x.tolist()), strict=True):
         error = testing.ulp_distance(actual, exact, dtype)
-        assert error <= bound or abs(exact) < 2.0**-1000, (actual, float(exact), error)
+        least = abs(actual - exact) < 2.0**-100 if function.spec.each == "excess" else abs(exact) < 2.0**-1000
+        assert error <= bound or least, (actual, float(exact), error)
 
 
 @each
@@ -117,14 +122,15 @@ def test_what_has_no_dimension_is_a_row_of_one(function, axis):
         assert function(x, out, axis=axis) is out
         assert out == one
     for x in (math.nan, math.inf, -math.inf):
-        assert math.isnan(function(x, axis=axis))
+        assert_same(function(x, axis=axis), np.float64(1 if function.__name__ == "hardmax" and x == x else math.nan))
 
 
 @each
 def test_one_element_a_row_along_no_axis(function):
     x = np.array([[1.0, math.nan], [-math.inf, math.inf]])
     one = 0.0 if function.__name__ == "log_softmax" else 1.0
-    assert_same(function(x, axis=()), np.array([[one, math.nan], [math.nan, math.nan]]))
+    of_infinity = one if function.__name__ == "hardmax" else math.nan
+    assert_same(function(x, axis=()), np.array([[one, math.nan], [of_infinity, of_infinity]]))
     for shape in ((0, 3), (3, 0)):
         for axis in (None, (0, 1), (0,), ()):
             assert function(np.empty(shape), axis=axis).shape == shape
@@ -181,8 +187,13 @@ def test_gradients_are_those_of_the_function(function):
 @each
 def test_rows_without_a_limit_are_nan(function):
     nothing = function.spec.nothing
-    rows = np.array([[math.nan, 1, 2], [-nothing, 1, 2], [nothing] * 3, [-math.nan, 0, 0]])
-    assert np.isnan(function(rows)).all()
+    rows = np.array([[math.nan, 1, 2], [-math.nan, 0, 0], [-nothing, 1, 2], [nothing] * 3])
+    y = function(rows)
+    assert np.isnan(y[:2]).all()
+    if function.__name__ == "hardmax":
+        assert y[2:].tolist() == [[1, 0, 0]] * 2
+    else:
+        assert np.isnan(y).all()
     y = function(np.array([nothing, 0.0]))
     assert_same(y, np.array([-math.inf, 0.0] if function.__name__ == "log_softmax" else [0.0, 1.0]))
 
@@ -258,14 +269,14 @@ def assert_long_row_is_right(function, call, row):
         assert testing.ulp_distance(y[0], mpmath.mpf(1) / len(row), np.dtype(np.float64)) <= 4
 
 
-@each
+@each_sum
 @pytest.mark.parametrize("length", [63, 100, 257, 1024, 300_000, pytest.param(3_000_000, marks=pytest.mark.slow)])
 def test_the_bound_holds_in_rows_of_any_length(function, length):
     for row in long_rows(length):
         assert_long_row_is_right(function, function, row)
 
 
-@pytest.mark.parametrize("name", ROWWISE)
+@pytest.mark.parametrize("name", [name for name in ROWWISE if name not in SELECT])
 def test_the_bound_holds_where_another_library_would_sum(name):
     from rectifier.backends.array_api.formula import row_value
     from rectifier.backends.array_api.library import Library
@@ -313,7 +324,7 @@ def of_gradient(function, dy, y):
         return exact, unit
 
 
-@each
+@each_sum
 @pytest.mark.parametrize("length", [31, 255, 1000, 20_000])
 def test_the_bound_of_gradients_holds_in_rows_of_any_length(function, length):
     rng = np.random.default_rng(length)
@@ -330,7 +341,7 @@ def test_the_bound_of_gradients_holds_in_rows_of_any_length(function, length):
                     assert abs(actual - true) <= function.spec.ulp[1] * unit, (actual, float(true), unit)
 
 
-@each
+@each_sum
 def test_infinite_sums_of_gradients_are_what_they_were(function):
     dy, y = np.zeros(700), np.full(700, 0.5)
     dy[3], dy[600] = math.inf, 1.0
@@ -365,3 +376,80 @@ def test_softmin_is_softmax_of_the_negated(dtype_name, length):
         y, dx = package.softmax(-x), package.softmax.backward(dy, -x)
         assert_same(package.softmin(x), y)
         np.testing.assert_array_equal(package.softmin.backward(dy, y=y), -dx)  # but for the sign of a zero
+
+
+def projected(row):
+    """Compute sparsemax exactly: subtract the threshold over which a sum of 1 lies."""
+    numbers, whole, threshold = [Fraction(x) for x in row], Fraction(0), Fraction(0)
+    for count, x in enumerate(sorted(numbers, reverse=True), 1):
+        whole += x
+        if 1 + count * x > whole:
+            threshold = (whole - 1) / count
+    return [max(x - threshold, Fraction(0)) for x in numbers]
+
+
+def rows_to_project(dtype):
+    rng = np.random.default_rng(0)
+    for length in (1, 2, 3, 8, 9, 33, 64, 65, 700):
+        for scale in (1e-4, 0.01, 0.3, 1.0, 30.0):
+            row = rng.standard_normal(length) * scale
+            yield row.astype(dtype)
+            yield (np.cumsum(np.abs(row)) / length).astype(dtype)  # ever more steps to the threshold
+        yield (1e6 + np.round(rng.standard_normal(length), 1)).astype(dtype)
+    yield np.array([0.0, -1.0, -(2.0**-60), 2.0**-70]).astype(dtype)  # differences that float64 does not hold
+    yield np.array([0.0, -1.0 + 2.0**-20, -1.0, -1.0 - 2.0**-20]).astype(dtype)
+
+
+@pytest.mark.parametrize("sparsemax", [package.sparsemax for package in BACKENDS.values()], ids=BACKENDS)
+@pytest.mark.parametrize("dtype_name", ["float32", "float64"])
+def test_sparsemax_is_the_projection_and_has_its_support(sparsemax, dtype_name):
+    dtype, count = np.dtype(dtype_name), 0
+    bound = sparsemax.spec.ulp[dtype_name == "float64"]
+    for row in rows_to_project(dtype):
+        y = sparsemax(row)
+        for actual, true in zip(y.tolist(), projected(row.tolist()), strict=True):
+            with mpmath.workdps(60):
+                exact = mpmath.mpf(true.numerator) / true.denominator
+                near = abs(actual - exact) < 2.0**-100
+                assert near or testing.ulp_distance(actual, exact, dtype) <= bound, (row, actual, float(exact))
+            assert near or (actual > 0) == (true > 0)
+            count += true > 0
+        assert abs(math.fsum(y.tolist()) - 1) < np.finfo(dtype).eps * len(row)
+    assert count > 1000
+
+
+@pytest.mark.parametrize("sparsemax", [package.sparsemax for package in BACKENDS.values()], ids=BACKENDS)
+def test_gradients_of_sparsemax_are_those_of_its_support_less_their_mean(sparsemax):
+    rng = np.random.default_rng(0)
+    for length in (3, 64, 65, 1000):
+        y, dy = sparsemax(rng.standard_normal(length)), rng.standard_normal(length)
+        dx, on = sparsemax.backward(dy, y=y), y > 0
+        mean = sum(map(Fraction, dy[on].tolist())) / int(on.sum())
+        unit = np.spacing(max(np.abs(dy[on]).sum(), 1))
+        assert not dx[~on].any()
+        for actual, given in zip(dx[on].tolist(), dy[on].tolist(), strict=True):
+            assert abs(Fraction(actual) - (Fraction(given) - mean)) <= 2 * unit
+    dy[~on] = math.inf
+    assert not sparsemax.backward(dy, y=y)[~on].any()  # selected
+
+
+@pytest.mark.parametrize("dtype_name", FLOATS)
+@pytest.mark.parametrize("length", [1, 5, 64, 70, 3000])
+def test_hardmax_takes_the_first_of_equals(dtype_name, length):
+    dtype = testing.dtype_of(dtype_name)
+    x = np.random.default_rng(length).integers(-4, 4, (12, length)).astype(dtype)
+    x[0] = 0
+    x[0, ::2] = -0.0
+    x[1] = -math.inf
+    x[2, -1:] = math.inf
+    places = x.astype("f8").argmax(axis=-1)  # the first, by its documentation
+    expected = (np.arange(length) == places[:, None]).astype(dtype)
+    for package in BACKENDS.values():
+        assert_same(package.hardmax(x), expected)
+        own = x.copy()
+        assert_same(package.hardmax(own, own), expected)
+        assert not package.hardmax.backward(x, x).any()
+        known = np.full((1, length), 3).astype(dtype)
+        known[0, length // 2] = math.nan
+        assert np.isnan(package.hardmax(known)).all()
+        assert np.isnan(package.hardmax.backward(x[:1], known)).all()

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..formulas import arrays as array_primitives
 from ..formulas import bind, with_all_called
-from ..formulas.rows import exp_of_difference, sum_by_halves
+from ..formulas.rows import PARTS, Arrays, exp_of_difference, sum_by_halves
 from ..functions.specification import Rowwise
 from .calls import Call, not_compiled
 from .compilation import Compilation
@@ -33,8 +33,11 @@ def interpret(spec: Rowwise, backward: bool, arrays: tuple[Any, ...]) -> None:
     with np.errstate(all="ignore"):
         first, *rest = (array.astype(np.float64) for array in inputs)
         if backward:
-            s = sum_by_halves(np, bind(spec.weight, words)(first, *rest))
-            result = bind(spec.backward, words)(first, *rest, s)
+            weights = bind(spec.weight, words)(first, *rest)
+            sums = [sum_by_halves(np, w) for w in (weights if isinstance(weights, tuple) else (weights,))]
+            result = bind(spec.backward, words)(first, *rest, *sums)
+        elif spec.each != "exponential":
+            result = _selected(spec, words, -first if spec.negated else first)
         else:
             first = -first if spec.negated else first
             peak = first.max(axis=-1, keepdims=True)
@@ -43,6 +46,14 @@ def interpret(spec: Rowwise, backward: bool, arrays: tuple[Any, ...]) -> None:
             rest += (first - peak == 0).sum(axis=-1, keepdims=True) - 1.0
             result = bind(spec.value, words)(first, peak, e, bind(spec.of_sum, words)(rest))
         output[...] = result.astype(output.dtype)
+
+
+def _selected(spec: Rowwise, words: dict[str, Any], x: Any) -> Any:
+    """Compute the value of a function that selects."""
+    peak = x.max(axis=-1, keepdims=True)
+    arrays = Arrays(np, lambda x, axis: -np.sort(-x, axis), np.cumsum)
+    e = PARTS[spec.each](arrays, words, x, peak)
+    return bind(spec.value, words)(x, peak, np.where(peak == peak, e, np.nan))
 
 
 class RowLoop(Compilation):
@@ -75,9 +86,10 @@ class RowLoop(Compilation):
         parts = (spec.weight, spec.backward) if self.backward else (spec.value, spec.of_sum)
 
         def build(target: Target | None = None) -> Any:
-            from .compiler import rowkernels
+            from .compiler import rowkernels, selections
 
-            return rowkernels.compile_kernel(spec, self.backward, dtype, target)
+            selects = spec.sums > 1 if self.backward else spec.each != "exponential"
+            return (selections if selects else rowkernels).compile_kernel(spec, self.backward, dtype, target)
 
         own = repr((self.backward, dtype, spec.flags)).encode()
         content = b"\0".join([*[code_of(formula) for part in parts for formula in with_all_called(part)], own])

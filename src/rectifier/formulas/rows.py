@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import Any, NamedTuple
 
-from . import T, exp, where
+from . import T, bind, exp, where
 
 SUMMED = 8  # numbers of a row that an array library itself sums: no order of so few matters
 
@@ -36,14 +38,58 @@ def two_sum(x: Any, y: Any) -> tuple[Any, Any]:
     return total, (x - (total - kept)) + (y - kept)
 
 
+def margin(x: Any, peak: Any, threshold: Any) -> Any:
+    """Compute by how much x - peak exceeds a threshold, and what rounding took from that: a formula."""
+    d, lost = two_sum(x, -peak)
+    over, more = two_sum(d, -threshold)
+    return over, lost + more
+
+
+def excess(x: Any, peak: Any, threshold: Any, rest: Any) -> Any:
+    """Compute by how much x - peak exceeds a threshold of two numbers, and 0 where it does not: a formula.
+
+    Of an infinite difference nothing is computed but that it is below.
+    """
+    over, more = margin(x, peak, threshold)
+    y = (over - rest) + more
+    return where(x - peak < threshold - T(2.0**-30), T(0), where(y <= T(0), T(0), y))
+
+
+def part_of(formula: Any, k: int) -> Any:
+    """Return the formula of one of the results of a formula of two."""
+    return FunctionType((_first_of, _second_of)[k].__code__, {"formula": formula})
+
+
+def _first_of(dy: Any, y: Any) -> Any:
+    first, _ = formula(dy, y)  # type: ignore[name-defined]  # noqa: F821
+    return first
+
+
+def _second_of(dy: Any, y: Any) -> Any:
+    _, second = formula(dy, y)  # type: ignore[name-defined]  # noqa: F821
+    return second
+
+
 def sum_by_halves(xp: Any, x: Any, axis: int = -1) -> Any:
     """Sum along an axis, which stays, with what rounding takes at each halving: whatever the library's own sum does.
 
     XLA adds 300,000 numbers one after the other on a CPU.
     """
-    length = x.shape[axis]
-    if length <= SUMMED:
+    if x.shape[axis] <= SUMMED:
         return xp.sum(x, axis=axis, keepdims=True)
+    total, lost = sum_in_two(x, axis)
+    return xp.where(lost == lost, total + lost, total)  # an infinite sum is what it would be without care
+
+
+def linear_sum(x: Any, axis: int = -1) -> Any:
+    """Sum as `sum_by_halves` does, and select nothing: JAX transposes what is linear, and no comparison is."""
+    total, lost = sum_in_two(x, axis)
+    return total + lost
+
+
+def sum_in_two(x: Any, axis: int = -1) -> tuple[Any, Any]:
+    """Sum along an axis, which stays; return the sum and what rounding took from it."""
+    length = x.shape[axis]
     before = (slice(None),) * (axis % len(x.shape))
 
     def part(array: Any, start: int, stop: int) -> Any:
@@ -62,5 +108,56 @@ def sum_by_halves(xp: Any, x: Any, axis: int = -1) -> Any:
         x, more = two_sum(part(x, 0, half), part(x, half, 2 * half))
         lost, length = more + carried, half
     total, more = (x, 0) if left is None else two_sum(x, left)
-    lost = lost + left_lost + more
-    return xp.where(lost == lost, total + lost, total)  # an infinite sum is what it would be without care
+    return total, (0 if lost is None else lost) + left_lost + more
+
+
+class Arrays(NamedTuple):
+    """What functions that select need of an array library.
+
+    Attributes
+    ----------
+    xp : module
+        With ``where`` and ``sum``.
+    descending, cumulative : callable
+        Sort an array, and add it up, along an axis.
+    """
+
+    xp: Any
+    descending: Callable[[Any, int], Any]
+    cumulative: Callable[[Any, int], Any]
+
+
+def first_of_largest(arrays: Arrays, words: Mapping[str, Any], x: Any, peak: Any, axis: int = -1) -> Any:
+    """Compute 1 for the first of the largest of each row, 0 for all else."""
+    zero, one, where = words["T"](0), words["T"](1), arrays.xp.where
+    top = x == peak
+    return where(top & (arrays.cumulative(where(top, one, zero), axis) == one), one, zero)
+
+
+def excess_of_each(arrays: Arrays, words: Mapping[str, Any], x: Any, peak: Any, axis: int = -1) -> Any:
+    """Compute by how much each x exceeds the threshold of its row, over which a sum of 1 lies.
+
+    The threshold is that of a sorted row, corrected twice by what rounding took. A. F. T. Martins and R. F. Astudillo,
+    "From softmax to sparsemax: a sparse model of attention and multi-label classification", ICML 2016.
+    """
+    zero, one, where = words["T"](0), words["T"](1), arrays.xp.where
+
+    def count(condition: Any) -> Any:
+        return arrays.xp.sum(where(condition, one, zero), axis=axis, keepdims=True)
+
+    d = arrays.descending(x - peak, axis)
+    places = arrays.cumulative(where(d == d, one, one), axis)
+    held = one + places * d > arrays.cumulative(d, axis)
+    threshold = (sum_by_halves(arrays.xp, where(held, d, zero), axis) - one) / count(held)
+    over, more = bind(margin, words)(x, peak, threshold)
+    near, rest = x - peak >= threshold - words["T"](2.0**-30), zero
+    for _ in range(2):
+        above = near & ((over - rest) + more > zero)
+        total, lost = sum_in_two(where(above, over, zero), axis)
+        beyond, rounded = two_sum(total, -one)
+        tails = arrays.xp.sum(where(above, more, zero), axis=axis, keepdims=True)
+        rest = (beyond + (rounded + (lost + tails))) / count(above)
+    return bind(excess, words)(x, peak, threshold, rest)
+
+
+PARTS = {"first": first_of_largest, "excess": excess_of_each}  # by the names that blocks have for them

@@ -149,6 +149,12 @@ def subset(decorator: str, name: str, given: Any, allowed: Iterable[str]) -> tup
     return tuple(given)
 
 
+def require_choice(decorator: str, name: str, given: Any, allowed: tuple[str, ...]) -> None:
+    """Refuse what is none of some names."""
+    if given not in allowed:
+        raise FormulaError(f"{decorator}: {name} is one of {', '.join(map(repr, allowed))}; it got {given!r}")
+
+
 def units(decorator: str, given: Any, count: int) -> Any:
     """Return a number, or a tuple of as many numbers as there are bounds."""
     several = given if isinstance(given, tuple | list) else (given,) * count

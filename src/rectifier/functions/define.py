@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import FunctionType
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from ..backends.cupy import source_of
 from ..engine.compilation import one_at_a_time
@@ -224,6 +224,7 @@ def rowwise(
     of_sum: Callable[..., Any] = _itself,
     single: bool = False,
     negated: bool = False,
+    each: Literal["exponential", "excess", "first"] = "exponential",
 ) -> Callable[[Callable[..., Any]], RowFunction]:
     """Make a row-wise function of a formula: the decorator of a row-wise block.
 
@@ -243,6 +244,11 @@ def rowwise(
     negated : bool
         Whether the function is one of -x. Then the formula gets -x for x, and the largest of those; `exact` and
         `backward`, which are of x itself, have the sign.
+    each : str
+        What e is: "exponential", exp(x - peak); "excess", by how much x exceeds the threshold of its row over which
+        a sum of 1 lies, or 0; "first", 1 for the first of the largest x, 0 for all others. Of the last two nothing is
+        summed, and the formula takes x, the largest x and e alone. Of an excess, `weight` gives two numbers, and
+        `backward` takes both their sums.
 
     Returns
     -------
@@ -256,18 +262,20 @@ def rowwise(
 
     def decorate(formula: Any) -> RowFunction:
         blocks.require_function("rowwise", formula)
-        function: Any = _draft(formula, Rowwise, {})
-        found: dict[str, Any] = {"of_sum": of_sum, "single": single, "negated": negated}
+        blocks.require_choice("rowwise", "each", each, ("exponential", "excess", "first"))
+        function: Any = _draft(formula, Rowwise, {}, each=each)
+        sums = ("the sum", "the other sum")[: 2 if each == "excess" else 1]
+        found: dict[str, Any] = {"of_sum": of_sum, "single": single, "negated": negated, "each": each}
         if not _is_ours(formula):
             blocks.require_formula(f"{formula.__name__}, of_sum", of_sum, ("the sum",))
 
         def take_weight(weight: Any) -> Any:
-            _require_part(function, "weight", weight, ("dy", "y"))
+            _require_part(function, "weight", weight, ("dy", "y"), (blocks.NUMBER,) * len(sums))
             found["weight"] = weight
             return weight
 
         def take_backward(backward: Any) -> Any:
-            _require_part(function, "backward", backward, ("dy", "y", "the sum"))
+            _require_part(function, "backward", backward, ("dy", "y", *sums))
             if "weight" not in found:
                 _incomplete(formula.__name__, "weight")
             _finish(
@@ -311,11 +319,12 @@ def _require_part(
 _MASK = (blocks.CONDITION, blocks.NUMBER, blocks.NUMBER)
 
 
-def _draft(formula: Any, of: type[Specification], parameters: dict[str, float], gate: str = "") -> Any:
+def _draft(formula: Any, of: type[Specification], parameters: dict[str, float], gate: str = "", each: str = "") -> Any:
     """Make a function of a kind, which has no calls yet."""
     named, kind = _named(formula), _KINDS[of]
     if not _is_ours(formula):
-        arrays = ("x", "peak", "e", "rest") if of is Rowwise else ("x", gate) if gate else ("x",)
+        arrays = ("x", gate) if gate else ("x", "peak", "e")[: 3 if of is Rowwise else 1]
+        arrays += ("rest",) * (each == "exponential")
         blocks.require_formula(named["name"], formula, (*arrays, *parameters))
     namespace: dict[str, Any] = {"_call_": partial(_incomplete, named["name"], kind.completed_by)}
     function = signatures.make(
@@ -356,7 +365,8 @@ def of(spec: Specification) -> Any:
 
     key = spec.full_name, content_of(spec)
     if key not in _made:
-        function = _draft(spec.value, type(spec), spec.parameters, getattr(spec, "gate", ""))
+        gate, each = (getattr(spec, name, "") for name in ("gate", "each"))
+        function = _draft(spec.value, type(spec), spec.parameters, gate, each)
         _complete(function, spec)
         _made.setdefault(key, function)
     return _made[key]

@@ -148,13 +148,22 @@ def _notes(spec: Elementwise) -> list[str]:
     ]
 
 
+_FORMULAS = {
+    "exponential": "The formula is ``{formula}``. A row with a NaN, with inf, or of nothing but -inf is NaN.",
+    "excess": "A row with a NaN, with inf, or of nothing but -inf is NaN. In float64, a result may be off by another "
+    "``2**-100``.",
+    "first": "A row with a NaN is NaN. Of infinities the first is the largest, and of zeros of either sign.",
+}
+
+
 def _notes_on_rows(spec: Rowwise) -> list[str]:
-    return [
-        f"The formula is ``{describe(spec.value)}``. A row with a NaN, with inf, or of nothing but -inf is NaN.",
-        f"Accuracy: at most {spec.ulp[0]:g} units in the last place in float32, {spec.ulp[1]:g} in float64, in rows "
-        "of any length; of dx, in units of the larger of the sum of its terms' magnitudes and the largest dx of the "
-        "row. float16 and bfloat16 are rounded once.",
-    ]
+    accuracy = (
+        f"at most {spec.ulp[0]:g} units in the last place in float32, {spec.ulp[1]:g} in float64, in rows of any "
+        "length; of dx, in units of the larger of the sum of its terms' magnitudes and the largest dx of the row. "
+        "float16 and bfloat16 are rounded once"
+    )
+    formula = _FORMULAS[spec.each].format(formula=describe(spec.value))
+    return [formula, f"Accuracy: {accuracy if spec.ulp[0] else 'exact'}."]
 
 
 def _example(spec: Specification) -> str:

@@ -302,17 +302,23 @@ class Rowwise(Specification):
     """A function of whole rows."""
 
     of_sum: Callable[..., Any]  # of the sum of a row's exponentials, less 1
-    weight: Callable[..., Any]  # of dy and y: what backward sums along a row
-    backward: Callable[..., Any]  # of dy, y and that sum
+    weight: Callable[..., Any]  # of dy and y: what backward sums along a row; of an excess two
+    backward: Callable[..., Any]  # of dy, y and those sums
     ulp: tuple[float, float]  # in float32 and float64
     negated = False  # whether the value's formulas get -x for x
+    each = "exponential"  # what e is of each x; of "excess" and "first" nothing is summed
     formulas = "value", "of_sum", "weight", "backward"
     operations = {"value": ROWS, "backward": ROWS_BACKWARD}  # noqa: RUF012
 
     @property
     def flags(self) -> tuple[Any, ...]:
         """Fields that decide the results beside the formulas."""
-        return *super().flags, self.negated
+        return *super().flags, self.negated, self.each
+
+    @property
+    def sums(self) -> int:
+        """How many sums of a row backward needs."""
+        return 2 if self.each == "excess" else 1
 
     @property
     def nothing(self) -> float:
@@ -322,7 +328,7 @@ class Rowwise(Specification):
     @property
     def uses_exponentials(self) -> bool:
         """Whether the value is made of e, and not of its sum alone."""
-        return re.search(r"\be\b", describe(self.value)) is not None
+        return self.each == "exponential" and re.search(r"\be\b", describe(self.value)) is not None
 
 
 def read(specification: Specification, operation: Operation, primitives: Mapping[str, Any]) -> FunctionType:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ...formulas import arrays as array_primitives
 from ...formulas import bind, duals
-from ...formulas.rows import exp_of_difference, sum_by_halves
+from ...formulas.rows import PARTS, Arrays, exp_of_difference, linear_sum, sum_by_halves
 from ...functions import dtypes
 from ...functions.specification import DERIVATIVE, Operation, Rowwise, Specification, read
 from .library import Library
@@ -100,6 +102,11 @@ def row_value(library: Library, spec: Rowwise, dtype: str, axis: int, x: Any) ->
             return library.astype(x + primitives["T"](0), dtype)  # PyTorch wants another array
         x = -x if spec.negated else x
         peak = xp.max(x, axis=axis, keepdims=True)
+        if spec.each != "exponential":
+            arrays = Arrays(xp, library.descending, library.cumulative)
+            parts = PARTS[spec.each](arrays, primitives, x, peak, axis)
+            e = xp.where(peak == peak, parts, peak)  # a row with NaN is NaN
+            return library.astype(bind(spec.value, primitives)(x, peak, e), dtype)
         zero, one, top = primitives["T"](0), primitives["T"](1), x == peak
         e = bind(exp_of_difference, primitives)(*(xp.where(top, zero, number) for number in (x, peak)))
         tops = xp.sum(xp.where(top, one, zero), axis=axis, keepdims=True)
@@ -110,24 +117,31 @@ def row_value(library: Library, spec: Rowwise, dtype: str, axis: int, x: Any) ->
         return library.astype(bind(spec.value, primitives)(x, peak, e, of_sum) + nan, dtype)
 
 
-def row_gradient(library: Library, spec: Rowwise, dtype: str, axis: int, dy: Any, y: Any) -> Any:
+def row_gradient(
+    library: Library, spec: Rowwise, dtype: str, axis: int, dy: Any, y: Any, add_up: Callable[..., Any] | None = None
+) -> Any:
     """Compute the gradient of a row-wise function of dy and y."""
+    add_up = add_up or partial(sum_by_halves, library.xp)
     with library.float64():
         primitives = _primitives(library, "float64", y)
         dy, y = (library.astype(array, "float64") for array in (dy, y))
-        s = sum_by_halves(library.xp, bind(spec.weight, primitives)(dy, y), axis)
-        return library.astype(bind(spec.backward, primitives)(dy, y, s), dtype)
+        weights = bind(spec.weight, primitives)(dy, y)
+        sums = [add_up(weight, axis) for weight in (weights if isinstance(weights, tuple) else (weights,))]
+        return library.astype(bind(spec.backward, primitives)(dy, y, *sums), dtype)
 
 
 def row_tangent(library: Library, spec: Rowwise, dtype: str, axis: int, tangent: Any, y: Any) -> Any:
     """Multiply with the Jacobian, of which backward's formulas are the transpose.
 
-    Backward is a dy + b sum(c dy), where a, b and c depend on y alone; so this is a t + c sum(b t).
+    Backward is a dy + b sum(c dy), where a, b and c depend on y alone; so this is a t + c sum(b t). The Jacobian of a
+    function that selects is symmetric.
     """
+    if spec.each != "exponential":
+        return row_gradient(library, spec, dtype, axis, tangent, y, linear_sum)
     with library.float64():
         primitives = _primitives(library, "float64", y)
         t, y = (library.astype(array, "float64") for array in (tangent, y))
         weight, backward = bind(spec.weight, primitives), bind(spec.backward, primitives)
         zero, one = primitives["T"](0), primitives["T"](1)
-        s = sum_by_halves(library.xp, backward(zero, y, one) * t, axis)
+        s = linear_sum(backward(zero, y, one) * t, axis)
         return library.astype(backward(one, y, zero) * t + weight(one, y) * s, dtype)

@@ -84,6 +84,14 @@ class Library:
         first = like[tuple(slice(min(side, 1)) for side in like.shape)]
         return self.xp.full_like(first, value, dtype=getattr(self.xp, name))
 
+    def descending(self, array: Any, axis: int) -> Any:
+        """Sort along an axis, the largest first."""
+        return self.xp.sort(array, axis=axis, descending=True)
+
+    def cumulative(self, array: Any, axis: int) -> Any:
+        """Add up along an axis."""
+        return self.xp.cumulative_sum(array, axis=axis)
+
     def summed(self, gradient: Any, shape: Any) -> Any:
         """Sum a gradient to the shape of its array, in float64."""
         return sum_to(gradient, shape, self._add)

@@ -78,6 +78,12 @@ class _Torch(Library):
     def number(self, value: float, name: str, like: Any) -> Any:
         return torch.tensor(value, dtype=getattr(torch, name), device=like.device)
 
+    def descending(self, array: Any, axis: int) -> Any:
+        return torch.sort(array, dim=axis, descending=True).values
+
+    def cumulative(self, array: Any, axis: int) -> Any:
+        return torch.cumsum(array, dim=axis)
+
     def differentiable(self, value: Callable[..., Any], rule: Rule, *arrays: Any) -> Any:
         return _Value.apply(value, rule, *arrays) if _differentiates(arrays) else value(*arrays)
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...formulas import bind, cuda, pairs
-from ...formulas.rows import exponential, exponential_of_pairs
+from ...formulas.rows import exponential, exponential_of_pairs, part_of
 from ...functions.dtypes import FORMATS
 from ...functions.specification import Operation, Rowwise, Specification, read
 
@@ -57,9 +57,15 @@ def _file(name: str) -> str:
     return (Path(__file__).parent / name).read_text()
 
 
+_SELECTING = "first", "excess", "gradient_by_sums"  # in the names of what goes through a row
+
+
 def program(*parts: Part) -> str:
     """Join functions and kernels, each once, with what they are made of."""
-    files = ["primitives.cuh", "arrays.cuh", *(["rows.cuh"] if any("_of_row<" in part.text for part in parts) else [])]
+    files = ["primitives.cuh", "arrays.cuh"]
+    if any("_of_row<" in part.text for part in parts):
+        selects = any(f"{way}_of_row<" in part.text for part in parts for way in _SELECTING)
+        files += ["rows.cuh", *(["selections.cuh"] if selects else [])]
     # In the namespace, its words hide CUDA's own functions of the same names.
     return "\n".join(
         [
@@ -338,19 +344,24 @@ def rows(spec: Rowwise, backward: bool, dtype: str) -> Part:
         _function("number", number, [f"const {stored} x_"], [_load("x", dtype, working), f"return {of_x};"]).text,
     ]
     if backward:
-        functions.append(traced("weight", spec.weight, ("dy", "y"), ()))
-        functions.append(traced("result", spec.backward, ("dy", "y"), ("sum",), to))
+        weights = [spec.weight] if spec.sums == 1 else [part_of(spec.weight, k) for k in range(spec.sums)]
+        names = [("weight", "sum"), ("other_weight", "other")][: spec.sums]
+        functions += [traced(word, w, ("dy", "y"), ()) for (word, _), w in zip(names, weights, strict=True)]
+        functions.append(traced("result", spec.backward, ("dy", "y"), tuple(name for _, name in names), to))
         arrays = ["dy", "y", "dx"]
+        call = "gradient_of_row" if spec.sums == 1 else "gradient_by_sums_of_row"
+    elif spec.each != "exponential":
+        functions.append(traced("result", spec.value, ("x", "peak"), ("e",), to))
+        arrays, call = ["x", "y"], f"{spec.each}_of_row"
     else:
         functions.append(traced("exponential", exponential_of_pairs if in_pairs else exponential, ("x", "peak"), ()))
         functions.append(traced("of_sum", spec.of_sum, (), ("rest",)))
         functions.append(traced("result", spec.value, ("x", "peak"), ("e", "of_sum"), to))
-        arrays = ["x", "y"]
+        arrays, call = ["x", "y"], "value_of_row"
     arguments = ", ".join([
         *(f"{'const ' * (array != arrays[-1])}{stored} *{array}" for array in arrays),
         "const long long count", "const long long length",
     ])  # fmt: skip
-    call = "gradient_of_row" if backward else "value_of_row"
     each = ", ".join(f"{array} + row * length" for array in arrays)
     kernels = [
         f"""\

@@ -41,7 +41,7 @@ _SMALL = constant(_DOUBLE, 2.0**-16)
 MINUS_ONE = int(np.float64(-1.0).view(np.int64))
 
 
-def _apart(name: str, arguments: int, write: Callable[..., ir.Value | None]) -> Instruction:
+def apart(name: str, arguments: int, write: Callable[..., ir.Value | None]) -> Instruction:
     """Make an instruction that calls a function, which is written once."""
 
     def emit(builder: ir.IRBuilder, *values: ir.Value) -> ir.Value:
@@ -60,7 +60,7 @@ def _apart(name: str, arguments: int, write: Callable[..., ir.Value | None]) -> 
     return Instruction(emit, arguments)
 
 
-class _Vectors:
+class Vectors:
     """The instructions that compute with rows of a dtype, of one kernel."""
 
     def __init__(self, dtype: str, target: Target, negated: bool = False) -> None:
@@ -71,9 +71,11 @@ class _Vectors:
         self.lanes = INTERLEAVE * target.register // 8
 
     def trace(self, b: ir.IRBuilder, lanes: int, outside: ir.Block | None = None) -> Trace:
+        """Begin to trace a formula of vectors."""
         return Trace(b, lanes, "float64", self.narrow, outside=outside)
 
     def array(self, b: ir.IRBuilder, storage: Storage, address: ir.Value) -> Array:
+        """Return what lies at an address as an array."""
         return Array(storage, at(b, address, storage.type))
 
     def sweep(
@@ -99,7 +101,7 @@ class _Vectors:
 
             Strips(b, self.lanes, self.lanes, arrays[: len(sources)], arrays[len(sources) :], count, evaluate).emit()
 
-        return _apart(name, len(sources) + len(targets) + 1 + numbers, write)
+        return apart(name, len(sources) + len(targets) + 1 + numbers, write)
 
     def summing(self, name: str, sources: tuple[Storage, ...], formula: Any) -> Instruction:
         """Make the instruction that adds the formula of each element to a sum."""
@@ -116,7 +118,7 @@ class _Vectors:
 
             add_terms(b, sums, arrays, count, term)
 
-        return _apart(name, len(sources) + 2, write)
+        return apart(name, len(sources) + 2, write)
 
     def fill(self, b: ir.IRBuilder, target: ir.Value, count: ir.Value, number: ir.Value) -> None:
         """Write a number as often, and on to the end of a register."""
@@ -230,14 +232,14 @@ def compile_kernel(spec: Rowwise, backward: bool, dtype: str, target: Target | N
     machine = target or host()
     of_value = [spec.value, spec.of_sum, exp_of_difference]
     require_instructions([spec.weight, spec.backward] if backward else of_value, dtype, machine)
-    vectors = _Vectors(dtype, machine, spec.negated)
+    vectors = Vectors(dtype, machine, spec.negated)
     x, double = vectors.x, vectors.double
     scope: dict[str, Any] = {
         **globals(),
         "SIZE": x.size,
         "AGAIN": not backward and spec.uses_exponentials,
         "clear": Instruction(begin_sum),
-        "total": _apart("total", 2, total_of),
+        "total": apart("total", 2, total_of),
         # Beside ones, rounding takes from a sum of float64 what the others are known by: softmax was off by 4.7 units.
         # Of 24 bits it takes nothing until the others are small.
         "APART": dtype == "float64",
@@ -254,15 +256,15 @@ def compile_kernel(spec: Rowwise, backward: bool, dtype: str, target: Target | N
             "gradients_of_each": vectors.sweep("gradients_of_each", (x, x, double), (x,), 0, spec.backward),
         }
     else:
-        of_x = {"of_x": _negated if spec.negated else _itself}
+        of_x = {"of_x": negated if spec.negated else itself}
         value = {"value": spec.value, "of_sum": spec.of_sum, **of_x}
         exponentials = FunctionType(_exponential.__code__, {"exponential": exponential, **of_x})
         values_of_each = FunctionType(_value_of_each.__code__, value)
         scope |= {
-            "peak_of": _apart("peak_of", 2, vectors.peak),
-            "add_up": vectors.summing("add_up", (double,), _itself),
-            "add_others": vectors.summing("add_others", (double,), _other),
-            "add_ones": vectors.summing("add_ones", (double,), _one),
+            "peak_of": apart("peak_of", 2, vectors.peak),
+            "add_up": vectors.summing("add_up", (double,), itself),
+            "add_others": vectors.summing("add_others", (double,), other),
+            "add_ones": vectors.summing("add_ones", (double,), one),
             "exponentials": vectors.sweep("exponentials", (x,), (double,), 1, exponentials),
             "exponentials_of_each": vectors.sweep("exponentials_of_each", (x, double), (double,), 0, exponentials),
             "values": vectors.sweep("values", (x, double), (x,), 2, FunctionType(_value_of.__code__, value)),
@@ -275,19 +277,23 @@ def compile_kernel(spec: Rowwise, backward: bool, dtype: str, target: Target | N
     return optimised([kernel], machine, names=["kernel"])
 
 
-def _itself(e):
+def itself(e):
+    """Return a number: a formula."""
     return e
 
 
-def _other(e):
+def other(e):
+    """Return what is not 1, and 0 for that: a formula."""
     return where(e == T(1), T(0), e)
 
 
-def _one(e):
+def one(e):
+    """Return 1 for 1, and 0 for all others: a formula."""
     return where(e == T(1), T(1), T(0))
 
 
-def _negated(x):
+def negated(x):
+    """Negate: a formula."""
     return -x
 
 

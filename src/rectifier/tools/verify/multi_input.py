@@ -14,6 +14,7 @@ import numpy as np
 from ... import testing
 from ...formulas import bind
 from ...formulas import mpmath as exact_primitives
+from ...formulas.rows import part_of
 from ...functions.specification import Rowwise
 from ..progress import Advance
 from .references import references_of_rows
@@ -24,6 +25,7 @@ MORE_PAIRS = 1 << 15
 ROW_ELEMENTS = 1_000  # of each kind of rows
 DIGITS = 400  # of rows: what a sum does to the smallest of its terms is less than the smallest float64
 LENGTHS = (1, 2, 3, 10, 33, 1000, 5000)
+LEAST = 2.0**-100  # an error of an excess
 FUNCTIONS = SimpleNamespace(exp=np.frompyfunc(mpmath.exp, 1, 1), log=np.frompyfunc(mpmath.log, 1, 1))
 numbers = np.frompyfunc(lambda x: mpmath.mpf(float(x)), 1, 1)
 
@@ -136,9 +138,9 @@ def _distances(result: Any, truth: Any, dtype: np.dtype[Any]) -> Any:
 def _rows(activation: Any, x: Any, others: Container[str]) -> _Found:
     """Yield operation, source, inputs, results, truth and errors, for rows of numbers, also of others by name."""
     spec, dtype, primitives = activation.spec, x.dtype, exact_primitives.primitives()
-    weight, gradient = (
-        np.frompyfunc(bind(formula, primitives), formula.__code__.co_argcount, 1)
-        for formula in (spec.weight, spec.backward)
+    parts = [part_of(spec.weight, k) for k in range(spec.sums)] if spec.sums > 1 else [spec.weight]
+    *weights, gradient = (
+        np.frompyfunc(bind(formula, primitives), formula.__code__.co_argcount, 1) for formula in (*parts, spec.backward)
     )
     at = np.array([f"{number!s} of {x.shape[-1]}" for number in x.ravel()])
     y = activation(x)
@@ -147,12 +149,17 @@ def _rows(activation: Any, x: Any, others: Container[str]) -> _Found:
     references = references_of_rows(spec.name, dtype.name).items()
     for source, way in {OURS: activation, **{source: way for source, way in references if source in others}}.items():
         result = way(x)
-        yield "value", source, at, result.ravel(), truth, _distances(result.ravel(), truth, dtype)
+        errors = _distances(result.ravel(), truth, dtype)
+        if spec.each == "excess":  # a difference, of numbers of which more digits than these are not kept
+            with mpmath.workdps(testing.checks.DIGITS):
+                errors = np.where(np.abs(numbers(result.ravel()) - truth) < LEAST, 0, errors)
+        yield "value", source, at, result.ravel(), truth, errors
     dy = np.roll(x, 1, axis=-1)
     dx = activation.backward(dy, y=y)
     with mpmath.workdps(testing.checks.DIGITS):
-        terms = weight(numbers(dy), numbers(y))
-        truth = gradient(numbers(dy), numbers(y), terms.sum(axis=-1, keepdims=True))
+        terms, *others = (weight(numbers(dy), numbers(y)) for weight in weights)
+        sums = [of_row.sum(axis=-1, keepdims=True) for of_row in (terms, *others)]
+        truth = gradient(numbers(dy), numbers(y), *sums)
         # Terms cancel: the unit is that of the sum of their magnitudes, or of the largest result of a row.
         largest = np.maximum(np.abs(terms).sum(axis=-1), np.abs(truth).max(axis=-1))[:, None]
         size = np.array([float(testing.ulp_distance(0.0, top, dtype)) for top in largest.ravel()])
