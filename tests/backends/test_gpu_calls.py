@@ -312,6 +312,10 @@ REPEATED = {
     "smooth": lambda of, a, b, mask, out: of.sigmoid(a, out),
     "two arrays": lambda of, a, b, mask, out: of.reglu(a, b, out),
     "to two arrays": lambda of, a, b, mask, out: of.reglu.backward(a, b, a, _pair(out, None))[0],
+    "a sum": lambda of, a, b, mask, out: of.relu.of_sum(a, b, out),
+    "a bias": lambda of, a, b, mask, out: of.leaky_relu.of_sum(a, b[0], out),
+    "to a sum": lambda of, a, b, mask, out: of.relu.of_sum.backward(a, b, a, _pair(None, out))[1],
+    "with_mask of a sum": lambda of, a, b, mask, out: of.relu.of_sum.with_mask(a, b, out)[0],
     "two results": lambda of, a, b, mask, out: of.relu.value_and_derivative(a, _pair(None, out))[1],
     "rows": lambda of, a, b, mask, out: of.softmax(a, out),
     "rows backward": lambda of, a, b, mask, out: of.softmax.backward(a, None, out, y=b),
@@ -330,6 +334,22 @@ def test_a_repeated_call_computes_what_its_own_arrays_hold(on, call, lay):
             actual = REPEATED[call](rectifier, *there, mask, out)
             if on.launches is not None or call not in ("smooth", "rows", "rows backward"):
                 assert_same(on.host(actual), expected)
+
+
+def test_the_gradient_of_a_bias_is_summed_where_the_arrays_lie(on):
+    dy, x, b = (numbers(960, np.dtype("f4"), k).reshape(30, 32) for k in range(3))
+    there = on.arrays(dy, x, b[0])
+    expected = REFERENCE.relu.of_sum.backward(dy, x, b[0])
+    for actual, own in zip(relu.of_sum.backward(*there), expected, strict=True):
+        assert_same(on.host(actual), own)
+    _, mask = relu.of_sum.with_mask(*there[1:])
+    for actual, own in zip(relu.of_sum.backward(there[0], mask=mask, shape=(32,)), expected, strict=True):
+        nan = np.isnan(x + b[0]).any(axis=0) if own.ndim == 1 else np.isnan(x + b[0])  # from a mask dy passes there
+        assert_same(np.where(nan, 0, on.host(actual)), np.where(nan, 0, own))
+    integers = np.array([100, -100], "i1")
+    (there,) = on.arrays(integers)
+    assert_same(on.host(relu.of_sum(there, there)), relu.of_sum(integers, integers))
+    assert_agrees(on, sigmoid.of_sum(there, there), REFERENCE.sigmoid.of_sum(integers, integers), 1)
 
 
 def test_a_call_is_decided_upon_once(stand_in, monkeypatch):
@@ -430,7 +450,7 @@ def test_out_is_all_that_a_call_of_like_arrays_needs(stand_in, call):
     for _ in range(2):
         cupy_stand_in.allocations.clear()
         REPEATED[call](rectifier, a, b, mask, out)
-        of_two, of_masks = call in ("two results", "to two arrays"), call.endswith("with_mask")
+        of_two, of_masks = call in ("two results", "to two arrays", "to a sum"), "with_mask" in call
         assert cupy_stand_in.allocations == ["made"] * (of_two or of_masks)
 
 

@@ -130,7 +130,8 @@ class Host:
         function, dtype = re.fullmatch(
             r"(\w+?)_(?:value|derivative|backward|with_mask).*?_(b?float\d+|u?int\d+)\w*", name
         ).groups()
-        library = build(text, name, self.options) if name.endswith("_by_rows") else self._library(function, dtype)
+        alone = name.endswith("_by_rows") or function not in ALL  # as a function of a sum
+        library = build(text, name, self.options) if alone else self._library(function, dtype)
         kernel = getattr(library, f"host_{name}")
 
         def launch(grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:

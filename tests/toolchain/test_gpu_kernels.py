@@ -179,7 +179,7 @@ def test_masks_are_those_of_the_cpu(device, name, dtype_name):
         y, mask = function.with_mask(x)
         room = device.array(np.full((n + 31) // 32 * 4 + 4, 0xAA, np.uint8))
         bits, out = room[: (n + 7) // 8], device.array(np.full(n + 1, 77).astype(dtype))
-        launch.run_with_mask(block, dtype, device.array(x), settings, out[:n], bits)
+        launch.run_with_mask(block, dtype, (device.array(x),), settings, out[:n], bits)
         assert_same(device.numpy(out)[:n], y)
         assert device.numpy(out)[n] == 77
         assert_same(device.numpy(bits), mask.bits)
@@ -198,13 +198,38 @@ def test_masks_of_integers_are_those_of_the_cpu(device, dtype_name):
     x, dy = numbers(1003, dtype), numbers(1003, dtype, 1)
     y, mask = REFERENCE.relu.with_mask(x)
     out, bits = device.array(np.zeros_like(x)), device.array(np.zeros(128, np.uint8))
-    launch.run_with_mask(rectifier.relu.spec, dtype, device.array(x), (), out, bits)
+    launch.run_with_mask(rectifier.relu.spec, dtype, (device.array(x),), (), out, bits)
     assert_same(device.numpy(out), y)
     assert_same(device.numpy(bits)[: (1003 + 7) // 8], mask.bits)
     for before in range(16):
         dx = device.array(np.zeros_like(dy), before)
         launch.run_from_mask(rectifier.relu.spec, dtype, device.array(dy, before), device.array(mask.bits), (), dx)
         assert_same(device.numpy(dx), REFERENCE.relu.backward(dy, mask=mask))
+
+
+@pytest.mark.parametrize(("name", "dtype_name"), [("relu", "int8"), ("relu", "float16"), ("leaky_relu", "bfloat16")])
+def test_functions_of_sums_are_those_of_the_cpu(device, name, dtype_name):
+    """The sum is rounded to the dtype, or wraps, before the function."""
+    dtype = testing.dtype_of(dtype_name)
+    dy, x, b = (numbers(1008, dtype, seed).reshape(21, 48) for seed in range(3))
+    function = ALL[name].of_sum
+    spec, given = function.spec, parameters(ALL[name].spec, dtype)
+    y, dx, db = (device.array(np.zeros_like(x)) for _ in range(3))
+    other = b if dtype_name == "int8" else b[3]  # one row for all
+    launch.run(spec, spec.operations["value"], dtype, tuple(map(device.array, (x, other))), given, (y,))
+    assert_same(device.numpy(y), function(x, other))
+    if dtype_name != "float16":
+        return
+    launch.run(spec, spec.operations["backward"], dtype, tuple(map(device.array, (dy, x, b))), given, (dx, db))
+    with np.errstate(all="ignore"):
+        expected = ALL[name].backward(dy, x + b)
+    for result in (dx, db):
+        assert_same(device.numpy(result), expected)
+    bits = device.array(np.zeros(128, np.uint8))
+    launch.run_with_mask(spec, dtype, (device.array(x), device.array(b)), given, y, bits)
+    expected, mask = function.with_mask(x, b)
+    assert_same(device.numpy(y), expected)
+    assert_same(device.numpy(bits)[:126], mask.bits)
 
 
 def test_arrays_of_parameters(device):
@@ -217,7 +242,7 @@ def test_arrays_of_parameters(device):
     expected = function.backward(dy, x, negative_slope=slope)
     assert_same(compute(device, "leaky_relu", "backward", (dy, x), given), expected)
     out, bits = device.array(np.zeros_like(x)), device.array(np.zeros(128, np.uint8))
-    launch.run_with_mask(block, x.dtype, device.array(x), given, out, bits)
+    launch.run_with_mask(block, x.dtype, (device.array(x),), given, out, bits)
     assert_same(device.numpy(out), y)
     assert_same(device.numpy(bits)[:126], mask.bits)
     dx = device.array(np.zeros_like(x))
@@ -383,7 +408,7 @@ def test_nothing_is_launched_for_empty_arrays(device, monkeypatch):
     monkeypatch.setattr(launch, "launch", None)
     empty = device.array(np.zeros((3, 0), "f4"))
     launch.run(rectifier.relu.spec, VALUE, "float32", (empty,), (), (empty,))
-    launch.run_with_mask(rectifier.relu.spec, "float32", empty, (), empty, device.array(np.zeros(0, np.uint8)))
+    launch.run_with_mask(rectifier.relu.spec, "float32", (empty,), (), empty, device.array(np.zeros(0, np.uint8)))
     launch.run_from_mask(rectifier.relu.spec, "float32", empty, device.array(np.zeros(0, np.uint8)), (), empty)
     launch.run_rows(ROWWISE["softmax"].spec, False, "float32", (empty,), empty)
 

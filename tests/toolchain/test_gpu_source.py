@@ -92,6 +92,22 @@ def test_a_formula_of_your_own_may_call_its_parameters_anything():
         assert list(nvrtc.ptx(text, "80")) == [f"odd_names_value_{dtype}"]
 
 
+def test_the_sum_of_two_arrays_is_rounded_before_the_function():
+    require_gpu_tier("cupy")
+    import nvrtc
+
+    function = rectifier.gelu.of_sum
+    assert "from_float16(to_float16(" in function.cuda_source("float16")
+    assert (
+        "to_float32"
+        not in source.element(function.spec, function.spec.operations["value"], "float32").text.split("y_")[0]
+    )
+    for operation in ("value", "backward"):
+        assert list(nvrtc.ptx(function.cuda_source("bfloat16", operation), "80")) == [
+            f"gelu_of_sum_{operation}_bfloat16"
+        ]
+
+
 def test_rows_in_pairs_refuse_what_pairs_lack():
     @rowwise(exact=lambda m, x: x, ulp=(1, 4), single=True)
     def rooted(x, peak, e, rest):
