@@ -35,7 +35,10 @@ def __getattr__(name: str) -> object:
     elif name == "warmup":
         value = import_module(".functions.warmup", __name__).warmup
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from sys import modules
+
+        # With these two a traceback asks whether the nearest name was meant.
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=modules[__name__])
     globals()[name] = value
     return value
 

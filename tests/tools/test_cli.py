@@ -92,6 +92,39 @@ def test_help_names_the_commands(run, arguments):
     assert "--quick" not in out
 
 
+def test_without_a_command_it_says_what_to_try_first(run):
+    code, out, _ = run()
+    assert code == 0
+    first = out[out.index("Try first:") :]
+    assert [line.split()[1] for line in first.splitlines()[1:]] == ["info", "demo", "apply"]
+    assert "Try first" not in run("--help")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("demmo",), "demo"),
+        (("verify", "rleu"), "did you mean relu?"),
+        (("verify", "Gelu"), "did you mean gelu"),
+        (("apply", "softmx", "x.npy", "y.npy"), "did you mean softmax"),
+        (("bench", "--rival", "nmpy"), "did you mean numpy?"),
+        (("verify", "relu", "--dtype", "flaot32"), "did you mean float32"),
+        (("demo", "--outpt", "x"), "--output"),
+    ],
+)
+def test_a_typo_is_answered_with_the_nearest_name(run, arguments, meant):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert meant in err
+
+
+def test_a_typo_in_python_is_answered_with_the_nearest_name():
+    code = "import rectifier; rectifier.leaky_relo"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Did you mean: 'leaky_relu'?" in done.stderr
+
+
 @pytest.mark.parametrize(
     "arguments", [("--nonsense",), ("nonsense",), ("demo", "--output"), ("verify", "--processes", "0")]
 )

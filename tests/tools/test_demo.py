@@ -4,10 +4,11 @@ import dataclasses
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from rectifier.tools import demo
+from rectifier.tools import demo, digits
 from rectifier.tools.bench import recipe
 from rectifier.tools.bench.timing import NotMeasuredError
 from rectifier.tools.machine import describe
@@ -48,6 +49,24 @@ def test_the_network_learns_to_read_digits(training):
 
 def test_no_test_sample_is_trained_on(training):
     assert training.training_samples + training.test_samples == 1797
+
+
+def test_the_digits_are_those_of_scikit_learn(monkeypatch):
+    from sklearn.datasets import load_digits
+
+    images, labels = digits.load()
+    given = load_digits()
+    assert np.array_equal(16 * images, given.data.astype(np.float32))
+    assert np.array_equal(labels, given.target)
+    monkeypatch.setattr(digits.Path, "is_file", lambda path: False)  # of another version of scikit-learn
+    assert all(map(np.array_equal, digits.load(), (images, labels)))
+
+
+def test_the_split_takes_the_same_part_of_each_label():
+    labels = np.repeat([0, 1, 2], [50, 30, 20])
+    train, test = digits.split(labels, 0.2, np.random.default_rng(0))
+    assert np.bincount(labels[test]).tolist() == [10, 6, 4]
+    assert sorted([*train, *test]) == list(range(100))
 
 
 def test_masks_take_a_32nd_of_what_x_would(training):

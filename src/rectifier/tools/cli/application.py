@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
 COMMANDS = ("apply", "bench", "demo", "verify")  # that have an extra of their name
 
+FIRST = """\
+Try first:
+  rectifier info                      what computes here, and on what
+  rectifier demo                      train a small network, and time the usual recipes beside these functions
+  rectifier apply relu x.npy y.npy    a function over an array in a file"""
+
 
 def main() -> None:
     """Run the command line, if what it needs is installed; a command looks itself for what else it needs."""
@@ -54,6 +60,7 @@ def application() -> "typer.Typer":
             raise typer.Exit
         if context.invoked_subcommand is None:
             print(context.get_help())
+            print(FIRST)
 
     for command in (demo.demo, bench.bench, verify.verify, apply.apply, info.info, tune.tune):
         made.command()(command)

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,10 +27,12 @@ def require(command: str, lacks: str) -> None:
 
 
 def require_known(what: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse a name that is not among the known ones."""
+    """Refuse a name that is not among the known ones, with the nearest of them."""
     known = list(known)
     if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"no {what} {', '.join(unknown)}: there are {', '.join(known)}")
+        near = dict.fromkeys(one for name in unknown for one in get_close_matches(name.lower(), known, 1))
+        meant = f" (did you mean {' or '.join(near)}?)" if near else ""
+        raise ValueError(f"no {what} {', '.join(unknown)}{meant}: there are {', '.join(known)}")
 
 
 def require_writable(output: Path) -> None:

@@ -1,0 +1,8 @@
+"""The pages of the documentation that are made of the package: an extension of Sphinx, which ``docs/conf.py`` names.
+
+``python -m sphinx -W docs site`` builds the whole.
+"""
+
+from .extension import setup
+
+__all__ = ["setup"]
