@@ -20,6 +20,11 @@ from .functions.warmup import warmup as warmup
 
 __version__: str
 
+class _Quantized(Protocol):
+    def __call__(
+        self, q: Any, *, scale: float, zero_point: int, out_scale: float, out_zero_point: int, out: Any = None
+    ) -> Any: ...
+
 class _Applied(Protocol):
     ufunc: np.ufunc
 
@@ -60,10 +65,16 @@ class _Function(_Applied, Protocol):
     backward: _Backward
     value_and_derivative: _Applied
     of_sum: _OfSum
+    quantized: _Quantized
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None) -> tuple[Any, Mask]: ...
     def vjp(self, x: Any, out: Any = None) -> tuple[Any, Callable[..., Any]]: ...
+
+class _QuantizedThreshold(Protocol):
+    def __call__(
+        self, q: Any, *, scale: float, zero_point: int, out_scale: float, out_zero_point: int, out: Any = None, threshold: Any = 0.5
+    ) -> Any: ...
 
 class _AppliedThreshold(Protocol):
     ufunc: np.ufunc
@@ -105,10 +116,16 @@ class _FunctionThreshold(_AppliedThreshold, Protocol):
     backward: _BackwardThreshold
     value_and_derivative: _AppliedThreshold
     of_sum: _OfSumThreshold
+    quantized: _QuantizedThreshold
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None, *, threshold: Any = 0.5) -> tuple[Any, Mask]: ...
     def vjp(self, x: Any, out: Any = None, *, threshold: Any = 0.5) -> tuple[Any, Callable[..., Any]]: ...
+
+class _QuantizedSlopeOffset(Protocol):
+    def __call__(
+        self, q: Any, *, scale: float, zero_point: int, out_scale: float, out_zero_point: int, out: Any = None, slope: Any = ..., offset: Any = 0.5
+    ) -> Any: ...
 
 class _AppliedSlopeOffset(Protocol):
     ufunc: np.ufunc
@@ -150,10 +167,16 @@ class _FunctionSlopeOffset(_AppliedSlopeOffset, Protocol):
     backward: _BackwardSlopeOffset
     value_and_derivative: _AppliedSlopeOffset
     of_sum: _OfSumSlopeOffset
+    quantized: _QuantizedSlopeOffset
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None, *, slope: Any = ..., offset: Any = 0.5) -> tuple[Any, Mask]: ...
     def vjp(self, x: Any, out: Any = None, *, slope: Any = ..., offset: Any = 0.5) -> tuple[Any, Callable[..., Any]]: ...
+
+class _QuantizedMinValueMaxValue(Protocol):
+    def __call__(
+        self, q: Any, *, scale: float, zero_point: int, out_scale: float, out_zero_point: int, out: Any = None, min_value: Any = -1.0, max_value: Any = 1.0
+    ) -> Any: ...
 
 class _AppliedMinValueMaxValue(Protocol):
     ufunc: np.ufunc
@@ -195,10 +218,16 @@ class _FunctionMinValueMaxValue(_AppliedMinValueMaxValue, Protocol):
     backward: _BackwardMinValueMaxValue
     value_and_derivative: _AppliedMinValueMaxValue
     of_sum: _OfSumMinValueMaxValue
+    quantized: _QuantizedMinValueMaxValue
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None, *, min_value: Any = -1.0, max_value: Any = 1.0) -> tuple[Any, Mask]: ...
     def vjp(self, x: Any, out: Any = None, *, min_value: Any = -1.0, max_value: Any = 1.0) -> tuple[Any, Callable[..., Any]]: ...
+
+class _QuantizedNegativeSlope(Protocol):
+    def __call__(
+        self, q: Any, *, scale: float, zero_point: int, out_scale: float, out_zero_point: int, out: Any = None, negative_slope: Any = 0.01
+    ) -> Any: ...
 
 class _AppliedNegativeSlope(Protocol):
     ufunc: np.ufunc
@@ -240,10 +269,16 @@ class _FunctionNegativeSlope(_AppliedNegativeSlope, Protocol):
     backward: _BackwardNegativeSlope
     value_and_derivative: _AppliedNegativeSlope
     of_sum: _OfSumNegativeSlope
+    quantized: _QuantizedNegativeSlope
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None, *, negative_slope: Any = 0.01) -> tuple[Any, Mask]: ...
     def vjp(self, x: Any, out: Any = None, *, negative_slope: Any = 0.01) -> tuple[Any, Callable[..., Any]]: ...
+
+class _QuantizedThresholdBias(Protocol):
+    def __call__(
+        self, q: Any, *, scale: float, zero_point: int, out_scale: float, out_zero_point: int, out: Any = None, threshold: Any = 0.5, bias: Any = 0.0
+    ) -> Any: ...
 
 class _AppliedThresholdBias(Protocol):
     ufunc: np.ufunc
@@ -285,10 +320,16 @@ class _FunctionThresholdBias(_AppliedThresholdBias, Protocol):
     backward: _BackwardThresholdBias
     value_and_derivative: _AppliedThresholdBias
     of_sum: _OfSumThresholdBias
+    quantized: _QuantizedThresholdBias
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None, *, threshold: Any = 0.5, bias: Any = 0.0) -> tuple[Any, Mask]: ...
     def vjp(self, x: Any, out: Any = None, *, threshold: Any = 0.5, bias: Any = 0.0) -> tuple[Any, Callable[..., Any]]: ...
+
+class _QuantizedThresholdX(Protocol):
+    def __call__(
+        self, q: Any, *, scale: float, zero_point: int, out_scale: float, out_zero_point: int, out: Any = None, threshold: Any = 1.0
+    ) -> Any: ...
 
 class _AppliedThresholdX(Protocol):
     ufunc: np.ufunc
@@ -330,10 +371,16 @@ class _FunctionThresholdX(_AppliedThresholdX, Protocol):
     backward: _BackwardThresholdX
     value_and_derivative: _AppliedThresholdX
     of_sum: _OfSumThresholdX
+    quantized: _QuantizedThresholdX
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None, *, threshold: Any = 1.0) -> tuple[Any, Mask]: ...
     def vjp(self, x: Any, out: Any = None, *, threshold: Any = 1.0) -> tuple[Any, Callable[..., Any]]: ...
+
+class _QuantizedBeta(Protocol):
+    def __call__(
+        self, q: Any, *, scale: float, zero_point: int, out_scale: float, out_zero_point: int, out: Any = None, beta: Any = 1.0
+    ) -> Any: ...
 
 class _AppliedBeta(Protocol):
     ufunc: np.ufunc
@@ -375,10 +422,16 @@ class _FunctionBeta(_AppliedBeta, Protocol):
     backward: _BackwardBeta
     value_and_derivative: _AppliedBeta
     of_sum: _OfSumBeta
+    quantized: _QuantizedBeta
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None, *, beta: Any = 1.0) -> tuple[Any, Mask]: ...
     def vjp(self, x: Any, out: Any = None, *, beta: Any = 1.0) -> tuple[Any, Callable[..., Any]]: ...
+
+class _QuantizedAlpha(Protocol):
+    def __call__(
+        self, q: Any, *, scale: float, zero_point: int, out_scale: float, out_zero_point: int, out: Any = None, alpha: Any = 1.0
+    ) -> Any: ...
 
 class _AppliedAlpha(Protocol):
     ufunc: np.ufunc
@@ -420,10 +473,16 @@ class _FunctionAlpha(_AppliedAlpha, Protocol):
     backward: _BackwardAlpha
     value_and_derivative: _AppliedAlpha
     of_sum: _OfSumAlpha
+    quantized: _QuantizedAlpha
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None, *, alpha: Any = 1.0) -> tuple[Any, Mask]: ...
     def vjp(self, x: Any, out: Any = None, *, alpha: Any = 1.0) -> tuple[Any, Callable[..., Any]]: ...
+
+class _QuantizedB(Protocol):
+    def __call__(
+        self, q: Any, *, scale: float, zero_point: int, out_scale: float, out_zero_point: int, out: Any = None, b: Any = 4.0
+    ) -> Any: ...
 
 class _AppliedB(Protocol):
     ufunc: np.ufunc
@@ -465,6 +524,7 @@ class _FunctionB(_AppliedB, Protocol):
     backward: _BackwardB
     value_and_derivative: _AppliedB
     of_sum: _OfSumB
+    quantized: _QuantizedB
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None, *, b: Any = 4.0) -> tuple[Any, Mask]: ...

@@ -27,7 +27,7 @@ REFUSED = {
     "bytes": np.array([b"1"]),
     "StringDType": np.array(["1"], np.dtypes.StringDType()),
     "structured": np.zeros(1, [("a", "f4")]),
-    "float8": np.ones(1, ml_dtypes.float8_e4m3fn),
+    "float8": np.ones(1, np.float32).astype(ml_dtypes.float8_e8m0fnu),
     "int4": np.ones(1, ml_dtypes.int4),
 }
 

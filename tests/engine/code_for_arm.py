@@ -61,12 +61,14 @@ def all_kernels():
 def shared_modules():
     """Compile for AArch64 what every call needs, the casts, and rows; with what each is for."""
     from rectifier.engine import memory, process
-    from rectifier.engine.compiler import casts, rowkernels
+    from rectifier.engine.compiler import casts, lookup, rowkernels
 
     arm, every = ARM["linux"], tuple(ARM.values())
     yield "engine", process.build("call", arm), every
     yield "calls of rows", process.build("call_rows", arm), every
     yield "pool", memory.build(arm), every
+    for inputs in (1, 2):
+        yield f"look-ups of {inputs}", lookup.compile_kernel(inputs, arm), every
     for k, source in enumerate(EVERY):
         to = next(to for to in reversed(EVERY) if casts.exists(source, to))
         yield f"cast from {source} to {to}", casts.build(source, k % 2 == 0, to, arm), every

@@ -14,16 +14,21 @@ from ..functions.call import Call, Prepared, prepare
 from ..functions.gradients import add as add
 from ..functions.mask import Mask, PartialMask
 from ..functions.rows import as_rows, from_rows
-from ..functions.specification import OfSum
-from . import sums
+from ..functions.specification import QUANTIZED, OfSum
+from . import lookup, sums
 
 RANK = -2
-capabilities = frozenset({"out", "mask", "rows", "gradients"})
+capabilities = frozenset({"out", "mask", "rows", "gradients", "tables"})
 
 
 def compute(call: Call) -> Any:
     """Compute a call on what NumPy makes arrays of."""
     register_bfloat16()
+    if call.operation.name == QUANTIZED.name:
+        return lookup.quantized(call)
+    if lookup.serves(call):
+        wide = lookup.widened(call)
+        return compute(wide) if wide is not None else lookup.compute(call)
     if call.is_rowwise:
         return _rows(call)
     if call.operation.makes_mask or call.operation.reads_mask:

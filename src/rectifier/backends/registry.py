@@ -12,6 +12,7 @@ import numpy as np
 
 from ..functions import arguments
 from ..functions.call import Call
+from ..functions.specification import QUANTIZED
 from . import numpy, ufunc
 
 # The module that defines a type, or a package around it -> the module that serves arrays of that type.
@@ -38,8 +39,9 @@ CAPABILITIES = {
     "mask": "`with_mask`, and `backward` from a mask; `add`, as in `rectifier.functions.gradients`, sums a gradient",
     "rows": "functions of whole rows",
     "gradients": "`backward` of a function of two arrays",
+    "tables": "`quantized`, and floats of eight bits and fewer",
 }
-_ALL = frozenset(CAPABILITIES)
+_USUAL = frozenset(CAPABILITIES) - {"tables"}
 
 
 class Backend(Protocol):
@@ -64,7 +66,7 @@ class Backend(Protocol):
 def compute(call: Call) -> Any:
     """Compute a call by the backend of its arrays."""
     backend = serving(*call.arrays.values())
-    if backend.capabilities != _ALL:
+    if call.operation is QUANTIZED or not backend.capabilities >= _USUAL:
         _require(call, backend.capabilities)
     if not call.operation.makes_mask:
         return backend.compute(call)
@@ -130,6 +132,8 @@ def _require(call: Call, capabilities: frozenset[str]) -> None:
     operation, function = call.operation, call.name
     name, array = next(((n, a) for n, a in call.arrays.items() if is_other(a)), ("", None))
     kind = arguments.full_name(type(array))
+    if operation is QUANTIZED and "tables" not in capabilities:
+        raise TypeError(f"{function} takes arrays of NumPy and Dask, and {name} is a {kind}; convert to NumPy first")
     if call.out is not None and "out" not in capabilities:
         raise TypeError(
             f"{function}: out is for arrays of NumPy and CuPy, and this call has a {kind}: assign the result instead"

@@ -146,11 +146,16 @@ def prepare(
     dtype = arguments.resolve(spec.selects, likes)
     dtype = arguments.holding(dtype, tuple(dtype_of(name, key, value) for key, value in parameters.items()))
     shape = broadcast(name, {**arrays, **parameters})
+    return Prepared(dtype, operands, parameters, shape_with(name, masks, arrays, shape), axes)
+
+
+def shape_with(name: str, masks: list[Mask], arrays: dict[str, Any], shape: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the shape of the result of a call that may have a mask, to which dy broadcasts."""
     for mask in masks:
         if not broadcasts(shape, mask.shape):
             raise ValueError(f"{name}: dy has shape {arguments.shape_of(arrays['dy'])}, the mask {mask.shape}")
         shape = mask.shape
-    return Prepared(dtype, operands, parameters, shape, axes)
+    return shape
 
 
 def broadcasts(shape: tuple[Any, ...], whole: tuple[Any, ...]) -> bool:

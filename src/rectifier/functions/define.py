@@ -20,6 +20,7 @@ from .specification import (
     BACKWARD,
     DERIVATIVE,
     PACKAGE,
+    QUANTIZED,
     VALUE,
     VALUE_AND_DERIVATIVE,
     Bounds,
@@ -423,6 +424,8 @@ def _complete_elementwise(function: Any, spec: Elementwise) -> None:
         (DERIVATIVE, signatures.ONE_ARRAY), (VALUE_AND_DERIVATIVE, signatures.TWO_RESULTS),
     ):  # fmt: skip
         _method(function, operation.name, template, partial(methods.call, function, operation), operation)
+    if not signatures.QUANTITIES & spec.parameters.keys():
+        _method(function, "quantized", signatures.QUANTIZED, partial(methods.call, function, QUANTIZED))
     with_mask = _method(function, "with_mask", signatures.WITH_MASK, partial(methods.with_mask, function))
     by_what = signatures.VJP_BY_MASK if masks else signatures.VJP_BY_X
     vjp = _method(function, "vjp", by_what, partial(methods.vjp, function))

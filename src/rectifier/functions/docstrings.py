@@ -184,8 +184,60 @@ def _example(spec: Specification) -> str:
     )
 
 
+_QUANTIZED = """\
+Compute {name} of integers of eight bits that stand for numbers, scale * (q - zero_point).
+
+The result stands for f(x) by `out_scale` and `out_zero_point`: it is f(x) / out_scale, rounded to the nearest integer,
+of two the even one, plus `out_zero_point`, and saturated. A table of 256 results is made at the first call with these
+arguments, and kept.
+
+Parameters
+----------
+q : ndarray of int8 or uint8
+    Any shape and strides. Not modified.
+scale, out_scale : float
+    Positive and finite; used as given.
+zero_point, out_zero_point : int
+    Integers of the dtype of `q`.
+out : array, optional
+    Where to write the result: of the shape and dtype of `q`. May be `q`.{parameters}
+
+Returns
+-------
+array
+    Of the shape and dtype of `q`.
+
+Raises
+------
+TypeError
+    If `q` has another dtype, a scale is no number, a zero point no integer, or `out` no such array.
+ValueError
+    If a scale is not positive and finite, a zero point is outside the dtype, `out` has another shape, or a result is
+    NaN.
+
+Notes
+-----
+All results are right where the function is rational, also where two integers are equally near; else unless one lies
+within some 1e-13 of the middle between two. Arrays of NumPy and Dask are taken.
+
+References
+----------
+B. Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference", CVPR
+2018, equation 1; the operators QuantizeLinear and DequantizeLinear of ONNX.
+"""
+
+
+def _quantized(spec: Specification) -> str:
+    """Document the call on quantised integers."""
+    given = spec.parameters.items()
+    parameters = "".join(f"\n{key} : float, default {default:g}\n    One number." for key, default in given)
+    return _QUANTIZED.format(name=spec.name, parameters=parameters)
+
+
 def method(spec: Specification, name: str) -> str:
     """Document one of the methods of a function."""
+    if name == "quantized":
+        return _quantized(spec)
     out, kept = _OUT.format(what="the value" if name in ("with_mask", "vjp") else "the result", may_be="x"), "`x`"
     given, summaries, results = [_PARAMETERS["x"]], _SUMMARIES, _RESULTS
     after = [_of_parameters(spec)]

@@ -143,6 +143,17 @@ def _has_row(dtype: np.dtype[Any]) -> bool:
     return dtype.name in WORKING
 
 
+@lru_cache(maxsize=64)
+def is_tabulated(dtype: Any) -> bool:
+    """Return whether functions of a dtype are tables: of the floats of eight bits and fewer, which are ml_dtypes'.
+
+    float8_e8m0fnu is left out: it has powers of two alone, neither 0 nor a sign.
+    """
+    if not isinstance(dtype, np.dtype) or dtype.itemsize > 1:
+        return False
+    return dtype.name.startswith("float") and not dtype.name.startswith("float8_e8m0")
+
+
 def require_real(dtype: Any, argument: str, function: str) -> None:
     """Refuse a dtype that has no row in the table.
 
@@ -161,7 +172,7 @@ def require_real(dtype: Any, argument: str, function: str) -> None:
 def cast(array: Any, dtype: Any) -> Any:
     """Round to `dtype` as a call does, once and without a warning."""
     with np.errstate(all="ignore"):
-        if dtype.name == "bfloat16" and array.dtype == np.float64:
+        if array.dtype == np.float64 and (dtype.name == "bfloat16" or is_tabulated(dtype)):
             array = _to_odd(array)  # ml_dtypes rounds to float32 first
         return array.astype(dtype, copy=False)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import registry
+from ..backends import lookup, registry
 from ..formulas import arrays as array_primitives
 from ..formulas import bind
 from ..formulas.text import describe
@@ -29,6 +29,9 @@ from .specification import (
 
 def call(function: Any, operation: Operation, operands: dict[str, Any], out: Any, parameters: dict[str, Any]) -> Any:
     """Compute an operation that always takes the same arrays."""
+    again = lookup.repeated(function.spec, operation, operands, out, parameters)
+    if again is not NotImplemented:
+        return again
     return registry.compute(Call(function, operation, operands, parameters, out))
 
 
@@ -53,8 +56,7 @@ def backward(function: Any, dy: Any, x: Any, out: Any, y: Any, mask: Any, parame
         operation, source = BACKWARD_FROM_Y, y
     else:
         operation, source = BACKWARD, x
-    operands = {"dy": dy, operation.inputs[1]: source}
-    return registry.compute(Call(function, operation, operands, parameters, out))
+    return call(function, operation, {"dy": dy, operation.inputs[1]: source}, out, parameters)
 
 
 def require_source(spec: Elementwise | OfSum, operation: Operation, source: str) -> None:

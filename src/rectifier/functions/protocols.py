@@ -97,6 +97,10 @@ class Activation(Protocol):
         """Apply the function."""
 
     @property
+    def quantized(self) -> Callable[..., Any]:
+        """Compute the function of quantised integers; a function with a parameter of that name has no such call."""
+
+    @property
     def with_mask(self) -> Callable[..., tuple[Any, Mask]]:
         """Compute the value, and a mask for `backward`."""
 

@@ -69,6 +69,11 @@ def call(x, out=None{keywords}):
             return _y_, _partial_(_backward_, x=x{same_keywords})
     return _call_(x, out, {{{named}}})
 """
+QUANTIZED = """
+def call(q, *, scale, zero_point, out_scale, out_zero_point, out=None{more_keywords}):
+    _given_ = {{'scale': scale, 'zero_point': zero_point, 'out_scale': out_scale, 'out_zero_point': out_zero_point}}
+    return _call_({{'q': q}}, out, {{**_given_, {named}}})
+"""
 GATED = """
 def call(x, {gate}, out=None{keywords}):
     _y_ = _compiled_(x, {gate}, {values}out)
@@ -125,6 +130,7 @@ def call(x, out=None, *, axis=-1):
     return _call_(x, out, axis)
 """
 ARGUMENTS = frozenset({"x", "dy", "y", "out", "mask", "shape", "axis"})  # what the calls have themselves
+QUANTITIES = frozenset({"q", "scale", "zero_point", "out_scale", "out_zero_point"})  # what `quantized` has beside `out`
 
 
 def is_reserved(name: str) -> bool:

@@ -94,6 +94,9 @@ VALUE_AND_DERIVATIVE = Operation(
 WITH_MASK = Operation("with_mask", ("x",), ("y", "mask"), ("value", "mask"), _with_mask)
 BACKWARD_FROM_MASK = Operation("backward_from_mask", ("dy", "mask"), ("dx",), ("mask",), _backward_from_mask)
 
+# Of integers of eight bits that stand for numbers; no kernel computes it, but a table of the value (`tables`).
+QUANTIZED = Operation("quantized", ("q",), ("out",), ("value",), _bound_later)
+
 
 # The functions of a sum, over the formulas of the function that is applied to it. NumPy's sum has the dtype of x.
 def _of_sum(x, b, *parameters):

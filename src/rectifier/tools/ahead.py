@@ -18,6 +18,7 @@ from ..engine.compiler.levels import LEVELS
 from ..engine.compiler.optimise import object_of
 from ..engine.compiler.target import Target, of_level
 from ..engine.elf import symbols
+from ..engine.lookup import LOOK_UP, LOOK_UP_PAIR
 from ..engine.loops import Loop
 from ..engine.rows import RowLoop
 from ..engine.store import MAY_CALL, Code
@@ -29,6 +30,7 @@ def codes() -> Iterator[Code]:
     """List all code that calls of this package's functions may need."""
     yield memory.pool_code()
     yield from map(process.code_of_entry, ("call", "call_rows", "call_sums"))
+    yield from (look_up.code() for look_up in (LOOK_UP, LOOK_UP_PAIR))
     for source, target, swapped in product(FORMATS, FORMATS, (False, True)):
         if exists(source, target) and FORMATS[source].bits <= FORMATS[target].bits:
             yield code_of_cast(source, swapped, target)

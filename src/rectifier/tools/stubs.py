@@ -37,6 +37,11 @@ __version__: str
 """
 
 _ELEMENTWISE = """\
+class _Quantized{key}(Protocol):
+    def __call__(
+        self, q: Any, *, scale: float, zero_point: int, out_scale: float, out_zero_point: int, out: Any = None{more}
+    ) -> Any: ...
+
 class _Applied{key}(Protocol):
     ufunc: np.ufunc
 
@@ -77,6 +82,7 @@ class _Function{key}(_Applied{key}, Protocol):
     backward: _Backward{key}
     value_and_derivative: _Applied{key}
     of_sum: _OfSum{key}
+    quantized: _Quantized{key}
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None{keywords}) -> tuple[Any, Mask]: ...

@@ -17,25 +17,27 @@ import numpy as np
 from ...functions import addition, arguments, dtypes, gradients, subclasses
 from ...functions.call import Call, Prepared, prepare
 from ...functions.mask import Mask
-from ...functions.specification import OfSum
-from .. import registry
+from ...functions.specification import QUANTIZED, OfSum
+from .. import lookup, registry
 from .chunks import add_layer, has_unknown, in_one_chunk, is_lazy, one_module
 from .masks import ChunkedMask
 from .tasks import Task
 
 RANK = 0
-capabilities = frozenset({"mask", "rows", "gradients"})
+capabilities = frozenset({"mask", "rows", "gradients", "tables"})
 
 
 def compute(call: Call) -> Any:
     """Add a layer to the graph that makes the same call on the chunks."""
     if call.is_rowwise:
         return _rows(call)
+    if call.operation.name == QUANTIZED.name:
+        return _quantized(call)
     mask = call.operands.get("mask")
     if mask is not None and not isinstance(mask, ChunkedMask):
         raise TypeError(f"{call.name}: the mask is of a NumPy array, and dy of Dask; take the mask of the Dask array")
     da = one_module(call.name, call.arrays)
-    prepared = _prepare(call, da)
+    prepared = lookup.prepared(call) if lookup.serves(call) else _prepare(call, da)
     if isinstance(call.spec, OfSum) and addition.comes_first(call, prepared.dtype, prepared.operands):
         return _in_two_steps(call, prepared)
     dtype, arrays, others = prepared.dtype, *_apart(da, call, prepared)
@@ -84,6 +86,18 @@ def _rows(call: Call) -> Any:
     return result
 
 
+def _quantized(call: Call) -> Any:
+    """Compute a function of quantised integers: checked here, by a table that each process makes."""
+    da = one_module(call.name, call.operands)
+    q = call.operands["q"]
+    if not is_lazy(q):
+        raise TypeError(f"{call.name}: q is a {arguments.full_name(type(q))}, and the call has Dask arrays")
+    lookup.table_of_quantized(call, q.dtype)
+    task = Task(call.function, call.method, ("q",), call.parameters)
+    (result,) = add_layer(da, task, call.name, [q], q.dtype, 1, whole=(), cut=False)
+    return result
+
+
 def snapshot(value: Any) -> Any:
     """Return a parameter as it is now: an array of Dask can be assigned to, except with query planning."""
     return value.copy() if hasattr(value, "copy") else value
@@ -129,6 +143,8 @@ def _apart(da: Any, call: Call, prepared: Prepared) -> tuple[dict[str, Any], dic
         for name, value in given.items()
         if is_lazy(value) or np.ndim(value) or subclasses.is_masked(value)
     }
+    if dtypes.is_tabulated(dtype):
+        return arrays, {name: value for name, value in given.items() if name not in arrays}
     own = arguments.resolve(call.spec.selects, [given[name] for name in operands if name in given])
     if own.kind in "iu" and dtype != own:  # a task would look at the numbers of a parameter, which may fit
         arrays = {name: array.astype(dtype) if name in operands else array for name, array in arrays.items()}

@@ -71,6 +71,11 @@ class Target(NamedTuple):
         return 32 if self._has(x86_64="avx2", aarch64=False) else 16
 
     @property
+    def permutes_bytes(self) -> bool:
+        """Check for instructions that look bytes up in two registers of 64."""
+        return self._has(x86_64="avx512vbmi", aarch64=False)
+
+    @property
     def least_bits(self) -> int:
         """How many conditions at least become bits of a mask together: a byte, or what NEON adds up (`vectors`)."""
         return 16 if self.architecture == "aarch64" else 8
