@@ -125,9 +125,12 @@ def settings_of(activation) -> list[dict[str, float]]:
 # Other values of parameters than the defaults; a parameter that is not here gets half and twice its default.
 OTHER = {
     "alpha": (0.3, 1.7),
+    "alpha_n": (0.3, 1.7, 0.0),
+    "alpha_p": (0.3, 1.7),
     "b": (0.1, 1.0),
     "beta": (0.5, 3.0, 0.01, -1.0),
     "bias": (0.5, -0.25, 3.0),
+    "eps": (0.0, -0.5, -1e-3),
     "max_value": (2.0, 6.0),
     "min_value": (-2.0, 0.0),
     "negative_slope": (0.2, -0.5, 0.0),

@@ -530,6 +530,51 @@ class _FunctionB(_AppliedB, Protocol):
     def with_mask(self, x: Any, out: Any = None, *, b: Any = 4.0) -> tuple[Any, Mask]: ...
     def vjp(self, x: Any, out: Any = None, *, b: Any = 4.0) -> tuple[Any, Callable[..., Any]]: ...
 
+class _AppliedAlphaPAlphaNBetaEps(Protocol):
+    ufunc: np.ufunc
+
+    def __call__(self, x: Any, out: Any = None, *, alpha_p: Any = 0.8, alpha_n: Any = 0.8, beta: Any = 0.5, eps: Any = -1e-06) -> Any: ...
+
+class _DerivativeAlphaPAlphaNBetaEps(Protocol):
+    ufunc: np.ufunc
+
+    @overload
+    def __call__(self, x: FunctionType, /) -> FunctionType: ...
+    @overload
+    def __call__(self, x: Any, out: Any = None, *, alpha_p: Any = 0.8, alpha_n: Any = 0.8, beta: Any = 0.5, eps: Any = -1e-06) -> Any: ...
+
+class _BackwardAlphaPAlphaNBetaEps(Protocol):
+    ufunc: np.ufunc
+
+    def __call__(
+        self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, mask: Mask | None = None, alpha_p: Any = 0.8, alpha_n: Any = 0.8, beta: Any = 0.5, eps: Any = -1e-06
+    ) -> Any: ...
+
+class _OfSumBackwardAlphaPAlphaNBetaEps(Protocol):
+    def __call__(
+        self, dy: Any, x: Any = None, b: Any = None, out: Any = None, *, mask: Mask | None = None,
+        shape: tuple[int, ...] | None = None, alpha_p: Any = 0.8, alpha_n: Any = 0.8, beta: Any = 0.5, eps: Any = -1e-06
+    ) -> tuple[Any, Any]: ...
+
+class _OfSumAlphaPAlphaNBetaEps(Protocol):
+    backward: _OfSumBackwardAlphaPAlphaNBetaEps
+    cuda_source: Callable[..., str]
+
+    def __call__(self, x: Any, b: Any, out: Any = None, *, alpha_p: Any = 0.8, alpha_n: Any = 0.8, beta: Any = 0.5, eps: Any = -1e-06) -> Any: ...
+    def with_mask(self, x: Any, b: Any, out: Any = None, *, alpha_p: Any = 0.8, alpha_n: Any = 0.8, beta: Any = 0.5, eps: Any = -1e-06) -> tuple[Any, Mask]: ...
+
+class _FunctionAlphaPAlphaNBetaEps(_AppliedAlphaPAlphaNBetaEps, Protocol):
+    __name__: str
+    spec: _Elementwise
+    derivative: _DerivativeAlphaPAlphaNBetaEps
+    backward: _BackwardAlphaPAlphaNBetaEps
+    value_and_derivative: _AppliedAlphaPAlphaNBetaEps
+    of_sum: _OfSumAlphaPAlphaNBetaEps
+    cuda_source: Callable[..., str]
+
+    def with_mask(self, x: Any, out: Any = None, *, alpha_p: Any = 0.8, alpha_n: Any = 0.8, beta: Any = 0.5, eps: Any = -1e-06) -> tuple[Any, Mask]: ...
+    def vjp(self, x: Any, out: Any = None, *, alpha_p: Any = 0.8, alpha_n: Any = 0.8, beta: Any = 0.5, eps: Any = -1e-06) -> tuple[Any, Callable[..., Any]]: ...
+
 class _GatedBackwardGate(Protocol):
     ufunc: np.ufunc
 
@@ -577,6 +622,7 @@ squared_relu: _Function
 thresholded_relu: _FunctionThresholdX
 gelu: _Function
 gelu_tanh: _Function
+laplace: _Function
 log_sigmoid: _Function
 mish: _Function
 quick_gelu: _Function
@@ -584,13 +630,16 @@ sigmoid: _Function
 silu: _FunctionBeta
 softsign: _Function
 tanh: _Function
+tanh_shrink: _Function
 celu: _FunctionAlpha
 dish: _Function
 elu: _FunctionAlpha
 exponential: _Function
 selu: _Function
 softplus: _FunctionBeta
+sqrt_softplus: _Function
 squareplus: _FunctionB
+xielu: _FunctionAlphaPAlphaNBetaEps
 geglu: _GatedFunctionGate
 glu: _GatedFunctionGate
 prelu: _GatedFunctionSlope

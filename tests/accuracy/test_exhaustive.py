@@ -51,11 +51,17 @@ def test_all_16_bit_gradients_are_correctly_rounded(activation, name):
             assert_same(activation.backward(dy, mask=mask, **settings), expected)
 
 
+# Checked on some 4,000,000 numbers each, chosen where a function may go wrong, and not yet on all.
+SAMPLED = {
+    "dish", "exponential", "hard_mish", "laplace", "shrink", "sparse_plus", "sqrt_softplus", "tanh_shrink", "xielu",
+}  # fmt: skip
+
+
 def worst_of_float32():
     stages = report.load(Path(__file__).parents[2] / "benchmarks" / "verify.json")
     stages = [stage for stage in stages if stage.dtype == "float32" and stage.function in CATALOGUE]
     assert {stage.function for stage in stages} == set(CATALOGUE)
-    assert all(stage.exhaustive for stage in stages)
+    assert {stage.function for stage in stages if not stage.exhaustive} == SAMPLED
     rows = [(stage.function, stage.row(operation)) for stage in stages for operation in ("value", "derivative")]
     found = [(name, row) for name, row in rows if row.tally.worst_ulp]
     assert len(found) > 2 * 14
@@ -128,7 +134,7 @@ def test_a_default_parameter_gives_the_same_bits_from_an_array(name, dtype):
         special = [0.0, -0.0, np.inf, -np.inf, np.nan, np.finfo(dtype).max, np.finfo(dtype).smallest_subnormal]
         x = np.concatenate([bits, *[numbers.astype(dtype) for numbers in (near, zeros, np.array(special))]])
     dy = np.ascontiguousarray(x[::-1])
-    ((parameter, default),) = CATALOGUE[name].spec.parameters.items()
+    (parameter, default), *_ = CATALOGUE[name].spec.parameters.items()
     alone = np.full(x.shape, default, dtype)
     mixed = np.where(np.arange(x.size) % 3 == 0, dtype.type(0.75), alone)
     with np.errstate(all="ignore"):
@@ -145,8 +151,7 @@ def test_a_default_parameter_gives_the_same_bits_from_an_array(name, dtype):
 @pytest.mark.parametrize("name", WITH_DEFAULTS)
 def test_a_default_parameter_gives_the_same_bits_from_an_array_for_all_float32_values(name):
     function, step = CATALOGUE[name], 1 << 24
-    ((parameter, default),) = function.spec.parameters.items()
-    array = {parameter: np.full(step, default, np.float32)}
+    array = {name: np.full(step, default, np.float32) for name, default in function.spec.parameters.items()}
     for start in range(0, 1 << 32, step):
         x = np.arange(start, start + step, dtype=np.uint64).astype(np.uint32).view(np.float32)
         assert_same(function(x, **array), function(x))

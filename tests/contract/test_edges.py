@@ -14,7 +14,7 @@ import pytest
 import rectifier.crysx
 from conftest import BACKENDS, FLOATS, INTEGERS, assert_same, others
 from rectifier.catalogue import CATALOGUE, GATES
-from rectifier.testing import dtype_of, exact, special_values
+from rectifier.testing import dtype_of, exact, settings_of, special_values
 
 INF, NAN = math.inf, math.nan
 
@@ -109,6 +109,18 @@ STATED = {
     ("silu", "beta", INF): ((0, 0, 0, 2, INF), (0, 0, 0.5, 1, 1)),
     ("silu", "beta", -INF): ((-INF, -2, 0, 0, 0), (1, 1, 0.5, 0, 0)),
     ("silu", "beta", 0.0): ((NAN, -1, 0, 1, NAN), (NAN, 0.5, 0.5, 0.5, NAN)),
+    ("xielu", "alpha_p", INF): ((INF, None, None, INF, INF), (None, None, None, INF, INF)),
+    ("xielu", "alpha_p", -INF): ((INF, None, None, -INF, -INF), (None, None, None, -INF, -INF)),
+    ("xielu", "alpha_p", 0.0): ((INF, None, None, 1, INF), (None, None, None, 0.5, 0.5)),
+    ("xielu", "alpha_n", INF): ((INF, INF, -INF, None, INF), (-INF, -INF, -INF, None, INF)),
+    ("xielu", "alpha_n", -INF): ((-INF, -INF, INF, None, INF), (INF, INF, INF, None, INF)),
+    ("xielu", "alpha_n", 0.0): ((-INF, -1, 0, None, INF), (0.5, 0.5, 0.5, None, INF)),
+    ("xielu", "beta", INF): ((-INF, -INF, None, INF, INF), (INF, INF, INF, INF, INF)),
+    ("xielu", "beta", -INF): ((INF, INF, None, -INF, None), (-INF, -INF, -INF, -INF, None)),
+    ("xielu", "beta", 0.0): ((INF, None, None, None, INF), (None, None, None, None, INF)),
+    ("xielu", "eps", INF): ((INF, None, 0, None, INF), (None, None, 0.5, None, INF)),
+    ("xielu", "eps", -INF): ((INF, None, None, None, INF), (None, None, None, None, INF)),
+    ("xielu", "eps", 0.0): ((INF, None, 0, None, INF), (None, None, 0.5, None, INF)),
     ("squareplus", "b", INF): ((NAN, INF, INF, INF, INF), (0, 0.5, 0.5, 0.5, 1)),
     ("squareplus", "b", 0.0): ((0, 0, 0, 2, INF), (0, 0, 0, 1, 1)),
 }
@@ -138,7 +150,7 @@ def test_a_parameter_at_its_end_gives_the_limit(name, parameter, end, dtype):
 def test_a_parameter_that_is_nan_gives_nan_where_it_takes_part(name, parameter, dtype):
     """On the right of 0 a slope for the left takes none, nor does a bound that x is beyond another's."""
     bounded = {"min_value": [-2, 0, 0.5], "max_value": [-0.5, 0, 0.5, 2]}
-    x = {**bounded, "b": [-2, 0, 2], "bias": [-2, 2]}.get(parameter, [-2, -0.25])
+    x = {**bounded, "b": [-2, 0, 2], "bias": [-2, 2], "alpha_p": [0.5, 2]}.get(parameter, [-2, -0.25])
     x = np.array(x + [2, INF] * (parameter in ("threshold", "slope", "offset", "beta"))).astype(dtype)
     for package in BACKENDS.values():
         activation = getattr(package, name)
@@ -153,7 +165,7 @@ def test_a_parameter_of_any_size_keeps_to_the_textbook(name, parameter, number):
     for package in BACKENDS.values():
         activation = getattr(package, name)
         block = activation.spec
-        settings = [number if p == parameter else default for p, default in block.parameters.items()]
+        settings = settings_of(block, x.dtype, {parameter: number})
         y, d = activation.value_and_derivative(x, **{parameter: number})
         for at, result, slope in zip(x.tolist(), y.tolist(), d.tolist(), strict=True):
             truth, truth_slope = (float(n) for n in exact(block, at, settings))

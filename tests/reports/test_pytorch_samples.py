@@ -56,7 +56,9 @@ SAMPLES = {
     ("nn.functional.glu", ""): ("glu", _plain),
     ("nn.functional.prelu", ""): ("prelu", _plain),
     ("sigmoid", ""): ("sigmoid", _plain),
+    ("exp", ""): ("exponential", _plain),
     ("tanh", ""): ("tanh", _plain),
+    ("nn.functional.tanhshrink", ""): ("tanh_shrink", _plain),
     ("softmax", ""): ("softmax", _plain),
     ("log_softmax", ""): ("log_softmax", _plain),
 }

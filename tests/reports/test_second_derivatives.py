@@ -26,6 +26,7 @@ MAGNITUDES = (1e-30, 0.3, 1.0, 2.0, 5.0, 20.0, 38.0, 88.0, 100.0, 700.0, 1000.0,
 # One-sided: the first derivative has a bend there.
 BENDS = {
     "elu": (0.0,), "selu": (0.0,), "celu": (0.0,), "squared_relu": (0.0,), "softsign": (0.0,), "hard_mish": (0.0,),
+    "xielu": (0.0,),
     "sparse_plus": (-1.0, 1.0),
 }  # fmt: skip
 

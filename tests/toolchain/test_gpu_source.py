@@ -24,7 +24,7 @@ from rectifier.tools.gpu_day.speed import COPY
 
 CASES = [(name, dtype) for name in ALL for dtype in ALL[name].spec.dtypes]
 PLAIN = [name for name in ALL if not isinstance(ALL[name].spec, Rowwise) and not ALL[name].spec.wide]
-assert len(CASES) >= 32 * 4 + 5 * 8
+assert len(CASES) >= 36 * 4 + 5 * 8
 each = pytest.mark.parametrize("name", ALL)
 
 

@@ -177,7 +177,7 @@ def _element(spec: Specification, operation: Operation, dtype: str) -> Any:
     def compute(typingctx: Any, numbers: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             require_instructions(_formulas(spec, operation), dtype, _target(context))
-            trace = Trace(builder, 0, working, dtype != "float64", dtype, lambda number: storage.constant(number, 0))
+            trace = Trace(builder, 0, working, spec.narrow(dtype), dtype, lambda number: storage.constant(number, 0))
             stored = cgutils.unpack_tuple(builder, values[0])
             nodes = [trace.input(storage.widen(builder, number), stored=number) for number in stored]
             results = read(spec, operation, trace.primitives())(*nodes)

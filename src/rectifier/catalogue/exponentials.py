@@ -9,6 +9,7 @@ from ..formulas import (
     expm1_parts,
     fma,
     largest,
+    log1p_parts,
     product,
     product_parts,
     quotient,
@@ -23,7 +24,7 @@ from ..formulas import abs as abs
 from ..functions.define import INF, NAN, elementwise
 from .sigmoids import _clip, _exponent, _finite, _log_of_sum, _logistic, _times
 
-__all__ = ["celu", "dish", "elu", "exponential", "selu", "softplus", "squareplus"]
+__all__ = ["celu", "dish", "elu", "exponential", "selu", "softplus", "sqrt_softplus", "squareplus", "xielu"]
 
 
 def _scaled_exp(factor, factor_lost, x, lost):
@@ -306,3 +307,108 @@ def exponential(x):
 @exponential.derivative
 def exponential_derivative(x):
     return exp(x)
+
+
+def _sqrt_softplus_parts(x):
+    # f = exp(-abs(x) / 2) as a sum and its scale; e = f^2 and its tail; the root of log(1 + e) / e on the left, and of
+    # x + log(1 + e) on the right, and its tail.
+    m, rest, scale = exp_parts(T(-0.5) * abs(x), T(0))
+    f, lost = sum_parts(m * scale, rest * scale, T(0))
+    e, e_lost = product_parts(f, lost, f, lost)
+    y, lost = sum_parts(*log1p_parts(e, e_lost), T(0))
+    small = e < T(1e-20)
+    left, left_lost = quotient_parts(where(small, T(1), y), where(small, T(0), lost), where(small, T(1), e), e_lost)
+    right, right_lost = unordered_sum_parts(where(x < T(0), T(0), _finite(x)), y, lost)
+    h, lost = where(x < T(0), left, right), where(x < T(0), where(small, T(0), left_lost), right_lost)
+    r = sqrt(h)
+    return m, rest, scale, e, e_lost, r, T(0.5) * (fma(-r, r, h) + lost) * (T(1) / r)
+
+
+@elementwise(
+    exact=lambda m, x: m.sqrt(m.where(x > 0, x + m.log1p(m.exp(-x)), m.log1p(m.exp(x)))),
+    special=((NAN, NAN), (INF, INF), (-INF, 0.0)),
+    ulp=(1, 2, 1, 2),
+    wide=True,
+    single=True,
+)
+def sqrt_softplus(x):
+    """Root of softplus, sqrt(log(1 + exp(x))). It is a number where the softplus itself is too small to be one.
+
+    References
+    ----------
+    DeepSeek-AI, "DeepSeek-V4", 2026 (scores of its router; ``sqrtsoftplus`` in Hugging Face's Transformers 5.24).
+    """
+    m, rest, scale, _, _, r, lost = _sqrt_softplus_parts(x)
+    y = product(where(x < T(0), m, T(1)), where(x < T(0), rest, T(0)), r, lost)
+    return where(x > largest(), x, y * where(x < T(0), scale, T(1)))
+
+
+@sqrt_softplus.derivative
+def sqrt_softplus_derivative(x):
+    # exp(x) / (1 + exp(x)) is divided by twice the root.
+    m, rest, scale, e, e_lost, r, lost = _sqrt_softplus_parts(x)
+    d, d_lost = sum_parts(T(1), e, e_lost)
+    d, d_lost = product_parts(d, d_lost, r, lost)
+    y = quotient(where(x < T(0), T(0.5) * m, T(0.5)), where(x < T(0), T(0.5) * rest, T(0)), d, d_lost)
+    return where(x > largest(), T(0), y * where(x < T(0), scale, T(1)))
+
+
+def _or_nan(x, parameter):
+    return where(parameter == parameter, x, parameter)
+
+
+@elementwise(
+    exact=lambda m, x, alpha_p, alpha_n, beta, eps: m.where(
+        x > 0, alpha_p * x * x + beta * x, alpha_n * (m.expm1(m.where(x > eps, eps, x)) - x) + beta * x
+    ),
+    # At 0 and at eps, where the derivative jumps, it is that on the left, of parameters as they are rounded.
+    special=((NAN, NAN), (INF, INF), (-INF, INF)),
+    zeros=(-0.9808292530117262,),
+    crossings=(-2.4324842769314482,),
+    ulp=(1, 2, 1, 2),
+    wide=True,
+    full=True,
+)
+def xielu(x, alpha_p=0.8, alpha_n=0.8, beta=0.5, eps=-1e-6):
+    """Expanded integral of the ELU, a parabola on the right: the function of Apertus.
+
+    alpha_p * x^2 + beta * x where x is positive, alpha_n * (exp(min(x, eps)) - 1 - x) + beta * x elsewhere. The alphas
+    are what models have after their softplus, alpha_n with beta added. The derivative is that of this formula, as
+    autograd has it: between `eps` and 0, at 0 as well, it is beta - alpha_n, where the authors' own kernels have
+    beta. With an `eps` of 0 it is beta.
+
+    At the default parameters the value is 0 for x = -2.432 as well. Next to that, as near 0 of the derivative, it is
+    right to 2^-52 in float64, and to its last place in float32.
+
+    References
+    ----------
+    A. H. Huang and I. Schlag, "Deriving activation functions using integration", arXiv 2411.13010.
+    """
+    finite = _finite(x)
+    right = x * fma(alpha_p, finite, beta)
+    s, lost = product_parts(alpha_p, T(0), finite, T(0))
+    s, lost = unordered_sum_parts(s, beta, lost)
+    right = where(abs(right) > largest(), right, product(x, T(0), s, lost))
+    t = _or_nan(where(x > eps, eps, x), eps)
+    e, e_lost = expm1_parts(where(t > T(0), T(0), t), T(0))
+    infinite = alpha_n * (e - x)
+    e, e_lost = product_parts(alpha_n, T(0), e, e_lost)
+    # What beta and alpha_n leave of x: their difference may be nothing, and x infinite, or the other way round.
+    a, lost = unordered_sum_parts(beta, -alpha_n, T(0))
+    none = (a == T(0)) | (x == T(0))
+    s, lost = product_parts(a, lost, x, T(0))
+    s, lost = where(none, T(0), s), where(none, T(0), lost)
+    left = where(abs(s) > largest(), s, whole(*unordered_sum_parts(e, s, lost + e_lost)))
+    left = where(abs(alpha_n) > largest(), infinite, left)
+    return where(x > T(0), right, left)
+
+
+@xielu.derivative
+def xielu_derivative(x, alpha_p, alpha_n, beta, eps):
+    right = where(alpha_p == T(0), beta, fma(T(2) * alpha_p, x, beta))
+    t = where(x > T(0), T(0), x)
+    e, lost = expm1_parts(t, T(0))
+    e, lost = product_parts(alpha_n, T(0), where(x > eps, T(-1), e), where(x > eps, T(0), lost))
+    e = _or_nan(e, eps)
+    left = where(abs(e + beta) > largest(), e + beta, whole(*unordered_sum_parts(e, beta, lost)))
+    return where(x > T(0), right, left)

@@ -28,6 +28,7 @@ from ..functions.define import INF, NAN, elementwise
 __all__ = [
     "gelu",
     "gelu_tanh",
+    "laplace",
     "log_sigmoid",
     "mish",
     "quick_gelu",
@@ -35,6 +36,7 @@ __all__ = [
     "silu",
     "softsign",
     "tanh",
+    "tanh_shrink",
 ]
 
 
@@ -190,6 +192,67 @@ def tanh_derivative(x):
     return quotient(m, rest, *product_parts(d, lost, d, lost)) * (T(4) * scale)
 
 
+def _tanh_parts(a):
+    # Whether a is small, and numerator and denominator: of a - tanh(a) there, and of tanh(a) elsewhere.
+    # x - x / (1 + z / (3 + z / (5 + ... z / 15))), where z = x^2, is right to 2^-58 up to 0.5, to 2^-50 up to 0.75.
+    limit = where(largest() > T(1e39), T(0.5), T(0.75))
+    near, b = a < limit, where(a < limit, a, limit)
+    z, lost = product_parts(b, T(0), b, T(0))
+    d, d_lost = sum_parts(T(2027025), z * fma(z, fma(z, z + T(630), T(51975)), T(945945)), T(945945) * lost)
+    n, n_lost = sum_parts(T(675675), z * fma(z, z + T(594), T(45045)), T(45045) * lost)
+    n, n_lost = product_parts(*product_parts(b, T(0), z, lost), n, n_lost)
+    m, rest = expm1_parts(T(-2) * a, T(0))
+    s, lost = sum_parts(T(2), m, rest)
+    n, n_lost = where(near, n, -m), where(near, n_lost, -rest)
+    return near, n, n_lost, where(near, d, s), where(near, d_lost, lost)
+
+
+@elementwise(
+    # Next to 0, the series of tanh without its first term.
+    exact=lambda m, x: m.where(
+        m.abs(x) < 0.1,
+        x * x * x / 3 - 2 * x * x * x * x * x / 15
+        + 17 * x * x * x * x * x * x * x / 315
+        - 62 * x * x * x * (x * x * x) * (x * x * x) / 2835
+        + 1382 * x * x * x * (x * x * x) * (x * x * x) * (x * x) / 155925
+        - 21844 * x * (x * x * x) * (x * x * x) * (x * x * x) * (x * x * x) / 6081075
+        + 929569 * (x * x * x) * (x * x * x) * (x * x * x) * (x * x * x) * (x * x * x) / 638512875
+        - 6404582 * (x * x) * (x * x * x) * (x * x * x) * (x * x * x) * (x * x * x) * (x * x * x) / 10854718875,
+        x - m.tanh(x),
+    ),
+    special=((NAN, NAN), (INF, INF), (-INF, -INF), (-0.0, -0.0)),
+    ulp=(1, 2, 1, 2),
+    wide=True,
+    single=True,
+)  # fmt: skip
+def tanh_shrink(x):
+    """Hyperbolic tangent shrinkage, x - tanh(x).
+
+    Next to 0 it is x^3 / 3, of which a difference has no digits left.
+
+    References
+    ----------
+    J. H. Lambert, "Mémoire sur quelques propriétés remarquables des quantités transcendentes circulaires et
+    logarithmiques", Histoire de l'Académie de Berlin 17 (1761): the continued fraction that it is made of next to 0.
+    The name is that of PyTorch.
+    """
+    a = where(abs(x) > T(1e20), T(1e20), abs(x))
+    near, n, lost, d, d_lost = _tanh_parts(a)
+    f, more = product_parts(a, T(0), d, d_lost)
+    f, more = unordered_sum_parts(f, -n, more - lost)
+    y = quotient(where(near, n, f), where(near, lost, more), d, d_lost)
+    return copysign(where(abs(x) > a, abs(x), y), x)
+
+
+@tanh_shrink.derivative
+def tanh_shrink_derivative(x):
+    near, n, lost, d, d_lost = _tanh_parts(abs(x))
+    y, lost = quotient_parts(n, lost, d, d_lost)
+    t, more = sum_parts(abs(x), -y, -lost)
+    y, lost = where(near, t, y), where(near, more, lost)
+    return product(y, lost, y, lost)
+
+
 def _one_plus_abs(x):
     # abs(x), and one more and its tail. It is finite: infinity over infinity would be NaN.
     a = where(abs(x) > largest(), largest(), abs(x))
@@ -302,6 +365,48 @@ def gelu_derivative(x):
     # On the left the derivative of -x ndtr(x), and on the right 1 less that.
     m, rest, scale, y, lost = _bell(x, normal_tail_slope)
     return _by_reflection(x, product(m, rest, y, lost), scale)
+
+
+def _laplace_parts(x):
+    # (x - mu) / sigma and its tail.
+    a, lost = unordered_sum_parts(
+        _clip(x, T(-10.5), T(11.9)), T(-0.7071067811865476), -T(0.7071067811865476, -4.833646656726457e-17)[1]
+    )
+    return product_parts(a, lost, *T(3.544907701811032, -1.5333172999651597e-16))
+
+
+@elementwise(
+    exact=lambda m, x: m.erfc((1 / m.sqrt(2) - x) * m.sqrt(2 * m.pi)) / 2,
+    special=((NAN, NAN), (INF, 1.0), (-INF, 0.0)),
+    ulp=(1, 2, 1, 2),
+    wide=True,
+    single=True,
+)
+def laplace(x):
+    """Laplace attention's function, the normal distribution function of (x - mu) / sigma.
+
+    mu is sqrt(1/2) and sigma sqrt(1 / (4 pi)), which code in circulation cuts to 0.707107 and 0.282095. There value and
+    slope are those of a squared ReLU at x = sqrt(2).
+
+    References
+    ----------
+    X. Ma et al., "Mega: moving average equipped gated attention", ICLR 2023, arXiv 2209.10655.
+    """
+    z, tail = _laplace_parts(x)
+    a, tail = abs(z), where(z < T(0), -tail, tail)
+    h, lost = product_parts(a, tail, a, tail)
+    m, rest, scale = exp_parts(T(-0.5) * h, T(-0.5) * lost)
+    q, lost = normal_tail(a)
+    lost = fma(tail, fma(a, q, T(-0.3989422804014327)), lost)
+    return _by_reflection(z, whole(*product_parts(m, rest, q, lost)), scale)
+
+
+@laplace.derivative
+def laplace_derivative(x):
+    z, tail = _laplace_parts(x)
+    h, lost = product_parts(z, tail, z, tail)
+    m, rest, scale = exp_parts(T(-0.5) * h, T(-0.5) * lost)
+    return product(m, rest, *T(1.4142135623730951, -9.667293313452913e-17)) * scale
 
 
 def _cubic(x, factor, factor_tail):

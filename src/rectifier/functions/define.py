@@ -42,6 +42,7 @@ def elementwise(
     special: Iterable[tuple[float, float]],
     kinks: Iterable[tuple[float, float]] = (),
     zeros: Iterable[float] = (),
+    crossings: Iterable[float] = (),
     ulp: float | tuple[float, float, float, float],
     backward_from: tuple[str, ...] = ("x",),
     y_determines: Callable[..., Any] | None = None,
@@ -49,6 +50,7 @@ def elementwise(
     selects: bool = False,
     wide: bool = False,
     single: bool = False,
+    full: bool = False,
     unrounded: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Any]], Activation]:
     """Make an activation function of a formula: the decorator of a block.
@@ -65,6 +67,8 @@ def elementwise(
         Where the derivative does not exist, and which value it takes there, at default parameters.
     zeros : floats
         Near which the derivative changes its sign, at default parameters.
+    crossings : floats
+        Near which, save 0, the value does, at default parameters.
     ulp : float or four floats
         Largest error in units in the last place: in float32 and float64, of the value, then of the derivative. 0 means
         selections, and at most one correctly rounded operation on parameters in the array's dtype.
@@ -84,6 +88,9 @@ def elementwise(
     single : bool
         Whether kernels compute in float32 all the same, for float32 and 16 bits: where formulas carry what rounding
         takes wherever that would be seen. Array libraries, whose exponentials are less exact, compute as `wide` says.
+    full : bool
+        Whether kernels that compute in float64 take its primitives in all their precision for other dtypes too, and not
+        those of 2^-28: where value or derivative have zeros, and parameters say where.
     unrounded : tuple of str
         Parameters whose default means a number that no dtype holds, such as 1/6. The formula takes ``stored(1 / 6)``,
         what the default has become in the dtype of x, for that number; `exact` gets the default as it is written.
@@ -122,10 +129,11 @@ def elementwise(
     own = "elementwise"
     fields = {
         "exact": exact, "special": blocks.pairs(own, "special", special), "kinks": blocks.pairs(own, "kinks", kinks),
-        "zeros": tuple(zeros), "ulp": Bounds(*blocks.units(own, ulp, 4)), "y_determines": y_determines, "mask": mask,
+        "zeros": tuple(zeros), "crossings": tuple(crossings),
+        "ulp": Bounds(*blocks.units(own, ulp, 4)), "y_determines": y_determines, "mask": mask,
         "backward_from": blocks.subset(own, "backward_from", backward_from, ("x", "y", "mask")), "selects": selects,
         "wide": wide, "unrounded": unrounded,
-        "single": single,
+        "single": single, "full": full,
     }  # fmt: skip
 
     def decorate(formula: Any) -> Activation:

@@ -90,10 +90,10 @@ def named(name: str) -> np.dtype[Any]:
 
 
 def rounded(value: float, name: str) -> float:
-    """Round a number of ordinary size to a dtype of a name, which need not be there: bfloat16 is ml_dtypes'."""
-    fraction, exponent = math.frexp(value)
-    bits = FORMATS[name].significand if name in FLOATS else 53
-    return math.ldexp(round(math.ldexp(fraction, bits)), exponent - bits)
+    """Round a number to a dtype of a name, which need not be there: bfloat16 is ml_dtypes'. It may not overflow."""
+    exponent = math.frexp(value)[1]
+    unit = max(exponent - FORMATS[name].significand, FORMATS[name].smallest) if name in FLOATS else exponent - 53
+    return math.ldexp(round(math.ldexp(value, -unit)), unit)
 
 
 def advice(dtype: Any, argument: str) -> str:

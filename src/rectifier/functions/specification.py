@@ -168,12 +168,14 @@ class Specification:
     special: tuple[tuple[float, float], ...] = ()
     kinks: tuple[tuple[float, float], ...] = ()
     zeros: tuple[float, ...] = ()
+    crossings: tuple[float, ...] = ()
     unrounded: tuple[str, ...] = ()
     backward_from: tuple[str, ...] = ("x",)
     has_ufuncs = True
     selects = False
     wide = False
     single = False
+    full = False
 
     def __init__(self, **fields: Any) -> None:
         vars(self).update(fields)
@@ -219,6 +221,10 @@ class Specification:
     def compiled(self, dtype: str) -> type[np.generic]:
         """Return the type that kernels compute the formulas in, for arrays of a dtype."""
         return dtypes.WORKING[dtype] if self.single else self.working(dtype)
+
+    def narrow(self, dtype: str) -> bool:
+        """Return whether kernels that compute in float64 take its cheaper primitives, for results of a dtype."""
+        return dtype != "float64" and not self.full
 
 
 class Elementwise(Specification):

@@ -98,6 +98,12 @@ def largest(dtype: np.dtype[Any]) -> float:
     return (2.0 - 2.0 ** (1 - bits)) * 2.0 ** (2 - bits - smallest)
 
 
+def limit_of(slope: Any, dtype: np.dtype[Any]) -> Any:
+    """Return the derivative at infinity, from that at the largest number: a power of x goes to 0 or infinity."""
+    size, power = abs(slope), largest(dtype) ** 0.25
+    return slope * math.inf if size > power else 0 * slope if size < 1 / power else slope
+
+
 def settings_of(spec: Specification, dtype: Any, parameters: dict[str, Any]) -> list[Any]:
     """List the parameters of a call as `exact` takes them: rounded, save a default that the block does not round."""
     numbers = []
@@ -205,6 +211,8 @@ def check_points(activation: Activation, x: np.ndarray[Any, Any], **parameters: 
         exact_y, exact_d = (np.array([pair[k] for pair in truth], object) for k in (0, 1))
     else:
         exact_y, exact_d = exact_arrays(spec, at, settings)
+    infinite = np.isinf(x[known])
+    exact_d[infinite] = [limit_of(slope, dtype) for slope in exact_d[infinite]]
     beside = None if spec.wide else lambda v: exact(spec, v, settings)[1]
     _check(spec, spec.name, x[known], values[known], exact_y, checked_y[known], derivative=False)
     _check(spec, f"{spec.name}'", x[known], derivatives[known], exact_d, checked_d[known], beside, derivative=True)
@@ -238,9 +246,10 @@ def _check(
             for side in sides
         ]
         wrong[wrong] = ~np.any(near, axis=0)
-    if derivative and dtype.itemsize > 2:
-        for zero in spec.zeros:
-            wrong &= ~((np.abs(x - zero) < 1) & (np.abs(actual - exact.astype(np.float64)) <= 2.0**-51))
+    if dtype.itemsize > 2:
+        for zero in spec.zeros if derivative else spec.crossings:
+            near = np.abs(x - zero) < 1
+            wrong[near] &= np.abs(actual[near] - exact[near].astype(np.float64)) > 2.0**-51
     if not limit:  # a tie goes to the even neighbour, and a 0 that is not from x has no sign
         odd = actual.view(np.dtype(f"u{dtype.itemsize}")) % 2 == 1
         wrong |= (errors == 0.5) & odd

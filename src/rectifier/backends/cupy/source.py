@@ -98,7 +98,7 @@ def _word(spec: Specification) -> str:
 def element(spec: Specification, operation: Operation, dtype: str) -> Part:
     """Write the function of one element: numbers as they lie in memory in, results out by reference."""
     working = np.dtype(spec.compiled(dtype)).name
-    trace = cuda.Trace(working, narrow=dtype != "float64", dtype=dtype)
+    trace = cuda.Trace(working, narrow=spec.narrow(dtype), dtype=dtype)
     inputs, outputs = operands(spec, operation, dtype, (False,) * len(spec.uniform))
     formula = read(spec, operation, trace.primitives())
     nodes = [trace.input(o.name, "bool" if o.stored == "bool" else "") for o in inputs]

@@ -112,7 +112,7 @@ def emit_kernel(
         spread_out: dict[int, ir.Value], known: Collection[int], outside: ir.Block, loaded: list[ir.Value]
     ) -> list[ir.Value]:
         trace = Trace(
-            b, width, working, dtype != "float64", dtype, lambda number: x.constant(number, width),
+            b, width, working, spec.narrow(dtype), dtype, lambda number: x.constant(number, width),
             partial(_round_trip, b, x), outside, permutation(target),
         )  # fmt: skip
         waiting = iter(loaded)
@@ -196,7 +196,7 @@ def of_one_element(
     b = ir.IRBuilder(ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "dry").append_basic_block())
     x = Storage(dtype, working)
     trace = Trace(
-        b, 0, working, dtype != "float64", dtype, lambda number: x.constant(number, 0), partial(_round_trip, b, x)
+        b, 0, working, spec.narrow(dtype), dtype, lambda number: x.constant(number, 0), partial(_round_trip, b, x)
     )
     nodes = [
         trace.input(b.trunc(number, ir.IntType(1)), "bool") if stored.name == "bit"

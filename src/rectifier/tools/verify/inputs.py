@@ -46,7 +46,7 @@ def chosen(activation: Any, dtype_name: str, points: int) -> np.ndarray[Any, Any
     bits = random.integers(0, top, points // 2, np.dtype(f"u{dtype.itemsize}"))
     bend = random.uniform(-20, 20, points // 8)
     small = random.standard_normal(points // 8) * 2.0 ** -random.uniform(0, 40, points // 8)
-    spots = [0.0, -1.0, 1.0, *(x for x, _ in spec.kinks), *spec.zeros, *(x for x, _ in spec.special)]
+    spots = [0.0, -1.0, 1.0, *(x for x, _ in spec.kinks), *spec.zeros, *spec.crossings, *(x for x, _ in spec.special)]
     with np.errstate(all="ignore"):
         centres = np.unique([*rank(np.array(spots).astype(dtype)).tolist(), *_edges(activation, dtype)])
         reach = max(1, points // 8 // len(centres))

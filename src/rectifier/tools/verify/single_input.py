@@ -229,17 +229,18 @@ def _against(operation: str, result: Any, exact: dict[str, Any]) -> Any:
 def _by_arbitrary_precision(task: Task, x: Any, counted: int, found: dict[tuple[str, str], Tally]) -> None:
     spec, dtype = task.activation.spec, x.dtype
     exact = truth(spec, x, by_mpmath)
-    near = np.any([np.abs(x - zero) < 1 for zero in spec.zeros], axis=0) & np.isfinite(x)
     for operation, source, dy, result in _results(task, x):
         limit = bound(spec, dtype, operation)
         with mpmath.workdps(testing.checks.DIGITS):
             right = exact["derivative"] * dy if operation == "backward" else exact[operation]
         errors = _mpmath_ulps(result, right, dtype)
-        if operation != "value":  # near its zeros a derivative is promised to 2^-52, not to its last place
-            absolute = np.abs(result - right.astype(np.float64)) / (abs(dy) * 2.0**-52) * limit
-            errors = np.where(near, np.minimum(errors, absolute), errors)
-            if source == OURS and not spec.wide:
-                _beside_a_kink(spec, x, result, dy, errors, by_mpmath, _mpmath_ulps)
+        # Near its zeros a derivative is promised to 2^-52, not to its last place, and so is a value that crosses 0.
+        zeros = spec.crossings if operation == "value" else spec.zeros
+        near = np.any([np.abs(x - zero) < 1 for zero in zeros], axis=0) & np.isfinite(x)
+        absolute = np.abs(result - right.astype(np.float64)) / (abs(dy) * 2.0**-52) * limit
+        errors = np.where(near, np.minimum(errors, absolute), errors)
+        if operation != "value" and source == OURS and not spec.wide:
+            _beside_a_kink(spec, x, result, dy, errors, by_mpmath, _mpmath_ulps)
         errors[_conventional(spec, x, operation, source)] = 0
         found.setdefault((operation, source), Tally()).count(x, result, right, errors)
 

@@ -81,6 +81,8 @@ Exact = Callable[[Specification, Any], tuple[Any, Any]]
 def truth(spec: Specification, x: Any, exact: Exact) -> dict[str, Any]:
     """Return value and derivative, with the block's special values and kinks, and NaN of NaN."""
     value, slope = exact(spec, x)
+    infinite = np.isinf(x)
+    slope[infinite] = [testing.checks.limit_of(number, x.dtype) for number in slope[infinite]]
     for results, pairs in ((value, spec.special), (slope, spec.kinks)):
         for at, expected in pairs:
             results[x == np.array(at).astype(x.dtype)] = results.dtype.type(float(np.array(expected).astype(x.dtype)))
@@ -115,9 +117,9 @@ def _distance(y: float, t: Any, dtype: np.dtype[Any]) -> float:
 
 
 def near_a_zero(spec: Specification, x: Any) -> Any:
-    """Return where inputs are near a zero of the derivative."""
+    """Return where inputs are near a zero of the derivative, or one of the value that is not at 0."""
     near = np.zeros(x.shape, bool)
-    for zero in spec.zeros:
+    for zero in (*spec.zeros, *spec.crossings):
         if not (x[0] > zero + _NEAR_ZERO or x[-1] < zero - _NEAR_ZERO):  # they are in order
             near |= (x > zero - _NEAR_ZERO) & (x < zero + _NEAR_ZERO)
     return near
