@@ -107,6 +107,13 @@ def _selu(self: _Operator, x: Any, alpha: Any, gamma: Any, **consumed: Any) -> A
 _SELU = np.float32(1.6732632423543772), np.float32(1.0507009873554805)
 
 
+def _shrink(self: _Operator, x: Any, bias: float, lambd: float) -> Any:
+    if lambd < 0:
+        raise ValueError(f"Shrink: lambd is {lambd:g}; it takes a number from 0 on")
+    numbers = x.astype(np.float64) if x.dtype.kind in "iu" else x  # integers are shrunk by any number, and cut off
+    return np.asarray(ALL["shrink"](numbers, threshold=float(lambd), bias=float(bias))).astype(x.dtype, copy=False)
+
+
 def _swiglu(self: _Operator, gate: Any, x: Any, alpha: float) -> Any:
     if gate.shape != x.shape or gate.dtype != x.dtype:
         raise ValueError(
@@ -124,12 +131,14 @@ OPERATORS = [
     _operator("Gelu", _gelu),
     _elementwise("HardSigmoid", "hard_sigmoid", slope="alpha", offset="beta"),
     _elementwise("HardSwish", "hard_swish"),
+    _rowwise("Hardmax", "hardmax"),
     _elementwise("LeakyRelu", "leaky_relu", negative_slope="alpha"),
     _rowwise("LogSoftmax", "log_softmax"),
     _elementwise("Mish", "mish"),
     _operator("PRelu", _prelu),
     _elementwise("Relu", "relu"),
     _operator("Selu", _selu),
+    _operator("Shrink", _shrink),
     _elementwise("Sigmoid", "sigmoid"),
     _rowwise("Softmax", "softmax"),
     _elementwise("Softplus", "softplus"),

@@ -201,6 +201,14 @@ class RectifierOps(NumpyOps):  # type: ignore[misc]
         """Compute the gradient of a hard swish of slope 1/6."""
         return _backward("backprop_hard_swish_mobilenet", ALL["hard_swish"], dY, X, inplace)
 
+    def dish(self, X: Any, inplace: bool = False) -> Any:
+        """Compute the dish."""
+        return _apply(ALL["dish"], X, inplace)
+
+    def backprop_dish(self, dY: Any, X: Any, inplace: bool = False) -> Any:
+        """Compute the gradient of the dish."""
+        return _backward("backprop_dish", ALL["dish"], dY, X, inplace)
+
     def gelu_approx(self, X: Any, inplace: bool = False) -> Any:
         """Compute the GELU by a tanh."""
         return _apply(ALL["gelu_tanh"], X, inplace)
