@@ -13,7 +13,7 @@ from .functions.define import rowwise as rowwise
 from .functions.mask import Mask as Mask
 from .functions.protocols import Activation as Activation
 from .functions.protocols import Gated as Gated
-from .functions.protocols import RowFunction
+from .functions.protocols import RowFunction, RowFunctionWithOptions
 from .functions.specification import Elementwise as _Elementwise
 from .functions.specification import Gated as _Gated
 from .functions.warmup import warmup as warmup
@@ -530,6 +530,11 @@ class _FunctionB(_AppliedB, Protocol):
     def with_mask(self, x: Any, out: Any = None, *, b: Any = 4.0) -> tuple[Any, Mask]: ...
     def vjp(self, x: Any, out: Any = None, *, b: Any = 4.0) -> tuple[Any, Callable[..., Any]]: ...
 
+class _QuantizedAlphaPAlphaNBetaEps(Protocol):
+    def __call__(
+        self, q: Any, *, scale: float, zero_point: int, out_scale: float, out_zero_point: int, out: Any = None, alpha_p: Any = 0.8, alpha_n: Any = 0.8, beta: Any = 0.5, eps: Any = -1e-06
+    ) -> Any: ...
+
 class _AppliedAlphaPAlphaNBetaEps(Protocol):
     ufunc: np.ufunc
 
@@ -570,6 +575,7 @@ class _FunctionAlphaPAlphaNBetaEps(_AppliedAlphaPAlphaNBetaEps, Protocol):
     backward: _BackwardAlphaPAlphaNBetaEps
     value_and_derivative: _AppliedAlphaPAlphaNBetaEps
     of_sum: _OfSumAlphaPAlphaNBetaEps
+    quantized: _QuantizedAlphaPAlphaNBetaEps
     cuda_source: Callable[..., str]
 
     def with_mask(self, x: Any, out: Any = None, *, alpha_p: Any = 0.8, alpha_n: Any = 0.8, beta: Any = 0.5, eps: Any = -1e-06) -> tuple[Any, Mask]: ...
@@ -646,8 +652,8 @@ prelu: _GatedFunctionSlope
 reglu: _GatedFunctionGate
 swiglu: _GatedFunctionGate
 hardmax: RowFunction
-log_softmax: RowFunction
-softmax: RowFunction
+log_softmax: RowFunctionWithOptions
+softmax: RowFunctionWithOptions
 softmin: RowFunction
 sparsemax: RowFunction
 swish: _FunctionBeta

@@ -317,3 +317,30 @@ def test_the_page_on_what_is_larger_than_memory_is_true(da, tmp_path, monkeypatc
     namespace = {}
     exec(code.replace("10_000", "10"), namespace)
     assert namespace["dead"] == 0
+
+
+def test_options_of_rows(da):
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, 4, 6, 5, 8)).astype("f4")
+    where, sink = rng.random((6, 1, 8)) < 0.6, rng.standard_normal((6, 1)).astype("f4")
+    lazy, lazy_dy = da.from_array(x, chunks=(2, 3, 2, 3)), da.from_array(dy, chunks=(1, 6, 5, 8))
+    arrays = {"where": da.from_array(where, chunks=(2, 1, 4)), "sink": da.from_array(sink, chunks=(4, 1))}
+    numbers = {"scale": 0.5, "causal": True}
+    for options in ({"where": where}, {"sink": sink}, numbers, {"where": where, "sink": sink, **numbers}):
+        expected = softmax(x, **options)
+        for given in (options, options | {name: array for name, array in arrays.items() if name in options}):
+            y = softmax(lazy, **given)
+            assert (y.shape, y.dtype) == (x.shape, x.dtype)
+            assert_same(y.compute(), expected)
+        own = {name: value for name, value in options.items() if name != "sink"}
+        assert_same(softmax.backward(lazy_dy, y=y, **own).compute(), softmax.backward(dy, y=expected, **own))
+    assert_same(softmax(x, where=arrays["where"]).compute(), softmax(x, where=where))
+    along = {"axis": (1, 3), "sink": np.arange(5.0), "where": where}
+    assert_same(
+        softmax(lazy, **along | {"sink": da.from_array(along["sink"], chunks=2)}).compute(), softmax(x, **along)
+    )
+    for wrong, error in (({"sink": np.ones(9)}, ValueError), ({"where": x}, TypeError), ({"scale": 0}, ValueError)):
+        with pytest.raises(error, match=f"^softmax: {next(iter(wrong))}"):
+            softmax(lazy, **wrong)
+    with pytest.raises(TypeError, match="the gradient of sink is not computed of Dask arrays"):
+        softmax.backward(lazy_dy, lazy, sink=1.0)

@@ -10,7 +10,7 @@ import traceback
 import numpy as np
 import pytest
 
-from rectifier import elementwise, gated, glu, leaky_relu, prelu, softmax
+from rectifier import elementwise, gated, glu, leaky_relu, prelu, softmin
 from rectifier.catalogue import ALL
 from rectifier.formulas import T, where
 from rectifier.formulas.text import FormulaError
@@ -102,8 +102,8 @@ def test_no_template_uses_a_name_that_a_parameter_may_have():
 
 
 def test_signatures_tell_the_truth():
-    assert str(inspect.signature(softmax)) == "(x, out=None, *, axis=-1)"
-    assert str(inspect.signature(softmax.backward)) == "(dy, x=None, out=None, *, y=None, axis=-1)"
+    assert str(inspect.signature(softmin)) == "(x, out=None, *, axis=-1)"
+    assert str(inspect.signature(softmin.backward)) == "(dy, x=None, out=None, *, y=None, axis=-1)"
     assert str(inspect.signature(leaky_relu)) == "(x, out=None, *, negative_slope=0.01)"
     assert str(inspect.signature(prelu.backward)) == "(dy, x, slope, out=None)"
     assert str(inspect.signature(glu)) == "(x, gate, out=None)"

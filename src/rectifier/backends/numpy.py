@@ -15,10 +15,10 @@ from ..functions.gradients import add as add
 from ..functions.mask import Mask, PartialMask
 from ..functions.rows import as_rows, from_rows
 from ..functions.specification import QUANTIZED, OfSum
-from . import lookup, sums
+from . import lookup, row_options, sums
 
 RANK = -2
-capabilities = frozenset({"out", "mask", "rows", "gradients", "tables"})
+capabilities = frozenset({"out", "mask", "rows", "gradients", "tables", "options"})
 
 
 def compute(call: Call) -> Any:
@@ -30,7 +30,7 @@ def compute(call: Call) -> Any:
         wide = lookup.widened(call)
         return compute(wide) if wide is not None else lookup.compute(call)
     if call.is_rowwise:
-        return _rows(call)
+        return row_options.gradients_of_sink(call, _rows) if len(call.operation.outputs) > 1 else _rows(call)
     if call.operation.makes_mask or call.operation.reads_mask:
         return _masked_sum(call) if isinstance(call.spec, OfSum) else _masked(call)
     return _gradients(call) if call.gradients else _elementwise(call, prepare(call, arguments.operand))
@@ -225,10 +225,15 @@ def _is_same_view(a: Any, b: Any) -> bool:
     return bool(data == other and a.strides == b.strides and a.shape == b.shape and a.dtype == b.dtype)
 
 
-def _rows(call: Call) -> Any:
-    """Compute along rows; the kernels take contiguous ones, so of another layout or dtype an array is copied first."""
+def _rows(call: Call, extra: Any = None) -> Any:
+    """Compute along rows; the kernels take contiguous ones, so of another layout or dtype an array is copied first.
+
+    With options a kernel writes to `extra`, unless that is None, a float64 for each row.
+    """
     out, backward = call.out, "dy" in call.operands
-    dtype, operands, _, shape, axes = prepare(call, arguments.operand)
+    prepared = prepare(call, arguments.operand)
+    dtype, operands, _, shape, axes = prepared
+    laid = None if call.options is None else row_options.lay(call, prepared)
     inputs = {name: np.asanyarray(array) for name, array in operands.items()}
     own: Any = None
     if out is not None:
@@ -240,6 +245,7 @@ def _rows(call: Call) -> Any:
     hides = subclasses.hidden(shape, *inputs.values())
     if hides is not None:  # what is hidden counts nothing, and so does a product with 0
         covered = as_rows(hides, axes)
+        laid = laid and row_options.without_hidden(laid, covered)
         rows = [np.where(covered, dtype.type(0 if backward else spec.nothing), array) for array in rows]
     target = None if own is None else np.asarray(own)
     given: Any = None if target is None else as_rows(target, axes)
@@ -247,11 +253,13 @@ def _rows(call: Call) -> Any:
     direct = direct and np.may_share_memory(given, target)  # to make one axis of several may take a copy
     if direct:
         direct = not any(np.may_share_memory(given, a) and a.ctypes.data != given.ctypes.data for a in rows)
-    method = call.function.methods[call.operation.name]
+    method = call.function.methods[call.operation.name + ("" if laid is None else "_with_options")]
     compiled = method.prepare(dtype)
     result: Any = given if direct else _empty_like(rows[0], compiled)
+    arrays = [dtypes.canonical(array, dtype) for array in (*rows, result)]
     if result.size:
-        method.compute(*(dtypes.canonical(array, dtype) for array in (*rows, result)))
+        with_options = () if laid is None else (row_options.apart_from(laid, result), extra)
+        method.compute(*arrays, *with_options)
     if hides is not None:  # a row of which all is hidden is NaN
         np.copyto(result, 0, where=covered)
     made = from_rows(result, axes, shape)

@@ -40,6 +40,7 @@ CAPABILITIES = {
     "rows": "functions of whole rows",
     "gradients": "`backward` of a function of two arrays",
     "tables": "`quantized`, and floats of eight bits and fewer",
+    "options": "`where`, `scale`, `causal` and `sink` of functions of whole rows",
 }
 _USUAL = frozenset(CAPABILITIES) - {"tables"}
 
@@ -142,6 +143,11 @@ def _require(call: Call, capabilities: frozenset[str]) -> None:
         raise TypeError(
             f"{function}: {name} is a {kind}, and masks are for arrays of NumPy, CuPy and Dask; "
             "use vjp, which keeps x, or backward(dy, x)"
+        )
+    if call.options is not None and "options" not in capabilities:
+        raise TypeError(
+            f"{function}: where, scale, causal and sink are not for a {kind}, which {name} is; multiply x by the scale "
+            "and put -inf where its numbers do not count, or convert to NumPy first"
         )
     if (call.is_rowwise and "rows" not in capabilities) or (call.gradients and "gradients" not in capabilities):
         dense = arguments.to_numpy(name, array)

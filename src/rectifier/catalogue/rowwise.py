@@ -19,6 +19,7 @@ def _reciprocal(rest):
     ulp=(1, 4),
     of_sum=_reciprocal,
     single=True,
+    has_options=True,
 )
 def softmax(x, peak, e, reciprocal):
     """Softmax along an axis, exp(x) / sum(exp(x)).
@@ -45,6 +46,7 @@ def softmax_backward(dy, y, s):
     ulp=(1, 4),
     of_sum=lambda rest: log1p(rest),
     single=True,
+    has_options=True,
 )
 def log_softmax(x, peak, e, logarithm):
     """Logarithm of the softmax along an axis, x - log(sum(exp(x)))."""

@@ -124,20 +124,28 @@ class RowMethod:
         """Compile the loop of `dtype`, unless that was done or cannot be; say whether it is compiled."""
         loop = self.loops.get(dtype.name)
         if loop is None:
-            loop = self.loops.setdefault(dtype.name, RowLoop(self.spec, self.backward, dtype))
+            loop = self.loops.setdefault(dtype.name, self.loop(dtype))
         return loop.prepare(self._install)
+
+    def loop(self, dtype: np.dtype[Any]) -> RowLoop:
+        """Make the loop of a dtype."""
+        return RowLoop(self.spec, self.backward, dtype)
+
+    def call(self, name: str) -> Call:
+        """Make the compiled call, without a dtype."""
+        inputs = 1 + self.backward
+        return Call(name, inputs + 1, inputs, inputs, -1, entry="call_rows")
 
     def _install(self, loop: RowLoop) -> None:
         """Add the dtype of a loop to those that `compiled` takes."""
         if self.compiled is not_compiled:
-            inputs = 1 + self.backward
-            self._call = Call(loop.what, inputs + 1, inputs, inputs, -1, entry="call_rows")
+            self._call = self.call(loop.what)
         self._call.add(loop.dtype, loop.compiled)
         if self.compiled is not_compiled:
             self.compiled = self._call.function
             self.publish(self.compiled)
 
-    def compute(self, *arrays: np.ndarray[Any, Any]) -> None:
+    def compute(self, *arrays: Any) -> None:
         """Compute arrays that `compiled` takes, the last of which is the output, by whichever engine there is."""
         self.prepare(arrays[0].dtype)
         if self.compiled(*arrays) is NotImplemented:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from . import T, bind, exp, where
+from . import T, bind, exp, fma, where
 
 SUMMED = 8  # numbers of a row that an array library itself sums: no order of so few matters
 
@@ -24,6 +24,35 @@ def exp_of_difference(x: Any, peak: Any) -> Any:
 def exponential(x: Any, peak: Any) -> Any:
     """Compute exp(x - peak), and 1 where that is exact: a formula. An infinite peak's own is NaN, and stays so."""
     return where(x - peak == T(0), T(1), exp_of_difference(x, peak))
+
+
+def difference_of_product(x: Any, scale: Any, peak: Any, tail: Any) -> tuple[Any, Any]:
+    """Compute x scale - peak - tail in two numbers, where peak and tail are the product of one x: a formula.
+
+    A product of float64 has twice the bits, and the largest of a row may be far above their differences.
+    """
+    product = x * scale
+    d = product - peak
+    less = d - product
+    lost = (product - (d - less)) - (peak + less)
+    more = lost + (fma(x, scale, -product) - tail)
+    whole = d + more
+    kept = whole - d
+    rest = (d - (whole - kept)) + (more - kept)
+    finite = product - product == T(0)
+    return where(finite, whole, d), where(finite, rest, T(0))
+
+
+def of_product(x: Any, scale: Any, peak: Any, tail: Any) -> Any:
+    """Compute x scale - peak - tail: a formula."""
+    whole, _ = difference_of_product(x, scale, peak, tail)
+    return whole
+
+
+def exponential_of_product(x: Any, scale: Any, peak: Any, tail: Any) -> Any:
+    """Compute exp(x scale - peak - tail), and 1 where that is exact: a formula."""
+    whole, rest = difference_of_product(x, scale, peak, tail)
+    return where((whole == T(0)) & (rest == T(0)), T(1), exp(whole, rest))
 
 
 def exponential_of_pairs(x: Any, peak: Any) -> Any:

@@ -192,6 +192,12 @@ def may_be_equal(shape: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
     return len(shape) == len(other) and all(a == b or a != a or b != b for a, b in pairs)
 
 
+def broadcasts_to(shape: tuple[Any, ...], whole: tuple[Any, ...]) -> bool:
+    """Return whether a shape broadcasts to another; a side that Dask does not know is NaN."""
+    pairs = zip(shape[::-1], whole[::-1], strict=False)
+    return len(shape) <= len(whole) and all(a in (1, b) or a != a or b != b for a, b in pairs)
+
+
 def broadcast_axes(whole: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
     """List the axes of a result along which an array of a shape was broadcast; sides of Dask's may be unknown."""
     lead = len(whole) - len(shape)

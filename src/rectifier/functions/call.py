@@ -10,6 +10,7 @@ import numpy as np
 
 from . import arguments, dtypes
 from .mask import Mask
+from .row_options import RowOptions
 from .specification import Operation, Rowwise, Specification
 
 Axis = int | tuple[int, ...] | None
@@ -29,6 +30,8 @@ class Call(NamedTuple):
     out : array, tuple of arrays or None
     axis : int, tuple of int or None
         Along which the rows of a row-wise function lie.
+    options : RowOptions or None
+        Of a row-wise function, as they were given; None where all are the default.
     """
 
     function: Any
@@ -37,6 +40,7 @@ class Call(NamedTuple):
     parameters: dict[str, Any]
     out: Any = None
     axis: Axis = -1
+    options: RowOptions | None = None
 
     @property
     def spec(self) -> Specification:
@@ -61,8 +65,8 @@ class Call(NamedTuple):
 
     @property
     def arrays(self) -> dict[str, Any]:
-        """Operands and parameters, and of a mask its bits."""
-        arrays = {**self.operands, **self.parameters}
+        """Operands and parameters, of a mask its bits, and the options that are arrays."""
+        arrays = {**self.operands, **self.parameters, **(self.options.arrays if self.options else {})}
         if isinstance(mask := arrays.get("mask"), Mask):
             arrays["mask"] = mask._bits
         return arrays
@@ -78,10 +82,11 @@ class Call(NamedTuple):
         return self.operation.method
 
     def on(self, operands: dict[str, Any]) -> Any:
-        """Make the same public call on other arrays and numbers, and without `out`."""
-        how = {"axis": self.axis} if self.is_rowwise else {}
+        """Make the same public call on other arrays and numbers, options among them, and without `out`."""
+        how: dict[str, Any] = {"axis": self.axis} if self.is_rowwise else {}
+        how |= self.options._asdict() if self.options else {}
         method = getattr(self.function, self.method) if self.method else self.function
-        return method(**operands, **how)
+        return method(**how | operands)
 
 
 class Prepared(NamedTuple):
@@ -152,16 +157,10 @@ def prepare(
 def shape_with(name: str, masks: list[Mask], arrays: dict[str, Any], shape: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the shape of the result of a call that may have a mask, to which dy broadcasts."""
     for mask in masks:
-        if not broadcasts(shape, mask.shape):
+        if not arguments.broadcasts_to(shape, mask.shape):
             raise ValueError(f"{name}: dy has shape {arguments.shape_of(arrays['dy'])}, the mask {mask.shape}")
         shape = mask.shape
     return shape
-
-
-def broadcasts(shape: tuple[Any, ...], whole: tuple[Any, ...]) -> bool:
-    """Return whether a shape broadcasts to another; a side that Dask does not know is NaN."""
-    pairs = zip(shape[::-1], whole[::-1], strict=False)
-    return len(shape) <= len(whole) and all(a in (1, b) or a != a or b != b for a, b in pairs)
 
 
 def require_one_shape(function: str, operands: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 from ..backends.cupy import source_of
 from ..engine.compilation import one_at_a_time
+from ..engine.rowoptions import OptionMethod
 from ..engine.rows import RowMethod
 from ..engine.ufuncs import Method
 from ..formulas import T
@@ -234,6 +235,7 @@ def rowwise(
     single: bool = False,
     negated: bool = False,
     each: Literal["exponential", "excess", "first"] = "exponential",
+    has_options: bool = False,
 ) -> Callable[[Callable[..., Any]], RowFunction]:
     """Make a row-wise function of a formula: the decorator of a row-wise block.
 
@@ -258,6 +260,9 @@ def rowwise(
         a sum of 1 lies, or 0; "first", 1 for the first of the largest x, 0 for all others. Of the last two nothing is
         summed, and the formula takes x, the largest x and e alone. Of an excess, `weight` gives two numbers, and
         `backward` takes both their sums.
+    has_options : bool
+        Whether the calls take ``where``, ``scale``, ``causal`` and ``sink``. Then the formula uses x and the peak for
+        their difference alone. What does not count is as the formula has it at x = -inf.
 
     Returns
     -------
@@ -272,9 +277,15 @@ def rowwise(
     def decorate(formula: Any) -> RowFunction:
         blocks.require_function("rowwise", formula)
         blocks.require_choice("rowwise", "each", each, ("exponential", "excess", "first"))
-        function: Any = _draft(formula, Rowwise, {}, each=each)
+        function: Any = _draft(formula, Rowwise, {}, each=each, has_options=has_options)
         sums = ("the sum", "the other sum")[: 2 if each == "excess" else 1]
-        found: dict[str, Any] = {"of_sum": of_sum, "single": single, "negated": negated, "each": each}
+        found: dict[str, Any] = {
+            "of_sum": of_sum, "single": single, "negated": negated, "each": each, "has_options": has_options,
+        }  # fmt: skip
+        if has_options and (negated or each != "exponential"):
+            raise TypeError(
+                f"{formula.__name__} is of -x, or of no exponentials, and has options: there are no kernels"
+            )
         if not _is_ours(formula):
             blocks.require_formula(f"{formula.__name__}, of_sum", of_sum, ("the sum",))
 
@@ -328,7 +339,14 @@ def _require_part(
 _MASK = (blocks.CONDITION, blocks.NUMBER, blocks.NUMBER)
 
 
-def _draft(formula: Any, of: type[Specification], parameters: dict[str, float], gate: str = "", each: str = "") -> Any:
+def _draft(
+    formula: Any,
+    of: type[Specification],
+    parameters: dict[str, float],
+    gate: str = "",
+    each: str = "",
+    has_options: bool = False,
+) -> Any:
     """Make a function of a kind, which has no calls yet."""
     named, kind = _named(formula), _KINDS[of]
     if not _is_ours(formula):
@@ -336,9 +354,8 @@ def _draft(formula: Any, of: type[Specification], parameters: dict[str, float], 
         arrays += ("rest",) * (each == "exponential")
         blocks.require_formula(named["name"], formula, (*arrays, *parameters))
     namespace: dict[str, Any] = {"_call_": partial(_incomplete, named["name"], kind.completed_by)}
-    function = signatures.make(
-        kind.template, named["name"], named["module"], namespace, parameters=parameters, gate=gate
-    )
+    template = signatures.with_options(kind.template) if has_options else kind.template
+    function = signatures.make(template, named["name"], named["module"], namespace, parameters=parameters, gate=gate)
     function.formula = formula
     return function
 
@@ -375,7 +392,7 @@ def of(spec: Specification) -> Any:
     key = spec.full_name, content_of(spec)
     if key not in _made:
         gate, each = (getattr(spec, name, "") for name in ("gate", "each"))
-        function = _draft(spec.value, type(spec), spec.parameters, gate, each)
+        function = _draft(spec.value, type(spec), spec.parameters, gate, each, getattr(spec, "has_options", False))
         _complete(function, spec)
         _made.setdefault(key, function)
     return _made[key]
@@ -457,8 +474,15 @@ def _complete_rowwise(function: Any, spec: Rowwise) -> None:
     value, backward = spec.operations["value"], spec.operations["backward"]
     function.__globals__["_call_"] = partial(methods.rows, function)
     _loop(function, value, spec.name, function.__globals__)
-    _method(function, "backward", signatures.ROWS_BACKWARD, partial(methods.rows_backward, function), backward)
-    _method(function, "vjp", signatures.ROWS_PREPARED, partial(methods.rows_vjp, function))
+    of_options = signatures.with_options if spec.has_options else str
+    text = of_options(signatures.ROWS_BACKWARD)
+    _method(function, "backward", text, partial(methods.rows_backward, function), backward)
+    _method(function, "vjp", of_options(signatures.ROWS_PREPARED), partial(methods.rows_vjp, function))
+    if spec.has_options:
+        function.methods |= {
+            f"{operation.name}_with_options": OptionMethod(spec, operation is backward)
+            for operation in (value, backward)
+        }
 
 
 class _Kind(NamedTuple):

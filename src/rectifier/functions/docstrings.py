@@ -20,6 +20,16 @@ _PARAMETERS = {
     "axis": "axis : int, tuple of int or None, default -1\n    Along which the rows lie. The elements of several axes "
     "make one row; None stands for all axes.",
 }
+_OPTIONS = (
+    "where : array of bool, optional\n    Which elements of `x` count; broadcasts with `x`. The others are not seen: "
+    "the result there is {nothing}, also in a row\n    of which nothing counts.",
+    "scale : float, default 1.0\n    A positive number by which `x` is multiplied, of float64 for float64, else of "
+    "float32. The product is not rounded.",
+    "causal : bool, default False\n    Over the last two axes, whether row i of n rows of m elements ends with element "
+    "i + m - n. No element after that is\n    read; the result there is {nothing}.",
+    "sink : array_like, optional\n    One more exponent of each row's sum, with no result of its own; broadcasts with "
+    "the shape of `x` without `axis`. It is\n    rounded to the dtype of `x`, and not multiplied by `scale`.",
+)
 _FLOATING = "Floating dtypes are kept; integers become floats as in ``numpy.exp``."
 _OUT = "out : array, optional\n    Where to write {what}: of the shape and dtype of the result. May be `{may_be}`."
 _ERRORS = """\
@@ -58,6 +68,13 @@ _ROWS_SUMMARIES = {
 _ROWS_RESULTS = {
     "backward": "dx : array\n    Of the shape of `dy`. From `y` it need not compute y again.",
     "vjp": "y : array\n    The value.\npullback : callable\n    Takes dy to dx; it keeps `x`.",
+}
+
+
+_WITH_SINK = {
+    "backward": "\ndsink : array\n    Where there is a `sink`, which takes `x`: of its shape, summed where it was "
+    "broadcast.",
+    "vjp": " With a `sink` it takes dy to (dx, dsink).",
 }
 
 
@@ -114,7 +131,7 @@ def of(spec: Specification) -> str:
         second = [f"{spec.gate} : array_like\n    Broadcasts with `x`.", _of_parameters(spec)]
         results, notes, what = _GATED_RESULTS[""].format(gate=spec.gate), [_accuracy(spec)], "the value"
     elif isinstance(spec, Rowwise):
-        second, what = [_PARAMETERS["axis"]], "the result"
+        second, what = [_PARAMETERS["axis"], *_options(spec)], "the result"
         results, notes = f"y : array\n    Of the shape of `x`. {_FLOATING}", _notes_on_rows(spec)
     else:
         assert isinstance(spec, Elementwise)
@@ -146,6 +163,16 @@ def _notes(spec: Elementwise) -> list[str]:
         "``.ufunc`` is the same as a NumPy ufunc, with ``where=``, ``casting=`` and ``at``.",
         "For bfloat16, import ml_dtypes before ``.ufunc`` itself is called.",
     ]
+
+
+def _options(spec: Rowwise) -> list[str]:
+    """Document the options of a function that has some."""
+    if not spec.has_options:
+        return []
+    value = bind(spec.value, array_primitives.primitives(np.float64))
+    with np.errstate(all="ignore"):
+        y = value(*(np.float64(number) for number in (-np.inf, 0, 0, 0)))
+    return [text.format(nothing=_number(float(y))) for text in _OPTIONS]
 
 
 _FORMULAS = {
@@ -249,8 +276,10 @@ def method(spec: Specification, name: str) -> str:
         given += [f"{gate} : array_like\n    Broadcasts with `x`."]
         out = f"out : tuple of arrays, optional\n    Where to write dx and d{gate}." if name == "backward" else out
     elif isinstance(spec, Rowwise):
-        summaries, results, after = _ROWS_SUMMARIES, _ROWS_RESULTS, [_PARAMETERS["axis"]]
+        summaries, results, after = _ROWS_SUMMARIES, _ROWS_RESULTS, [_PARAMETERS["axis"], *_options(spec)]
         after = [_PARAMETERS["y"], *after] if name == "backward" else after
+        if spec.has_options:
+            results = {key: text + _WITH_SINK[key] for key, text in results.items()}
     else:
         kept = "a mask" if "mask" in spec.backward_from else kept
         sources = [key for key in ("y", "mask") if key in spec.backward_from] if name == "backward" else []

@@ -14,12 +14,14 @@ from ..formulas.text import describe
 from . import arguments, subclasses
 from .call import Axis, Call, require_one_shape
 from .mask import Mask
+from .row_options import NO_OPTIONS, RowOptions
 from .specification import (
     BACKWARD,
     BACKWARD_FROM_MASK,
     BACKWARD_FROM_Y,
     ROWS,
     ROWS_BACKWARD,
+    ROWS_BACKWARD_TO_SINK,
     WITH_MASK,
     Elementwise,
     OfSum,
@@ -138,16 +140,31 @@ def _require_apart(function: Any, out: Any, arrays: dict[str, Any]) -> None:
             raise ValueError(f"{function.__name__}.vjp: out would overwrite {name}, which the backward call needs")
 
 
-def rows(function: Any, x: Any, out: Any, axis: Axis) -> Any:
+def rows(function: Any, x: Any, out: Any, axis: Axis, options: RowOptions = NO_OPTIONS) -> Any:
     """Compute the value along one or several axes."""
-    return registry.compute(Call(function, ROWS, {"x": x}, {}, out, axis))
+    return registry.compute(Call(function, ROWS, {"x": x}, {}, out, axis, _asked(options)))
 
 
-def rows_backward(function: Any, dy: Any, x: Any, out: Any, y: Any, axis: Axis) -> Any:
-    """Compute dx from dy and y, or from dy and x, of which y is computed first."""
+def _asked(options: RowOptions) -> RowOptions | None:
+    return None if options.are_default else options
+
+
+def rows_backward(
+    function: Any, dy: Any, x: Any, out: Any, y: Any, axis: Axis, options: RowOptions = NO_OPTIONS
+) -> Any:
+    """Compute dx from dy and y, or from dy and x, of which y is computed first; with a sink, dsink from x, too."""
     name = function.spec.named(ROWS_BACKWARD)
     if (x is None) == (y is None):
         raise TypeError(f"{name} takes dy and one of x, y; it got {'both' if x is not None else 'neither'}")
+    if options.sink is not None:
+        if x is None:
+            raise TypeError(
+                f"{name}: y does not hold what sink has of a row's sum; pass x, which gives dx and dsink, or leave out "
+                "sink, since y itself gives dx"
+            )
+        operands = {"dy": dy, "x": x}
+        return registry.compute(Call(function, ROWS_BACKWARD_TO_SINK, operands, {}, out, axis, options))
+    asked = _asked(options)
     if y is None:
         given = {"dy": dy, "x": x}  # checked here, as y is what a backend would name
         for key, value in given.items():
@@ -155,11 +172,18 @@ def rows_backward(function: Any, dy: Any, x: Any, out: Any, y: Any, axis: Axis) 
         shaped = all(isinstance(getattr(a, "shape", ()), tuple) for a in given.values())  # an expression has none
         if shaped and not any(hasattr(a, "dims") for a in given.values()):  # with names they have no order
             require_one_shape(name, given)
-        y = function(x, axis=axis)
-    return registry.compute(Call(function, ROWS_BACKWARD, {"dy": dy, "y": y}, {}, out, axis))
+        y = function(x, axis=axis, **({} if asked is None else asked._asdict()))
+    return registry.compute(Call(function, ROWS_BACKWARD, {"dy": dy, "y": y}, {}, out, axis, asked))
 
 
-def rows_vjp(function: Any, x: Any, out: Any, axis: Axis) -> tuple[Any, Any]:
+def rows_vjp(function: Any, x: Any, out: Any, axis: Axis, options: RowOptions = NO_OPTIONS) -> tuple[Any, Any]:
     """Compute the value, and keep x for backward."""
-    _require_apart(function, out, {"x": x})
-    return function(x, out, axis=axis), partial(function.backward, x=x, axis=axis)
+    if options.are_default:
+        _require_apart(function, out, {"x": x})
+        return function(x, out, axis=axis), partial(function.backward, x=x, axis=axis)
+    _require_apart(function, out, {"x": x, "where": options.where})
+    given = options._asdict()
+    y = function(x, out, axis=axis, **given)
+    if options.sink is not None:
+        given |= registry.snapshot({"sink": options.sink})  # a copy: the user may update it before the backward call
+    return y, partial(function.backward, x=x, axis=axis, **given)

@@ -128,3 +128,55 @@ class RowFunction(Protocol):
     @property
     def vjp(self) -> Callable[..., tuple[Any, Callable[..., Any]]]:
         """Compute the value, and the function that takes dy to dx."""
+
+
+class RowFunctionWithOptions(Protocol):
+    """A function of whole rows, which `rowwise` makes with `has_options`."""
+
+    __name__: str
+    spec: Rowwise
+    cuda_source: Callable[..., str]
+    weight: Callable[[Callable[..., Any]], Any]
+
+    def __call__(
+        self,
+        x: Any,
+        out: Any = None,
+        *,
+        axis: Axis = -1,
+        where: Any = None,
+        scale: float = 1.0,
+        causal: bool = False,
+        sink: Any = None,
+    ) -> Any:
+        """Apply the function along one or several axes."""
+
+    @overload
+    def backward(self, dy: FunctionType, /) -> FunctionType: ...
+    @overload
+    def backward(
+        self,
+        dy: Any,
+        x: Any = None,
+        out: Any = None,
+        *,
+        y: Any = None,
+        axis: Axis = -1,
+        where: Any = None,
+        scale: float = 1.0,
+        causal: bool = False,
+        sink: Any = None,
+    ) -> Any: ...
+
+    def vjp(
+        self,
+        x: Any,
+        out: Any = None,
+        *,
+        axis: Axis = -1,
+        where: Any = None,
+        scale: float = 1.0,
+        causal: bool = False,
+        sink: Any = None,
+    ) -> tuple[Any, Callable[..., Any]]:
+        """Compute the value, and the function that takes dy to dx, or with a sink to dx and dsink."""

@@ -126,6 +126,7 @@ BACKWARD_AND_SUM = Operation(
 # Of rows, whose formulas the kernels put together.
 ROWS = Operation("value", ("x",), ("y",), ("value",), _bound_later)
 ROWS_BACKWARD = Operation("backward", ("dy", "y"), ("dx",), ("weight", "backward"), _bound_later)
+ROWS_BACKWARD_TO_SINK = ROWS_BACKWARD._replace(inputs=("dy", "x"), outputs=("dx", "dsink"))
 
 
 class Bounds(NamedTuple):
@@ -316,6 +317,7 @@ class Rowwise(Specification):
     ulp: tuple[float, float]  # in float32 and float64
     negated = False  # whether the value's formulas get -x for x
     each = "exponential"  # what e is of each x; of "excess" and "first" nothing is summed
+    has_options = False  # whether it takes where, scale, causal and sink
     formulas = "value", "of_sum", "weight", "backward"
     operations = {"value": ROWS, "backward": ROWS_BACKWARD}  # noqa: RUF012
 
@@ -337,7 +339,11 @@ class Rowwise(Specification):
     @property
     def uses_exponentials(self) -> bool:
         """Whether the value is made of e, and not of its sum alone."""
-        return self.each == "exponential" and re.search(r"\be\b", describe(self.value)) is not None
+        return self.each == "exponential" and self.uses("e")
+
+    def uses(self, name: str) -> bool:
+        """Whether the value is made of an argument of its formula."""
+        return re.search(rf"\b{name}\b", describe(self.value)) is not None
 
 
 def read(specification: Specification, operation: Operation, primitives: Mapping[str, Any]) -> FunctionType:

@@ -18,7 +18,7 @@ from ..engine.compilation import one_at_a_time
 from ..engine.sums import SumMethod
 from ..engine.ufuncs import Method
 from . import arguments, docstrings, gradients, methods, signatures
-from .call import Call, broadcasts
+from .call import Call
 from .mask import Mask
 from .specification import BACKWARD, WITH_MASK, Elementwise, OfSum
 
@@ -110,7 +110,7 @@ def _backward_from_mask(
         shape = tuple(operator.index(side) for side in shape)
     except TypeError:
         raise TypeError(f"{name}: shape is {shape!r}; it takes a tuple of integers, {spec.gate}.shape") from None
-    if not broadcasts(shape, mask.shape):
+    if not arguments.broadcasts_to(shape, mask.shape):
         raise ValueError(f"{name}: shape {shape} does not broadcast to that of the mask, {mask.shape}")
 
     def require(out: Any, like: Any) -> None:

@@ -20,6 +20,7 @@ from ..engine.compiler.target import Target, of_level
 from ..engine.elf import symbols
 from ..engine.lookup import LOOK_UP, LOOK_UP_PAIR
 from ..engine.loops import Loop
+from ..engine.rowoptions import OptionLoop
 from ..engine.rows import RowLoop
 from ..engine.store import MAY_CALL, Code
 from ..functions.dtypes import FORMATS, named
@@ -37,8 +38,11 @@ def codes() -> Iterator[Code]:
     for function in ALL.values():
         spec = function.spec
         for operation, dtype in product(spec.operations.values(), map(named, spec.dtypes)):
-            rows = isinstance(spec, Rowwise)
-            yield (RowLoop(spec, operation.name == "backward", dtype) if rows else Loop(spec, operation, dtype)).code()
+            if not isinstance(spec, Rowwise):
+                yield Loop(spec, operation, dtype).code()
+                continue
+            for loop in (RowLoop, OptionLoop) if spec.has_options else (RowLoop,):
+                yield loop(spec, operation.name == "backward", dtype).code()
 
 
 def compile_level(target: Target) -> dict[bytes, bytes]:

@@ -18,17 +18,18 @@ from ...functions.call import Call, prepare
 from ...functions.rows import as_rows, from_rows
 from ...functions.specification import BACKWARD, DERIVATIVE, VALUE, Gated, OfSum, Operation
 from .. import registry
+from . import row_options
 from .formula import compute_formula, derivative_at, row_gradient, row_tangent, row_value
 from .library import Library, RowRule, Rule
 
 RANK = 0
-capabilities = frozenset({"rows", "gradients"})
+capabilities = frozenset({"rows", "gradients", "options"})
 _MODULES = {"jax": "jax", "jaxlib": "jax", "torch": "torch"}
 
 
 def compute(call: Call) -> Any:
     """Compute a call, by the CPU engine where it can see the numbers, else by the formula."""
-    library = _library(call.given)
+    library = _library(call.arrays)
     return library.entry(_rows if call.is_rowwise else _elementwise)(library, call)
 
 
@@ -138,6 +139,9 @@ def _stand_in(library: Library, function: str, name: str, value: Any) -> Any:
 
 def _on_cpu(library: Library, call: Call, given: dict[str, Any], kind: str) -> Any:
     """Compute by the CPU engine, on the memory of the arrays."""
+    if call.options:
+        of_numpy = {name: library.to_numpy(a) for name, a in call.options.arrays.items() if library.is_own(a)}
+        call = call._replace(options=call.options._replace(**of_numpy))
     numbers = {name: library.to_numpy(array) if library.is_own(array) else array for name, array in given.items()}
     if kind == "float32":  # also of int8, where a library lacks the float16 that NumPy makes of it
         small = {name: array for name, array in numbers.items() if getattr(array, "dtype", None) in (np.int8, np.uint8)}
@@ -208,15 +212,25 @@ def _rows(library: Library, call: Call) -> Any:
     dtype, operands, _, shape, axes = prepare(call, as_operand, dtype_of=dtype_of)
     spec: Any = call.spec
     kind = library.result(dtype.name)
-    if _is_plain(library, operands):
+    arrays_of_options = call.options.arrays if call.options else {}
+    if _is_plain(library, operands | arrays_of_options):
         return _on_cpu(library, call._replace(axis=axes), operands, kind)
     like = next(array for array in operands.values() if library.is_own(array))
     arrays = [a if library.is_own(a) else library.number(float(a), kind, like) for a in operands.values()]
+    options = call.options and row_options.checked(library, call, shape, axes, dtype, like)
     if len(axes) != 1:
         how = library.xp.permute_dims, library.xp.reshape
         rows = {name: as_rows(array, axes, *how) for name, array in zip(operands, arrays, strict=True)}
-        return from_rows(_rows(library, call._replace(operands=rows, axis=-1)), axes, shape, *how)
+        if options and options.where is not None:
+            where = as_rows(library.xp.broadcast_to(options.where, shape), axes, *how)
+            options = options._replace(where=where)
+        results = _rows(library, call._replace(operands=rows, axis=-1, options=options))
+        if isinstance(results, tuple):
+            return from_rows(results[0], axes, shape, *how), results[1]
+        return from_rows(results, axes, shape, *how)
     (place,) = axes
+    if options:
+        return row_options.compute(library, call, kind, place, tuple(arrays), options)
     if "dy" in operands:
         return row_gradient(library, spec, kind, place, *arrays)
     rule = RowRule(*(partial(way, library, spec, kind, place) for way in (row_tangent, row_gradient)))

@@ -77,14 +77,15 @@ def _at_work(
         else:
             number = dtypes.cast(np.asarray(value), dtypes.named(dtype)).item()
             numbers.append(library.number(number, working, like))
-    return _primitives(library, working, like, dtype), numbers
+    return primitives_of(library, working, like, dtype), numbers
 
 
 def _rounded(library: Library, result: Any, dtype: str, shape: tuple[int, ...]) -> Any:
     return library.xp.broadcast_to(library.astype(result, dtype), shape)
 
 
-def _primitives(library: Library, working: str, like: Any, dtype: str = "float64") -> dict[str, Any]:
+def primitives_of(library: Library, working: str, like: Any, dtype: str = "float64") -> dict[str, Any]:
+    """Return the primitives in the working type; numbers are where an array is."""
     kind, bits = np.dtype(working).type, 24 if working == "float32" else 53
 
     def T(literal: float) -> Any:
@@ -97,7 +98,7 @@ def row_value(library: Library, spec: Rowwise, dtype: str, axis: int, x: Any) ->
     """Compute a row-wise value along an axis, in float64; round once to the dtype."""
     xp = library.xp
     with library.float64():
-        primitives, x = _primitives(library, "float64", x), library.astype(x, "float64")
+        primitives, x = primitives_of(library, "float64", x), library.astype(x, "float64")
         if not math.prod(x.shape):
             return library.astype(x + primitives["T"](0), dtype)  # PyTorch wants another array
         x = -x if spec.negated else x
@@ -123,7 +124,7 @@ def row_gradient(
     """Compute the gradient of a row-wise function of dy and y."""
     add_up = add_up or partial(sum_by_halves, library.xp)
     with library.float64():
-        primitives = _primitives(library, "float64", y)
+        primitives = primitives_of(library, "float64", y)
         dy, y = (library.astype(array, "float64") for array in (dy, y))
         weights = bind(spec.weight, primitives)(dy, y)
         sums = [add_up(weight, axis) for weight in (weights if isinstance(weights, tuple) else (weights,))]
@@ -139,7 +140,7 @@ def row_tangent(library: Library, spec: Rowwise, dtype: str, axis: int, tangent:
     if spec.each != "exponential":
         return row_gradient(library, spec, dtype, axis, tangent, y, linear_sum)
     with library.float64():
-        primitives = _primitives(library, "float64", y)
+        primitives = primitives_of(library, "float64", y)
         t, y = (library.astype(array, "float64") for array in (tangent, y))
         weight, backward = bind(spec.weight, primitives), bind(spec.backward, primitives)
         zero, one = primitives["T"](0), primitives["T"](1)

@@ -52,15 +52,24 @@ class _JAX(Library):
         compute.defjvp(partial(_jvp, compute, rule), symbolic_zeros=True)
         return compute(*arrays)
 
-    def differentiable_rows(self, value: Callable[..., Any], rule: RowRule, x: Any) -> Any:
-        compute: Any = jax.custom_jvp(lambda x: value(jnp.asarray(x)))
+    def differentiable_rows(self, value: Callable[..., Any], rule: RowRule, x: Any, *others: Any) -> Any:
+        compute: Any = jax.custom_jvp(lambda *arrays: value(*map(jnp.asarray, arrays)))
 
         def jvp(primals: Any, tangents: Any) -> Any:
-            y, (tangent,) = compute(*primals), tangents
-            return y, jnp.zeros_like(y) if isinstance(tangent, SymbolicZero) else rule.forward(tangent, y)
+            (tangent, *more), (_, *beside) = tangents, primals
+            rule.refuse(not isinstance(one, SymbolicZero) for one in more)
+            y = compute(*primals)
+            is_zero = isinstance(tangent, SymbolicZero)
+            return y, jnp.zeros_like(y) if is_zero else rule.forward(tangent, y, *beside)
 
         compute.defjvp(jvp, symbolic_zeros=True)
-        return compute(x)
+        return compute(x, *others)
+
+    def times(self, t: Any, d: Any) -> Any:
+        return _product_p.bind(t, d)
+
+    def count(self, number: int, like: Any) -> Any:
+        return jnp.arange(number)
 
 
 def _jvp(compute: Any, rule: Rule, primals: Any, tangents: Any) -> Any:

@@ -106,9 +106,23 @@ class Library:
         """Compute ``value(*arrays)`` such that the library differentiates it by our rule."""
         return value(*arrays)
 
-    def differentiable_rows(self, value: Callable[..., Any], rule: RowRule, x: Any) -> Any:
-        """Compute a row-wise ``value(x)`` such that the library differentiates it by our rule."""
-        return value(x)
+    def differentiable_rows(self, value: Callable[..., Any], rule: RowRule, x: Any, *others: Any) -> Any:
+        """Compute a row-wise ``value(x, *others)`` such that the library differentiates it by x, by our rule."""
+        return value(x, *others)
+
+    def times(self, t: Any, d: Any) -> Any:
+        """Multiply arrays of one shape; 0 where d is 0, whatever t is."""
+        return self.xp.where(d == 0, 0 * d, t * d)
+
+    def causal(self, x: Any) -> Any:
+        """Return which elements of the last two axes are not above the diagonal that ends with the last element."""
+        rows, columns = x.shape[-2:]
+        first, second = (self.count(side, x) for side in (rows, columns))
+        return self.xp.reshape(second, (1, columns)) <= self.xp.reshape(first, (rows, 1)) + (columns - rows)
+
+    def count(self, number: int, like: Any) -> Any:
+        """Return the numbers from 0 on, where an array is."""
+        return self.xp.arange(number, device=like.device)
 
 
 @dataclass(frozen=True)  # and no tuple, which PyTorch would take apart
@@ -158,10 +172,15 @@ class RowRule:
     Attributes
     ----------
     forward : callable
-        Of a tangent and y: the Jacobian times the tangent.
+        Of a tangent, y, and the arrays of the call behind x: the Jacobian times the tangent.
     backward : callable
-        Of dy and y: its transpose times dy.
+        Of dy, y, and those arrays: its transpose times dy.
     """
 
-    forward: Callable[[Any, Any], Any]
-    backward: Callable[[Any, Any], Any]
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+
+    def refuse(self, wanted: Iterable[bool]) -> None:
+        """Raise TypeError if a derivative is wanted by one of the arrays behind x."""
+        if any(wanted):
+            raise TypeError("no rule differentiates by sink; backward(dy, x, sink=sink) gives dx and dsink")

@@ -87,8 +87,11 @@ class _Torch(Library):
     def differentiable(self, value: Callable[..., Any], rule: Rule, *arrays: Any) -> Any:
         return _Value.apply(value, rule, *arrays) if _differentiates(arrays) else value(*arrays)
 
-    def differentiable_rows(self, value: Callable[..., Any], rule: RowRule, x: Any) -> Any:
-        return _Rows.apply(value, rule, x) if _differentiates((x,)) else value(x)
+    def differentiable_rows(self, value: Callable[..., Any], rule: RowRule, x: Any, *others: Any) -> Any:
+        return _Rows.apply(value, rule, x, *others) if _differentiates((x, *others)) else value(x, *others)
+
+    def count(self, number: int, like: Any) -> Any:
+        return torch.arange(number, device=like.device)
 
 
 def _differentiates(arrays: tuple[Any, ...]) -> bool:
@@ -180,21 +183,24 @@ class _Rows(torch.autograd.Function):  # type: ignore[misc]
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(value: Any, rule: Any, x: Any) -> Any:
-        return value(x)
+    def forward(value: Any, rule: Any, x: Any, *others: Any) -> Any:
+        return value(x, *others)
 
     @staticmethod
     def setup_context(context: Any, inputs: Any, output: Any) -> None:
-        _, context.rule, _ = inputs
-        context.save_for_backward(output)
-        context.save_for_forward(output)
+        _, context.rule, _, *others = inputs
+        context.save_for_backward(output, *others)
+        context.save_for_forward(output, *others)
+        context.rule.refuse(context.needs_input_grad[3:])
 
     @staticmethod
     def backward(context: Any, dy: Any) -> Any:
-        return None, None, context.rule.backward(dy, *context.saved_tensors)
+        y, *others = context.saved_tensors
+        return None, None, context.rule.backward(dy, y, *others), *[None] * len(others)
 
     @staticmethod
-    def jvp(context: Any, _: Any, __: Any, tangent: Any) -> Any:
+    def jvp(context: Any, _: Any, __: Any, tangent: Any, *tangents: Any) -> Any:
+        context.rule.refuse(one is not None for one in tangents)
         return context.rule.forward(tangent, *context.saved_tensors)
 
 

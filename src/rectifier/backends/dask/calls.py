@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...functions import addition, arguments, dtypes, gradients, subclasses
+from ...functions import addition, arguments, dtypes, gradients, row_options, subclasses
 from ...functions.call import Call, Prepared, prepare
 from ...functions.mask import Mask
 from ...functions.specification import QUANTIZED, OfSum
@@ -24,7 +24,7 @@ from .masks import ChunkedMask
 from .tasks import Task
 
 RANK = 0
-capabilities = frozenset({"mask", "rows", "gradients", "tables"})
+capabilities = frozenset({"mask", "rows", "gradients", "tables", "options"})
 
 
 def compute(call: Call) -> Any:
@@ -76,14 +76,52 @@ def _rows(call: Call) -> Any:
 
     A row must lie in one chunk, as its sum has one order whatever the chunks are: the arrays are rechunked so.
     """
-    da = one_module(call.name, call.operands)
-    dtype, operands, _, _, axes = _prepare(call, da)
+    da = one_module(call.name, call.arrays)
+    if len(call.operation.outputs) > 1:
+        raise TypeError(
+            f"{call.name}: the gradient of sink is not computed of Dask arrays; leave out sink and pass y, which gives "
+            "dx, or make the call on the chunks"
+        )
+    dtype, operands, _, shape, axes = _prepare(call, da)
     arrays = {name: array if is_lazy(array) else _whole(da, array) for name, array in operands.items()}
+    beside, settings, joined = {}, {"axis": axes}, axes
+    if call.options is not None:
+        options = row_options.checked(call.name, _numbers(call), shape, axes, dtype)
+        beside = _beside_rows(da, options, axes, len(shape))
+        settings |= {name: value for name, value in options._asdict().items() if name not in beside}
+        joined = (len(shape) - 2, *axes) if options.causal else axes  # the number of a row says where it ends
     *_, last = arrays
-    arrays[last] = in_one_chunk(call.name, last, arrays[last], axes)
-    task = Task(call.function, call.method, tuple(arrays), {"axis": axes})
-    (result,) = add_layer(da, task, call.name, [*arrays.values()], dtype, 1, whole=tuple(arrays), cut=False)
+    arrays[last] = in_one_chunk(call.name, last, arrays[last], joined)
+    task = Task(call.function, call.method, (*beside, *arrays), settings)
+    every = [*beside.values(), *arrays.values()]
+    (result,) = add_layer(da, task, call.name, every, dtype, 1, whole=tuple(arrays), cut=False)
     return result
+
+
+def _numbers(call: Call) -> row_options.RowOptions:
+    """Check the options of a call that are arrays: of Dask, or what NumPy makes arrays of."""
+    assert call.options is not None
+    arrays = dict(call.options.arrays)
+    for name, value in arrays.items():
+        if not is_lazy(value) and registry.is_other(value):
+            kind = arguments.full_name(type(value))
+            raise TypeError(f"{call.name}: {name} is a {kind}, and the call has Dask arrays")
+        if name == "sink":
+            value = arguments.operand(call.name, name, value)
+        arrays[name] = value if is_lazy(value) else np.asarray(value)
+    return call.options._replace(**arrays)
+
+
+def _beside_rows(da: Any, options: row_options.RowOptions, axes: tuple[int, ...], dimensions: int) -> dict[str, Any]:
+    """Return the options that are arrays as Dask's, with an axis for each of x; sinks have one element along a row."""
+    arrays = {}
+    for name, array in options.arrays.items():
+        if not array.ndim:
+            continue
+        taken = tuple(k for k in range(dimensions) if name == "where" or k not in axes)[-array.ndim :]
+        index = tuple(slice(None) if k in taken else None for k in range(dimensions))
+        arrays[name] = (array if is_lazy(array) else _whole(da, array))[index]
+    return arrays
 
 
 def _quantized(call: Call) -> Any:

@@ -36,8 +36,11 @@ class Task:
         call = getattr(self.function, self.method) if self.method else self.function
         if self._is_summed_later:
             chunks = _spread(chunks)
+        given = dict(zip(self.names, chunks, strict=True))
+        if "sink" in given:  # it has the axes of a row, of one element, so that it is cut as x is
+            given["sink"] = np.squeeze(given["sink"], self.settings["axis"])
         with process.one_thread():  # the scheduler has tasks for the other processors
-            return call(**dict(zip(self.names, chunks, strict=True)), **self.settings)
+            return call(**given, **self.settings)
 
     @property
     def _is_summed_later(self) -> bool:

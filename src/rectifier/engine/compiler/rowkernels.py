@@ -25,7 +25,7 @@ from ..runtime.structure import Words
 from .instructions import Instruction, at, atomic_store, compare_and_swap, stack
 from .kernels import require_instructions
 from .optimise import Optimised
-from .storage import Storage
+from .storage import FLAG, Storage
 from .strips import INTERLEAVE, Array, Strips, copy_bytes, load, loop, room
 from .subset import optimised
 from .sums import LANES, add_terms, begin_sum, bits_of, number_of, total_of, two_sum
@@ -93,7 +93,7 @@ class Vectors:
 
             def evaluate(stored: list[ir.Value]) -> list[ir.Value]:
                 trace = self.trace(b, self.lanes, outside)
-                nodes = [trace.input(s.widen(b, number)) for s, number in zip(sources, stored, strict=True)]
+                nodes = [trace.input(s.widen(b, number), s.kind) for s, number in zip(sources, stored, strict=True)]
                 nodes += [trace.input(number, varies=False) for number in constants]
                 results = bind(formula, trace.primitives())(*nodes)
                 results = results if isinstance(results, tuple) else (results,)
@@ -112,7 +112,7 @@ class Vectors:
 
             def term(stored: list[ir.Value]) -> ir.Value:
                 trace = self.trace(b, LANES)
-                nodes = [trace.input(s.widen(b, number)) for s, number in zip(sources, stored, strict=True)]
+                nodes = [trace.input(s.widen(b, number), s.kind) for s, number in zip(sources, stored, strict=True)]
                 result: Node = bind(formula, trace.primitives())(*nodes)
                 return result.value
 
@@ -177,15 +177,20 @@ class Vectors:
         sign = b.ashr(bits, constant(bits.type, last))
         return b.xor(bits, b.and_(sign, constant(bits.type, (1 << last) - 1)))
 
-    def peak(self, b: ir.IRBuilder, x: ir.Value, length: ir.Value) -> ir.Value:
-        """Return the greatest element, or of -x; a NaN is above all others, or below."""
+    def peak(self, b: ir.IRBuilder, x: ir.Value, length: ir.Value, flags: ir.Value | None = None) -> ir.Value:
+        """Return the greatest element, or of -x; a NaN is above all others, or below.
+
+        Where there are flags, what has none is -inf.
+        """
         lanes = self.register // self.x.size
-        array = self.array(b, self.x, x)
+        array, flagged = self.array(b, self.x, x), None if flags is None else self.array(b, FLAG, flags)
         kind, wide = ir.VectorType(self.integer, lanes), INTERLEAVE * lanes
         top = room(b, kind)
         b.store(constant(kind, -1 << (self.integer.width - 1)), top)
 
-        def key_of(stored: ir.Value) -> ir.Value:
+        def key_of(stored: ir.Value, flag: ir.Value | None) -> ir.Value:
+            if flag is not None:
+                stored = b.select(FLAG.widen(b, flag), stored, self.x.constant(-np.inf, lanes))
             return self._key(b, stored, self.negated)
 
         def raise_to(*keys: ir.Value) -> None:
@@ -195,7 +200,8 @@ class Vectors:
             b.store(self._greater(b, b.load(top), greatest[0]), top)
 
         def key_at(i: ir.Value, k: int = 0) -> ir.Value:
-            return key_of(load(b, array, b.add(i, _I64(k)), lanes))
+            place = b.add(i, _I64(k))
+            return key_of(load(b, array, place, lanes), flagged and load(b, flagged, place, lanes))
 
         blocks, vectors = (b.and_(length, _I64(-size)) for size in (wide, lanes))
         loop(b, _I64(0), blocks, wide, lambda i: raise_to(*[key_at(i, k) for k in range(0, wide, lanes)]))
@@ -211,11 +217,18 @@ class Vectors:
                 space = room(b, every.type)
                 b.store(every, space)
                 copy_bytes(b, space, array.pointer, b.mul(length, _I64(self.x.size)))
-                raise_to(key_of(b.load(space)))
+                raise_to(key_of(b.load(space), flagged and self._padded(b, flagged, length, lanes)))
         greatest = halve(b, b.load(top), lambda x, y: self._greater(b, x, y))
         every = b.insert_element(ir.Constant(ir.VectorType(self.integer, 1), ir.Undefined), greatest, _I32(0))
         stored = b.extract_element(self._key(b, every), _I32(0))
         return bits_of(b, self.x.widen(b, b.bitcast(stored, self.x.type)))
+
+    def _padded(self, b: ir.IRBuilder, array: Array, count: ir.Value, lanes: int) -> ir.Value:
+        """Load fewer elements than a vector has, and zeros behind them."""
+        space = room(b, array.storage.stored_type(lanes))
+        b.store(ir.Constant(space.type.pointee, None), space)
+        copy_bytes(b, space, array.pointer, b.mul(count, _I64(array.storage.size)))
+        return b.load(space)
 
     def _greater(self, b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
         return b.select(b.icmp_signed(">", x, y), x, y)

@@ -93,3 +93,17 @@ class Storage:
             return constant(kind, int(held.view(np.uint16)))
         upper, lower = divmod(int(held.view(np.uint32)), 1 << 16)
         return None if lower else constant(kind, upper)
+
+
+class _Flag(Storage):
+    """A byte of NumPy's bool: a condition, which is true of all bytes but 0."""
+
+    def __init__(self) -> None:
+        self.name, self.kind, self.size, self.type = "flag", "bool", 1, ir.IntType(8)
+
+    def widen(self, builder: ir.IRBuilder, stored: ir.Value) -> ir.Value:
+        """Make conditions of bytes."""
+        return builder.icmp_unsigned("!=", stored, constant(stored.type, 0))
+
+
+FLAG = _Flag()

@@ -159,6 +159,25 @@ class Rows(Structure):
     length: int  # of one
     # Inputs and the output, and behind them: a word for each place or 0, how many places there are, the first.
     arrays: Array = words(7)
+    options: RowOptions
+
+
+class RowOptions(Structure):
+    """What a call of rows has beside its arrays: which numbers of a row count, and what more its sum has.
+
+    Where something lies for each row, it has a stride for each of some axes, in whose C order the rows are.
+    """
+
+    scale: int  # the bits of a float64
+    rows: int  # of a matrix, where each row is known to begin later than the one before it; else 0
+    flags: int  # the address of those of the first row, or 0: a byte for each number, 0 where that does not count
+    step: int  # from a flag to the next; 0 if a row has one for all its numbers
+    sink: int  # the address of one more float64 of the first row's sum
+    extra: int  # an address, or 0: of a float64 for each row, to which the kernel writes
+    dimensions: int
+    extents: Array = words(MAX_DIMENSIONS)
+    flag_strides: Array = words(MAX_DIMENSIONS)
+    sink_strides: Array = words(MAX_DIMENSIONS)
 
 
 class Casts(Structure):

@@ -21,7 +21,7 @@ from ..compiler.instructions import (
 )
 from .arrays import has_shape, make, refuse
 from .entry import plan_of
-from .layout import BLOCK, MAX_THREADS, Engine, Job, LoopDescriptor, Method, Rows
+from .layout import BLOCK, MAX_THREADS, Engine, Job, LoopDescriptor, Method, RowOptions, Rows
 from .structure import Words
 from .threads import expected, run
 
@@ -76,7 +76,7 @@ def _call(method: Method, arguments: Words, number: int) -> int:
     engine, last = method.engine, method.last
     array_type, none = engine.array_type, engine.none
     x, out = ArrayObject(arguments[0]), ArrayObject(arguments[last])
-    if number != last + 1 or x.type != array_type:
+    if number != method.count or x.type != array_type:
         return refuse(engine)
     descriptor, axes, shape = x.descriptor, x.axes, x.shape
     plan = plan_of(method, descriptor)
@@ -89,7 +89,7 @@ def _call(method: Method, arguments: Words, number: int) -> int:
         return refuse(engine)
     rows, size, length = stack(Rows), total * plan.size[plan.last], shape[axes - 1]
     rows.length = length
-    for k in range(number):
+    for k in range(last + 1):
         a = ArrayObject(arguments[k])
         if k < last or a != none:
             if a.type != array_type:
@@ -112,6 +112,8 @@ def _call(method: Method, arguments: Words, number: int) -> int:
                 return refuse(engine)
         call1(engine.incref, out)
     rows.arrays[last + 1] = 0
+    if number > last + 1:
+        rows.options = RowOptions(ArrayObject(arguments[last + 1]).data)
     longest = plan.longest_waiting
     if BLOCK < length <= longest:
         _compute_long(plan, engine, rows, last + 1, total, length)
