@@ -21,6 +21,7 @@ from rectifier.tools.bench import (
     comparison,
     estimates,
     first_use,
+    history,
     pages,
     report,
     results,
@@ -266,6 +267,32 @@ def test_runs_of_the_same_code_do_not_differ(baselines):
         for seed in range(20)
     ]
     assert sum(wrong) <= 1
+
+
+def test_the_history_keeps_what_a_comparison_needs(tmp_path):
+    old, new = made_up(0, baselines=ALL), made_up(1, 1.2, ALL)
+    new = dataclasses.replace(new, started="2027-01-01T00:00:00+00:00")
+    records = history.add(history.add([], history.of_run(new)), history.of_run(old))
+    history.save(records, tmp_path / "history.json")
+    kept = history.load(tmp_path / "history.json")
+    assert [record.started for record in kept] == [old.started, new.started]
+    ((earlier, later, changes),) = history.steps(kept)
+    assert (earlier.started, later.started) == (old.started, new.started)
+    assert {c.point for c in changes if c.significant} == {c.point for c in found(old, new)} != set()
+    assert (tmp_path / "history.json").stat().st_size < 100 * len(new.measurements)
+    assert history.add(kept, history.of_run(new)) == [kept[0], history.of_run(new)]  # in the place of the same run
+    page = history.page(kept)
+    assert "1.2" in history.rows(changes)[0][1]
+    for words in ("slower beyond noise", earlier.name, "x slower |"):
+        assert words in page
+
+
+def test_other_machines_have_a_history_of_their_own():
+    old, new = made_up(0), dataclasses.replace(made_up(1, 1.2), started="2027-01-01T00:00:00+00:00", threads=7)
+    records = [history.of_run(old), history.of_run(new)]
+    assert [*history.steps(records)] == []
+    assert history.page(records).count("\n## ") == 2
+    assert history.verdict([]).startswith("Nothing to compare")
 
 
 @pytest.mark.parametrize("factor", [1.2, 1 / 1.2])
@@ -952,6 +979,22 @@ class TestCommand:
         out = run("bench", "--from", tmp_path / "run.json", "--output", tmp_path)[1]
         assert "10000x10000" in out
         assert "…" not in out
+
+    def test_a_run_is_added_to_the_history(self, run, tmp_path):
+        file = tmp_path / "history.json"
+        for name, factor, day in (("old", 1, 1), ("new", 1.3, 2)):
+            made = dataclasses.replace(made_up(0, factor, ALL), started=f"2027-01-0{day}T00:00:00+00:00")
+            results.save(made, tmp_path / f"{name}.json")
+            given = ("--from", tmp_path / f"{name}.json", "--output", tmp_path / "out", "--history", file)
+            code, out, err = run("bench", *given)
+            assert code == 0, err
+            assert ("the first run of its kind" in out) == (factor == 1)
+        assert "slower beyond noise" in out
+        assert len(history.load(file)) == 2
+        file.write_text("{}")
+        code, out, err = run("bench", *given)
+        assert (code, out) == (2, "")
+        assert "history.json: not a file that rectifier bench --history wrote" in err
 
     def test_compare_ends_with_1_where_ours_is_slower(self, run, tmp_path):
         runs = {"old": made_up(0, 1, ALL), "same": made_up(1, 1, ALL), "slow": made_up(1, 1.3, ALL)}

@@ -317,7 +317,7 @@ def test_a_broken_bound_ends_with_1(run, tmp_path, monkeypatch):
 def test_unknown_names_are_one_line_with_the_choices(run, wrong):
     code, out, err = run(*wrong)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert f"no {'dtype' if len(wrong) > 1 else 'function'} {wrong[-1]} " in err
+    assert f"no {'dtype' if len(wrong) > 1 else 'function'} {wrong[-1]}" in err
     assert ": there are " in err
     assert ("bfloat16" if len(wrong) > 1 else "softplus") in err
 

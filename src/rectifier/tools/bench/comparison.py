@@ -4,19 +4,48 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
+from typing import Protocol
 
 from .batches import DISTRIBUTIONS
 from .estimates import shrink, t_tail
 from .points import Point
-from .results import Measurement, Run
+from .results import Run
 
 # No change below this is reported, and none that fewer baselines than this saw: one of them alone may be what changed.
 # The third is granted to the logarithm of each baseline's new over old ratio as its standard deviation at least.
 LEAST_CHANGE, FEWEST_PAIRS, PAIR_DEVIATION = 0.03, 3, 0.07
 SIGNIFICANCE = 0.05
+
+
+class Estimated(Protocol):
+    """A measurement, or what is kept of one."""
+
+    @property
+    def baseline(self) -> str:
+        """Its name."""
+
+    @property
+    def point(self) -> Point:
+        """What was measured."""
+
+    @property
+    def estimate(self) -> tuple[float, float, float]:
+        """Logarithm of the ratio, its standard error, and the degrees of freedom of that."""
+
+
+class Measured(Protocol):
+    """A run, or what is kept of one."""
+
+    @property
+    def baselines(self) -> Mapping[str, str]:
+        """Versions by the baseline's name."""
+
+    @property
+    def measurements(self) -> Sequence[Estimated]:
+        """One a point and baseline."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +73,7 @@ class Change:
     significant: bool
 
 
-def compare(old: Run, new: Run) -> list[Change]:
+def compare(old: Measured, new: Measured) -> list[Change]:
     """Test at each point whether ours has changed, the baselines being the yardstick.
 
     Each baseline that both runs measured in the same version gives one logarithm of new over old ratio. Their centre
@@ -52,7 +81,7 @@ def compare(old: Run, new: Run) -> list[Change]:
 
     Parameters
     ----------
-    old, new : Run
+    old, new : Run, or what is kept of one
         Of the same plan.
 
     Returns
@@ -67,7 +96,7 @@ def compare(old: Run, new: Run) -> list[Change]:
     """
     same = {name for name, version in old.baselines.items() if new.baselines.get(name) == version}
     before = {(m.baseline, m.point): m for m in old.measurements if m.baseline in same}
-    pairs: dict[Point, list[tuple[Measurement, Measurement]]] = {}
+    pairs: dict[Point, list[tuple[Estimated, Estimated]]] = {}
     for m in new.measurements:
         if (m.baseline, m.point) in before:
             pairs.setdefault(m.point, []).append((before[m.baseline, m.point], m))
@@ -79,7 +108,7 @@ def compare(old: Run, new: Run) -> list[Change]:
     return changes
 
 
-def _test(pairs: Sequence[tuple[Measurement, Measurement]]) -> tuple[float, float]:
+def _test(pairs: Sequence[tuple[Estimated, Estimated]]) -> tuple[float, float]:
     """Return the p-value of a change, and its logarithm."""
     shifts = [a.estimate[0] - b.estimate[0] for a, b in pairs]
     # Hodges and Lehmann's estimate, which one baseline in four may not mislead.

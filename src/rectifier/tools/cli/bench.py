@@ -14,6 +14,7 @@ from .terminal import refuse, require, require_known, require_writable, show, ta
 
 if TYPE_CHECKING:
     from ..bench.comparison import Change
+    from ..bench.history import Record
     from ..bench.results import Run
 
 
@@ -29,6 +30,9 @@ def bench(
     output: Annotated[Path, typer.Option(help="Directory for results.")] = Path("rectifier-bench"),
     kept: Annotated[Path | None, typer.Option("--from", help="Report a kept run.json; measure nothing.")] = None,
     readme: Annotated[Path | None, typer.Option(help="Write the table between the markers of this page.")] = None,
+    history: Annotated[
+        Path | None, typer.Option(help="Add the run to this file, and say what changed since the one before it.")
+    ] = None,
     compare: Annotated[
         tuple[Path, Path] | None,
         typer.Option(help="Say what changed beyond noise between two run.json; 1 if ours is slower on this machine."),
@@ -43,6 +47,7 @@ def bench(
         require("rectifier bench", lacking("to draw its pictures it", "bench"))
         from ..bench import batches, pages, points, report, results, runner
         from ..bench.baselines import BASELINES
+        from ..bench.history import load as load_history
         from ..documents import put_section, read_page
 
         require_known("function", functions or [], points.FUNCTIONS)
@@ -53,6 +58,9 @@ def bench(
             raise ValueError("bfloat16 needs ml_dtypes: pip install ml_dtypes")
         if readme:
             put_section(read_page(readme), "", report.BEGIN, report.END)
+        if history:
+            require_writable(history.parent)
+        past = load_history(history) if history and history.exists() else []
         require_writable(output)
         if kept:
             result = results.load(kept)
@@ -65,9 +73,10 @@ def bench(
         if not result.measurements:
             raise ValueError(" / ".join(("nothing was measured", *result.skipped)))
         written = pages.write_all(result, output, readme)
+        since = _remember(result, past, history) if history else []
     except (OSError, ValueError) as error:
         refuse("bench", error, output)
-    show(result, partial(_render, written), json, plain=results.plain)
+    show(result, partial(_render, written, since), json, plain=results.plain)
 
 
 def _compare(old_path: Path, new_path: Path, as_json: bool) -> None:
@@ -83,7 +92,23 @@ def _compare(old_path: Path, new_path: Path, as_json: bool) -> None:
     raise SystemExit(any(change.factor > 1 for change in significant) and comparison.comparable(old, new))
 
 
-def _render(written: list[Path], result: "Run") -> list[Any]:
+def _remember(result: "Run", past: "list[Record]", path: Path) -> list[Any]:
+    """Add a run to the history, and return what there is to show of it."""
+    from ..bench import comparison, history
+
+    new = history.of_run(result)
+    records = history.add(past, new)
+    history.save(records, path)
+    earlier = history.before(records, new)
+    if earlier is None:
+        return [f"{path}: the first run of its kind of machine."]
+    changes = comparison.compare(earlier, new)
+    rows = history.rows(changes)
+    tables = [table(f"Since {earlier.name}", history.HEADER, rows)] if rows else []
+    return [*tables, f"{path}: since {earlier.name}: {history.verdict(changes)}"]
+
+
+def _render(written: list[Path], since: list[Any], result: "Run") -> list[Any]:
     from ..bench import report
 
     colors = [report.COLORS[result.verdict(point)] for point in result.by_point]
@@ -97,6 +122,7 @@ def _render(written: list[Path], result: "Run") -> list[Any]:
         *parts,
         *report.notes(result),
         *(f"Not measured: {line}" for line in result.skipped),
+        *since,
         "",
         *map(str, written),
         f"{result.seconds:.0f} s in all.",
@@ -104,21 +130,13 @@ def _render(written: list[Path], result: "Run") -> list[Any]:
 
 
 def _render_changes(old: "Run", new: "Run", compared: int, changes: list["Change"]) -> list[Any]:
-    from ..bench import comparison
-    from ..bench.points import describe_point
+    from ..bench import comparison, history
 
-    rows = [
-        (
-            describe_point(change.point),
-            f"{change.factor:.2f}x {'slower' if change.factor > 1 else 'faster'}",
-            str(change.pairs),
-            f"{change.p:.1g}",
-        )
-        for change in changes
-    ]
+    changes = history.largest_first(changes)
+    rows = history.rows(changes)
     colors = ["red" if change.factor > 1 else "green" for change in changes]
     verdict = f"{len(changes) or 'No'} change{'' if len(changes) == 1 else 's'} beyond noise at {compared} points."
     if not comparison.comparable(old, new):
         verdict += " Made on different machines or settings: none of them need be the code's."
-    tables = [table("Ours, old to new", ("point", "time", "rivals", "p"), rows, colors)] if changes else []
+    tables = [table("Ours, old to new", history.HEADER, rows, colors)] if changes else []
     return [*tables, verdict, *comparison.differences(old, new)]

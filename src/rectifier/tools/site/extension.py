@@ -9,6 +9,7 @@ from typing import Any
 
 from ... import __version__
 from ...catalogue import ALL
+from ..bench import history
 from ..documents import write
 from . import commands, curves, reference
 
@@ -37,6 +38,10 @@ def _write_pages(app: Any) -> None:
     kept = reference.Kept(sources.parent / "benchmarks")
     pages = {name: reference.page(name, kept, rst) for name in ALL}
     pages |= {"index": reference.index(), "other": reference.others(), "commands": commands.page()}
+    records = history.load(sources.parent / "benchmarks" / "history.json")
+    for run in kept.runs:
+        records = history.add(records, history.of_run(run))
+    pages["history"] = history.page(records)
     folder = sources / "reference"
     folder.mkdir(exist_ok=True)
     for path in folder.glob("*.md"):
