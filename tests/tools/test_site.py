@@ -13,10 +13,10 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from rectifier.tools.site import curves, mathml, reference, svg
 
 import browser
 from rectifier.catalogue import ALL, CATALOGUE
+from rectifier.tools.site import curves, mathml, reference, svg
 
 ROOT = Path(__file__).parents[2]
 
