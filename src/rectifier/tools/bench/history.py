@@ -143,7 +143,7 @@ def rows(changes: Iterable[Change]) -> list[tuple[str, ...]]:
 
 
 def verdict(changes: Sequence[Change]) -> str:
-    """Say in a sentence what a comparison found."""
+    """Sum a comparison up in a sentence."""
     if not changes:
         return "Nothing to compare: no point has three rivals in one version."
     found = [change for change in changes if change.significant]
