@@ -1,7 +1,7 @@
 # Written by `python -m rectifier.tools.stubs`.
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any, Protocol, overload
+from typing import Any, Literal, Protocol, TypeAlias, overload
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from .functions.specification import Gated as _Gated
 from .functions.warmup import warmup as warmup
 
 __version__: str
+_Order: TypeAlias = Literal["gate_first", "gate_last", "interleaved"]
 
 class _Quantized(Protocol):
     def __call__(
@@ -581,16 +582,42 @@ class _FunctionAlphaPAlphaNBetaEps(_AppliedAlphaPAlphaNBetaEps, Protocol):
     def with_mask(self, x: Any, out: Any = None, *, alpha_p: Any = 0.8, alpha_n: Any = 0.8, beta: Any = 0.5, eps: Any = -1e-06) -> tuple[Any, Mask]: ...
     def vjp(self, x: Any, out: Any = None, *, alpha_p: Any = 0.8, alpha_n: Any = 0.8, beta: Any = 0.5, eps: Any = -1e-06) -> tuple[Any, Callable[..., Any]]: ...
 
+class _GatedBackwardGateLimitAlphaOffset(Protocol):
+    ufunc: np.ufunc
+
+    def __call__(self, dy: Any, x: Any, gate: Any, out: Any = None, *, limit: Any = 7.0, alpha: Any = 1.702, offset: Any = 1.0) -> tuple[Any, Any]: ...
+
+class _PackedGateLimitAlphaOffset(Protocol):
+    def __call__(self, a: Any, *, order: _Order, axis: int = -1, out: Any = None, limit: Any = 7.0, alpha: Any = 1.702, offset: Any = 1.0) -> Any: ...
+    def backward(self, dy: Any, a: Any, *, order: _Order, axis: int = -1, out: Any = None, limit: Any = 7.0, alpha: Any = 1.702, offset: Any = 1.0) -> Any: ...
+
+class _GatedFunctionGateLimitAlphaOffset(Protocol):
+    __name__: str
+    spec: _Gated
+    ufunc: np.ufunc
+    backward: _GatedBackwardGateLimitAlphaOffset
+    packed: _PackedGateLimitAlphaOffset
+    cuda_source: Callable[..., str]
+
+    def __call__(self, x: Any, gate: Any, out: Any = None, *, limit: Any = 7.0, alpha: Any = 1.702, offset: Any = 1.0) -> Any: ...
+    def gradient(self, formula: Callable[..., Any]) -> Any: ...
+    def vjp(self, x: Any, gate: Any, out: Any = None, *, limit: Any = 7.0, alpha: Any = 1.702, offset: Any = 1.0) -> tuple[Any, Callable[..., Any]]: ...
+
 class _GatedBackwardGate(Protocol):
     ufunc: np.ufunc
 
     def __call__(self, dy: Any, x: Any, gate: Any, out: Any = None) -> tuple[Any, Any]: ...
+
+class _PackedGate(Protocol):
+    def __call__(self, a: Any, *, order: _Order, axis: int = -1, out: Any = None) -> Any: ...
+    def backward(self, dy: Any, a: Any, *, order: _Order, axis: int = -1, out: Any = None) -> Any: ...
 
 class _GatedFunctionGate(Protocol):
     __name__: str
     spec: _Gated
     ufunc: np.ufunc
     backward: _GatedBackwardGate
+    packed: _PackedGate
     cuda_source: Callable[..., str]
 
     def __call__(self, x: Any, gate: Any, out: Any = None) -> Any: ...
@@ -602,16 +629,42 @@ class _GatedBackwardSlope(Protocol):
 
     def __call__(self, dy: Any, x: Any, slope: Any, out: Any = None) -> tuple[Any, Any]: ...
 
+class _PackedSlope(Protocol):
+    def __call__(self, a: Any, *, order: _Order, axis: int = -1, out: Any = None) -> Any: ...
+    def backward(self, dy: Any, a: Any, *, order: _Order, axis: int = -1, out: Any = None) -> Any: ...
+
 class _GatedFunctionSlope(Protocol):
     __name__: str
     spec: _Gated
     ufunc: np.ufunc
     backward: _GatedBackwardSlope
+    packed: _PackedSlope
     cuda_source: Callable[..., str]
 
     def __call__(self, x: Any, slope: Any, out: Any = None) -> Any: ...
     def gradient(self, formula: Callable[..., Any]) -> Any: ...
     def vjp(self, x: Any, slope: Any, out: Any = None) -> tuple[Any, Callable[..., Any]]: ...
+
+class _GatedBackwardGateBetaLinearBeta(Protocol):
+    ufunc: np.ufunc
+
+    def __call__(self, dy: Any, x: Any, gate: Any, out: Any = None, *, beta: Any = 4.0, linear_beta: Any = 25.0) -> tuple[Any, Any]: ...
+
+class _PackedGateBetaLinearBeta(Protocol):
+    def __call__(self, a: Any, *, order: _Order, axis: int = -1, out: Any = None, beta: Any = 4.0, linear_beta: Any = 25.0) -> Any: ...
+    def backward(self, dy: Any, a: Any, *, order: _Order, axis: int = -1, out: Any = None, beta: Any = 4.0, linear_beta: Any = 25.0) -> Any: ...
+
+class _GatedFunctionGateBetaLinearBeta(Protocol):
+    __name__: str
+    spec: _Gated
+    ufunc: np.ufunc
+    backward: _GatedBackwardGateBetaLinearBeta
+    packed: _PackedGateBetaLinearBeta
+    cuda_source: Callable[..., str]
+
+    def __call__(self, x: Any, gate: Any, out: Any = None, *, beta: Any = 4.0, linear_beta: Any = 25.0) -> Any: ...
+    def gradient(self, formula: Callable[..., Any]) -> Any: ...
+    def vjp(self, x: Any, gate: Any, out: Any = None, *, beta: Any = 4.0, linear_beta: Any = 25.0) -> tuple[Any, Callable[..., Any]]: ...
 
 hard_mish: _Function
 hard_shrink: _FunctionThreshold
@@ -646,10 +699,13 @@ softplus: _FunctionBeta
 sqrt_softplus: _Function
 squareplus: _FunctionB
 xielu: _FunctionAlphaPAlphaNBetaEps
+clamped_swiglu: _GatedFunctionGateLimitAlphaOffset
 geglu: _GatedFunctionGate
+geglu_tanh: _GatedFunctionGate
 glu: _GatedFunctionGate
 prelu: _GatedFunctionSlope
 reglu: _GatedFunctionGate
+situ_glu: _GatedFunctionGateBetaLinearBeta
 swiglu: _GatedFunctionGate
 hardmax: RowFunction
 log_softmax: RowFunctionWithOptions

@@ -20,6 +20,13 @@ class Other:
     shape = (3,)
 
 
+class Packed(Other):
+    shape = (4,)
+
+    def __getitem__(self, key):
+        return self
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """Serve `another` by a backend that writes down the calls, and the parameters that are kept."""
@@ -100,6 +107,10 @@ REFUSED = {
     "out": (lambda: relu(X, np.ones(3)), f"relu: out is for arrays of NumPy and CuPy, and this call has a {KIND}"),
     "mask": (lambda: relu.with_mask(X), rf"relu\.with_mask: x is a {KIND}, and masks are for arrays of NumPy"),
     "rows": (lambda: softmax(X), f"softmax takes NumPy arrays, and x is a {KIND}; convert to NumPy first"),
+    "packed": (
+        lambda: glu.packed(Packed(), order="gate_first"),
+        r"glu\.packed: a is a .*Packed, .*convert it to",
+    ),
     "gradients": (lambda: glu.backward(X, X, X), rf"glu\.backward takes NumPy arrays, and dy is a {KIND}"),
 }
 
@@ -142,7 +153,7 @@ ROWS = {  # of the guide's table, and the backends that they are about
     "pandas, Polars, PyArrow, xarray": "labelled", "astropy, pint, unyt": "quantities",
     "others with ufuncs of their own": "ufunc",
 }  # fmt: skip
-COLUMNS = ("rows", "gradients", "out", "mask")
+COLUMNS = ("rows", "gradients", "packed", "out", "mask")
 
 
 def test_the_guide_says_what_each_backend_can_do():

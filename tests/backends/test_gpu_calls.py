@@ -276,6 +276,25 @@ def test_out(on, call):
     assert into((out,)) is out
 
 
+@pytest.mark.parametrize("order", ["gate_first", "gate_last", "interleaved"])
+def test_packed_arrays_take_one_launch_and_no_copy(on, order):
+    a, dy = numbers(4 * 48, np.dtype("f4")).reshape(4, 48), numbers(4 * 24, np.dtype("f4"), 1).reshape(4, 24)
+    expected = REFERENCE.swiglu.packed(a, order=order), REFERENCE.swiglu.packed.backward(dy, a, order=order)
+    there, gradient = on.arrays(a, dy)
+    room = on.cupy.empty(a.shape, np.float32)
+    calls = (
+        lambda: rectifier.swiglu.packed(there, order=order),
+        lambda: rectifier.swiglu.packed.backward(gradient, there, order=order),
+        lambda: rectifier.swiglu.packed.backward(gradient, there, order=order, out=room),
+        lambda: rectifier.swiglu.packed.backward(gradient, there, order=order, out=there),
+    )
+    for k, call in enumerate(calls):
+        for _ in range(2 if k < 3 else 1):  # the second is a recorded launch
+            on.forget()
+            assert_agrees(on, call(), expected[min(k, 1)], 4.0)
+            on.assert_launched(1)
+
+
 @pytest.mark.parametrize("call", CALLS)
 def test_in_place_and_where_memory_overlaps_the_result_is_that_of_a_copy(on, call):
     x, dy = (numbers(10_000, np.dtype("f4"), k) for k in (1, 2))

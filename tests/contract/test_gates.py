@@ -19,7 +19,7 @@ CASES = [
     for name in GATES
     for backend, package in BACKENDS.items()
 ]
-assert len(CASES) == 10
+assert len(CASES) == 16
 each = pytest.mark.parametrize("function", CASES)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine import choice
 from ..engine.callbacks import raising
 from ..engine.interpreter import sweep
 from ..engine.ufuncs import register_bfloat16
@@ -18,7 +19,7 @@ from ..functions.specification import QUANTIZED, OfSum
 from . import lookup, row_options, sums
 
 RANK = -2
-capabilities = frozenset({"out", "mask", "rows", "gradients", "tables", "options"})
+capabilities = frozenset({"out", "mask", "rows", "gradients", "tables", "options", "packed"})
 
 
 def compute(call: Call) -> Any:
@@ -34,6 +35,11 @@ def compute(call: Call) -> Any:
     if call.operation.makes_mask or call.operation.reads_mask:
         return _masked_sum(call) if isinstance(call.spec, OfSum) else _masked(call)
     return _gradients(call) if call.gradients else _elementwise(call, prepare(call, arguments.operand))
+
+
+def empty_like(array: Any, dtype: Any) -> Any:
+    """Make an array of the shape and layout of another, of the pool's memory where code is compiled."""
+    return _empty_like(array, choice.compiles(), dtype)
 
 
 def snapshot(value: Any) -> Any:
@@ -268,13 +274,13 @@ def _rows(call: Call, extra: Any = None) -> Any:
     return subclasses.answered(made, own, inputs.values(), hides)
 
 
-def _empty_like(array: Any, compiled: bool) -> Any:
+def _empty_like(array: Any, compiled: bool, dtype: Any = None) -> Any:
     """Make a result, of the pool's memory where code is compiled."""
     if not compiled:
-        return np.empty_like(array)
+        return np.empty_like(array, dtype)
     from ..engine import memory
 
-    return memory.empty_like(array)
+    return memory.empty_like(array, dtype)
 
 
 def _lay(array: Any, axes: tuple[int, ...], dtype: np.dtype[Any]) -> Any:

@@ -41,6 +41,7 @@ CAPABILITIES = {
     "gradients": "`backward` of a function of two arrays",
     "tables": "`quantized`, and floats of eight bits and fewer",
     "options": "`where`, `scale`, `causal` and `sink` of functions of whole rows",
+    "packed": "`packed`, of a function of two arrays that are halves of one",
 }
 _USUAL = frozenset(CAPABILITIES) - {"tables"}
 
@@ -56,6 +57,12 @@ class Backend(Protocol):
 
         Each gradient of several is summed to the shape of its array.
         """
+
+    def empty_like(self, array: Any, dtype: Any) -> Any:
+        """Make an array of a shape, with anything in it; for a backend that has "out" and "packed"."""
+
+    def join(self, parts: tuple[Any, Any], axis: int, interleaved: bool) -> Any:
+        """Pack two arrays of one shape into one, behind one another or interleaved; for one without "out"."""
 
     def snapshot(self, value: Any) -> Any:
         """Return a parameter as it is now, whatever its owner does to it later."""

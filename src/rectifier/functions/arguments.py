@@ -230,7 +230,7 @@ def require_out(
         if not (several and array is None):
             _require_array(function, array, own, dtype, kind)
     given = [array for array in arrays if array is not None]
-    if len(given) == 2 and (share or _share)(*given):
+    if len(given) == 2 and (share or share_memory)(*given):
         raise ValueError(f"{function}: the two arrays of out share memory")
 
 
@@ -257,7 +257,8 @@ def refuse_masked(function: str, name: str, value: Any) -> None:
         )
 
 
-def _share(a: Any, b: Any) -> bool:
+def share_memory(a: Any, b: Any) -> bool:
+    """Return whether two arrays of NumPy have a byte in common."""
     steps: Any = 10_000  # the question is NP-hard; the columns of one array take a few
     try:
         return np.shares_memory(a, b, steps)

@@ -32,6 +32,8 @@ class Call(NamedTuple):
         Along which the rows of a row-wise function lie.
     options : RowOptions or None
         Of a row-wise function, as they were given; None where all are the default.
+    called : str
+        The name of the call that was made, for errors, if the operation does not say it.
     """
 
     function: Any
@@ -41,6 +43,7 @@ class Call(NamedTuple):
     out: Any = None
     axis: Axis = -1
     options: RowOptions | None = None
+    called: str = ""
 
     @property
     def spec(self) -> Specification:
@@ -51,7 +54,7 @@ class Call(NamedTuple):
     @property
     def name(self) -> str:
         """The name of the call, for errors."""
-        return self.spec.named(self.operation)
+        return self.called or self.spec.named(self.operation)
 
     @property
     def is_rowwise(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import partial, reduce
 from types import FunctionType
 from typing import Any, Literal, NamedTuple, cast
 
@@ -15,7 +15,7 @@ from ..engine.rows import RowMethod
 from ..engine.ufuncs import Method
 from ..formulas import T
 from ..formulas.text import describe
-from . import blocks, docstrings, methods, signatures, sums
+from . import blocks, docstrings, methods, packed, signatures, sums
 from .protocols import Activation, Gated, RowFunction
 from .specification import (
     BACKWARD,
@@ -166,7 +166,11 @@ def elementwise(
 
 
 def gated(
-    *, exact: Callable[..., Any], ulp: float | tuple[float, float, float, float], wide: bool = False
+    *,
+    exact: Callable[..., Any],
+    ulp: float | tuple[float, float, float, float],
+    wide: bool = False,
+    full: bool = False,
 ) -> Callable[[Callable[..., Any]], Gated]:
     """Make a function of two arrays, x and what gates it, of a formula: the decorator of a gated block.
 
@@ -180,6 +184,9 @@ def gated(
         ``abs(x) * 2**-1074``.
     wide : bool
         Whether all is computed in float64, and rounded once to the dtype of x.
+    full : bool
+        Whether kernels take their whole arithmetic of 53 bits for float32 and 16 bits, too: where a derivative changes
+        its sign at places that depend on parameters, less is seen near them.
 
     Returns
     -------
@@ -213,7 +220,7 @@ def gated(
 
         def take_gradient(gradient: Any) -> Any:
             _require_part(function, "gradient", gradient, ("x", gate, *parameters), (blocks.NUMBER, blocks.NUMBER))
-            fields = {"exact": exact, "ulp": bounds, "wide": wide, "derivative": gradient}
+            fields = {"exact": exact, "ulp": bounds, "wide": wide, "full": full, "derivative": gradient}
             _finish(function, GatedSpecification(gate=gate, parameters=parameters, **_named(formula), **fields))
             return gradient
 
@@ -433,7 +440,8 @@ def _method(function: Any, name: str, template: str, call: Any, operation: Opera
         template, f"{spec.name}.{name}", spec.module, scope, parameters=spec.parameters, gate=getattr(spec, "gate", ""),
         maker=spec.full_name, doc=docstrings.method(spec, name),
     )  # fmt: skip
-    setattr(function, name, method)
+    *owners, own = name.split(".")
+    setattr(reduce(getattr, owners, function), own, method)
     if operation is not None:
         loop = _loop(function, operation, f"{spec.name}.{name}.ufunc", scope)
         if not isinstance(spec, Rowwise):
@@ -468,6 +476,9 @@ def _complete_gated(function: Any, spec: GatedSpecification) -> None:
     function.ufunc = _loop(function, value, f"{spec.name}.ufunc", function.__globals__).ufunc
     _method(function, "backward", signatures.GATED_BACKWARD, partial(methods.call, function, backward), backward)
     _method(function, "vjp", signatures.GATED_PREPARED, partial(methods.gated_vjp, function))
+    if not signatures.OF_PACKED & spec.parameters.keys():
+        _method(function, "packed", signatures.PACKED, partial(packed.value, function))
+        _method(function, "packed.backward", signatures.PACKED_BACKWARD, partial(packed.backward, function))
 
 
 def _complete_rowwise(function: Any, spec: Rowwise) -> None:

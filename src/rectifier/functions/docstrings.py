@@ -61,6 +61,27 @@ _GATED_RESULTS = {
     "summed, in float64\n    and in an order that does not depend on threads.",
     "vjp": "y : array\n    The value.\npullback : callable\n    Takes dy to (dx, d{gate}); it keeps `x` and `{gate}`.",
 }
+_PACKED = (
+    "a : array_like\n    x and the {gate}, packed along `axis`: of as many elements. Not modified.",
+    "order : {{'gate_first', 'gate_last', 'interleaved'}}\n    Whether the {gate} is the first half, the second, or "
+    "what lies at even places. Models differ, and there is no default.",
+    "axis : int, default -1\n    Along which they are packed.",
+)
+_PACKED_SUMMARIES = {
+    "packed": "Compute {name} of two arrays that are packed in one, in one pass and without copies of them.",
+    "packed.backward": "Multiply a gradient by both derivatives of {name} of two arrays that are packed in one.",
+}
+_PACKED_RESULTS = {
+    "packed": "y : array\n    The value: as long as `a`, but half along `axis`.",
+    "packed.backward": "da : array\n    The gradients, packed as `a` is.",
+}
+_PACKED_ERRORS = """\
+TypeError
+    If `order` is missing or no string, a dtype is bool, complex, longdouble or not a number, or `out` is not an array
+    of the result's dtype.
+ValueError
+    If `order` is another string, `a` has an odd number of elements along `axis`, shapes do not broadcast, or `out` has
+    another shape or is read-only."""
 _ROWS_SUMMARIES = {
     "backward": "Multiply a gradient by the Jacobian of {name}, which is never formed.",
     "vjp": "Compute {name}, and the function that takes the gradient of the output to that of the input.",
@@ -261,10 +282,28 @@ def _quantized(spec: Specification) -> str:
     return _QUANTIZED.format(name=spec.name, parameters=parameters)
 
 
+def _of_packed(spec: Gated, name: str) -> str:
+    given = [text.format(gate=spec.gate) for text in _PACKED]
+    out = "out : array, optional\n    Where to write the value: of the shape and dtype of the result."
+    if name == "packed.backward":
+        given.insert(0, "dy : array_like\n    The gradient with respect to the output.")
+        out = _OUT.format(what="the gradients", may_be="a")
+    return _join(
+        _PACKED_SUMMARIES[name].format(name=spec.name),
+        _section("Parameters", *given, out, _of_parameters(spec)),
+        _section("Returns", _PACKED_RESULTS[name]),
+        _section("Raises", _PACKED_ERRORS),
+        _section("Notes", f"See `{spec.name}` for the rest."),
+    )
+
+
 def method(spec: Specification, name: str) -> str:
     """Document one of the methods of a function."""
     if name == "quantized":
         return _quantized(spec)
+    if name in _PACKED_SUMMARIES:
+        assert isinstance(spec, Gated)
+        return _of_packed(spec, name)
     out, kept = _OUT.format(what="the value" if name in ("with_mask", "vjp") else "the result", may_be="x"), "`x`"
     given, summaries, results = [_PARAMETERS["x"]], _SUMMARIES, _RESULTS
     after = [_of_parameters(spec)]

@@ -43,6 +43,17 @@ class Backward(Protocol):
         """Multiply `dy` by the derivative."""
 
 
+class Packed(Protocol):
+    """A call on one array that holds two."""
+
+    def __call__(self, a: Any, *, order: str, axis: int = -1, out: Any = None, **parameters: Any) -> Any:
+        """Apply the function."""
+
+    @property
+    def backward(self) -> Callable[..., Any]:
+        """Multiply a gradient by both derivatives, which are packed likewise."""
+
+
 class Gated(Protocol):
     """A function of two arrays, which `gated` makes."""
 
@@ -58,6 +69,10 @@ class Gated(Protocol):
     @property
     def backward(self) -> Callable[..., tuple[Any, Any]]:
         """Multiply a gradient by both derivatives, in one pass."""
+
+    @property
+    def packed(self) -> Packed:
+        """Apply the function to two arrays that are packed in one."""
 
     @property
     def vjp(self) -> Callable[..., tuple[Any, Callable[..., Any]]]:

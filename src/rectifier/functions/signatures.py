@@ -111,6 +111,14 @@ GATED_PREPARED = """
 def call(x, {gate}, out=None{keywords}):
     return _call_(x, {gate}, out, {{{named}}})
 """
+PACKED = """
+def call(a, *, order, axis=-1, out=None{more_keywords}):
+    return _call_(a, order, axis, out, {{{named}}})
+"""
+PACKED_BACKWARD = """
+def call(dy, a, *, order, axis=-1, out=None{more_keywords}):
+    return _call_(dy, a, order, axis, out, {{{named}}})
+"""
 ROWS = """
 def call(x, out=None, *, axis=-1):
     if axis == -1:
@@ -148,6 +156,7 @@ def options(*, where=None, scale=1.0, causal=False, sink=None):
 
 ARGUMENTS = frozenset({"x", "dy", "y", "out", "mask", "shape", "axis"})  # what the calls have themselves
 QUANTITIES = frozenset({"q", "scale", "zero_point", "out_scale", "out_zero_point"})  # what `quantized` has beside `out`
+OF_PACKED = frozenset({"a", "order"})  # and `packed`
 
 
 def is_reserved(name: str) -> bool:

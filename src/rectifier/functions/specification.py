@@ -207,7 +207,7 @@ class Specification:
     @property
     def flags(self) -> tuple[Any, ...]:
         """Fields that decide the results beside the formulas."""
-        return self.selects, self.wide, self.single
+        return self.selects, self.wide, self.single, self.full
 
     @property
     def dtypes(self) -> tuple[str, ...]:

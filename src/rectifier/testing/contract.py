@@ -13,6 +13,7 @@ from .checks import dtype_of, special_values, ulps
 _ALIKE = ("relu", "leaky_relu", "gelu", "swiglu", "softmax")  # of each kind, where a claim is about a backend
 _FOR_ALL = ("value", "backward")  # operations of every function; the others of those above
 _SHAPE = (6, 10)
+_HALVES: dict[str, Any] = {"order": "gate_first", "axis": 0}
 _LAYOUTS: dict[str, Callable[[Any], Any]] = {
     "Fortran": np.asfortranarray,
     "transposed": lambda x: np.ascontiguousarray(x.T).T,
@@ -30,6 +31,8 @@ def _operations(name: str) -> Iterator[tuple[str, Callable[..., Any]]]:
     if name in catalogue.GATES:
         yield "backward", lambda f, x, dy: f.backward(dy, x, x)
         yield "vjp", lambda f, x, dy: f.vjp(x, x)[1](dy)
+        yield "packed", lambda f, x, dy: f.packed(x, order="interleaved")
+        yield "packed backward", lambda f, x, dy: f.packed.backward(f.packed(dy, **_HALVES), x, **_HALVES)
         return
     yield "backward", lambda f, x, dy: f.backward(dy, x)
     yield "vjp", lambda f, x, dy: f.vjp(x)[1](dy)
@@ -50,7 +53,8 @@ def _is_of(capabilities: frozenset[str], name: str, operation: str) -> bool:
     return (
         ("mask" in capabilities or "mask" not in operation)
         and ("rows" in capabilities or name not in catalogue.ROWWISE)
-        and ("gradients" in capabilities or name not in catalogue.GATES or operation == "value")
+        and ("packed" in capabilities or "packed" not in operation)
+        and ("gradients" in capabilities or name not in catalogue.GATES or operation in ("value", "packed"))
     )
 
 
@@ -80,7 +84,7 @@ class BackendContract:
     Examples
     --------
     >>> class TestNumpy(BackendContract):
-    ...     capabilities = frozenset({"out", "mask", "rows", "gradients"})
+    ...     capabilities = frozenset({"out", "mask", "rows", "gradients", "packed"})
     ...     take = give = staticmethod(lambda array: array)
     """
 

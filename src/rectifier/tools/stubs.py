@@ -16,7 +16,7 @@ _HEAD = """\
 # Written by `python -m rectifier.tools.stubs`.
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any, Protocol, overload
+from typing import Any, Literal, Protocol, TypeAlias, overload
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from .functions.specification import Gated as _Gated
 from .functions.warmup import warmup as warmup
 
 __version__: str
+_Order: TypeAlias = Literal["gate_first", "gate_last", "interleaved"]
 """
 
 _ELEMENTWISE = """\
@@ -95,11 +96,16 @@ class _GatedBackward{key}(Protocol):
 
     def __call__(self, dy: Any, x: Any, {gate}: Any, out: Any = None{keywords}) -> tuple[Any, Any]: ...
 
+class _Packed{key}(Protocol):
+    def __call__(self, a: Any, *, order: _Order, axis: int = -1, out: Any = None{more}) -> Any: ...
+    def backward(self, dy: Any, a: Any, *, order: _Order, axis: int = -1, out: Any = None{more}) -> Any: ...
+
 class _GatedFunction{key}(Protocol):
     __name__: str
     spec: _Gated
     ufunc: np.ufunc
     backward: _GatedBackward{key}
+    packed: _Packed{key}
     cuda_source: Callable[..., str]
 
     def __call__(self, x: Any, {gate}: Any, out: Any = None{keywords}) -> Any: ...

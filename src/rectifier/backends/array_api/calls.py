@@ -23,7 +23,7 @@ from .formula import compute_formula, derivative_at, row_gradient, row_tangent, 
 from .library import Library, RowRule, Rule
 
 RANK = 0
-capabilities = frozenset({"rows", "gradients", "options"})
+capabilities = frozenset({"rows", "gradients", "options", "packed"})
 _MODULES = {"jax": "jax", "jaxlib": "jax", "torch": "torch"}
 
 
@@ -31,6 +31,14 @@ def compute(call: Call) -> Any:
     """Compute a call, by the CPU engine where it can see the numbers, else by the formula."""
     library = _library(call.arrays)
     return library.entry(_rows if call.is_rowwise else _elementwise)(library, call)
+
+
+def join(parts: tuple[Any, Any], axis: int, interleaved: bool) -> Any:
+    """Pack two arrays into one, behind one another or interleaved."""
+    xp, shape = _library({"": parts[0]}).xp, parts[0].shape
+    if not interleaved:
+        return xp.concat(parts, axis=axis)
+    return xp.reshape(xp.stack(parts, axis=axis + 1), (*shape[:axis], 2 * shape[axis], *shape[axis + 1 :]))
 
 
 def snapshot(value: Any) -> Any:

@@ -18,6 +18,8 @@ _XP = SimpleNamespace(  # the standard's names of PyTorch's functions
     __name__="torch",
     **{name: getattr(torch, name) for name in _SAME},
     asarray=lambda x, copy: x.detach().clone(),
+    concat=lambda arrays, axis: torch.concat(arrays, dim=axis),
+    stack=lambda arrays, axis: torch.stack(arrays, dim=axis),
     permute_dims=torch.permute,
     max=lambda x, axis, keepdims: torch.amax(x, dim=axis, keepdim=keepdims),
     sum=lambda x, axis, keepdims: torch.sum(x, dim=axis, keepdim=keepdims),

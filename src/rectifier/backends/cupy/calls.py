@@ -21,7 +21,7 @@ from .. import registry
 from . import launch, recorded
 
 RANK = 0
-capabilities = frozenset({"out", "mask", "rows", "gradients"})
+capabilities = frozenset({"out", "mask", "rows", "gradients", "packed"})
 
 
 # The arrays of the results, the bits of a mask among them, and the launch that wrote them, if there was one.
@@ -50,6 +50,12 @@ def _computed(call: Call) -> Computed:
     if call.operation.makes_mask or call.operation.reads_mask:
         return _masked(call)
     return _elementwise(call)
+
+
+def empty_like(array: Any, dtype: Any) -> Any:
+    """Make an array of the shape and layout of another, on its device."""
+    with array.device:
+        return cupy.empty_like(array, dtype)
 
 
 def snapshot(value: Any) -> Any:
@@ -171,7 +177,7 @@ def _given(call: Call, out: Any, shape: Any, dtype: Any, outputs: tuple[str, ...
     outputs = outputs or call.operation.outputs
     if out is None:
         return (None,) * len(outputs)
-    arguments.require_out(call.name, outputs, out, shape, dtype, cupy.ndarray, may_share_memory)
+    arguments.require_out(call.name, outputs, out, shape, dtype, cupy.ndarray, _share_memory)
     return out if isinstance(out, tuple) else (out,)
 
 
@@ -212,7 +218,22 @@ def _apart(array: Any, outs: tuple[Any, ...]) -> Any:
 
 
 def _overlaps(array: Any, outs: tuple[Any, ...]) -> bool:
-    return any(array is not out and may_share_memory(array, out) and not _is_same(array, out) for out in outs)
+    return any(array is not out and _share_memory(array, out) and not _is_same(array, out) for out in outs)
+
+
+class _Place:
+    """Where a device array lies, as NumPy asks for it. Nothing is read there."""
+
+    def __init__(self, array: Any) -> None:
+        self.__array_interface__ = {
+            "version": 3, "typestr": f"|V{array.itemsize}", "data": (array.data.ptr, True), "shape": array.shape,
+            "strides": array.strides,
+        }  # fmt: skip
+
+
+def _share_memory(a: Any, b: Any) -> bool:
+    """Return whether two arrays have a byte in common: halves of one array, whose ranges overlap, have none."""
+    return may_share_memory(a, b) and arguments.share_memory(*(np.asarray(_Place(array)) for array in (a, b)))
 
 
 def _is_same(a: Any, b: Any) -> bool:
@@ -224,7 +245,7 @@ def _is_writable(call: Call) -> bool:
     if call.out is None:
         return True
     outs = call.out if isinstance(call.out, tuple) else (call.out,)
-    return not (may_share_memory(outs[0], outs[-1]) and len(outs) > 1) and not any(
+    return not (len(outs) > 1 and _share_memory(outs[0], outs[-1])) and not any(
         _overlaps(array, outs) for array in call.arrays.values()
     )
 

@@ -19,12 +19,12 @@ from ...functions.call import Call, Prepared, prepare
 from ...functions.mask import Mask
 from ...functions.specification import QUANTIZED, OfSum
 from .. import lookup, registry
-from .chunks import add_layer, has_unknown, in_one_chunk, is_lazy, one_module
+from .chunks import add_layer, has_unknown, in_one_chunk, is_lazy, module_of, one_module
 from .masks import ChunkedMask
 from .tasks import Task
 
 RANK = 0
-capabilities = frozenset({"mask", "rows", "gradients", "tables", "options"})
+capabilities = frozenset({"mask", "rows", "gradients", "tables", "options", "packed"})
 
 
 def compute(call: Call) -> Any:
@@ -134,6 +134,15 @@ def _quantized(call: Call) -> Any:
     task = Task(call.function, call.method, ("q",), call.parameters)
     (result,) = add_layer(da, task, call.name, [q], q.dtype, 1, whole=(), cut=False)
     return result
+
+
+def join(parts: tuple[Any, Any], axis: int, interleaved: bool) -> Any:
+    """Pack two arrays into one, behind one another or interleaved."""
+    da, (first, _) = module_of(parts[0]), parts
+    if not interleaved:
+        return da.concatenate(parts, axis=axis)
+    shape = (*first.shape[:axis], 2 * first.shape[axis], *first.shape[axis + 1 :])
+    return da.stack(parts, axis=axis + 1).reshape(shape)
 
 
 def snapshot(value: Any) -> Any:

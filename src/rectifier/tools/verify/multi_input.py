@@ -99,10 +99,11 @@ def _chosen_pairs(dtype: np.dtype[Any]) -> Any:
 
 def _by_long_doubles(spec: Any, x: Any, gate: Any) -> tuple[Any, Any, Any]:
     a, b = x.astype(np.longdouble), gate.astype(np.longdouble)
+    numbers = [np.longdouble(float(number)) for number in testing.checks.settings_of(spec, x.dtype, {})]
     one, zero = np.ones_like(a), np.zeros_like(a)
     by_x, by_gate = (
         exact_primitives.Dual.of(
-            spec.exact(exact_primitives.arrays(), exact_primitives.Dual(a, u), exact_primitives.Dual(b, v))
+            spec.exact(exact_primitives.arrays(), exact_primitives.Dual(a, u), exact_primitives.Dual(b, v), *numbers)
         )
         for u, v in ((one, zero), (zero, one))
     )
@@ -112,12 +113,13 @@ def _by_long_doubles(spec: Any, x: Any, gate: Any) -> tuple[Any, Any, Any]:
 
 def by_mpmath(spec: Any, x: Any, gate: Any) -> tuple[Any, Any, Any]:
     """Evaluate the textbook form and both its derivatives on pairs."""
+    numbers = [mpmath.mpf(float(number)) for number in testing.checks.settings_of(spec, x.dtype, {})]
 
     def at(a: float, b: float) -> tuple[Any, Any, Any]:
         p, q = mpmath.mpf(a), mpmath.mpf(b)
         by_x, by_gate = (
             exact_primitives.Dual.of(
-                spec.exact(exact_primitives.MPMATH, exact_primitives.Dual(p, u), exact_primitives.Dual(q, v))
+                spec.exact(exact_primitives.MPMATH, exact_primitives.Dual(p, u), exact_primitives.Dual(q, v), *numbers)
             )
             for u, v in ((1, 0), (0, 1))
         )
