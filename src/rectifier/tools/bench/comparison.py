@@ -29,7 +29,7 @@ class Estimated(Protocol):
 
     @property
     def point(self) -> Point:
-        """What was measured."""
+        """Return what was measured."""
 
     @property
     def estimate(self) -> tuple[float, float, float]:

@@ -1,0 +1,118 @@
+"""How a public function of each kind is put together of its specification: its template, and its methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial, reduce
+from typing import Any, NamedTuple
+
+from ..engine.rowoptions import OptionMethod
+from ..engine.rows import RowMethod
+from ..engine.ufuncs import Method
+from . import docstrings, methods, packed, signatures, sums
+from .specification import (
+    BACKWARD,
+    DERIVATIVE,
+    QUANTIZED,
+    VALUE,
+    VALUE_AND_DERIVATIVE,
+    Elementwise,
+    Gated,
+    Operation,
+    Rowwise,
+    Specification,
+)
+
+
+def _loop(function: Any, operation: Operation, name: str, *scopes: dict[str, Any], word: str = "_compiled_") -> Any:
+    """Add the compiled call of an operation; when it is made it is written into the globals of public ones."""
+    spec = function.spec
+
+    def publish(compiled: Any) -> None:
+        for scope in scopes:
+            scope[word] = compiled
+
+    if isinstance(spec, Rowwise):
+        made: Any = RowMethod(spec, operation.name == "backward", publish)
+    else:
+        made = Method(spec, operation, name, spec.dtypes, publish)
+    function.methods[operation.name] = made
+    return made
+
+
+def _method(function: Any, name: str, template: str, call: Any, operation: Operation | None = None) -> dict[str, Any]:
+    """Add a method to a function; return the method's globals."""
+    spec, scope = function.spec, {"_call_": call, "_backward_": getattr(function, "backward", None)}
+    method = signatures.make(
+        template, f"{spec.name}.{name}", spec.module, scope, parameters=spec.parameters, gate=getattr(spec, "gate", ""),
+        maker=spec.full_name, doc=docstrings.method(spec, name),
+    )  # fmt: skip
+    *owners, own = name.split(".")
+    setattr(reduce(getattr, owners, function), own, method)
+    if operation is not None:
+        loop = _loop(function, operation, f"{spec.name}.{name}.ufunc", scope)
+        if not isinstance(spec, Rowwise):
+            method.ufunc = loop.ufunc
+    return scope
+
+
+def _complete_elementwise(function: Any, spec: Elementwise) -> None:
+    own, masks = function.__globals__, "with_mask" in spec.operations
+    own["_call_"] = partial(methods.call, function, VALUE)
+    backward = _method(function, "backward", signatures.BACKWARD, partial(methods.backward, function), BACKWARD)
+    for operation, template in (
+        (DERIVATIVE, signatures.ONE_ARRAY), (VALUE_AND_DERIVATIVE, signatures.TWO_RESULTS),
+    ):  # fmt: skip
+        _method(function, operation.name, template, partial(methods.call, function, operation), operation)
+    if not signatures.QUANTITIES & spec.parameters.keys():
+        _method(function, "quantized", signatures.QUANTIZED, partial(methods.call, function, QUANTIZED))
+    with_mask = _method(function, "with_mask", signatures.WITH_MASK, partial(methods.with_mask, function))
+    by_what = signatures.VJP_BY_MASK if masks else signatures.VJP_BY_X
+    vjp = _method(function, "vjp", by_what, partial(methods.vjp, function))
+    function.ufunc = _loop(function, VALUE, f"{spec.name}.ufunc", own, *([] if masks else [vjp])).ufunc
+    if masks:
+        made, read = spec.operations["with_mask"], spec.operations["backward_from_mask"]
+        _loop(function, made, f"{spec.name}.with_mask", with_mask, vjp)
+        _loop(function, read, f"{spec.name}.backward_from_mask", backward, word="_from_mask_")
+    function.of_sum = sums.make(function, spec)
+
+
+def _complete_gated(function: Any, spec: Gated) -> None:
+    value, backward = spec.operations["value"], spec.operations["backward"]
+    function.__globals__["_call_"] = partial(methods.call, function, value)
+    function.ufunc = _loop(function, value, f"{spec.name}.ufunc", function.__globals__).ufunc
+    _method(function, "backward", signatures.GATED_BACKWARD, partial(methods.call, function, backward), backward)
+    _method(function, "vjp", signatures.GATED_PREPARED, partial(methods.gated_vjp, function))
+    if not signatures.OF_PACKED & spec.parameters.keys():
+        _method(function, "packed", signatures.PACKED, partial(packed.value, function))
+        _method(function, "packed.backward", signatures.PACKED_BACKWARD, partial(packed.backward, function))
+
+
+def _complete_rowwise(function: Any, spec: Rowwise) -> None:
+    value, backward = spec.operations["value"], spec.operations["backward"]
+    function.__globals__["_call_"] = partial(methods.rows, function)
+    _loop(function, value, spec.name, function.__globals__)
+    of_options = signatures.with_options if spec.has_options else str
+    text = of_options(signatures.ROWS_BACKWARD)
+    _method(function, "backward", text, partial(methods.rows_backward, function), backward)
+    _method(function, "vjp", of_options(signatures.ROWS_PREPARED), partial(methods.rows_vjp, function))
+    if spec.has_options:
+        function.methods |= {
+            f"{operation.name}_with_options": OptionMethod(spec, operation is backward)
+            for operation in (value, backward)
+        }
+
+
+class Kind(NamedTuple):
+    """Parts of the functions of a kind of specification: a text, a last decorator, and their methods."""
+
+    template: str
+    completed_by: str
+    complete: Callable[[Any, Any], None]
+
+
+KINDS: dict[type[Specification], Kind] = {
+    Elementwise: Kind(signatures.ONE_ARRAY, "derivative", _complete_elementwise),
+    Gated: Kind(signatures.GATED, "gradient", _complete_gated),
+    Rowwise: Kind(signatures.ROWS, "backward", _complete_rowwise),
+}
