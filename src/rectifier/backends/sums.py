@@ -17,15 +17,36 @@ from ..functions import arguments, dtypes
 from ..functions.call import Call, Prepared
 from ..functions.specification import Operation
 
-ROOM = 1 << 20  # bytes of totals at a time
+ROOM = 1 << 19  # bytes of totals at a time
 PANEL = 16384  # columns at a time: their totals lie in the second-level cache
-LEAST, MOST = 1 << 16, 64  # elements of a block, which takes longer than to begin one; blocks
+LEAST, MOST = 1 << 16, 16  # elements of a block, which takes longer than to begin one; blocks
 NARROW, JOINED = 512, 64  # columns: as many times 64 narrower rows as make so many are one
 
 
 def is_compiled(call: Call, operation: Operation) -> bool:
     """Return whether compiled code takes so many operands."""
     return sum(map(len, call.spec.operands(operation))) <= MAX_OPERANDS
+
+
+def at_once(function: Any, dy: Any, x: Any, b: Any, parameters: dict[str, Any]) -> Any:
+    """Compute both gradients of arrays that lie as the kernel takes them; None of others.
+
+    What is checked here is what costs little: after a large array, Python's own code has left the caches.
+    """
+    method = function.methods.get(function.spec.backward_and_sum.name)
+    if method is None or not type(dy) is type(x) is type(b) is np.ndarray:
+        return None
+    dtype, whole, shape = x.dtype, x.shape, b.shape
+    if not dy.dtype is b.dtype is dtype or dy.shape != whole or shape != whole[len(whole) - len(shape) :]:
+        return None
+    if not x.size > b.size > 0 or any(type(number) is not float for number in parameters.values()):
+        return None
+    if not (x.flags.c_contiguous and dy.flags.c_contiguous and b.flags.c_contiguous):
+        return None
+    dx = memory.empty_like(x)
+    arrays = [array.reshape(-1, b.size) for array in (dy, x, b, dx)]
+    total = _total(method.compiled, arrays, [*parameters.values()])
+    return None if total is None else (dx, dtypes.cast(total, dtype).reshape(shape))
 
 
 def backward(call: Call, prepared: Prepared) -> Any:
@@ -47,11 +68,9 @@ def backward(call: Call, prepared: Prepared) -> Any:
     own, own_sum = (None, None) if call.out is None else call.out
     read = [_rows(array, columns, dtype) for array in (dy, x, b)]
     dx = _target(own, read, dtype)
-    total, joined = np.empty(columns), _joined(columns, dtype.itemsize)
-    for first in range(0, columns, PANEL):
-        part = slice(first, first + PANEL)
-        dy_part, x_part, b_part, dx_part = (array[:, part] for array in (*read, dx))
-        total[part] = _summed(method.compiled, joined, dy_part, x_part, b_part[0], [*map(float, numbers)], dx_part)
+    total = _total(method.compiled, [*read, dx], [*map(float, numbers)])
+    if total is None:
+        return None
     db = dtypes.cast(total, dtype).reshape(b.shape)
     if own is None:
         own = dx.reshape(whole)
@@ -62,6 +81,20 @@ def backward(call: Call, prepared: Prepared) -> Any:
     else:
         own_sum[...] = db
     return own, own_sum
+
+
+def _total(compiled: Any, arrays: list[Any], numbers: list[float]) -> Any:
+    """Compute dx of rows, the last array, and return its sums along the columns, in float64; None if it is refused."""
+    columns = arrays[-1].shape[1]
+    total, joined = np.empty(columns), _joined(columns, arrays[-1].itemsize)
+    for first in range(0, columns, PANEL):
+        part = slice(first, first + PANEL)
+        dy, x, b, dx = arrays if columns <= PANEL else [array[:, part] for array in arrays]
+        found = _summed(compiled, joined, dy, x, b[0], numbers, dx)
+        if found is None:
+            return None
+        total[part] = found
+    return total
 
 
 def _columns(shape: tuple[int, ...], whole: tuple[int, ...]) -> int:
@@ -102,16 +135,21 @@ def _is_same(a: Any, b: Any) -> bool:
 
 
 def _summed(compiled: Any, joined: int, dy: Any, x: Any, b: Any, numbers: list[float], dx: Any) -> Any:
-    """Compute dx, and return its sums along the columns, in float64."""
+    """Compute dx, and return its sums along the columns, in float64; None if compiled code refuses the arrays."""
     rows, columns = dx.shape
     many = rows // joined
     total = np.zeros(columns)
     for start, stop, width in ((0, many * joined, joined * columns), (many * joined, rows, (rows % joined) * columns)):
         if start == stop:
             continue
-        wide = [array[start:stop].reshape(-1, width) if joined > 1 else array[start:stop] for array in (dy, x, dx)]
-        totals = np.zeros((_blocks(len(wide[2]), width), width))
-        compiled(wide[0], wide[1], np.tile(b, width // columns) if joined > 1 else b, totals, *numbers, wide[2])
+        every = [dy, x, dx]
+        if joined > 1:
+            every, b = [a[start:stop].reshape(-1, width) for a in every], np.tile(b[:columns], width // columns)
+        *read, target = every
+        totals = memory.empty_like(total, shape=(_blocks(len(target), width), width))
+        totals.fill(0)
+        if compiled(*read, b, totals, *numbers, target) is NotImplemented:
+            return None
         with np.errstate(all="ignore"):  # inf - inf is NaN
             total += totals.reshape(-1, columns).sum(axis=0)
     return total

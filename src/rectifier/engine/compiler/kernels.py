@@ -21,7 +21,7 @@ from ...formulas.llvm import Trace
 from ...formulas.smooth import SMOOTH
 from ...formulas.tracing import Node
 from ...functions.dtypes import rounded
-from ...functions.specification import SUMS, Operation, Specification, read
+from ...functions.specification import SUMS, OfSum, Operation, Specification, read
 from ..runtime.layout import ALIKE
 from .instructions import Module
 from .optimise import PREFIX, Optimised, optimise
@@ -107,6 +107,7 @@ def emit_kernel(
     ]
 
     defaults = _defaults(spec, first, dtype)
+    held = first - 1 if isinstance(spec, OfSum) else -1  # a bias
 
     def evaluate(
         spread_out: dict[int, ir.Value], known: Collection[int], outside: ir.Block, loaded: list[ir.Value]
@@ -133,9 +134,8 @@ def emit_kernel(
     def strips(numbers: Collection[int], known: Collection[int] = ()) -> None:
         spread_out, outside = {k: spread(b, _first(b, arrays[k]), width) for k in numbers if k not in known}, b.block
         sources = [array for k, array in enumerate(arrays[:last]) if k not in numbers]
-        loops(
-            b, lanes, width, sources, arrays[last:], n, lambda loaded: evaluate(spread_out, known, outside, loaded)
-        ).emit(how, once=spec.wide)  # fmt: skip
+        computed = partial(evaluate, spread_out, known, outside)
+        loops(b, lanes, width, sources, arrays[last:], n, computed, held).emit(how, once=spec.wide)
 
     def strips_of_numbers(numbers: Collection[int]) -> None:
         # A factor of 1 takes nothing by rounding, and what would carry it is half of some formulas.

@@ -8,11 +8,12 @@ left over beside a mask, whose bits begin at whole bytes alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 from llvmlite import ir
 
-from ..runtime.layout import FETCH, LINE, PAST
+from ..runtime.layout import FETCH, HELD, LINE, PAST
 from .instructions import external
 from .storage import Storage
 
@@ -52,14 +53,16 @@ class Strips:
         How many elements each has.
     evaluate : callable
         Emits the formula: from vectors of what lies in memory, one for each source, to those of the targets.
+    held : int
+        Which source may be one row that the caches hold, so that it is not fetched.
     """
 
     def __init__(
         self, builder: ir.IRBuilder, lanes: int, width: int, sources: Sequence[Array], targets: Sequence[Array],
-        n: ir.Value, evaluate: Callable[[list[ir.Value]], list[ir.Value]],
+        n: ir.Value, evaluate: Callable[[list[ir.Value]], list[ir.Value]], held: int = -1,
     ) -> None:  # fmt: skip
         self.builder, self.lanes, self.width, self.n, self.evaluate = builder, lanes, width, n, evaluate
-        self.arrays, self.targets = sources, targets
+        self.arrays, self.targets, self.held = sources, targets, held
         self.has_bits = any(array.storage.name == "bit" for array in (*sources, *targets))
         self.whole = builder.and_(n, _I64(-lanes))
         self.left_over = builder.icmp_unsigned("!=", self.whole, n)
@@ -79,6 +82,7 @@ class Strips:
         self.sources = self.arrays if self.has_bits else self._wherever()
         past = b.icmp_unsigned("!=", b.and_(how, _I64(PAST)), _I64(0))
         ahead = b.mul(b.ashr(how, _I64(FETCH)), _I64(LINE))
+        self.is_held = b.icmp_unsigned("!=", b.and_(how, _I64(HELD)), _I64(0))
 
         def through_the_caches(i: ir.Value) -> None:
             self._store(self._places(i), self._compute(self.sources, i))
@@ -204,12 +208,13 @@ class Strips:
         """Fetch what a later strip of the sources, or of some arrays, will load."""
         b = self.builder
         fetch = external(b, "llvm.prefetch.p0i8", ir.VoidType(), [_POINTER, _I32, _I32, _I32])
-        for source in arrays or self.arrays:
+        for k, source in enumerate(arrays or self.arrays):
             if source.storage.name == "bit":
                 continue
-            address = b.gep(b.bitcast(b.gep(source.pointer, [i]), _POINTER), [ahead])
-            for offset in range(0, self.lanes * source.storage.size, LINE):
-                b.call(fetch, [b.gep(address, [_I64(offset)]), _I32(0), _I32(3), _I32(1)])
+            with b.if_then(b.not_(self.is_held)) if k == self.held else nullcontext():
+                address = b.gep(b.bitcast(b.gep(source.pointer, [i]), _POINTER), [ahead])
+                for offset in range(0, self.lanes * source.storage.size, LINE):
+                    b.call(fetch, [b.gep(address, [_I64(offset)]), _I32(0), _I32(3), _I32(1)])
 
 
 def loop(builder: ir.IRBuilder, start: ir.Value, stop: ir.Value, step: int, body: Callable[[ir.Value], None]) -> None:

@@ -23,7 +23,20 @@ from ..compiler.instructions import (
     stack,
     ticks,
 )
-from .layout import FETCH, FRACTION, LINE, MAX_DIMENSIONS, MAX_OPERANDS, PAST, TILE, TILED, WHOLE, Job, LoopDescriptor
+from .layout import (
+    FETCH,
+    FRACTION,
+    HELD,
+    LINE,
+    MAX_DIMENSIONS,
+    MAX_OPERANDS,
+    PAST,
+    TILE,
+    TILED,
+    WHOLE,
+    Job,
+    LoopDescriptor,
+)
 from .structure import Words
 
 TILES = (MAX_OPERANDS + 1) * TILE // 8  # the last for elements on their way through a cast
@@ -186,7 +199,7 @@ def _run(job: Job, run: Words, n: int) -> None:
         call3(kernel, run, edge, uniform)
     if whole > 0:
         _skip(job, run, edge, pieces)
-        call3(kernel, pieces, whole, uniform + PAST + (plan.engine.ahead << FETCH))
+        call3(kernel, pieces, whole, uniform + PAST + job.held + (plan.engine.ahead << FETCH))
     if n > edge + whole:
         _skip(job, run, edge + whole, pieces)
         call3(kernel, pieces, n - edge - whole, uniform)
@@ -381,30 +394,33 @@ def prepare(job: Job) -> None:
     for d in range(dimensions):
         total *= job.extents[d]
     job.total = total
-    constant, constant_in_row, along_row, lies = True, True, True, mask < 0
+    constant, constant_in_row, along_row, lies, held = True, True, True, mask < 0, first > 1 and inner > 0
     for k in range(count):
         size = plan.size[k]
         if k == mask:
             continue
         step = job.strides[k, inner]
         aligned = job.pointers[k] & (size - 1) == 0 and job.casts[k] == 0
-        whole, zero = step == size, step == 0
+        whole, zero, zero_outside = step == size, step == 0, True
         for d in range(inner):
             stride = job.strides[k, d]
             aligned &= stride & (size - 1) == 0
             whole &= stride == job.strides[k, d + 1] * job.extents[d + 1]
             zero &= stride == 0
+            zero_outside &= stride == 0
         if first <= k < last:
             constant &= zero & aligned
             constant_in_row &= (step == 0) & aligned
             along_row &= (step == size) & aligned
         else:
             lies &= (step == size) & aligned
+            held &= zero_outside | (k != first - 1)
         job.modes[k] = WHOLE if whole and aligned else TILED
     rows = lies and (constant_in_row or along_row) and (inner == 0 or job.extents[inner] >= LONG)
     job.rows = rows
     job.stream = 0
     job.block = 0
+    job.held = HELD if held else 0
     job.constant = constant
     job.uniform = constant_in_row if rows else constant
     if constant:

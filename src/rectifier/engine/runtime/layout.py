@@ -19,8 +19,9 @@ CLASSES = 16  # of sizes of results, each of twice the size of the one before
 FRACTION = 16
 
 # How a kernel is called: with one number for each parameter; so that what it makes goes past the caches, and then
-# with how many lines ahead its inputs are fetched, in the bits from FETCH on
-ALIKE, PAST, FETCH = 1, 2, 2
+# with how many lines ahead its inputs are fetched, in the bits from FETCH on; HELD says that the last of them need not
+# be, since it is one row for all
+ALIKE, PAST, HELD, FETCH = 1, 2, 4, 3
 
 # How an operand reaches the kernel: as it lies, or through a tile
 WHOLE, TILED = 0, 1
@@ -141,6 +142,7 @@ class Job(Structure):
     uniform: int
     rows: int
     stream: int
+    held: int  # HELD, if the last input is one row for all
     block: int  # elements that one thread computes in their order; 0 where there is no order
     trial: Way
     step: int
