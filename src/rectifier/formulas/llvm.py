@@ -137,7 +137,7 @@ class Trace(tracing.Trace):
         node = super().where(condition, x, y)
         if isinstance(condition, bool):
             return node
-        if isinstance(node, Node) and node.stored is None and node.operands:
+        if isinstance(node, Node) and node.stored is None and node.name == "where":
             numbers = [operand.stored for operand in node.operands[1:]]
             if all(number is not None for number in numbers):
                 node.stored = self.builder.select(condition.value, *numbers)

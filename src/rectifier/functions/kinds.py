@@ -74,7 +74,8 @@ def _complete_elementwise(function: Any, spec: Elementwise) -> None:
         made, read = spec.operations["with_mask"], spec.operations["backward_from_mask"]
         _loop(function, made, f"{spec.name}.with_mask", with_mask, vjp)
         _loop(function, read, f"{spec.name}.backward_from_mask", backward, word="_from_mask_")
-    function.of_sum = sums.make(function, spec)
+    if not signatures.OF_SUMS & spec.parameters.keys():
+        function.of_sum = sums.make(function, spec)
 
 
 def _complete_gated(function: Any, spec: Gated) -> None:

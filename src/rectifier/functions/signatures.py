@@ -154,9 +154,10 @@ def options(*, where=None, scale=1.0, causal=False, sink=None):
     return text.replace("axis)", "axis, _options_(**_given_))") + options
 
 
-ARGUMENTS = frozenset({"x", "dy", "y", "out", "mask", "shape", "axis"})  # what the calls have themselves
+ARGUMENTS = frozenset({"x", "dy", "y", "out", "mask", "axis"})  # what the calls have themselves
 QUANTITIES = frozenset({"q", "scale", "zero_point", "out_scale", "out_zero_point"})  # what `quantized` has beside `out`
 OF_PACKED = frozenset({"a", "order"})  # and `packed`
+OF_SUMS = frozenset({"shape"})  # and `of_sum`
 
 
 def is_reserved(name: str) -> bool:

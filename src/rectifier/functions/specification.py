@@ -279,16 +279,13 @@ class OfSum(Gated):
 
     def __init__(self, of: Elementwise) -> None:
         gate = next(name for name in ("b", "bias", "addend") if name not in of.parameters)
-        kept = "module", "parameters", "ulp", "backward_from", "selects", "wide", "single"
-        fields = {name: getattr(of, name) for name in kept}
+        names = {"of": of, "gate": gate, "name": f"{of.name}.of_sum", "full_name": f"{of.full_name}.of_sum"}
         formulas = {
             "value": _over(_of_sum, value=of.value),
             "derivative": _over(_gradient_of_sum, derivative=of.derivative),
             "mask": _over(_mask_of_sum, mask=of.mask),
         }
-        super().__init__(
-            of=of, gate=gate, name=f"{of.name}.of_sum", full_name=f"{of.full_name}.of_sum", **fields, **formulas
-        )
+        super().__init__(**{**vars(of), **names, **formulas})
         self.uniform = tuple(of.parameters)
         self.backward_and_sum = BACKWARD_AND_SUM._replace(inputs=("dy", "x", gate, "total"))
         if "mask" in of.backward_from:
