@@ -16,7 +16,7 @@ from rectifier.formulas import T, exp, where
 from rectifier.functions.dtypes import FORMATS
 from rectifier.tools import verify
 from rectifier.tools.documents import put_section
-from rectifier.tools.verify import inputs, multi_input, report, results, single_input, truth, verification
+from rectifier.tools.verify import inputs, multi_input, places, report, results, single_input, truth, verification
 
 ROOT = Path(__file__).parents[2]
 FEW = {"float32": 1 << 12, "float64": 60}
@@ -320,6 +320,30 @@ def test_unknown_names_are_one_line_with_the_choices(run, wrong):
     assert f"no {'dtype' if len(wrong) > 1 else 'function'} {wrong[-1]}" in err
     assert ": there are " in err
     assert ("bfloat16" if len(wrong) > 1 else "softplus") in err
+
+
+def test_errors_by_place_are_found_where_they_are(tmp_path):
+    found = places.errors(silu, pieces=16, sample=64)
+    assert {len(errors) for errors in found.values()} == {16}
+    assert 0 < max(found["value"]) <= 1
+    places.save({"silu": found}, tmp_path / "errors.json")
+    assert places.load(tmp_path / "errors.json") == {"silu": found}
+
+    def wrong(x):
+        return np.where(x > 1, np.nextafter(silu(x), np.float32(0)), silu(x))
+
+    wrong.spec, wrong.derivative = silu.spec, silu.derivative
+    off = places.errors(wrong, pieces=16, sample=64)
+    assert min(off["value"][12:15]) >= 0.99
+    assert off["value"][:7] == found["value"][:7]
+
+
+def test_the_kept_errors_are_within_the_bounds():
+    kept = places.load(ROOT / "benchmarks" / "errors.json")
+    assert len(kept) > 10
+    for name, errors in kept.items():
+        assert max(errors["value"]) <= ALL[name].spec.ulp.float32
+        assert max(errors["derivative"]) <= ALL[name].spec.ulp.float32_derivative
 
 
 def test_the_page_agrees_with_the_run_that_is_kept():

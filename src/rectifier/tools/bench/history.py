@@ -134,7 +134,7 @@ def rows(changes: Iterable[Change]) -> list[tuple[str, ...]]:
     return [
         (
             describe_point(change.point),
-            f"{change.factor:.2f}x {'slower' if change.factor > 1 else 'faster'}",
+            f"{max(change.factor, 1 / change.factor):.2f}x {'slower' if change.factor > 1 else 'faster'}",
             str(change.pairs),
             f"{change.p:.1g}",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ import numpy as np
 from ..bench.points import Point
 from ..bench.report import TITLES, microseconds, microseconds_of_ours
 from ..bench.results import Measurement, Run
+from ..verify import places
+from ..verify.inputs import rank
 from .curves import RANGE, curve
 from .svg import Axis, Line, chart
 
@@ -27,6 +29,24 @@ def function_chart(function: Any) -> str:
         Axis(f"{found.argument} ({found.condition})" if found.condition else found.argument, -RANGE, RANGE),
         Axis("", low - margin, high + margin),
         lines,
+    )
+
+
+def error_chart(name: str, errors: Mapping[str, Sequence[float]], bound: float) -> str:
+    """Draw the largest error in each piece of the range of float32, beside the bound."""
+    low, high = places.edges()
+    pieces = len(errors["value"])
+    middles = low + (np.arange(pieces) + 0.5) * (high - low) / pieces
+    marked = np.array([-1e30, -1, -1e-20, 0, 1e-20, 1, 1e30], np.float32)
+    texts = ("−1e30", "−1", "−1e-20", "0", "1e-20", "1", "1e30")  # noqa: RUF001
+    ticks = tuple(zip(map(float, rank(marked)), texts, strict=True))
+    lines = [Line(which, middles, errors[which], f"line-{k}") for k, which in enumerate(("value", "derivative"))]
+    return chart(
+        f"Errors of {name} in float32, in units in the last place, over all x",
+        Axis("x, as far apart as there are float32 between", low, high, ticks=ticks),
+        Axis("error, units in the last place", 0, 1.1 * max(bound, *errors["value"], *errors["derivative"])),
+        lines,
+        rule=bound,
     )
 
 

@@ -20,9 +20,9 @@ from ..bench import results
 from ..bench.points import FUNCTIONS as MEASURED
 from ..bench.report import markdown as speed_section
 from ..documents import markdown_table
-from ..verify import report
+from ..verify import places, report
 from ..verify.results import OPERATIONS, Stage
-from .figures import function_chart, speed_chart
+from .figures import error_chart, function_chart, speed_chart
 from .mathml import formula
 
 # In the order of the guide; what a function lacks is left out.
@@ -43,6 +43,7 @@ class Kept:
         self.stages: dict[str, list[Stage]] = {}
         for stage in report.load(benchmarks / "verify.json"):
             self.stages.setdefault(stage.function, []).append(stage)
+        self.errors = places.load(benchmarks / "errors.json")
         self.runs = [results.load(benchmarks / f"{name}.json") for name in ("run", "family-float32")]
 
     @cache  # noqa: B019  (there is one)
@@ -115,7 +116,7 @@ def page(name: str, kept: Kept, rst: Callable[[str], str]) -> str:
     text += [f'<div class="formula">{shown}</div>'] if shown else []
     text += _plot(function)
     text += ["## Values to know", *_special(function)] if isinstance(spec, Elementwise) else []
-    text += ["## Accuracy", *_accuracy(kept.stages.get(name, ()))]
+    text += ["## Accuracy", *_accuracy(kept.stages.get(name, ())), *_errors(name, spec, kept)]
     text += ["## Speed", *_speed(name, kept)]
     text += ["## Calls", eval_rst(calls(name, function, rst))]
     if parts.references:
@@ -175,6 +176,16 @@ def _accuracy(stages: Iterable[Stage]) -> list[str]:
         "In units in the last place; 0.5 is correctly rounded. [How it was measured](../accuracy.md)",
         markdown_table(header, rows, left=2),
     ]
+
+
+def _errors(name: str, spec: Specification, kept: Kept) -> list[str]:
+    found = kept.errors.get(name)
+    if found is None:
+        return []
+    drawn = error_chart(name, found, float(max(spec.ulp.float32, spec.ulp.float32_derivative)))
+    pieces = f"The largest error in each of {len(found['value'])} pieces of the range of float32"
+    said = f"{pieces}, from a sample. The straight line is the bound."
+    return [f"<figure>{drawn}<figcaption>{said}</figcaption></figure>"]
 
 
 def _speed(name: str, kept: Kept) -> list[str]:
