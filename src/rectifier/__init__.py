@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .catalogue import ALL
+from .catalogue import ALL, LOSSES
 from .functions.define import elementwise, gated, rowwise
 from .functions.mask import Mask
 from .functions.protocols import Activation, Gated
@@ -10,6 +10,7 @@ from .functions.protocols import Activation, Gated
 if TYPE_CHECKING:
     from .catalogue.exponentials import *  # noqa: F403
     from .catalogue.gates import *  # noqa: F403
+    from .catalogue.losses import *  # noqa: F403
     from .catalogue.piecewise import *  # noqa: F403
     from .catalogue.rowwise import *  # noqa: F403
     from .catalogue.sigmoids import *  # noqa: F403
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Activation", "Gated", "Mask", "elementwise", "gated", "rowwise"]
 __all__ += ["memory", "settings", "warmup"]  # noqa: F405  (`__getattr__` has these)
-__all__ += list(ALL)
+__all__ += [*ALL, *LOSSES]
 
 
 def __getattr__(name: str) -> object:
@@ -26,6 +27,8 @@ def __getattr__(name: str) -> object:
 
     if name in ALL:
         value: object = ALL[name]
+    elif name in LOSSES:
+        value = LOSSES[name]
     elif name == "swish":
         value = ALL["silu"]
     elif name == "memory":

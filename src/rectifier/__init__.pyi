@@ -666,6 +666,13 @@ class _GatedFunctionGateBetaLinearBeta(Protocol):
     def gradient(self, formula: Callable[..., Any]) -> Any: ...
     def vjp(self, x: Any, gate: Any, out: Any = None, *, beta: Any = 4.0, linear_beta: Any = 25.0) -> tuple[Any, Callable[..., Any]]: ...
 
+class _Loss(Protocol):
+    __name__: str
+
+    def __call__(self, x: Any, target: Any, axis: int = -1) -> Any: ...
+    def value_and_gradient(self, x: Any, target: Any, axis: int = -1, *, out: Any = None) -> tuple[Any, Any]: ...
+    def backward(self, dloss: Any, x: Any, target: Any, axis: int = -1, *, out: Any = None) -> Any: ...
+
 hard_mish: _Function
 hard_shrink: _FunctionThreshold
 hard_sigmoid: _FunctionSlopeOffset
@@ -713,3 +720,4 @@ softmax: RowFunctionWithOptions
 softmin: RowFunction
 sparsemax: RowFunction
 swish: _FunctionBeta
+softmax_cross_entropy: _Loss

@@ -61,7 +61,7 @@ def all_kernels():
 def shared_modules():
     """Compile for AArch64 what every call needs, the casts, and rows; with what each is for."""
     from rectifier.engine import memory, process
-    from rectifier.engine.compiler import casts, lookup, rowkernels, rowoptions
+    from rectifier.engine.compiler import casts, crossentropy, lookup, rowkernels, rowoptions
 
     arm, every = ARM["linux"], tuple(ARM.values())
     yield "engine", process.build("call", arm), every
@@ -72,6 +72,8 @@ def shared_modules():
     for k, source in enumerate(EVERY):
         to = next(to for to in reversed(EVERY) if casts.exists(source, to))
         yield f"cast from {source} to {to}", casts.build(source, k % 2 == 0, to, arm), every
+    for gradient, dtype in (False, "float64"), (True, "bfloat16"):
+        yield f"cross-entropy in {dtype}", crossentropy.compile_kernel(gradient, dtype, arm), every
     for function, backward, dtype in (rectifier.softmax, False, "float16"), (rectifier.log_softmax, True, "float32"):
         yield f"rows in {dtype}", rowkernels.compile_kernel(function.spec, backward, dtype, arm), every
         yield f"rows with options in {dtype}", rowoptions.compile_kernel(function.spec, backward, dtype, arm), every

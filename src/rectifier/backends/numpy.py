@@ -15,16 +15,18 @@ from ..functions.call import Call, Prepared, prepare
 from ..functions.gradients import add as add
 from ..functions.mask import Mask, PartialMask
 from ..functions.rows import as_rows, from_rows
-from ..functions.specification import QUANTIZED, OfSum
-from . import lookup, row_options, sums
+from ..functions.specification import QUANTIZED, Loss, OfSum
+from . import lookup, losses, row_options, sums
 
 RANK = -2
-capabilities = frozenset({"out", "mask", "rows", "gradients", "tables", "options", "packed"})
+capabilities = frozenset({"out", "mask", "rows", "gradients", "tables", "options", "packed", "losses"})
 
 
 def compute(call: Call) -> Any:
     """Compute a call on what NumPy makes arrays of."""
     register_bfloat16()
+    if isinstance(call.spec, Loss):
+        return losses.compute(call)
     if call.operation.name == QUANTIZED.name:
         return lookup.quantized(call)
     if lookup.serves(call):

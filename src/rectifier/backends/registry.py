@@ -12,7 +12,7 @@ import numpy as np
 
 from ..functions import arguments
 from ..functions.call import Call
-from ..functions.specification import QUANTIZED
+from ..functions.specification import QUANTIZED, Loss
 from . import numpy, ufunc
 
 # The module that defines a type, or a package around it -> the module that serves arrays of that type.
@@ -42,6 +42,7 @@ CAPABILITIES = {
     "tables": "`quantized`, and floats of eight bits and fewer",
     "options": "`where`, `scale`, `causal` and `sink` of functions of whole rows",
     "packed": "`packed`, of a function of two arrays that are halves of one",
+    "losses": "`softmax_cross_entropy`",
 }
 _USUAL = frozenset(CAPABILITIES) - {"tables"}
 
@@ -150,6 +151,12 @@ def _require(call: Call, capabilities: frozenset[str]) -> None:
         raise TypeError(
             f"{function}: {name} is a {kind}, and masks are for arrays of NumPy, CuPy and Dask; "
             "use vjp, which keeps x, or backward(dy, x)"
+        )
+    if isinstance(call.spec, Loss) and "losses" not in capabilities:
+        dense = arguments.to_numpy(name, array)
+        raise TypeError(
+            f"{function} takes arrays of NumPy, JAX and PyTorch, and {name} is a {kind}"
+            + (f"; convert it by {dense}" if dense else "; convert it to one of those")
         )
     if call.options is not None and "options" not in capabilities:
         raise TypeError(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..functions.define import complete
-from . import exponentials, gates, piecewise, rowwise, sigmoids
+from . import exponentials, gates, losses, piecewise, rowwise, sigmoids
 
 
 class Catalogue(Mapping[str, Any]):
@@ -36,3 +36,4 @@ CATALOGUE = Catalogue(piecewise, sigmoids, exponentials)
 GATES = Catalogue(gates)
 ROWWISE = Catalogue(rowwise)
 ALL = Catalogue(piecewise, sigmoids, exponentials, gates, rowwise)
+LOSSES = Catalogue(losses)  # of rows and targets, and so no functions of arrays alone

@@ -11,7 +11,7 @@ import numpy as np
 from . import arguments, dtypes
 from .mask import Mask
 from .row_options import RowOptions
-from .specification import Operation, Rowwise, Specification
+from .specification import Loss, Operation, Rowwise, Specification
 
 Axis = int | tuple[int, ...] | None
 
@@ -86,7 +86,8 @@ class Call(NamedTuple):
 
     def on(self, operands: dict[str, Any]) -> Any:
         """Make the same public call on other arrays and numbers, options among them, and without `out`."""
-        how: dict[str, Any] = {"axis": self.axis} if self.is_rowwise else {}
+        has_axis = self.is_rowwise or isinstance(self.spec, Loss)
+        how: dict[str, Any] = {"axis": self.axis} if has_axis else {}
         how |= self.options._asdict() if self.options else {}
         method = getattr(self.function, self.method) if self.method else self.function
         return method(**how | operands)

@@ -369,6 +369,12 @@ def _finish(function: Any, spec: Specification) -> None:
         complete(function)
 
 
+def specification_of(function: Any) -> Specification:
+    """Return the specification of a function of the catalogue, made or not."""
+    found: Specification = _pending.get(function) or function.spec
+    return found
+
+
 def complete(function: Any) -> Any:
     """Finish building a function of the catalogue; idempotent. A user's own are finished at their definition."""
     if function in _pending:

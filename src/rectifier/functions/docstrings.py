@@ -119,12 +119,14 @@ def _number(value: float) -> str:
     return "nan" if math.isnan(value) else f"{value:g}"
 
 
-def _section(title: str, *entries: str) -> str:
+def section(title: str, *entries: str) -> str:
+    """Return a section under its title; nothing where it has no entries."""
     text = "\n".join(entry for entry in entries if entry)
     return f"{title}\n{'-' * len(title)}\n{text}" if text else ""
 
 
-def _join(*sections: str) -> str:
+def join(*sections: str) -> str:
+    """Return a docstring of sections, without the empty ones."""
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
@@ -161,15 +163,15 @@ def of(spec: Specification) -> str:
         results, notes = f"y : array\n    Of the shape of `x`. {kept}", _notes(spec)
     out = _OUT.format(what=what, may_be="x")
     given = [out, *second] if not isinstance(spec, Gated) else [second[0], out, second[1]]
-    return _join(
+    return join(
         parts.summary,
         parts.prose,
-        _section("Parameters", _PARAMETERS["x"], *given),
-        _section("Returns", results),
-        _section("Raises", _ERRORS),
-        _section("Notes", "\n\n".join(note for note in notes if note)),
-        _section("References", parts.references),
-        _section("Examples", _example(spec)),
+        section("Parameters", _PARAMETERS["x"], *given),
+        section("Returns", results),
+        section("Raises", _ERRORS),
+        section("Notes", "\n\n".join(note for note in notes if note)),
+        section("References", parts.references),
+        section("Examples", _example(spec)),
     )
 
 
@@ -288,12 +290,12 @@ def _of_packed(spec: Gated, name: str) -> str:
     if name == "packed.backward":
         given.insert(0, "dy : array_like\n    The gradient with respect to the output.")
         out = _OUT.format(what="the gradients", may_be="a")
-    return _join(
+    return join(
         _PACKED_SUMMARIES[name].format(name=spec.name),
-        _section("Parameters", *given, out, _of_parameters(spec)),
-        _section("Returns", _PACKED_RESULTS[name]),
-        _section("Raises", _PACKED_ERRORS),
-        _section("Notes", f"See `{spec.name}` for the rest."),
+        section("Parameters", *given, out, _of_parameters(spec)),
+        section("Returns", _PACKED_RESULTS[name]),
+        section("Raises", _PACKED_ERRORS),
+        section("Notes", f"See `{spec.name}` for the rest."),
     )
 
 
@@ -326,12 +328,12 @@ def method(spec: Specification, name: str) -> str:
         if name == "value_and_derivative":
             out = "out : tuple of arrays, optional\n    Where to write the two results."
     nan = "" if isinstance(spec, Rowwise) else "NaN in `x` gives NaN, except from a mask. "
-    return _join(
+    return join(
         summaries[name].format(name=spec.name),
-        _section("Parameters", *given, out, *after),
-        _section("Returns", results[name].format(name=spec.name, kept=kept, gate=gate)),
-        _section("Raises", _ERRORS),
-        _section("Notes", f"{nan}See `{spec.name}` for the rest."),
+        section("Parameters", *given, out, *after),
+        section("Returns", results[name].format(name=spec.name, kept=kept, gate=gate)),
+        section("Raises", _ERRORS),
+        section("Notes", f"{nan}See `{spec.name}` for the rest."),
     )
 
 
@@ -368,11 +370,11 @@ def of_sum(spec: OfSum, name: str) -> str:
     example = f">>> import numpy as np\n>>> from {spec.module} import {of}\n"
     example += ">>> x, b = np.array([[-2.0, 0.5], [0.0, 3.0]]), np.array([1.0, -0.25])\n"
     needs_mask = name == "with_mask" and "mask" not in spec.backward_from
-    return _join(
+    return join(
         _OF_SUM[name].format(of=of),
-        _section("Parameters", *given, out, *after),
-        _section("Returns", _OF_SUM_RESULTS[name].format(of=of, b=b)),
-        _section("Raises", _ERRORS),
-        _section("Notes", f"The sum is rounded once, to the dtype that NumPy gives it. See `{of}` for the rest."),
-        "" if needs_mask else _section("Examples", example + _OF_SUM_EXAMPLES[name].format(of=of)),
+        section("Parameters", *given, out, *after),
+        section("Returns", _OF_SUM_RESULTS[name].format(of=of, b=b)),
+        section("Raises", _ERRORS),
+        section("Notes", f"The sum is rounded once, to the dtype that NumPy gives it. See `{of}` for the rest."),
+        "" if needs_mask else section("Examples", example + _OF_SUM_EXAMPLES[name].format(of=of)),
     )

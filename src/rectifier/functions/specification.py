@@ -128,6 +128,11 @@ ROWS = Operation("value", ("x",), ("y",), ("value",), _bound_later)
 ROWS_BACKWARD = Operation("backward", ("dy", "y"), ("dx",), ("weight", "backward"), _bound_later)
 ROWS_BACKWARD_TO_SINK = ROWS_BACKWARD._replace(inputs=("dy", "x"), outputs=("dx", "dsink"))
 
+# Of losses, a number for each row of x.
+LOSSES = Operation("value", ("x", "target"), ("loss",), (), _bound_later)
+LOSSES_AND_GRADIENT = LOSSES._replace(name="value_and_gradient", outputs=("loss", "dx"))
+LOSSES_BACKWARD = LOSSES._replace(name="backward", inputs=("dloss", "x", "target"), outputs=("dx",))
+
 
 class Bounds(NamedTuple):
     """Largest errors in units in the last place."""
@@ -341,6 +346,15 @@ class Rowwise(Specification):
     def uses(self, name: str) -> bool:
         """Whether the value is made of an argument of its formula."""
         return re.search(rf"\b{name}\b", describe(self.value)) is not None
+
+
+class Loss(Specification):
+    """A loss of rows and targets, which the engine computes by kernels of its own."""
+
+    softmax: Rowwise
+    log_softmax: Rowwise  # of which array libraries make the loss, and its derivative
+    formulas = ()
+    operations = {o.name: o for o in (LOSSES, LOSSES_AND_GRADIENT, LOSSES_BACKWARD)}  # noqa: RUF012
 
 
 def read(specification: Specification, operation: Operation, primitives: Mapping[str, Any]) -> FunctionType:

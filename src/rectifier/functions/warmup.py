@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..catalogue import ALL
+from ..catalogue import ALL, LOSSES
 from ..engine.ufuncs import register_bfloat16
 from .dtypes import WORKING, floating, named
 from .specification import Specification
@@ -43,7 +43,7 @@ def warmup(*functions: Any, dtypes: Any = ("float32",)) -> int:
     """
     ready = 0
     kinds = _dtypes(dtypes)
-    for function in functions or ALL.values():
+    for function in functions or [*ALL.values(), *LOSSES.values()]:
         spec = getattr(function, "spec", None)
         if not isinstance(spec, Specification):
             raise TypeError(f"warmup: {function!r} is no activation function")

@@ -20,10 +20,11 @@ from ..engine.compiler.target import Target, of_level
 from ..engine.elf import symbols
 from ..engine.lookup import LOOK_UP, LOOK_UP_PAIR
 from ..engine.loops import Loop
+from ..engine.losses import LossLoop
 from ..engine.rowoptions import OptionLoop
 from ..engine.rows import RowLoop
 from ..engine.store import MAY_CALL, Code
-from ..functions.dtypes import FORMATS, named
+from ..functions.dtypes import FLOATS, FORMATS, named
 from ..functions.specification import Rowwise
 
 
@@ -35,6 +36,8 @@ def codes() -> Iterator[Code]:
     for source, target, swapped in product(FORMATS, FORMATS, (False, True)):
         if exists(source, target) and FORMATS[source].bits <= FORMATS[target].bits:
             yield code_of_cast(source, swapped, target)
+    for gradient, dtype in product((False, True), map(named, FLOATS)):
+        yield LossLoop(gradient, dtype).code()
     for function in ALL.values():
         spec = function.spec
         for operation, dtype in product(spec.operations.values(), map(named, spec.dtypes)):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..catalogue import ALL
+from ..catalogue import ALL, LOSSES
 from ..functions.specification import Gated, Rowwise
 
 FILE = Path(__file__).parent.parent / "__init__.pyi"
@@ -114,6 +114,16 @@ class _GatedFunction{key}(Protocol):
 """
 
 
+_LOSS = """\
+class _Loss(Protocol):
+    __name__: str
+
+    def __call__(self, x: Any, target: Any, axis: int = -1) -> Any: ...
+    def value_and_gradient(self, x: Any, target: Any, axis: int = -1, *, out: Any = None) -> tuple[Any, Any]: ...
+    def backward(self, dloss: Any, x: Any, target: Any, axis: int = -1, *, out: Any = None) -> Any: ...
+"""
+
+
 def _default(value: float) -> str:
     """Write a default as a stub may have it, which is short."""
     return repr(value) if len(repr(value)) <= 10 else "..."
@@ -140,8 +150,9 @@ def text() -> str:
             key += "X"
         lines[name] = kind + key
     lines["swish"] = lines["silu"]
+    lines |= dict.fromkeys(LOSSES, "_Loss")
     written = (made.replace("{key}", _key_of(name)) for name, made in types.items())
-    return "\n".join([_HEAD, *written, *(f"{name}: {kind}" for name, kind in lines.items()), ""])
+    return "\n".join([_HEAD, *written, _LOSS, *(f"{name}: {kind}" for name, kind in lines.items()), ""])
 
 
 def _key_of(name: str) -> str:

@@ -13,23 +13,25 @@ from typing import Any
 
 import numpy as np
 
-from ...functions import addition, arguments, dtypes
+from ...functions import addition, arguments, dtypes, targets
 from ...functions.call import Call, prepare
 from ...functions.rows import as_rows, from_rows
-from ...functions.specification import BACKWARD, DERIVATIVE, VALUE, Gated, OfSum, Operation
+from ...functions.specification import BACKWARD, DERIVATIVE, VALUE, Gated, Loss, OfSum, Operation
 from .. import registry
-from . import row_options
+from . import losses, row_options
 from .formula import compute_formula, derivative_at, row_gradient, row_tangent, row_value
 from .library import Library, RowRule, Rule
 
 RANK = 0
-capabilities = frozenset({"rows", "gradients", "options", "packed"})
+capabilities = frozenset({"rows", "gradients", "options", "packed", "losses"})
 _MODULES = {"jax": "jax", "jaxlib": "jax", "torch": "torch"}
 
 
 def compute(call: Call) -> Any:
     """Compute a call, by the CPU engine where it can see the numbers, else by the formula."""
     library = _library(call.arrays)
+    if isinstance(call.spec, Loss):
+        return library.entry(_losses)(library, call)
     return library.entry(_rows if call.is_rowwise else _elementwise)(library, call)
 
 
@@ -243,3 +245,20 @@ def _rows(library: Library, call: Call) -> Any:
         return row_gradient(library, spec, kind, place, *arrays)
     rule = RowRule(*(partial(way, library, spec, kind, place) for way in (row_tangent, row_gradient)))
     return library.differentiable_rows(partial(row_value, library, spec, kind, place), rule, *arrays)
+
+
+def _losses(library: Library, call: Call) -> Any:
+    """Compute losses."""
+    as_operand, dtype_of = partial(_operand, library), partial(_stand_in, library)
+    checked = targets.check(call, as_operand, dtype_of)
+    kind = library.result(checked.dtype.name)
+    if call.out is not None:
+        raise TypeError(f"{call.name}: out is for arrays of NumPy, and this call has others: assign the result instead")
+    if _is_plain(library, checked.operands):
+        return _on_cpu(library, call._replace(axis=checked.axis), checked.operands, kind)
+    target = checked.operands["target"]
+    if not library.is_own(target) or library.is_plain(target):  # else nobody sees its numbers now
+        numbers = library.to_numpy(target) if library.is_own(target) else np.asarray(target)
+        classes = arguments.shape_of(checked.operands["x"])[checked.axis] if checked.has_classes else None
+        targets.require_numbers(call.name, numbers, classes)
+    return losses.compute(library, call, checked, kind)

@@ -103,22 +103,24 @@ class Vectors:
 
         return apart(name, len(sources) + len(targets) + 1 + numbers, write)
 
-    def summing(self, name: str, sources: tuple[Storage, ...], formula: Any) -> Instruction:
-        """Make the instruction that adds the formula of each element to a sum."""
+    def summing(self, name: str, sources: tuple[Storage, ...], formula: Any, numbers: int = 0) -> Instruction:
+        """Make the instruction that adds formula(elements of the sources, *numbers) of each element to a sum."""
 
         def write(b: ir.IRBuilder, sums: ir.Value, *values: ir.Value) -> None:
-            *addresses, count = values
-            arrays = [self.array(b, s, value) for s, value in zip(sources, addresses, strict=True)]
+            arrays = [self.array(b, s, value) for s, value in zip(sources, values, strict=False)]
+            count, *given = values[len(arrays) :]
+            constants = [spread(b, number_of(b, value), LANES) for value in given]
 
             def term(stored: list[ir.Value]) -> ir.Value:
                 trace = self.trace(b, LANES)
                 nodes = [trace.input(s.widen(b, number), s.kind) for s, number in zip(sources, stored, strict=True)]
+                nodes += [trace.input(number) for number in constants]
                 result: Node = bind(formula, trace.primitives())(*nodes)
                 return result.value
 
             add_terms(b, sums, arrays, count, term)
 
-        return apart(name, len(sources) + 2, write)
+        return apart(name, len(sources) + 2 + numbers, write)
 
     def fill(self, b: ir.IRBuilder, target: ir.Value, count: ir.Value, number: ir.Value) -> None:
         """Write a number as often, and on to the end of a register."""

@@ -182,6 +182,15 @@ class RowOptions(Structure):
     sink_strides: Array = words(MAX_DIMENSIONS)
 
 
+class LossOptions(Structure):
+    """What a call of losses has beside x and the gradient: addresses, of which some are 0."""
+
+    classes: int  # of an integer for each row, or 0
+    targets: int  # of an array of the shape and dtype of x, where there are no classes
+    upstream: int  # of a float64 for each row, by which its gradient is multiplied, or 0
+    losses: int  # of a float64 for each row, to which the kernel writes, or 0
+
+
 class Casts(Structure):
     """The casts to one dtype."""
 

@@ -103,7 +103,7 @@ def _call(method: Method, arguments: Words, number: int) -> int:
             return 0
         rows.arrays[last] = out.data
     else:
-        if out.flags & WRITEABLE == 0:
+        if last and out.flags & WRITEABLE == 0:  # else it is the input, and nothing is written
             return refuse(engine)
         target = rows.arrays[last]
         for k in range(last):
