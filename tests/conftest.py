@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import importlib
 import importlib.util
+import itertools
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 import numpy as np
 import pytest
@@ -45,6 +46,21 @@ def _copy_of_package(engine: str) -> ModuleType:
 
 
 BACKENDS = {"llvm": rectifier, "numpy": _copy_of_package("numpy")}
+
+
+def _give(call: FunctionType, numbers: dict[str, float]) -> None:
+    """Make numbers the defaults of parameters that have none, in all calls of a function: tests call all alike."""
+    if not numbers.items() <= (call.__kwdefaults__ or {}).items():
+        call.__kwdefaults__ = {**(call.__kwdefaults__ or {}), **numbers}
+        for other in vars(call).values():
+            if isinstance(other, FunctionType) and set(numbers) <= set(other.__code__.co_varnames):
+                _give(other, numbers)
+
+
+for _package, _name in itertools.product(BACKENDS.values(), CATALOGUE):
+    _give(getattr(_package, _name), getattr(_package, _name).spec.required)
+
+
 PATIENCE = float(os.environ.get("RECTIFIER_TEST_PATIENCE", "1"))  # an emulated processor takes longer over everything
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
@@ -137,6 +153,7 @@ OTHER = {
     "offset": (0.25,),
     "slope": (0.2,),
     "threshold": (0.0, 0.25, 2.0),
+    "value": (0.0, 3.0),
 }
 
 

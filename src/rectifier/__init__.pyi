@@ -327,6 +327,57 @@ class _FunctionThresholdBias(_AppliedThresholdBias, Protocol):
     def with_mask(self, x: Any, out: Any = None, *, threshold: Any = 0.5, bias: Any = 0.0) -> tuple[Any, Mask]: ...
     def vjp(self, x: Any, out: Any = None, *, threshold: Any = 0.5, bias: Any = 0.0) -> tuple[Any, Callable[..., Any]]: ...
 
+class _QuantizedThresholdValue(Protocol):
+    def __call__(
+        self, q: Any, *, scale: float, zero_point: int, out_scale: float, out_zero_point: int, out: Any = None, threshold: Any, value: Any
+    ) -> Any: ...
+
+class _AppliedThresholdValue(Protocol):
+    ufunc: np.ufunc
+
+    def __call__(self, x: Any, out: Any = None, *, threshold: Any, value: Any) -> Any: ...
+
+class _DerivativeThresholdValue(Protocol):
+    ufunc: np.ufunc
+
+    @overload
+    def __call__(self, x: FunctionType, /) -> FunctionType: ...
+    @overload
+    def __call__(self, x: Any, out: Any = None, *, threshold: Any, value: Any) -> Any: ...
+
+class _BackwardThresholdValue(Protocol):
+    ufunc: np.ufunc
+
+    def __call__(
+        self, dy: Any, x: Any = None, out: Any = None, *, y: Any = None, mask: Mask | None = None, threshold: Any, value: Any
+    ) -> Any: ...
+
+class _OfSumBackwardThresholdValue(Protocol):
+    def __call__(
+        self, dy: Any, x: Any = None, b: Any = None, out: Any = None, *, mask: Mask | None = None,
+        shape: tuple[int, ...] | None = None, threshold: Any, value: Any
+    ) -> tuple[Any, Any]: ...
+
+class _OfSumThresholdValue(Protocol):
+    backward: _OfSumBackwardThresholdValue
+    cuda_source: Callable[..., str]
+
+    def __call__(self, x: Any, b: Any, out: Any = None, *, threshold: Any, value: Any) -> Any: ...
+    def with_mask(self, x: Any, b: Any, out: Any = None, *, threshold: Any, value: Any) -> tuple[Any, Mask]: ...
+
+class _FunctionThresholdValue(_AppliedThresholdValue, Protocol):
+    __name__: str
+    spec: _Elementwise
+    derivative: _DerivativeThresholdValue
+    backward: _BackwardThresholdValue
+    value_and_derivative: _AppliedThresholdValue
+    of_sum: _OfSumThresholdValue
+    quantized: _QuantizedThresholdValue
+    cuda_source: Callable[..., str]
+
+    def with_mask(self, x: Any, out: Any = None, *, threshold: Any, value: Any) -> tuple[Any, Mask]: ...
+    def vjp(self, x: Any, out: Any = None, *, threshold: Any, value: Any) -> tuple[Any, Callable[..., Any]]: ...
+
 class _QuantizedThresholdX(Protocol):
     def __call__(
         self, q: Any, *, scale: float, zero_point: int, out_scale: float, out_zero_point: int, out: Any = None, threshold: Any = 1.0
@@ -685,6 +736,7 @@ shrink: _FunctionThresholdBias
 soft_shrink: _FunctionThreshold
 sparse_plus: _Function
 squared_relu: _Function
+threshold: _FunctionThresholdValue
 thresholded_relu: _FunctionThresholdX
 gelu: _Function
 gelu_tanh: _Function

@@ -405,6 +405,7 @@ PYTORCH = {
     "tanh": "F.tanh(x)",
     "tanh_shrink": "F.tanhshrink(x)",
     "thresholded_relu": "F.threshold(x, 1.0, 0.0)",
+    "threshold": "F.threshold(x, 1.0, -0.5)",
     "dish": "x / 2 * (1 + x / torch.sqrt(1 + x * x))",
     "sqrt_softplus": "torch.sqrt(F.softplus(x))",
     "xielu": "torch.where(x > 0, 0.8 * x * x + 0.5 * x, 0.8 * (torch.expm1(x.clamp(max=-1e-6)) - x) + 0.5 * x)",

@@ -10,6 +10,7 @@ import traceback
 import numpy as np
 import pytest
 
+from conftest import run_python
 from rectifier import elementwise, gated, glu, leaky_relu, prelu, softmin
 from rectifier.catalogue import ALL
 from rectifier.formulas import T, where
@@ -101,6 +102,24 @@ def test_no_template_uses_a_name_that_a_parameter_may_have():
             used -= signatures.QUANTITIES
         assert all(map(signatures.is_reserved, used)), used
     assert not any(map(signatures.is_reserved, (*dir(builtins)[:0], *keyword.kwlist)))
+
+
+def test_a_required_parameter_has_no_default():
+    """In a process of its own: `conftest` gives those of the catalogue numbers, so that tests call all alike."""
+    code = """
+import inspect
+from rectifier import threshold
+calls = [threshold, threshold.derivative, threshold.vjp, threshold.with_mask, threshold.value_and_derivative]
+assert {str(inspect.signature(call)) for call in calls} == {"(x, out=None, *, threshold, value)"}
+assert str(inspect.signature(threshold.backward)) == "(dy, x=None, out=None, *, y=None, mask=None, threshold, value)"
+assert threshold([1, 2], threshold=1, value=9).tolist() == [9, 2]
+print(threshold.__doc__.count("default"))
+threshold([1, 2], threshold=1)
+"""
+    run = run_python(code)
+    assert run.stdout.strip() == "0", run.stderr
+    message = "TypeError: threshold() missing 1 required keyword-only argument: 'value'"
+    assert run.stderr.strip().splitlines()[-1] == message
 
 
 def test_signatures_tell_the_truth():

@@ -30,8 +30,7 @@ def _plain(**options):
     return options
 
 
-# PyTorch's name, its variant: our function, and our options for its, None where we have no such. The samples of
-# ``threshold`` all put another number than 0 in the place of what is below, which ours has not.
+# PyTorch's name, its variant: our function, and our options for its, None where we have no such.
 SAMPLES = {
     ("nn.functional.celu", ""): ("celu", _plain),
     ("nn.functional.elu", ""): ("elu", _plain),
@@ -58,6 +57,7 @@ SAMPLES = {
     ("sigmoid", ""): ("sigmoid", _plain),
     ("exp", ""): ("exponential", _plain),
     ("tanh", ""): ("tanh", _plain),
+    ("nn.functional.threshold", ""): ("threshold", lambda threshold, value: {"threshold": threshold, "value": value}),
     ("nn.functional.tanhshrink", ""): ("tanh_shrink", _plain),
     ("softmax", ""): ("softmax", _plain),
     ("log_softmax", ""): ("log_softmax", _plain),

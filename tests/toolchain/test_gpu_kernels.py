@@ -24,7 +24,7 @@ from rectifier.backends.cupy import launch  # noqa: E402
 EXACT = [name for name in CATALOGUE if CATALOGUE[name].spec.ulp.float32 == 0]
 MASKED = [name for name in EXACT if "mask" in CATALOGUE[name].spec.backward_from]
 INTEGRAL = [name for name in CATALOGUE if CATALOGUE[name].spec.selects]
-assert (len(EXACT), len(MASKED), len(INTEGRAL)) == (9, 8, 5)
+assert (len(EXACT), len(MASKED), len(INTEGRAL)) == (10, 9, 6)
 SOME_INTEGERS = ("int8", "uint32", "uint64")  # each is computed in a type of its own; the others in the slow tier
 REFERENCE = BACKENDS["numpy"]  # of functions that select, or round once: the same bits as the compiled engine
 
@@ -110,7 +110,7 @@ def test_gated_results_are_those_of_the_cpu_bit_for_bit(device, name, dtype_name
 
 
 # Values of parameters that every integer dtype holds.
-WHOLE = {"threshold": 2, "min_value": 1, "max_value": 100}
+WHOLE = {"threshold": 2, "value": 3, "min_value": 1, "max_value": 100}
 
 
 @pytest.mark.parametrize("name", INTEGRAL)

@@ -371,7 +371,7 @@ def _or_nan(x, parameter):
     full=True,
 )
 def xielu(x, alpha_p=0.8, alpha_n=0.8, beta=0.5, eps=-1e-6):
-    """Integral of an expanded ELU, a parabola on the right: the function of Apertus.
+    """xIELU, the expanded integral of the ELU: the activation of Apertus. On the right it is a parabola.
 
     alpha_p * x^2 + beta * x where x is positive, alpha_n * (exp(min(x, eps)) - 1 - x) + beta * x elsewhere. The alphas
     are what models have after their softplus, alpha_n with beta added. The derivative is that of this formula, as

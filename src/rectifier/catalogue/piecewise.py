@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..formulas import T, abs, fma, product, product_parts, quotient, stored, unordered_sum_parts, where
 from ..functions.define import INF, NAN, elementwise
+from ..functions.required import Required
 
 __all__ = [
     "hard_mish",
@@ -18,8 +19,12 @@ __all__ = [
     "soft_shrink",
     "sparse_plus",
     "squared_relu",
+    "threshold",
     "thresholded_relu",
 ]
+
+
+_ONE, _LESS = Required(1.0), Required(-0.5)  # for pictures and figures of `threshold`
 
 
 def _or_nan(x, parameter):
@@ -382,3 +387,29 @@ def shrink(x, threshold=0.5, bias=0.0):
 def shrink_derivative(x, threshold, bias):
     one = _or_nan(_or_nan(T(1), threshold), bias)
     return where(_within(x, threshold), T(0), where(x == x, one, x))
+
+
+@elementwise(
+    exact=lambda m, x, threshold, value: m.where(x > threshold, x, value),
+    special=((NAN, NAN), (INF, INF), (-INF, -0.5), (-0.0, -0.5), (1.0, -0.5)),
+    kinks=((1.0, 0.0),),
+    ulp=0,
+    backward_from=("x", "mask"),
+    mask=lambda x, threshold, value: (x <= threshold, _or_nan(T(0), value), T(1)),
+    selects=True,
+)
+def threshold(x, threshold=_ONE, value=_LESS):
+    """Threshold: x where x is above the threshold, `value` elsewhere.
+
+    Both have to be given, as in PyTorch. With a value of 0 it is `thresholded_relu`.
+
+    References
+    ----------
+    PyTorch, ``torch.nn.functional.threshold``.
+    """
+    return where(x <= threshold, value, _or_nan(x, threshold))
+
+
+@threshold.derivative
+def threshold_derivative(x, threshold, value):
+    return where(x <= threshold, _or_nan(T(0), value), where(x == x, _or_nan(T(1), threshold), x))

@@ -9,6 +9,7 @@ from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 from ..formulas import with_all_called
+from ..functions.required import Required
 from ..functions.specification import Specification
 
 _PACKAGE = Path(__file__).parent.parent
@@ -93,6 +94,6 @@ def _content(thing: Any) -> str:
         return f"({''.join(_content(part) + ',' for part in thing)})"
     if type(thing) is frozenset:  # in an order that hashes, which are random, do not decide
         return f"{{{''.join(part + ',' for part in sorted(map(_content, thing)))}}}"
-    if type(thing) in (bool, int, float, complex, str, bytes, type(None), type(...)):
+    if type(thing) in (Required, bool, int, float, complex, str, bytes, type(None), type(...)):
         return repr(thing)
     raise TypeError(f"{thing!r} has no content that could be written down")

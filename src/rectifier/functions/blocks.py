@@ -14,6 +14,7 @@ from ..formulas import arrays as array_primitives
 from ..formulas import bind, tracing
 from ..formulas.text import FormulaError, describe
 from . import signatures
+from .required import Required
 
 _NO_FORMULA = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 CONDITION, NUMBER = "a condition", "a number"
@@ -39,7 +40,7 @@ def parameters_of(formula: FunctionType, arrays: tuple[str, ...]) -> dict[str, f
     names = names[len(arrays) :]
     if code.co_flags & inspect.CO_VARARGS:
         raise FormulaError(f"{formula.__name__}: a formula names its parameters; it takes no *arguments")
-    if len(defaults) != len(names) or any(type(default) not in (int, float) for default in defaults):
+    if len(defaults) != len(names) or any(type(default) not in (int, float, Required) for default in defaults):
         raise FormulaError(f"{formula.__name__}: parameters need numbers as defaults: {', '.join(names)}")
     for name in (*arrays[1:], *names):
         if signatures.is_reserved(name) or not name.isidentifier() or keyword.iskeyword(name):
@@ -47,7 +48,7 @@ def parameters_of(formula: FunctionType, arrays: tuple[str, ...]) -> dict[str, f
                 f"{formula.__name__}: an argument of a formula cannot be called {name!r}, since the calls use that "
                 f"name themselves ({', '.join(sorted(signatures.ARGUMENTS))}, and what begins and ends with _)"
             )
-    return {name: float(default) for name, default in zip(names, defaults, strict=True)}
+    return {n: d if type(d) is Required else float(d) for n, d in zip(names, defaults, strict=True)}
 
 
 def gate_of(formula: FunctionType) -> str:

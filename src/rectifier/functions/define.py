@@ -91,8 +91,8 @@ def elementwise(
     Returns
     -------
     decorator
-        It takes the formula, whose parameters after `x` have their defaults, and returns the public
-        function; that one's ``derivative`` then takes the derivative's formula and completes it.
+        It takes the formula, whose parameters after `x` have their defaults, or `Required` numbers, and returns the
+        public function; that one's ``derivative`` then takes the derivative's formula and completes it.
 
     Raises
     ------

@@ -10,6 +10,7 @@ import numpy as np
 from ..formulas import arrays as array_primitives
 from ..formulas import bind
 from ..formulas.text import describe
+from .required import Required
 from .specification import Elementwise, Gated, OfSum, Rowwise, Specification
 
 _PARAMETERS = {
@@ -132,9 +133,13 @@ def join(*sections: str) -> str:
 
 def _of_parameters(spec: Specification) -> str:
     return "\n".join(
-        f"{name} : array_like, default {default:g}\n    Broadcasts with `x`; rounded to its dtype."
+        f"{name} : array_like{_default(default)}\n    Broadcasts with `x`; rounded to its dtype."
         for name, default in spec.parameters.items()
     )
+
+
+def _default(value: float) -> str:
+    return "" if isinstance(value, Required) else f", default {value:g}"
 
 
 def _accuracy(spec: Elementwise | Gated) -> str:
@@ -226,10 +231,11 @@ def _example(spec: Specification) -> str:
     formula = bind(spec.value, array_primitives.primitives(np.float64))
     with np.errstate(all="ignore"):
         y = formula(*arrays.values(), *map(np.float64, spec.parameters.values()))
+    given = "".join(f", {name}={number:g}" for name, number in spec.required.items())
     texts = ", ".join(f"np.array({array.tolist()})" for array in arrays.values())
     rounded = ".round(6)" if isinstance(spec, Gated) else ""
     return (
-        f">>> import numpy as np\n>>> from {spec.module} import {spec.name}\n>>> {spec.name}({texts}){rounded}\n"
+        f">>> import numpy as np\n>>> from {spec.module} import {spec.name}\n>>> {spec.name}({texts}{given}){rounded}\n"
         f"{y.round(6) if rounded else y!r}"
     )
 
@@ -280,7 +286,7 @@ B. Jacob et al., "Quantization and training of neural networks for efficient int
 def _quantized(spec: Specification) -> str:
     """Document the call on quantised integers."""
     given = spec.parameters.items()
-    parameters = "".join(f"\n{key} : float, default {default:g}\n    One number." for key, default in given)
+    parameters = "".join(f"\n{key} : float{_default(default)}\n    One number." for key, default in given)
     return _QUANTIZED.format(name=spec.name, parameters=parameters)
 
 

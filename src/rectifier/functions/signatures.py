@@ -20,6 +20,7 @@ import numpy as np
 
 from ..engine.calls import not_compiled
 from .mask import Mask
+from .required import Required
 from .row_options import RowOptions
 
 ONE_ARRAY = """
@@ -186,7 +187,7 @@ def make(
     namespace : dict
         The globals of the function, to which what the template needs is added.
     parameters : dict, optional
-        Their defaults by their names.
+        Their defaults by their names; one that is `Required` is none.
     gate : str
         The name of the second array, if there is one.
     maker : str
@@ -194,7 +195,8 @@ def make(
     doc : str
     """
     parameters = parameters or {}
-    keywords = "".join(f", {parameter}=None" for parameter in parameters)
+    defaults = {name: value for name, value in parameters.items() if not isinstance(value, Required)}
+    keywords = "".join(f", {name}=None" if name in defaults else f", {name}" for name in parameters)
     text = template.format(
         gate=gate,
         keywords=f", *{keywords}" if parameters else "",
@@ -217,7 +219,7 @@ def make(
     function.__code__ = function.__code__.replace(co_filename=file, co_name=short, co_qualname=name)
     linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file  # for the lines of a traceback
     function.__name__, function.__qualname__, function.__module__, function.__doc__ = short, name, module, doc
-    function.__kwdefaults__ = {**(function.__kwdefaults__ or {}), **parameters}
+    function.__kwdefaults__ = {**(function.__kwdefaults__ or {}), **defaults}
     if options is not None:
         options.__code__ = options.__code__.replace(co_filename=file, co_name=short, co_qualname=name)
         options.__qualname__ = options.__name__ = short

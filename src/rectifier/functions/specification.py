@@ -13,6 +13,7 @@ import numpy as np
 from ..formulas import T, bind, stored, where
 from ..formulas.text import describe
 from . import dtypes
+from .required import Required
 
 PACKAGE = __name__.partition(".")[0]  # whose functions have their names without a module
 
@@ -196,6 +197,11 @@ class Specification:
     def masks_of(self) -> str:
         """The full name of the function whose masks it makes."""
         return self.full_name
+
+    @property
+    def required(self) -> dict[str, float]:
+        """Numbers for the parameters that have no defaults."""
+        return {name: float(value) for name, value in self.parameters.items() if isinstance(value, Required)}
 
     def named(self, operation: Operation) -> str:
         """Return the name of the call of an operation, for errors."""

@@ -187,7 +187,8 @@ def check_points(activation: Activation, x: np.ndarray[Any, Any], **parameters: 
     spec, dtype = activation.spec, x.dtype
     settings = settings_of(spec, dtype, parameters)
     x = x.ravel()
-    values, derivatives = activation(x, **parameters), activation.derivative(x, **parameters)
+    given = spec.required | parameters
+    values, derivatives = activation(x, **given), activation.derivative(x, **given)
     known = ~np.isnan(x)
     for what, results in ((spec.name, values), (f"{spec.name}'", derivatives)):
         assert np.isnan(results[~known]).all(), f"{what}(nan) is a number"
@@ -319,7 +320,8 @@ def check_backward(activation: Activation, x: np.ndarray[Any, Any], **parameters
     spec = activation.spec
     dy = special_values(x.dtype)
     dy, x = (a.ravel() for a in np.meshgrid(dy, x))
-    dx = activation.backward(dy, x, **parameters)
+    given = spec.required | parameters
+    dx = activation.backward(dy, x, **given)
     if spec.wide and x.dtype != np.float64:  # from a derivative that nobody sees
         _check_wide_backward(activation, dy, x, dx, parameters)
         return
@@ -333,10 +335,10 @@ def check_backward(activation: Activation, x: np.ndarray[Any, Any], **parameters
     expected = np.where(d == 0, np.zeros(1, x.dtype), product)
     _assert_same(dx, expected, f"{spec.name}.backward", dy, x)
     if "mask" in spec.backward_from:
-        y, mask = activation.with_mask(x, **parameters)
-        _assert_same(y, activation(x, **parameters), f"{spec.name}.with_mask", x)
+        y, mask = activation.with_mask(x, **given)
+        _assert_same(y, activation(x, **given), f"{spec.name}.with_mask", x)
         expected = np.where(np.isnan(x), dy, dx)  # one bit: at NaN, dy passes
-        from_mask = activation.backward(dy, mask=mask, **parameters)
+        from_mask = activation.backward(dy, mask=mask, **given)
         _assert_same(from_mask, expected, f"{spec.name}.backward from the mask", dy, x)
 
 

@@ -46,6 +46,9 @@ TORCH = {  # from `torch`; the operators are those of `torch.ops.aten`
     "thresholded_relu": Offer(
         _F + "threshold", {"threshold": 1, "value": 0}, lambda aten, dy, x, y: aten.threshold_backward(dy, x, 1)
     ),
+    "threshold": Offer(
+        _F + "threshold", {"threshold": 1, "value": -0.5}, lambda aten, dy, x, y: aten.threshold_backward(dy, x, 1)
+    ),
     "hard_tanh": Offer(_F + "hardtanh", {}, lambda aten, dy, x, y: aten.hardtanh_backward(dy, x, -1, 1)),
     "hard_sigmoid": Offer(_F + "hardsigmoid", {}, lambda aten, dy, x, y: aten.hardsigmoid_backward(dy, x)),
     "hard_swish": Offer(_F + "hardswish", {}, lambda aten, dy, x, y: aten.hardswish_backward(dy, x)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..catalogue import ALL, LOSSES
+from ..functions.required import Required
 from ..functions.specification import Gated, Rowwise
 
 FILE = Path(__file__).parent.parent / "__init__.pyi"
@@ -126,7 +127,9 @@ class _Loss(Protocol):
 
 def _default(value: float) -> str:
     """Write a default as a stub may have it, which is short."""
-    return repr(value) if len(repr(value)) <= 10 else "..."
+    if isinstance(value, Required):
+        return ""
+    return f" = {value!r}" if len(repr(value)) <= 10 else " = ..."
 
 
 def text() -> str:
@@ -139,7 +142,7 @@ def text() -> str:
             lines[name] = "RowFunctionWithOptions" if spec.has_options else "RowFunction"
             continue
         gate = spec.gate if isinstance(spec, Gated) else ""
-        given = "".join(f", {key}: Any = {_default(value)}" for key, value in spec.parameters.items())
+        given = "".join(f", {key}: Any{_default(value)}" for key, value in spec.parameters.items())
         kind, template = ("_GatedFunction", _GATED) if gate else ("_Function", _ELEMENTWISE)
         words = "_".join([*[gate] * bool(gate), *spec.parameters])
         key = "".join(word.capitalize() for word in words.split("_"))

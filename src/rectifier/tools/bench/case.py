@@ -180,15 +180,16 @@ def ours(case: Case) -> Call | Step:
 
 def _ours(case: Case) -> Iterator[Call]:
     f: Any = ALL[case.function]
+    more = f.spec.required | case.into
     match case.operation:
         case "value":
-            yield Call("f(x)", f, (case.x,), case.into)
+            yield Call("f(x)", f, (case.x,), more)
         case "derivative":
-            yield Call("f.derivative(x)", f.derivative, (case.x,), case.into)
+            yield Call("f.derivative(x)", f.derivative, (case.x,), more)
         case "backward" if case.function in ROWWISE:
-            yield Call("f.backward(dy, y=y)", f.backward, (case.dy,), {"y": case.y, **case.into}, y=case.y)
+            yield Call("f.backward(dy, y=y)", f.backward, (case.dy,), {"y": case.y, **more}, y=case.y)
         case "backward":
-            yield Call("f.backward(dy, x)", f.backward, (case.dy, case.x), case.into)
+            yield Call("f.backward(dy, x)", f.backward, (case.dy, case.x), more)
         case "backward_from_mask":
-            mask = f.with_mask(case.x)[1]
-            yield Call("f.backward(dy, mask=mask)", f.backward, (case.dy,), {"mask": mask, **case.into})
+            mask = f.with_mask(case.x, **f.spec.required)[1]
+            yield Call("f.backward(dy, mask=mask)", f.backward, (case.dy,), {"mask": mask, **more})

@@ -65,10 +65,11 @@ def curve(function: Any, points: int = 401, held: float | None = None, **paramet
     Curve
     """
     spec, x = function.spec, np.linspace(-RANGE, RANGE, points)
+    at_kinks, parameters = not parameters, spec.required | parameters if isinstance(spec, Elementwise) else parameters
     argument, other = along(function)
     if isinstance(spec, Elementwise):
         y, d = function(x, **parameters), function.derivative(x, **parameters)
-        if not parameters:
+        if at_kinks:
             d = _without_kinks(x, d, spec.kinks)
         return Curve("x", "", x, y, d)
     if isinstance(spec, Gated):

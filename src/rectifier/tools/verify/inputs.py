@@ -65,7 +65,8 @@ def _edges(activation: Activation, dtype: np.dtype[Any]) -> list[int]:
 
     def kind(ranks: Any) -> Any:
         x, kinds = ranked(dtype, ranks), 0
-        for result in (activation(x), activation.derivative(x)):
+        required = activation.spec.required
+        for result in (activation(x, **required), activation.derivative(x, **required)):
             for condition in (result == 0, result == 1, np.isinf(result), abs(result) < tiny, result == x):
                 kinds = 2 * kinds + condition
         return kinds

@@ -72,11 +72,12 @@ def _results(task: Task, x: Any) -> Iterable[tuple[str, str, float, Any]]:
     activation = task.activation
     few = 2 if task.dtype == "float64" else 1 if task.dtype == "float32" and task.among is None else None
     if OURS in task.sources:
-        yield "value", OURS, 1.0, activation(x)
-        yield "derivative", OURS, 1.0, activation.derivative(x)
+        required = activation.spec.required
+        yield "value", OURS, 1.0, activation(x, **required)
+        yield "derivative", OURS, 1.0, activation.derivative(x, **required)
         for dy in GRADIENTS[:few]:
             rounded = np.array(dy).astype(x.dtype)
-            yield "backward", OURS, float(rounded), activation.backward(np.full_like(x, rounded), x)
+            yield "backward", OURS, float(rounded), activation.backward(np.full_like(x, rounded), x, **required)
     for source in task.sources:
         for operation, call in (
             reference(source, activation.spec.full_name, task.dtype).items() if source != OURS else ()
