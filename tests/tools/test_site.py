@@ -44,6 +44,8 @@ def test_every_function_has_a_page_with_formula_plot_values_accuracy_and_calls(s
         assert f'id="rectifier.{name}"' in text, name
         for method in reference.methods_of(function):
             assert f'id="rectifier.{name}.{method}"' in text, (name, method)
+        if hasattr(function, "packed"):
+            assert f'id="rectifier.{name}.packed.backward"' in text, name
         for words in ("Accuracy", "Speed", "Calls"):
             assert f">{words}<" in text, (name, words)
         if name in CATALOGUE:
@@ -196,6 +198,7 @@ def test_a_line_is_broken_where_there_is_no_number_and_where_it_leaves_the_frame
         (lambda m, x: (x + 1) * x, ("<mo>(</mo>",)),
         (lambda m, x: 2.5 * x + 1e-17 * x, ("2.5",)),
         (lambda m, x: x - (x - 1), ("<mo>(</mo>",)),
+        (lambda m, x: 2 * x * x * x / 7, ("<msup><mrow><mi>x</mi></mrow><mrow><mn>3</mn></mrow></msup>",)),
     ],
 )
 def test_formulas_are_written_as_textbooks_do(exact, words):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from html import escape
 from typing import Any
@@ -20,6 +20,8 @@ class Node:
         self, text: str, precedence: int = _ATOM, size: float | None = None, cases: Sequence[tuple[str, str]] = ()
     ) -> None:
         self.text, self.precedence, self.size, self.cases = text, precedence, size, cases
+        self.factors: tuple[Node, Node] | None = None
+        self.power_of: tuple[Node, int] | None = None
 
     def at_least(self, precedence: int) -> str:
         """Return its text, in parentheses if it binds looser."""
@@ -164,11 +166,18 @@ def _sum(a: Node, b: Node, sign: str) -> Node:
 
 
 def _product(a: Node, b: Node) -> Node:
-    if a is b:
-        return a**2
+    if a is b or (a.power_of and a.power_of[0] is b):
+        power = a.power_of[1] + 1 if a.power_of else 2
+        made = b**power
+        made.power_of = b, power
+        return made
+    if a.factors and (a.factors[1] is b or (a.factors[1].power_of and a.factors[1].power_of[0] is b)):
+        return _product(a.factors[0], _product(a.factors[1], b))
     size = a.size if a.size is not None and a.size < _TAIL else None
     between = "<mo>⋅</mo>" if b.text.startswith(("<mn", "<mfrac><mn")) else "<mo>⁢</mo>"
-    return Node(f"{a.at_least(_PRODUCT)}{between}{b.at_least(_PRODUCT)}", _PRODUCT, size)
+    made = Node(f"{a.at_least(_PRODUCT)}{between}{b.at_least(_PRODUCT)}", _PRODUCT, size)
+    made.factors = a, b
+    return made
 
 
 def _compare(a: Node, b: Any, sign: str) -> Node:
@@ -182,7 +191,7 @@ def name_of(symbol: str) -> Node:
     return Node(f"<msub>{text}<mtext>{escape(index.replace('_', ' '))}</mtext></msub>" if index else text)
 
 
-def formula(name: str, exact: Callable[..., Any], symbols: tuple[str, ...]) -> str:
+def formula(name: str, exact: Callable[..., Any], operands: tuple[str, ...], parameters: Iterable[str] = ()) -> str:
     """Write the textbook form of a function as a display of MathML; nothing if it is no expression.
 
     Parameters
@@ -191,13 +200,13 @@ def formula(name: str, exact: Callable[..., Any], symbols: tuple[str, ...]) -> s
         Of the function.
     exact : callable
         As a block states it.
-    symbols : tuple of str
-        Names of its arguments after the mathematics.
+    operands, parameters : names
+        Of its arguments after the mathematics.
     """
     try:
-        found = _node(exact(_Mathematics(), *map(name_of, symbols)))
+        found = _node(exact(_Mathematics(), *map(name_of, (*operands, *parameters))))
     except (TypeError, ValueError, AttributeError, IndexError, KeyError, NameError):
         return ""  # a computation, such as one that sorts: its text says what it does
-    arguments = "<mo>,</mo>".join(name_of(symbol).text for symbol in symbols[:1])
+    arguments = "<mo>,</mo>".join(name_of(symbol).text for symbol in operands)
     left = f"<mi>{escape(name)}</mi><mo>⁡</mo><mrow><mo>(</mo>{arguments}<mo>)</mo></mrow><mo>=</mo>"
     return f'<math display="block"><mrow>{left}{found.text}</mrow></math>'

@@ -21,11 +21,12 @@ from ..bench.points import FUNCTIONS as MEASURED
 from ..bench.report import markdown as speed_section
 from ..documents import markdown_table
 from ..verify import places, report
-from ..verify.results import OPERATIONS, Stage
+from ..verify.results import OURS, Stage
 from .figures import error_chart, function_chart, speed_chart
 from .mathml import formula
 
 # In the order of the guide; what a function lacks is left out.
+_OF_DEFINITIONS = ("ufunc", "spec", "of", "methods", "formula", "weight", "gradient", "cuda_source")
 METHODS = ("derivative", "backward", "value_and_derivative", "with_mask", "vjp")
 _FORMULA = re.compile(r"^The formula is ``.*?``(, its derivative ``.*?``)?\.\s*", re.MULTILINE)  # in primitives: long
 
@@ -112,7 +113,7 @@ def page(name: str, kept: Kept, rst: Callable[[str], str]) -> str:
     parts = docstrings.split(inspect.getdoc(_block(function)))
     text = [f"# {name}", _summary(function), *_prose(parts.prose)]
     second = (spec.gate,) if isinstance(spec, Gated) else ()
-    shown = formula(name, spec.exact, ("x", *second, *spec.parameters)) if getattr(spec, "exact", None) else ""
+    shown = formula(name, spec.exact, ("x", *second), spec.parameters) if getattr(spec, "exact", None) else ""
     text += [f'<div class="formula">{shown}</div>'] if shown else []
     text += _plot(function)
     text += ["## Values to know", *_special(function)] if isinstance(spec, Elementwise) else []
@@ -137,7 +138,7 @@ def _plot(function: Any) -> list[str]:
         return []
     return [
         f"<figure>{drawn}</figure>",
-        f'<p><a href="../draw.html#{function.__name__}">Draw it over another range, and move its parameters</a></p>',
+        f'<p><a href="../draw.html#{function.__name__}">Draw it beside another, and move its parameters</a></p>',
     ]
 
 
@@ -162,13 +163,11 @@ def _accuracy(stages: Iterable[Stage]) -> list[str]:
     rows = []
     for stage in stages:
         taken = f"all {stage.rows[0].tally.points:,}" if stage.exhaustive else f"{stage.rows[0].tally.points:,}"
-        for operation in OPERATIONS:
-            row = stage.row(operation)
-            if row is not None:
-                tally = row.tally
-                where = tally.at if tally.worst_ulp else ""
-                worst = report.ulps(tally.worst_ulp)
-                rows.append((stage.dtype, operation, worst, where, f"{row.bound:g}", taken))
+        for row in stage.rows:
+            if row.source == OURS:
+                where = row.tally.at if row.tally.worst_ulp else ""
+                worst = report.ulps(row.tally.worst_ulp)
+                rows.append((stage.dtype, row.operation, worst, where, f"{row.bound:g}", taken))
     if not rows:
         return ["Not in the kept verification yet; the bounds are below, and the tests hold them."]
     header = ("dtype", "result", "worst error", "at x", "bound", "inputs")
@@ -210,7 +209,10 @@ def eval_rst(text: str) -> str:
 def calls(name: str, function: Any, rst: Callable[[str], str]) -> str:
     """Write the entries of a function and of its methods."""
     found = {name: function}
-    found |= {f"{name}.{method}": getattr(function, method) for method in methods_of(function)}
+    for method in methods_of(function):
+        found[f"{name}.{method}"] = call = getattr(function, method)
+        # Of a call that is a function of its own, such as that of a packed array.
+        found |= {f"{name}.{method}.{key}": getattr(call, key) for key in METHODS if key in vars(call)}
     return "\n\n".join([".. py:currentmodule:: rectifier", *(entry(key, call, rst) for key, call in found.items())])
 
 
@@ -218,7 +220,7 @@ def methods_of(function: Any) -> list[str]:
     """Return the names of a function's calls, those of the guide first."""
     known = [method for method in METHODS if callable(getattr(function, method, None))]
     others = [key for key, value in vars(function).items() if callable(value) and not key.startswith("_")]
-    return known + [key for key in others if key not in (*known, "ufunc", "spec", "gradient", "cuda_source", "methods")]
+    return known + [key for key in others if key not in (*known, *_OF_DEFINITIONS)]
 
 
 def entry(name: str, call: Any, rst: Callable[[str], str], indent: str = "   ") -> str:
