@@ -50,6 +50,22 @@ def test_value_and_gradients_are_within_the_bounds(function, name):
 
 
 @each
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "float32"])
+def test_infinite_gates_are_those_of_float64(function, name):
+    """In kernels that compute in float64 for a narrower dtype, whose least exponential is not 0."""
+    dtype = testing.dtype_of(name)
+    gate, x = (a.ravel() for a in np.meshgrid([-np.inf, -3e4, -800.0, 800.0, 3e4, np.inf], [-3e4, -1.0, 0.0, 0.5, 3e4]))
+    arrays = x.astype(dtype), gate.astype(dtype)
+    wide = tuple(array.astype(np.float64) for array in arrays)
+    with np.errstate(all="ignore"):
+        made = function(*arrays), *function.backward(np.ones_like(arrays[0]), *arrays)
+        expected = function(*wide), *function.backward(np.ones_like(x), *wide)
+        for actual, exact in zip(made, expected, strict=True):
+            exact = exact.astype(np.float32).astype(dtype).astype(np.float64)
+            np.testing.assert_allclose(actual.astype(np.float64), exact, rtol=2.0**-6, atol=1e-37)
+
+
+@each
 def test_nan_propagates(function):
     x = np.array([math.nan, 1.0, math.nan])
     gate = np.array([1.0, math.nan, math.nan])

@@ -101,10 +101,13 @@ def _times(x, slope, slope_tail):
 
 
 def _weighted(x, z, tail):
-    # x s(z); exp(z) may be subnormal where its product with x is not. An infinite x times 0 would be NaN.
+    # x s(z); exp(z) may be subnormal where its product with x is not. An infinite x times 0 would be NaN. What stands
+    # for it is beyond float32, and small beside the least exponential of float64 in kernels of float32, which is no 0.
+    beyond = copysign(where(largest() > T(1e39), T(2.0**256), largest()), x)
+    finite = where(abs(x) > largest(), beyond, x)
     m, rest, scale = _exponential(z, tail)
     d, lost = _one_plus(whole(m, rest), scale)
-    n, more = product_parts(_finite(x), T(0), where(z < T(0), m, T(1)), where(z < T(0), rest, T(0)))
+    n, more = product_parts(finite, T(0), where(z < T(0), m, T(1)), where(z < T(0), rest, T(0)))
     return where(z > T(50), x, quotient(n, more, d, lost) * where(z < T(0), scale, T(1)))
 
 
