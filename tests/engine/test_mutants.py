@@ -25,6 +25,7 @@ DRIVER, ENTRY, CALLS, WAYS = (
     "backends/numpy.py",
     "engine/runtime/streaming.py",
 )
+COPYING = "engine/runtime/copying.py"
 ROWS, ROW_TESTS = "engine/runtime/rows.py", ["engine/test_rows.py"]
 ROUNDING, STORAGE = "engine/compiler/rounding.py", "engine/compiler/storage.py"
 STRIPS, TRACE = "engine/compiler/strips.py", "formulas/llvm.py"
@@ -85,6 +86,10 @@ MUTANTS = {
     "rows that end where an output begins are behind it": (ENTRY, "place >= span_o and", "place + 1 >= span_o and", OVERLAP),
     "a row is as long as its numbers are wide": (ENTRY, "span_k += abs(a)", "span_k += 0", OVERLAP),
     "rows that are walked backwards begin where they end": (ENTRY, "low += min(a, 0)", "low += 0", OVERLAP),
+    "a pair is taken apart the wrong way round": (COPYING, "tile + (TILE if apart < 0 else 0), tile + (0 if", "tile + (TILE if apart > 0 else 0), tile + (0 if", OVERLAP),
+    "the last pairs are left": (COPYING, "size, 2 * size, n - i, size)\n\n\ndef _join", "size, 2 * size, n - i - 1, size)\n\n\ndef _join", OVERLAP),
+    "pairs begin at the first of the two": (COPYING, "_split_run(even, odd, at + min(apart, 0), n, size)", "_split_run(even, odd, at, n, size)", OVERLAP),
+    "what lies near is a pair": (DRIVER, "abs(job.pointers[k + 1] - job.pointers[k]) == size", "1", OVERLAP),
     "an output that follows an input is shared among threads": (ENTRY, "apart &= _lies_apart", "apart |= _lies_apart", THREADS),
     "a slope of -0.0 stays": (ENTRY, "0 if source.number << 1 == 0 else", "0 if source.number == 1 else"),
     "a slope is rounded twice": (ROUNDING, "builder.select(builder.and_(inexact, even), builder.add(bits, step), bits)", "bits"),
@@ -109,7 +114,7 @@ MUTANTS = {
     "a row ends before its last numbers": (DRIVER, "if n > edge + whole:", "if n > edge + whole + 1:", STREAMING),
     "past the caches, all of a row is its beginning": (DRIVER, "_skip(job, run, edge, pieces)", "_skip(job, run, 0, pieces)", STREAMING),
     "past the caches, rows of parameters are one number each": (DRIVER, "(0 if first <= k < last and uniform else n", "(0 if first <= k < last else n", STREAMING),
-    "no line of a row goes past the caches": (DRIVER, "uniform + PAST + (plan", "uniform + (plan", STREAMING),
+    "no line of a row goes past the caches": (DRIVER, "uniform + PAST + job.held + (plan", "uniform + job.held + (plan", STREAMING),
     "short rows go past the caches": (WAYS, "plan.size[last] < LEAST_ROW", "plan.size[last] < 0", STREAMING),
     "the first line begins an element later": (DRIVER, "& (LINE - 1), size)\n    i, n", "& (LINE - 1), size) + 1\n    i, n", STREAMING),
     "pieces are no whole lines": (DRIVER, "return divide(n, line) * line if n >= line else n", "return n", STREAMING),
@@ -137,7 +142,7 @@ MUTANTS = {
     "the last line is left out": (STRIPS, "loop(b, _I64(0), self.whole, lanes, past_the_caches)", "loop(b, _I64(0), b.sub(self.whole, _I64(lanes)), lanes, past_the_caches)", STREAMING),
     "a line is computed from the first elements": (STRIPS, "self._compute(self.sources, i), past=True", "self._compute(self.sources, _I64(0)), past=True", STREAMING),
     "rows may overlap their output": (ROWS, "if source != target and source", "if source != source and source", ROW_TESTS),
-    "rows are computed into what is read-only": (ROWS, "if out.flags & WRITEABLE == 0:", "if 0:", ROW_TESTS),
+    "rows are computed into what is read-only": (ROWS, "if last and out.flags & WRITEABLE == 0:", "if 0:", ROW_TESTS),
     "rows need not be contiguous": (ROWS, "LIES = C_CONTIGUOUS | ALIGNED", "LIES = ALIGNED", ROW_TESTS),
     "rows of any shape are one shape": (ROWS, " or not has_shape(a, axes, shape)", "", ROW_TESTS),
     "a given output of rows is not counted": (ROWS, "        call1(engine.incref, out)\n", "", ROW_TESTS),

@@ -1,12 +1,13 @@
-"""Which views of one array the compiled call takes: those that are one, or have no byte in common."""
+"""Views of one array: which the compiled call takes, those that are one or have no byte in common; and pairs."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from conftest import assert_same, numbers
-from rectifier import relu, swiglu
+from conftest import FLOATS, assert_same, numbers
+from rectifier import reglu, relu, settings, swiglu
+from rectifier.testing import dtype_of
 
 RNG = np.random.default_rng(16)
 
@@ -72,3 +73,46 @@ def test_parts_of_one_array_are_written_by_one_compiled_call(first, second):
     for out, there, right in zip(outs, (packed[first], packed[second]), expected, strict=True):
         assert_same(out, right)
         assert_same(there, right)
+
+
+@pytest.mark.parametrize("dtype_name", FLOATS)
+def test_pairs_of_any_number_have_the_bits_of_whole_arrays_and_nothing_beside_them_is_written(dtype_name):
+    dtype, lanes = dtype_of(dtype_name), 64 // dtype_of(dtype_name).itemsize
+    for n in (*range(1, 2 * lanes + 2), 1000, 20_000):
+        packed = numbers(3 * (2 * n + 5), dtype, n).reshape(3, -1)
+        dy = numbers(3 * n, dtype, 1).reshape(3, n)
+        for first, second in ((0, 1), (1, 0), (2, 1), (3, 4)):  # which is at even places; and what is no pair's first
+            x, gate = (packed[:, k : k + 2 * n : 2] for k in (first, second))
+            before, room = packed.tobytes(), np.full((3, 2 * n + 5), 7).astype(dtype)
+            assert_same(reglu(x, gate), reglu(x.copy(), gate.copy()))
+            outs = tuple(room[:, k : k + 2 * n : 2] for k in (first, second))
+            reglu.backward(dy, x, gate, out=outs)
+            for out, right in zip(outs, reglu.backward(dy, x.copy(), gate.copy()), strict=True):
+                assert_same(out, right)
+                out[...] = 7
+            assert (room == 7).all()
+            assert packed.tobytes() == before
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pairs_may_lie_along_any_axis_in_any_direction_and_beside_other_dtypes(threads):
+    a, before = numbers(40 * 66 * 6, np.dtype("f4")).reshape(40, 66, 6), settings.threads
+    settings.threads = threads
+    try:
+        for whole in (a, np.asfortranarray(a), a.transpose(1, 2, 0), a[::-1], a[:, ::-1], a[:, :, ::-1], a[:, 3:, :4]):
+            for axis in range(3):
+                moved = np.moveaxis(whole, axis, -1)
+                x, gate = moved[..., 1::2], moved[..., : moved.shape[-1] // 2 * 2 : 2]
+                x, gate = x[..., : gate.shape[-1]], gate[..., : x.shape[-1]]
+                assert_same(reglu(x, gate), reglu(x.copy(), gate.copy()))
+                assert_same(reglu(x, gate.astype("f8")), reglu(x.astype("f8"), gate.astype("f8")))
+                swapped = np.moveaxis(whole.astype(">f4"), axis, -1)
+                others = swapped[..., 1::2][..., : gate.shape[-1]], swapped[..., ::2][..., : x.shape[-1]]
+                assert_same(relu.backward(*others), relu.backward(x.copy(), gate.copy()))
+                expected, there = reglu.backward(x.copy(), x.copy(), gate.copy()), np.empty_like(moved)
+                outs = there[..., 1::2][..., : gate.shape[-1]], there[..., ::2][..., : x.shape[-1]]
+                reglu.backward(x, x, gate, out=outs)
+                for out, right in zip(outs, expected, strict=True):
+                    assert_same(out, right)
+    finally:
+        settings.threads = before

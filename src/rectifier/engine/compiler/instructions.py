@@ -17,6 +17,7 @@ from .target import Target
 
 _I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 _BYTES = _I8.as_pointer()
+_LINE_BITS = 512
 _VOID = ir.VoidType()
 _REGISTERS = ("fpcr", "fpsr")  # of AArch64: how it computes in floating point, and the flags that this raised
 
@@ -138,6 +139,34 @@ def _copy_element(bits: int) -> Any:
     return emit
 
 
+def _split_line(bits: int) -> Any:
+    """Move the elements at even places of two lines to a line, those at odd places to another."""
+    lanes = _LINE_BITS // bits
+    line, lines = (ir.VectorType(ir.IntType(bits), count) for count in (lanes, 2 * lanes))
+
+    def emit(builder: ir.IRBuilder, even: ir.Value, odd: ir.Value, source: ir.Value) -> None:
+        both = builder.load(at(builder, source, lines), align=1)
+        for target, first in ((even, 0), (odd, 1)):
+            places = ir.Constant(ir.VectorType(_I32, lanes), [2 * k + first for k in range(lanes)])
+            part = builder.shuffle_vector(both, ir.Constant(lines, ir.Undefined), places)
+            builder.store(part, at(builder, target, line), align=1)
+
+    return emit
+
+
+def _join_line(bits: int) -> Any:
+    """Move the elements of a line to the even places of two lines, those of another to the odd places."""
+    lanes = _LINE_BITS // bits
+    line, lines = (ir.VectorType(ir.IntType(bits), count) for count in (lanes, 2 * lanes))
+
+    def emit(builder: ir.IRBuilder, target: ir.Value, even: ir.Value, odd: ir.Value) -> None:
+        parts = [builder.load(at(builder, source, line), align=1) for source in (even, odd)]
+        places = ir.Constant(ir.VectorType(_I32, 2 * lanes), [k // 2 + k % 2 * lanes for k in range(2 * lanes)])
+        builder.store(builder.shuffle_vector(*parts, places), at(builder, target, lines), align=1)
+
+    return emit
+
+
 def _local(builder: ir.IRBuilder) -> ir.Value:
     return ir.IRBuilder(builder.function.blocks[0]).alloca(_I32)
 
@@ -186,6 +215,9 @@ count_bits = Instruction(lambda b, x: b.ctpop(x))
 call0, call1, call2, call3, call4, call5, call6, call8 = (Instruction(_call, n + 1) for n in (0, 1, 2, 3, 4, 5, 6, 8))
 copy_memory = Instruction(_copy_memory)
 stream_line = Instruction(_stream_line)  # 64 bytes, past the caches; the target is aligned
+# Of two lines of elements of so many bits, at any place: those at even and at odd places.
+split16, split32, split64 = (Instruction(_split_line(bits)) for bits in (16, 32, 64))
+join16, join32, join64 = (Instruction(_join_line(bits)) for bits in (16, 32, 64))
 copy8, copy16, copy32, copy64 = (Instruction(_copy_element(bits)) for bits in (8, 16, 32, 64))
 # Save the floating-point control word and the flags, and set the default: to nearest, subnormals kept, nothing traps.
 # After the restoring no caller sees a flag raised that was not raised before.

@@ -13,16 +13,13 @@ from __future__ import annotations
 
 from ..compiler.instructions import (
     call3,
-    copy8,
-    copy16,
-    copy32,
-    copy64,
     copy_memory,
     divide,
     fence,
     stack,
     ticks,
 )
+from .copying import copy
 from .layout import (
     FETCH,
     FRACTION,
@@ -30,7 +27,9 @@ from .layout import (
     LINE,
     MAX_DIMENSIONS,
     MAX_OPERANDS,
+    PAIRED,
     PAST,
+    SECOND,
     TILE,
     TILED,
     WHOLE,
@@ -45,23 +44,6 @@ TOGETHER = 4  # rows that are added to totals in registers; eight, of whole page
 LONG = 32  # elements: shorter runs are collected in a tile; 100 rows of 48 take 0.95 us as they lie, 1.2 in tiles
 
 
-def _copy_run(target: int, target_step: int, source: int, source_step: int, n: int, size: int) -> None:
-    if target_step == size and source_step == size:
-        copy_memory(target, source, n * size)
-    elif size == 4:
-        for i in range(n):
-            copy32(target + i * target_step, source + i * source_step)
-    elif size == 8:
-        for i in range(n):
-            copy64(target + i * target_step, source + i * source_step)
-    elif size == 2:
-        for i in range(n):
-            copy16(target + i * target_step, source + i * source_step)
-    else:
-        for i in range(n):
-            copy8(target + i * target_step, source + i * source_step)
-
-
 def _locate(job: Job, i: int, here: Words) -> None:
     """Write the coordinates of element `i`."""
     for d in range(job.dimensions - 1, 0, -1):
@@ -73,7 +55,7 @@ def _locate(job: Job, i: int, here: Words) -> None:
 
 
 def _transfer(job: Job, k: int, i: int, n: int, tile: int, outward: int) -> None:
-    """Copy elements i to i + n of operand k into its tile, or out of it."""
+    """Copy elements i to i + n of operand k, and of the next if they are a pair, into their tiles, or out of them."""
     size = job.widths[k]
     last = job.dimensions - 1
     extent, step = job.extents[last], job.strides[k, last]
@@ -84,10 +66,7 @@ def _transfer(job: Job, k: int, i: int, n: int, tile: int, outward: int) -> None
         at += here[d] * job.strides[k, d]
     run = min(extent - here[last], n)
     while True:
-        if outward:
-            _copy_run(at, step, tile, size, run, size)
-        else:
-            _copy_run(tile, size, at, step, run, size)
+        copy(job, k, at, tile, run, outward)
         n -= run
         if n == 0:
             return
@@ -127,12 +106,12 @@ def _tiles(job: Job, start: int, stop: int) -> None:
                 if cast:
                     _transfer(job, k, i, n, space + MAX_OPERANDS * TILE, 0)
                     call3(cast, tile, space + MAX_OPERANDS * TILE, n)
-                elif k < last:
+                elif k < last and job.modes[k] != SECOND:
                     _transfer(job, k, i, n, tile, 0)
         call3(kernel, pieces, n, uniform)
         for k in range(last, count):
             at, tile = job.pointers[k], space + k * TILE
-            if k != mask and job.modes[k] == TILED:
+            if k != mask and (job.modes[k] == TILED or job.modes[k] == PAIRED):
                 _transfer(job, k, i, n, tile, 1)
         i += n
 
@@ -426,6 +405,23 @@ def prepare(job: Job) -> None:
     if constant:
         for k in range(first, last):
             job.modes[k] = WHOLE
+    if not rows:
+        for k in range(count - 1):
+            apart = k != mask and k + 1 != mask and k + 1 != last
+            if apart and job.modes[k] == TILED and _are_interleaved(job, k):
+                job.modes[k] = PAIRED
+                job.modes[k + 1] = SECOND
+
+
+def _are_interleaved(job: Job, k: int) -> int:
+    """Return whether the elements of operand k and of the next alternate along the last axis, and fill it."""
+    size, inner = job.widths[k], job.dimensions - 1
+    alike = job.modes[k + 1] == TILED and job.widths[k + 1] == size and size > 1
+    alike &= job.casts[k] == 0 and job.casts[k + 1] == 0
+    alike &= job.strides[k, inner] == 2 * size and abs(job.pointers[k + 1] - job.pointers[k]) == size
+    for d in range(inner + 1):
+        alike &= job.strides[k, d] == job.strides[k + 1, d]
+    return alike
 
 
 def measure(plan: LoopDescriptor) -> int:

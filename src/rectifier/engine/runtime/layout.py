@@ -23,8 +23,9 @@ FRACTION = 16
 # be, since it is one row for all
 ALIKE, PAST, HELD, FETCH = 1, 2, 4, 3
 
-# How an operand reaches the kernel: as it lies, or through a tile
-WHOLE, TILED = 0, 1
+# How an operand reaches the kernel: as it lies; through a tile; through two tiles, the first or the second of two
+# operands whose elements lie interleaved
+WHOLE, TILED, PAIRED, SECOND = 0, 1, 2, 3
 
 # What a Python float becomes as a parameter; 0 if none is taken
 HALF, BFLOAT, SINGLE, DOUBLE = 1, 2, 4, 8
