@@ -36,7 +36,7 @@ def _write_pages(app: Any) -> None:
 
     sources = Path(app.srcdir)
     kept = reference.Kept(sources.parent / "benchmarks")
-    pages = {name: reference.page(name, kept, rst) for name in ALL}
+    pages = {name: reference.page(name, kept, rst) for name in reference.functions()}
     pages |= {"index": reference.index(), "other": reference.others(), "commands": commands.page()}
     records = history.load(sources.parent / "benchmarks" / "history.json")
     for run in kept.runs:

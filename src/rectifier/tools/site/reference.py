@@ -57,10 +57,21 @@ class Kept:
         return None
 
 
+def functions() -> dict[str, Any]:
+    """Return all public functions that were made of blocks, by their names."""
+    import rectifier
+
+    public = {name: getattr(rectifier, name) for name in vars(rectifier)["__all__"] if name not in ALL}
+    return {
+        **ALL,
+        **{name: value for name, value in public.items() if inspect.isfunction(value) and hasattr(value, "spec")},
+    }
+
+
 def kinds() -> dict[str, list[str]]:
     """Return the names of functions by the titles of the catalogue's files."""
     found: dict[str, list[str]] = {}
-    for name, function in ALL.items():
+    for name, function in functions().items():
         module = sys.modules[_block(function).__module__]
         found.setdefault((module.__doc__ or name).splitlines()[0].rstrip("."), []).append(name)
     return found
@@ -79,9 +90,9 @@ def index() -> str:
         "[Draw any of them](../draw.md) and move their parameters.",
     ]
     for title, names in kinds().items():
-        rows = [(f"[{name}]({name}.md)", _summary(ALL[name])) for name in sorted(names)]
+        rows = [(f"[{name}]({name}.md)", _summary(functions()[name])) for name in sorted(names)]
         parts += [f"## {title}", markdown_table(("function", "what it is"), rows, left=2)]
-    entries = "\n".join([*sorted(ALL), "other", "commands"])
+    entries = "\n".join([*sorted(functions()), "other", "commands"])
     parts.append(f"```{{toctree}}\n:hidden:\n\n{entries}\n```")
     return "\n\n".join(parts) + "\n"
 
@@ -108,7 +119,7 @@ def page(name: str, kept: Kept, rst: Callable[[str], str]) -> str:
     str
         Markdown, for MyST.
     """
-    function = ALL[name]
+    function = functions()[name]
     spec: Specification = function.spec
     parts = docstrings.split(inspect.getdoc(_block(function)))
     text = [f"# {name}", _summary(function), *_prose(parts.prose)]
@@ -145,14 +156,15 @@ def _plot(function: Any) -> list[str]:
 def _special(function: Any) -> list[str]:
     """List what a function and its derivative are where a block says something, as the library computes it."""
     spec: Elementwise = function.spec
-    kinks = dict(spec.kinks)
+    kinks, given = dict(spec.kinks), spec.required
     places = np.array([x for x, _ in spec.special] + [x for x in kinks if x not in dict(spec.special)])
     rows = [
         (_number(x), _number(y), _number(d) + (" (there is none: by convention)" if x in kinks else ""))
-        for x, y, d in zip(places, function(places), function.derivative(places), strict=True)
+        for x, y, d in zip(places, function(places, **given), function.derivative(places, **given), strict=True)
     ]
     table = markdown_table(("x", "value", "derivative"), rows, left=3)
-    return [table, "At default parameters."] if spec.parameters else [table]
+    at = ", ".join(f"`{name}={value:g}`" for name, value in spec.parameters.items())
+    return [table, f"At {at}."] if at else [table]
 
 
 def _number(value: float) -> str:
@@ -238,7 +250,7 @@ def others() -> str:
     """Write the page of public names that are no functions of the catalogue."""
     import rectifier
 
-    names = [name for name in vars(rectifier)["__all__"] if name not in ALL]
+    names = [name for name in vars(rectifier)["__all__"] if name not in functions()]
     entries = [_directive(name, getattr(rectifier, name)) for name in sorted(names, key=str.lower)]
     entries += [".. automodule:: rectifier.testing\n   :members:", ".. automodule:: rectifier.crysx\n   :members:"]
     return f"# Masks, settings, and functions of your own\n\n{eval_rst(_paragraphs(entries))}\n"

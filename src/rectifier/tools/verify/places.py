@@ -53,7 +53,8 @@ def errors(function: Any, pieces: int = PIECES, sample: int = SAMPLE) -> dict[st
         x = ranked(FLOAT32, np.linspace(*bounds, sample).astype(np.int64))
         with np.errstate(all="ignore"):
             exact, near = truth(function.spec, x, sieve), near_a_zero(function.spec, x)
-        for name, result in (("value", function(x)), ("derivative", function.derivative(x))):
+        given = function.spec.required
+        for name, result in (("value", function(x, **given)), ("derivative", function.derivative(x, **given))):
             with np.errstate(all="ignore"):
                 off = quick_errors(result.astype(np.float64), exact[name], FLOAT32)
             off[near | np.isin(x, [at for at, _ in function.spec.kinks])] = 0
