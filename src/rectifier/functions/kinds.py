@@ -40,8 +40,10 @@ def _loop(function: Any, operation: Operation, name: str, *scopes: dict[str, Any
     return made
 
 
-def _method(function: Any, name: str, template: str, call: Any, operation: Operation | None = None) -> dict[str, Any]:
-    """Add a method to a function; return the method's globals."""
+def _method(
+    function: Any, name: str, template: str, call: Any, operation: Operation | None = None, *scopes: dict[str, Any]
+) -> dict[str, Any]:
+    """Add a method to a function; return the method's globals, where its compiled call is written, as in `scopes`."""
     spec, scope = function.spec, {"_call_": call, "_backward_": getattr(function, "backward", None)}
     method = signatures.make(
         template, f"{spec.name}.{name}", spec.module, scope, parameters=spec.parameters, gate=getattr(spec, "gate", ""),
@@ -50,7 +52,7 @@ def _method(function: Any, name: str, template: str, call: Any, operation: Opera
     *owners, own = name.split(".")
     setattr(reduce(getattr, owners, function), own, method)
     if operation is not None:
-        loop = _loop(function, operation, f"{spec.name}.{name}.ufunc", scope)
+        loop = _loop(function, operation, f"{spec.name}.{name}.ufunc", scope, *scopes)
         if not isinstance(spec, Rowwise):
             method.ufunc = loop.ufunc
     return scope
@@ -81,12 +83,20 @@ def _complete_elementwise(function: Any, spec: Elementwise) -> None:
 def _complete_gated(function: Any, spec: Gated) -> None:
     value, backward = spec.operations["value"], spec.operations["backward"]
     function.__globals__["_call_"] = partial(methods.call, function, value)
-    function.ufunc = _loop(function, value, f"{spec.name}.ufunc", function.__globals__).ufunc
-    _method(function, "backward", signatures.GATED_BACKWARD, partial(methods.call, function, backward), backward)
-    _method(function, "vjp", signatures.GATED_PREPARED, partial(methods.gated_vjp, function))
+    scopes: list[dict[str, Any]] = []
     if not signatures.OF_PACKED & spec.parameters.keys():
-        _method(function, "packed", signatures.PACKED, partial(packed.value, function))
-        _method(function, "packed.backward", signatures.PACKED_BACKWARD, partial(packed.backward, function))
+        for name, template, call in (
+            ("packed", signatures.PACKED, packed.value),
+            ("packed.backward", signatures.PACKED_BACKWARD, packed.backward),
+        ):
+            scope = _method(function, name, template, partial(call, function))
+            scopes.append(scope)
+            scope |= {"_halves_": packed.found.get, "_room_": packed.room}
+    own = function.__globals__, *scopes[:1]
+    function.ufunc = _loop(function, value, f"{spec.name}.ufunc", *own).ufunc
+    call = partial(methods.call, function, backward)
+    _method(function, "backward", signatures.GATED_BACKWARD, call, backward, *scopes[1:])
+    _method(function, "vjp", signatures.GATED_PREPARED, partial(methods.gated_vjp, function))
 
 
 def _complete_rowwise(function: Any, spec: Rowwise) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backends import registry
+from ..backends import numpy, registry
 from . import arguments, subclasses
 from .call import Call
 from .specification import Gated
@@ -59,19 +59,32 @@ def halves(function: str, a: Any, order: Any, axis: Any) -> Halves:
     return Halves(number, first, second) if order == "gate_last" else Halves(number, second, first)
 
 
+found: dict[Any, tuple[Any, Any]] = {}  # the halves of calls before, by order, axis and shape
+MOST_FOUND, POOLED = 1024, 1 << 17  # bytes, from which a gradient takes memory of the pool
+
+
+def _halves(function: str, a: Any, order: Any, axis: Any) -> Halves:
+    """Return where the halves of `a` lie, and keep that for the calls like it, which look nowhere else."""
+    at = halves(function, a, order, axis)
+    if type(a) is np.ndarray and type(axis) is int and type(order) is str:
+        if len(found) >= MOST_FOUND:
+            found.clear()
+        found[order, axis, a.shape] = at.x, at.gate
+    return at
+
+
+def room(a: Any) -> Any:
+    """Make an array of NumPy for the gradient of one."""
+    return np.empty_like(a) if a.nbytes < POOLED else numpy.empty_like(a, a.dtype)
+
+
 def value(function: Any, a: Any, order: Any, axis: Any, out: Any, parameters: dict[str, Any]) -> Any:
     """Compute the value of the halves of `a`."""
     spec: Gated = function.spec
     name = f"{spec.name}.packed"
     a = _array(name, a)
-    at = halves(name, a, order, axis)
-    x, gate = a[at.x], a[at.gate]
-    if type(a) is np.ndarray:
-        y = function.methods["value"].compiled(x, gate, *parameters.values(), out)
-        if y is not NotImplemented:
-            return y
-    _require_numbers(name, a)
-    operands = {"x": x, spec.gate: gate}
+    at = _halves(name, a, order, axis)
+    operands = {"x": a[at.x], spec.gate: a[at.gate]}
     return registry.compute(Call(function, spec.operations["value"], operands, parameters, out, called=name))
 
 
@@ -80,7 +93,7 @@ def backward(function: Any, dy: Any, a: Any, order: Any, axis: Any, out: Any, pa
     spec: Gated = function.spec
     name, operation = f"{spec.name}.packed.backward", spec.operations["backward"]
     a = _array(name, a)
-    at = halves(name, a, order, axis)
+    at = _halves(name, a, order, axis)
     backend = registry.serving(dy, a, *parameters.values())
     operands = {"dy": dy, "x": a[at.x], spec.gate: a[at.gate]}
     if "out" not in backend.capabilities:
@@ -88,19 +101,12 @@ def backward(function: Any, dy: Any, a: Any, order: Any, axis: Any, out: Any, pa
         return backend.join(both if order == "gate_last" else both[::-1], at.axis, order == "interleaved")
     gradient = _gradient(name, backend, dy, a, out)
     outs = gradient[at.x], gradient[at.gate]
-    if type(a) is np.ndarray:
-        found = function.methods["backward"].compiled(*operands.values(), *parameters.values(), *outs)
-        if found is not NotImplemented:
-            return gradient
-    _require_numbers(name, a)
     registry.compute(Call(function, operation, operands, parameters, outs, called=name))
     return gradient
 
 
 def _array(function: str, a: Any) -> Any:
     """Make an array of an array-like; refuse those of a library that has no halves."""
-    if type(a) is np.ndarray:
-        return a
     if "packed" not in registry.serving(a).capabilities:
         dense = arguments.to_numpy("a", a)
         raise TypeError(
@@ -110,19 +116,8 @@ def _array(function: str, a: Any) -> Any:
     return a if registry.is_other(a) else np.asanyarray(arguments.operand(function, "a", a))
 
 
-def _require_numbers(function: str, a: Any) -> None:
-    """Refuse a dtype by the name of the argument; what is not NumPy's is looked at by its backend."""
-    if not registry.is_other(a):
-        arguments.operand(function, "a", a)
-
-
 def _gradient(function: str, backend: Any, dy: Any, a: Any, out: Any) -> Any:
     """Return the array that both gradients are written to: `out`, or a new one of the shape of `a`."""
-    if type(a) is type(dy) is np.ndarray and dy.dtype is a.dtype and a.dtype.kind == "f" and a.dtype.isnative:
-        if out is None:
-            return backend.empty_like(a, a.dtype)
-        if type(out) is np.ndarray and out.shape == a.shape and out.dtype is a.dtype and out.flags.writeable:
-            return out
     for name, array in (("dy", dy), ("a", a)):
         if subclasses.is_masked(array):
             raise TypeError(

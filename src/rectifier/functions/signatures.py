@@ -114,10 +114,25 @@ def call(x, {gate}, out=None{keywords}):
 """
 PACKED = """
 def call(a, *, order, axis=-1, out=None{more_keywords}):
+    if _type_(a) is _ndarray_ and _type_(order) is _str_ and _type_(axis) is _int_:
+        _at_ = _halves_((order, axis, a.shape))
+        if _at_ is not None:
+            _x_, _gate_ = _at_
+            _y_ = _compiled_(a[_x_], a[_gate_], {values}out)
+            if _y_ is not _refused_:
+                return _y_
     return _call_(a, order, axis, out, {{{named}}})
 """
 PACKED_BACKWARD = """
 def call(dy, a, *, order, axis=-1, out=None{more_keywords}):
+    if _type_(a) is _ndarray_ is _type_(dy) and _type_(order) is _str_ and _type_(axis) is _int_:
+        _at_ = _halves_((order, axis, a.shape))
+        _da_ = None if _at_ is None else _room_(a) if out is None else out
+        if _type_(_da_) is _ndarray_ and _da_.shape == a.shape:
+            _x_, _gate_ = _at_
+            _both_ = _compiled_(dy, a[_x_], a[_gate_], {values}_da_[_x_], _da_[_gate_])
+            if _both_ is not _refused_:
+                return _da_
     return _call_(dy, a, order, axis, out, {{{named}}})
 """
 ROWS = """
@@ -210,6 +225,7 @@ def make(
     namespace.update(
         _compiled_=not_compiled, _from_mask_=not_compiled, _refused_=NotImplemented, _Mask_=Mask,
         _ndarray_=np.ndarray, _type_=type, _tuple_=tuple, _float_=float, _new_=object.__new__, _partial_=partial,
+        _str_=str, _int_=int,
         _maker_=maker, _Options_=RowOptions,
     )  # fmt: skip
     exec(_compiled(text), namespace)
