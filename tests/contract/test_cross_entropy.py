@@ -105,6 +105,10 @@ def test_any_axis_layout_and_dtype_of_the_target(function, kind):
     moved, goal = np.moveaxis(x, 1, -1).copy(), t if kind == "classes" else np.moveaxis(t, 1, -1).copy()
     losses, dx = function.value_and_gradient(moved, goal)
     expected, back = np.moveaxis(dx, -1, 1), np.moveaxis(function.backward(dloss, moved, goal), -1, 1)
+    for index in np.ndindex(4, 6):  # each row has its own number
+        one = function.backward(dloss[index], moved[index], goal[index])
+        assert_same(np.moveaxis(back, 1, -1)[index], one)
+        np.testing.assert_allclose(one, dloss[index] * dx[index], rtol=2e-7, atol=1e-7)
     kinds = ("i1", "u8", ">i4") if kind == "classes" else ("f8", ">f4")
     for array in (x, np.asfortranarray(x), np.repeat(x, 2, axis=0)[::2], x.astype(">f4")):
         for target in (t, *(t.astype(name) for name in kinds), np.asfortranarray(t), t.tolist()):

@@ -12,6 +12,7 @@ import pytest
 
 from conftest import BACKENDS, FLOATS, assert_same
 from rectifier import settings, softmin, testing
+from rectifier.engine import choice
 
 CASES = [
     pytest.param(getattr(package, name), id=f"{name}-{backend}")
@@ -380,3 +381,33 @@ def test_the_options_are_keywords_of_the_calls_that_have_them():
     assert "where" not in inspect.signature(softmin).parameters
     with pytest.raises(TypeError, match=r"softmin\(\) got an unexpected keyword argument 'where'"):
         softmin(np.ones(3), where=True)
+
+
+@pytest.mark.skipif(not choice.compiles(), reason="nothing is compiled")
+def test_calls_that_need_no_preparation_are_made_directly_and_give_the_same():
+    """The plainest calls have a way of their own; a sink of nothing sends the same call through all checks."""
+    from rectifier import log_softmax, softmax
+
+    rng = np.random.default_rng(0)
+    for function in (softmax, log_softmax):
+        method = function.methods["value_with_options"]
+        for dtype, shape in (("f4", (3, 5, 70)), ("f8", (2, 3, 4, 9)), ("f4", (130,))):
+            x = rng.standard_normal(shape).astype(dtype)
+            sides = [shape, shape[-1:], (*shape[:-1], 1), (1,) * len(shape), shape[-2:], (*shape[-2:-1], 1)]
+            for where in (None, *(rng.random(side) < 0.6 for side in sides)):
+                for causal in (False, True)[: len(shape)]:
+                    options = {"where": where, "scale": 0.75, "causal": causal}
+                    expected = function(x, sink=-math.inf, **options)
+                    assert method.call_directly((x,), None, where, 0.75, causal) is not NotImplemented
+                    assert_same(function(x, **options), expected)
+                    out = np.empty_like(x)
+                    assert function(x, out, **options) is out
+                    assert_same(out, expected)
+        x = np.ones((3, 70), "f4")
+        where = np.ones((3, 140), bool)[:, ::2]
+        flags = [np.ones(side, bool) for side in ((2, 70), (1, 3, 70))]
+        for array, options in (
+            (x.T, (None, 0.5, False)), (x, (where, 0.5, False)), (x[0], (None, 1.0, True)), (x, (flags[0], 0.5, False)),
+            (x, (flags[1], 0.5, False)), (x, (None, -1.0, False)), (x, (None, 1e-60, False)), (x, (x, 2.0, False)),
+        ):  # fmt: skip
+            assert method.call_directly((array,), None, *options) is NotImplemented

@@ -29,6 +29,7 @@ COPYING = "engine/runtime/copying.py"
 ROWS, ROW_TESTS = "engine/runtime/rows.py", ["engine/test_rows.py"]
 ROUNDING, STORAGE = "engine/compiler/rounding.py", "engine/compiler/storage.py"
 STRIPS, TRACE = "engine/compiler/strips.py", "formulas/llvm.py"
+OPTIONS, LOSSES = "engine/compiler/rowoptions.py", "engine/compiler/crossentropy.py"
 TABLE, INTERPRETER = "functions/dtypes.py", "engine/interpreter.py"
 VECTORS, TRACING, PARTS = "engine/compiler/vectors.py", "formulas/tracing.py", "formulas/smooth/parts.py"
 SINGLE, PRIMITIVES, DEFAULTS = (
@@ -64,6 +65,13 @@ MUTANTS = {
     "a float64 is rounded twice": (STORAGE, 'number if self.name == "float32" else to_odd(builder, number)', "number"),
     "a row is summed of its half": ("engine/compiler/vectors.py", "for k in (0, lanes)", "for k in (0, 0)", ["contract/test_rowwise.py"]),
     "the last numbers of a row count twice": ("engine/compiler/sums.py", "b.select(before, zero(stored), stored)", "stored", ["contract/test_rowwise.py"]),
+    "what does not count is summed": (OPTIONS, "    return where(flag, exponential_of(x, scale, peak, tail), T(0))\n\n\ndef _exponential_of_each", "    return exponential_of(x, scale, peak, tail)\n\n\ndef _exponential_of_each", ["contract/test_row_options.py"]),
+    "a causal row ends one later": (OPTIONS, "row % options.rows + 1 + length", "row % options.rows + 2 + length", ["contract/test_row_options.py"]),
+    "a sink is left out of the sum": (OPTIONS, "rest = plus(total(sums, total(ones, MINUS_ONE)), sink)", "rest = total(sums, total(ones, MINUS_ONE))", ["contract/test_row_options.py"]),
+    "a gradient is without its scale": (OPTIONS, "return where(flag, scale * backward(dy, y, s), T(0))", "return where(flag, backward(dy, y, s), T(0))", ["contract/test_row_options.py"]),
+    "a probability of 0 counts": (LOSSES, "where(target == T(0), T(0), target * (peak - x))", "target * (peak - x)", ["contract/test_cross_entropy.py"]),
+    "a gradient near 0 is a difference": (LOSSES, "g * (((e - T(1)) - rest) / (T(1) + rest))", "g * (e / (T(1) + rest) - T(1))", ["contract/test_cross_entropy.py"]),
+    "all rows have one gradient above": (LOSSES, "g = load(options.upstream, row)", "g = load(options.upstream, 0)", ["contract/test_cross_entropy.py"]),
     "bfloat16 rounds half up": (ROUNDING, "builder.add(odd, constant(kind, 0x7FFF))", "constant(kind, 0x8000)"),
     "bfloat16 truncates": (ROUNDING, "builder.lshr(rounded, constant", "builder.lshr(bits, constant"),
     "every parameter is one number": (KERNEL, "with arrays_of_them:\n                strips([])", "with arrays_of_them:\n                strips(range(first, last))"),

@@ -111,7 +111,7 @@ def interpret(x: Any, dx: Any, target: Any, upstream: Any, losses: Any) -> None:
         if target.dtype == np.int64:
             at_class = np.arange(x.shape[-1]) == target[..., None]
             whole, below = 1.0, (peak - np.take_along_axis(wide, target[..., None], -1))
-            less = np.where(at_class & (e == 1), -rest, np.where(at_class, (e - 1) - rest, e))
+            less = np.where(at_class, (e - 1) - rest, e)
             gradient = less * (1 / (1 + rest))
         else:
             t = target.astype(np.float64)

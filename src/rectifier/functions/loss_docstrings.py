@@ -31,8 +31,8 @@ ValueError
     If shapes do not fit, a class is none of those of `x`, a probability is negative, infinite or NaN, or `out` has
     another shape or is read-only. Nothing is written then."""
 _NOTES = """Accuracy: at most {single:g} units in the last place in float32, {double:g} in float64, of the losses and of
-the gradient of classes, in rows of any length; of the gradient of probabilities in units of the larger of the two numbers
-whose difference it is. float16 and bfloat16 are rounded once.
+the gradient of classes, in rows of any length; of the gradient of probabilities in units of the larger of the two
+numbers whose difference it is. float16 and bfloat16 are rounded once.
 
 A row with a NaN, with inf, or of nothing but -inf is NaN. A probability of 0 counts nothing, also where `x` is -inf.
 

@@ -142,7 +142,18 @@ def _require_apart(function: Any, out: Any, arrays: dict[str, Any]) -> None:
 
 def rows(function: Any, x: Any, out: Any, axis: Axis, options: RowOptions = NO_OPTIONS) -> Any:
     """Compute the value along one or several axes."""
+    y = _directly(function, "value", (x,), out, axis, options)
+    if y is not NotImplemented:
+        return y
     return registry.compute(Call(function, ROWS, {"x": x}, {}, out, axis, _asked(options)))
+
+
+def _directly(function: Any, operation: str, arrays: tuple[Any, ...], out: Any, axis: Axis, options: RowOptions) -> Any:
+    """Make a call with options by the compiled call, where nothing has to be prepared; else return NotImplemented."""
+    if options.sink is not None or axis != -1 or options.are_default:
+        return NotImplemented
+    where, scale, causal, _ = options
+    return function.methods[f"{operation}_with_options"].call_directly(arrays, out, where, scale, causal)
 
 
 def _asked(options: RowOptions) -> RowOptions | None:
@@ -165,6 +176,10 @@ def rows_backward(
         operands = {"dy": dy, "x": x}
         return registry.compute(Call(function, ROWS_BACKWARD_TO_SINK, operands, {}, out, axis, options))
     asked = _asked(options)
+    if y is not None:
+        dx = _directly(function, "backward", (dy, y), out, axis, options)
+        if dx is not NotImplemented:
+            return dx
     if y is None:
         given = {"dy": dy, "x": x}  # checked here, as y is what a backend would name
         for key, value in given.items():

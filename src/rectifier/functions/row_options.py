@@ -86,10 +86,10 @@ def checked(
     if sink is not None:
         rows = outer_shape(shape, axes)
         _require_broadcast(function, "sink", arguments.shape_of(sink), rows, "x without the axes of a row")
-    return RowOptions(where, _scale(function, scale, dtype), bool(causal), sink)
+    return RowOptions(where, scale_of(function, scale, dtype), bool(causal), sink)
 
 
-def _scale(function: str, scale: Any, dtype: np.dtype[Any]) -> float:
+def scale_of(function: str, scale: Any, dtype: np.dtype[Any]) -> float:
     """Round a scale to float64 for float64, else to float32: of those a product with x is exact in float64."""
     if not isinstance(scale, int | float | np.integer | np.floating) or isinstance(scale, bool):
         raise TypeError(

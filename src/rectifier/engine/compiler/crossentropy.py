@@ -114,8 +114,7 @@ def _gradient_elsewhere(e, rest, g):
 
 def _gradient_at_class(x, peak, rest, g):
     e = exponential(x, peak)
-    less = where(e == T(1), -rest, (e - T(1)) - rest)
-    return g * (less / (T(1) + rest))
+    return g * (((e - T(1)) - rest) / (T(1) + rest))
 
 
 def _gradient_of_target(e, target, rest, whole, g):

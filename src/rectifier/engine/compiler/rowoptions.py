@@ -22,7 +22,7 @@ from ...formulas.rows import exp_of_difference, exponential_of_product, of_produ
 from ...functions.specification import Rowwise
 from ..runtime.layout import BLOCK, RowOptions, Rows
 from ..runtime.structure import Words
-from .instructions import Instruction, at, atomic_store, compare_and_swap, copy_memory, external, load, stack, store
+from .instructions import Instruction, at, atomic_store, compare_and_swap, copy_memory, load, stack, store
 from .kernels import require_instructions
 from .optimise import Optimised
 from .rowkernels import GROUP, MINUS_ONE, PIECE, SHORT, Vectors, apart, itself, one, other
@@ -58,7 +58,6 @@ def compile_kernel(spec: Rowwise, backward: bool, dtype: str, target: Target | N
         "clear": Instruction(begin_sum),
         "total": apart("total", 2, total_of),
         "load_flag": Instruction(lambda b, p: b.zext(b.load(at(b, p, _I8)), _I64)),
-        "clear_bytes": Instruction(_clear_bytes),
         "set_flags": Instruction(_set_flags),
     }
     scope |= _of_backward(spec, vectors) if backward else _of_value(spec, vectors)
@@ -126,7 +125,7 @@ def _of_value(spec: Rowwise, vectors: Vectors) -> dict[str, Any]:
         "larger": Instruction(larger),
         "share": Instruction(share),
         "exponential_of_sink": apart("exponential_of_sink", 3, of_sink),
-        "fill_with_nothing": Instruction(_filling(vectors, nothing(spec))),
+        "fill_with_nothing": apart("fill_with_nothing", 2, _filling(vectors, nothing(spec))),
         "peak_of": apart("peak_of", 2, vectors.peak),
         "peak_of_flagged": apart("peak_of_flagged", 3, vectors.peak),
         "add_up": vectors.summing("add_up", (double,), itself),
@@ -155,16 +154,12 @@ def _of_backward(spec: Rowwise, vectors: Vectors) -> dict[str, Any]:
     written = (_gradient, _weight_flagged, _gradient_flagged)
     gradient, weight_flagged, gradient_flagged = (FunctionType(one.__code__, of) for one in written)
     return {
+        "fill_with_nothing": apart("fill_with_nothing", 2, _filling(vectors, 0.0)),
         "add_weights": vectors.summing("add_weights", (x, x), spec.weight),
         "add_weights_flagged": vectors.summing("add_weights_flagged", (x, x, FLAG), weight_flagged),
         "gradients": vectors.sweep("gradients", (x, x), (x,), 2, gradient),
         "gradients_flagged": vectors.sweep("gradients_flagged", (x, x, FLAG), (x,), 2, gradient_flagged),
     }
-
-
-def _clear_bytes(b: ir.IRBuilder, target: ir.Value, size: ir.Value) -> None:
-    fill = external(b, "llvm.memset.p0i8.i64", ir.VoidType(), [_I8.as_pointer(), _I8, _I64, _I1])
-    b.call(fill, [at(b, target, _I8), _I8(0), size, _I1(0)])
 
 
 def _set_flags(b: ir.IRBuilder, target: ir.Value, count: ir.Value) -> None:
@@ -176,26 +171,26 @@ def _set_flags(b: ir.IRBuilder, target: ir.Value, count: ir.Value) -> None:
 
 
 def _filling(vectors: Vectors, number: float) -> Callable[[ir.IRBuilder, ir.Value, ir.Value], None]:
-    """Return what writes a number to elements of x's dtype."""
-    stored = vectors.x.constant(number, 1)
+    """Return what writes a number to elements of x's dtype; libc's memset took as long as half of a row of 1,024."""
+    lanes = vectors.register // vectors.x.size
+    every: Any = vectors.x.constant(number, lanes)
 
     def fill(b: ir.IRBuilder, target: ir.Value, count: ir.Value) -> None:
-        if number == 0 and np.copysign(1, number) > 0:
-            _clear_bytes(b, target, b.mul(count, _I64(vectors.x.size)))
-            return
-        lanes = vectors.register // vectors.x.size
-        element = b.extract_element(stored, _I32(0))
-        array, every = vectors.array(b, vectors.x, target), spread(b, element, lanes)
-        vectorised = b.and_(count, _I64(-lanes))
+        array = vectors.array(b, vectors.x, target)
 
-        def store(kind: ir.Type, value: ir.Value) -> Callable[[ir.Value], None]:
-            def write(i: ir.Value) -> None:
-                b.store(value, b.bitcast(b.gep(array.pointer, [i]), kind.as_pointer())).align = vectors.x.size
+        def store_vector(i: ir.Value) -> None:
+            b.store(every, b.bitcast(b.gep(array.pointer, [i]), every.type.as_pointer())).align = vectors.x.size
 
-            return write
+        def store_one(i: ir.Value) -> None:
+            b.store(b.extract_element(every, _I32(0)), b.gep(array.pointer, [i])).align = vectors.x.size
 
-        loop(b, _I64(0), vectorised, lanes, store(every.type, every))
-        loop(b, vectorised, count, 1, store(element.type, element))
+        whole = b.and_(count, _I64(-lanes))
+        loop(b, _I64(0), whole, lanes, store_vector)
+        with b.if_else(b.icmp_signed("==", whole, _I64(0))) as (few, many):
+            with few:
+                loop(b, _I64(0), count, 1, store_one)
+            with many:
+                store_vector(b.sub(count, _I64(lanes)))
 
     return fill
 
@@ -448,7 +443,8 @@ def _backward(operands: Words, n: int, how: int) -> int:
             gradients_flagged(dy, y, flags, dx, count, s, options.scale)
         elif count:
             gradients(dy, y, dx, count, s, options.scale)
-        clear_bytes(dx + count * SIZE, (length - count) * SIZE)
+        if count < length:
+            fill_with_nothing(dx + count * SIZE, length - count)
         if options.extra:
             store(options.extra + 8 * k, 0, s)
     return 0
