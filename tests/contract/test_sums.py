@@ -99,6 +99,23 @@ def test_dtypes_are_those_of_numpys_sum(package):
         package.relu.of_sum(integers, 300)
 
 
+def test_floats_of_eight_bits_are_added_in_their_dtype():
+    import ml_dtypes
+
+    for dtype in (ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2):
+        x, b = (a.astype(dtype) for a in plain((6, 5), (5,)))
+        total = x + b
+        assert total.dtype == dtype
+        assert gelu.of_sum(x, b).tobytes() == gelu(total).tobytes()
+        assert relu.of_sum.with_mask(x, b)[1] == relu.with_mask(total)[1]
+        dx, db = gelu.of_sum.backward(x, x, b)
+        assert dx.tobytes() == gelu.backward(x, total).tobytes()
+        assert db.tobytes() == dx.astype("f8").sum(axis=0).astype(dtype).tobytes()
+        assert relu.of_sum(x, 0.5).dtype == dtype
+    with pytest.raises(TypeError, match="x is float8_e5m2 and b float8_e4m3fn, and no dtype holds both"):
+        relu.of_sum(x, b.astype(ml_dtypes.float8_e4m3fn))
+
+
 SHAPES = [
     ((1000, 70), (70,)), ((300, 1024), (1024,)), ((3000, 10), (1, 10)), ((50, 40, 33), (40, 33)), ((900, 600), (600,)),
     ((7, 20000), (20000,)), ((2001, 1), (1,)), ((40, 50), ()), ((3, 5, 7), (5, 1)), ((4, 6), (4, 6)), ((1, 9), (9,)),
@@ -272,6 +289,16 @@ def test_a_users_own_function_has_one_too():
     dx, db = of_four.of_sum.backward(x, x, bias)
     assert_same(dx, of_four.backward(x, x + bias))
     np.testing.assert_allclose(db, dx.sum(axis=0), rtol=1e-14)
+
+
+def test_a_function_with_a_parameter_called_shape_has_none():
+    @elementwise(exact=lambda m, x, shape: shape * x, special=(), ulp=1)
+    def shaped(x, shape=1.0):
+        return shape * x
+
+    shaped.derivative(lambda x, shape: shape)
+    assert shaped(np.ones(3), shape=2.0).tolist() == [2, 2, 2]
+    assert not hasattr(shaped, "of_sum")
 
 
 def test_calls_are_found_by_their_names():

@@ -32,6 +32,8 @@ def compute(call: Call) -> Any:
     if lookup.serves(call):
         wide = lookup.widened(call)
         return compute(wide) if wide is not None else lookup.compute(call)
+    if isinstance(call.spec, OfSum) and any(map(_is_tabulated, call.operands.values())):
+        return _sum_of_small(call)
     if call.is_rowwise:
         return row_options.gradients_of_sink(call, _rows) if len(call.operation.outputs) > 1 else _rows(call)
     if call.operation.makes_mask or call.operation.reads_mask:
@@ -116,6 +118,31 @@ def _in_two_steps(call: Call, prepared: Prepared) -> Any:
         return dx, dx.copy()
     db[...] = dx
     return dx, db
+
+
+def _is_tabulated(value: Any) -> bool:
+    return dtypes.is_tabulated(getattr(value, "dtype", None))
+
+
+def _sum_of_small(call: Call) -> Any:
+    """Add floats of eight bits or fewer, which ml_dtypes rounds, then apply the function, which is a table."""
+    spec: Any = call.spec
+    given = {name: call.operands[name] for name in ("x", spec.gate)}
+    dtype = next((value.dtype for value in given.values() if hasattr(value, "dtype")), None)
+    x, b = (np.asarray(v, dtype) if arguments.is_python_number(v) else np.asanyarray(v) for v in given.values())
+    arguments.broadcast(call.name, {"x": x, spec.gate: b})
+    try:
+        kind = np.result_type(x, b)
+    except TypeError:
+        raise TypeError(
+            f"{call.name}: x is {x.dtype} and {spec.gate} {b.dtype}, and no dtype holds both; cast one of them"
+        ) from None
+    with np.errstate(all="ignore"):
+        total = np.add(x.astype(kind), b.astype(kind))
+    if not call.gradients:
+        return addition.applied(call, total, out=call.out)
+    dx = addition.applied(call, total)
+    return gradients.summed(call.name, call.operation.outputs, (dx, dx.copy()), (x.shape, b.shape), call.out)
 
 
 def _masked_sum(call: Call) -> Any:
