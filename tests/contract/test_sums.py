@@ -119,7 +119,7 @@ def test_floats_of_eight_bits_are_added_in_their_dtype():
 SHAPES = [
     ((1000, 70), (70,)), ((300, 1024), (1024,)), ((3000, 10), (1, 10)), ((50, 40, 33), (40, 33)), ((900, 600), (600,)),
     ((7, 20000), (20000,)), ((2001, 1), (1,)), ((40, 50), ()), ((3, 5, 7), (5, 1)), ((4, 6), (4, 6)), ((1, 9), (9,)),
-    ((0, 9), (9,)),
+    ((0, 9), (9,)), ((9, 5, 7), (5, 1)), ((40, 16, 30), (16, 1)),
 ]  # fmt: skip
 
 
@@ -143,7 +143,7 @@ def test_backward_gives_dx_of_two_passes_and_its_sum(package, shapes):
         assert (lost <= abs(total) * 2.0 ** (1 - FORMATS[name].significand) + 3000 * 2.0**-53 * terms).all()
 
 
-@pytest.mark.parametrize("shapes", [*SHAPES[:6], ((2000, 1024), (1024,))], ids=str)
+@pytest.mark.parametrize("shapes", [*SHAPES[:6], SHAPES[-1], ((2000, 1024), (1024,))], ids=str)
 def test_the_gradient_of_a_bias_depends_neither_on_threads_nor_on_layout(shapes, monkeypatch):
     words = process.words()
     before = settings.threads, words.read("parallel_from", "start_from", "wake_from", "stream_from", "learn_from")

@@ -20,6 +20,7 @@ from ..functions.specification import Operation
 ROOM = 1 << 19  # bytes of totals at a time
 PANEL = 16384  # columns at a time: their totals lie in the second-level cache
 LEAST, MOST = 1 << 16, 16  # elements of a block, which takes longer than to begin one; blocks
+FEWEST = 4  # rows, where a bias is spread out for a row, as one number a channel of images in front is
 NARROW, JOINED = 512, 64  # columns: as many times 64 narrower rows as make so many are one
 
 
@@ -54,8 +55,12 @@ def backward(call: Call, prepared: Prepared) -> Any:
     dtype, operands, parameters, whole, _ = prepared
     spec: Any = call.spec
     dy, x, b = operands.values()
-    columns = _columns(np.shape(b), whole)
-    if not columns or dtype.name not in dtypes.FLOATS or not is_compiled(call, spec.backward_and_sum):
+    shape = np.shape(b)
+    behind = _behind(shape, whole)
+    own, columns = shape[len(shape) - len(behind) :], math.prod(behind)
+    if not 0 < columns <= math.prod(whole) // (2 if own == behind else FEWEST):
+        return None
+    if dtype.name not in dtypes.FLOATS or not is_compiled(call, spec.backward_and_sum):
         return None
     if any(type(array) is not np.ndarray for array in (dy, x, b)) or not dy.shape == x.shape == whole:
         return None
@@ -64,23 +69,25 @@ def backward(call: Call, prepared: Prepared) -> Any:
     if any(np.ndim(number) for number in numbers) or not method.prepare(dtype):
         return None
     if call.out is not None:
-        arguments.require_out(call.name, call.operation.outputs, call.out, [whole, b.shape], dtype)
-    own, own_sum = (None, None) if call.out is None else call.out
-    read = [_rows(array, columns, dtype) for array in (dy, x, b)]
-    dx = _target(own, read, dtype)
+        arguments.require_out(call.name, call.operation.outputs, call.out, [whole, shape], dtype)
+    given, given_sum = (None, None) if call.out is None else call.out
+    read = [_rows(array, columns, dtype) for array in (dy, x, np.broadcast_to(b.reshape(own), behind))]
+    dx = _target(given, read, dtype)
     total = _total(method.compiled, [*read, dx], [*map(float, numbers)])
     if total is None:
         return None
-    db = dtypes.cast(total, dtype).reshape(b.shape)
-    if own is None:
-        own = dx.reshape(whole)
-    elif not np.may_share_memory(own, dx):
-        own[...] = dx.reshape(whole)
-    if own_sum is None:
-        own_sum = db
+    with np.errstate(all="ignore"):
+        total = total.reshape(behind).sum(axis=arguments.broadcast_axes(behind, own), keepdims=True)
+    db = dtypes.cast(total, dtype).reshape(shape)
+    if given is None:
+        given = dx.reshape(whole)
+    elif not np.may_share_memory(given, dx):
+        given[...] = dx.reshape(whole)
+    if given_sum is None:
+        given_sum = db
     else:
-        own_sum[...] = db
-    return own, own_sum
+        given_sum[...] = db
+    return given, given_sum
 
 
 def _total(compiled: Any, arrays: list[Any], numbers: list[float]) -> Any:
@@ -97,12 +104,10 @@ def _total(compiled: Any, arrays: list[Any], numbers: list[float]) -> Any:
     return total
 
 
-def _columns(shape: tuple[int, ...], whole: tuple[int, ...]) -> int:
-    """Return how many elements a bias along the last axes of an array has; 0 if it is none, or there is one row."""
+def _behind(shape: tuple[int, ...], whole: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the last sides of an array, from the first on along which a bias is not one for all."""
     lead = next((k for k, side in enumerate(shape) if side != 1), len(shape))
-    columns, total = math.prod(shape), math.prod(whole)
-    is_bias = whole[len(whole) - len(shape) + lead :] == shape[lead:]
-    return columns if is_bias and columns < total else 0
+    return whole[len(whole) - len(shape) + lead :]
 
 
 def _rows(array: Any, columns: int, dtype: np.dtype[Any]) -> Any:
@@ -120,11 +125,11 @@ def _joined(columns: int, itemsize: int) -> int:
     return lines if lines * columns <= PANEL else 1
 
 
-def _target(own: Any, read: list[Any], dtype: np.dtype[Any]) -> Any:
+def _target(given: Any, read: list[Any], dtype: np.dtype[Any]) -> Any:
     """Return the rows of dx: of the array that is given, if it lies so and where nothing else is read."""
     rows = read[1]
-    if own is not None and own.flags.c_contiguous and own.flags.aligned and own.dtype == dtype and own.dtype.isnative:
-        dx = dtypes.canonical(own.reshape(rows.shape), dtype)
+    if given is not None and given.flags.c_contiguous and given.flags.aligned and given.dtype.isnative:
+        dx = dtypes.canonical(given.reshape(rows.shape), dtype)
         if all(_is_same(dx, array) or not np.may_share_memory(dx, array) for array in read):
             return dx
     return memory.empty_like(rows, shape=rows.shape) if rows.flags.c_contiguous else np.empty(rows.shape, dtype)
