@@ -173,6 +173,31 @@ def test_the_gradient_of_a_bias_depends_neither_on_threads_nor_on_layout(shapes,
             assert_same(actual, own)
 
 
+@pytest.mark.parametrize("name", ["int8", "float16", "float32", "float64"])
+def test_one_number_a_row_is_spread_out_in_the_caches_and_past_them(name):
+    dtype, words = np.dtype(name), process.words()
+    before = words.read("stream_from", "learn_from", "learn_to")
+    x, b = (numbers(3 * 4 * 2503, dtype, k).reshape(3, 4, 2503) for k in (0, 1))
+    total = added(x, b[:, :, :1])
+    expected = relu(total), relu.backward(x, total), relu(added(b[:, :, 1:2], x))
+    try:
+        for stream in (1 << 62, 1):
+            words.stream_from = words.learn_from = words.learn_to = stream
+            for k in (0, 3):  # where in a line the result begins
+                room = np.full(x.size + 8, 77, dtype)
+                out = room[k : k + x.size].reshape(x.shape)
+                relu.of_sum(x, b[:, :, :1], out)
+                assert_same(out, expected[0])
+                assert (room[:k] == 77).all()
+                assert (room[k + x.size :] == 77).all()
+                relu.of_sum(b[:, :, 1:2], x, out)
+                assert_same(out, expected[2])
+            assert_same(relu.of_sum.backward(x, x, b[:, :, :1])[0], expected[1])
+            assert_same(relu.backward(x, b[:, :, :1]), relu.backward(x, np.repeat(b[:, :, :1], 2503, axis=2)))
+    finally:
+        words.write(**before)
+
+
 def test_rows_are_summed_in_their_order():
     """Blocks of 4,096 rows of 16 numbers, one after the other, as 2**53 + 1 + 1 and 1 + 1 + 2**53 differ."""
     x = np.ones((64, 1024))

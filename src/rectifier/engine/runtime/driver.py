@@ -41,6 +41,8 @@ from .structure import Words
 TILES = (MAX_OPERANDS + 1) * TILE // 8  # the last for elements on their way through a cast
 ENOUGH, MOST_RUNS = 100, 1 << 16  # ticks, for an error of 1 %: 25 ns on x86-64, up to 4 us on AArch64
 TOGETHER = 4  # rows that are added to totals in registers; eight, of whole pages, push each other out of the cache
+LONG_SPREAD = 128  # elements: shorter rows with such an input are collected, too
+SPREAD = 4096  # bytes of an input that is one element for a row
 LONG = 32  # elements: shorter runs are collected in a tile; 100 rows of 48 take 0.95 us as they lie, 1.2 in tiles
 
 
@@ -165,23 +167,46 @@ def _run(job: Job, run: Words, n: int) -> None:
 
     Where results go past the caches, whole lines do; what lies before the first and behind the last goes through them.
     """
-    plan = job.plan
-    kernel, uniform = plan.kernel, job.uniform
+    plan, uniform = job.plan, job.uniform
     if job.stream == 0:
-        call3(kernel, run, n, uniform)
+        _compute(job, run, n, uniform)
         return
     last, size, pieces = plan.last, plan.size[plan.last], stack(MAX_OPERANDS)
     line = divide(LINE, size)
     edge = min(divide(-run[last] & (LINE - 1), size), n)
     whole = divide(n - edge, line) * line
     if edge > 0:
-        call3(kernel, run, edge, uniform)
+        _compute(job, run, edge, uniform)
     if whole > 0:
         _skip(job, run, edge, pieces)
-        call3(kernel, pieces, whole, uniform + PAST + job.held + (plan.engine.ahead << FETCH))
+        _compute(job, pieces, whole, uniform + PAST + job.held + (plan.engine.ahead << FETCH))
     if n > edge + whole:
         _skip(job, run, edge + whole, pieces)
-        call3(kernel, pieces, n - edge - whole, uniform)
+        _compute(job, pieces, n - edge - whole, uniform)
+
+
+def _compute(job: Job, run: Words, n: int, how: int) -> None:
+    """Call the kernel. An input that is one element for all is spread out for it, and the others are cut as long."""
+    plan, spread, space, pieces = job.plan, job.spread, stack(SPREAD // 8), stack(MAX_OPERANDS)
+    if spread < 0:
+        call3(plan.kernel, run, n, how)
+        return
+    size = plan.size[spread]
+    length, done = min(n, divide(SPREAD, size)), 1
+    copy_memory(space, run[spread], size)
+    while done < length:
+        more = min(done, length - done)
+        copy_memory(space + done * size, space, more * size)
+        done += more
+    for k in range(plan.count):
+        pieces[k] = run[k]
+    pieces[spread] = space
+    i = 0
+    while i < n:
+        some = min(n - i, length)
+        call3(plan.kernel, pieces, some, how)
+        _skip(job, pieces, some, pieces)
+        i += some
 
 
 def _skip(job: Job, run: Words, n: int, pieces: Words) -> None:
@@ -189,7 +214,8 @@ def _skip(job: Job, run: Words, n: int, pieces: Words) -> None:
     plan, uniform = job.plan, job.uniform
     first, last = plan.first, plan.last
     for k in range(plan.count):
-        pieces[k] = run[k] + (0 if first <= k < last and uniform else n * plan.size[k])
+        stays = k == job.spread or (first <= k < last and uniform)
+        pieces[k] = run[k] + (0 if stays else n * plan.size[k])
 
 
 def _rows(job: Job, start: int, stop: int) -> None:
@@ -373,6 +399,7 @@ def prepare(job: Job) -> None:
     for d in range(dimensions):
         total *= job.extents[d]
     job.total = total
+    spread = -1
     constant, constant_in_row, along_row, lies, held = True, True, True, mask < 0, first > 1 and inner > 0
     for k in range(count):
         size = plan.size[k]
@@ -392,14 +419,18 @@ def prepare(job: Job) -> None:
             constant_in_row &= (step == 0) & aligned
             along_row &= (step == size) & aligned
         else:
-            lies &= (step == size) & aligned
+            one = (k < first) & (step == 0) & aligned & (spread < 0)
+            spread = k if one else spread
+            lies &= one | ((step == size) & aligned)
             held &= zero_outside | (k != first - 1)
         job.modes[k] = WHOLE if whole and aligned else TILED
-    rows = lies and (constant_in_row or along_row) and (inner == 0 or job.extents[inner] >= LONG)
+    least = LONG if spread < 0 else LONG_SPREAD
+    rows = lies and (constant_in_row or along_row) and (inner == 0 or job.extents[inner] >= least)
     job.rows = rows
     job.stream = 0
     job.block = 0
-    job.held = HELD if held else 0
+    job.spread = spread if rows else -1
+    job.held = HELD if held or (rows and spread == first - 1) else 0
     job.constant = constant
     job.uniform = constant_in_row if rows else constant
     if constant:

@@ -143,6 +143,7 @@ class Job(Structure):
     uniform: int
     rows: int
     stream: int
+    spread: int  # which input of rows is one element for a row, or -1
     held: int  # HELD, if the last input is one row for all
     block: int  # elements that one thread computes in their order; 0 where there is no order
     trial: Way

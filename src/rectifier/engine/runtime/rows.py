@@ -43,6 +43,7 @@ def _compute(plan: LoopDescriptor, engine: Engine, rows: Rows, total: int) -> No
     job.strides[1, 0] = 0
     job.stream = 0
     job.block = 0
+    job.spread = -1
     job.rows = 1
     job.uniform = 1
     state = call0(engine.save_thread)
