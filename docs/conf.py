@@ -19,6 +19,7 @@ html_title = f"rectifier {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_use_index = html_domain_indices = False
+html_show_search_summary = False  # which is fetched page by page: a browser refuses that for files
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False

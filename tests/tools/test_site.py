@@ -121,6 +121,8 @@ def test_pages_are_legible_and_fit_a_phone_in_chromium(site, tmp_path):
                     found[page.name, scheme] = wrong
         assert found == {}
         assert chromium.complaints == []
+        chromium.open((site / "search.html").as_uri() + "?q=subnormal")
+        chromium.wait("document.querySelectorAll('#search-results li a').length > 0")
         chromium.open((site / "draw.html").as_uri() + "#leaky_relu")
         chromium.wait("document.getElementById('draw-read').textContent.includes('value 1, derivative 1')")
         moved = "(s => { s.value = 40; s.dispatchEvent(new Event('input')); })"
