@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from conftest import optional
-from rectifier import Mask, glu, leaky_relu, relu, softmax
+from rectifier import Mask, glu, leaky_relu, relu, softmax, softmax_cross_entropy
 from rectifier.backends import registry
 
 
@@ -111,6 +111,15 @@ REFUSED = {
         lambda: glu.packed(Packed(), order="gate_first"),
         r"glu\.packed: a is a .*Packed, .*convert it to",
     ),
+    "tables": (
+        lambda: relu.quantized(X, scale=1.0, zero_point=0, out_scale=1.0, out_zero_point=0),
+        rf"relu\.quantized.*{KIND}",
+    ),
+    "options": (
+        lambda: softmax(X, scale=0.5),
+        f"softmax: where, scale, causal and sink are not for a {KIND}, which x is",
+    ),
+    "losses": (lambda: softmax_cross_entropy(X, [0]), rf"softmax_cross_entropy takes arrays of .*, and x is a {KIND}"),
     "gradients": (lambda: glu.backward(X, X, X), rf"glu\.backward takes NumPy arrays, and dy is a {KIND}"),
 }
 
@@ -153,7 +162,7 @@ ROWS = {  # of the guide's table, and the backends that they are about
     "pandas, Polars, PyArrow, xarray": "labelled", "astropy, pint, unyt": "quantities",
     "others with ufuncs of their own": "ufunc",
 }  # fmt: skip
-COLUMNS = ("rows", "gradients", "packed", "out", "mask")
+COLUMNS = ("rows", "options", "losses", "gradients", "packed", "tables", "out", "mask")
 
 
 def test_the_guide_says_what_each_backend_can_do():
