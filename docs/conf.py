@@ -1,4 +1,4 @@
-"""The documentation's configuration: ``python -m sphinx -W docs site`` builds it."""
+"""The documentation's configuration: ``.ci/docs`` builds it."""
 
 from rectifier import __version__
 

@@ -1,6 +1,6 @@
 """The pages of the documentation that are made of the package: an extension of Sphinx, which ``docs/conf.py`` names.
 
-``python -m sphinx -W docs site`` builds the whole.
+``.ci/docs`` builds the whole.
 """
 
 from .extension import setup
