@@ -118,6 +118,24 @@ def require_gpu_tier(what: str) -> ModuleType | None:
         pytest.skip(f"{what}: {error!r}", allow_module_level=True)
 
 
+@pytest.fixture(scope="session")
+def host():
+    """Give a CPU that runs kernels written for a GPU."""
+    require_gpu_tier("g++")
+    return importlib.import_module("cuda_host").started()
+
+
+@pytest.fixture(params=["host", pytest.param("gpu", marks=pytest.mark.gpu)])
+def device(request, monkeypatch):
+    """Give what runs kernels: such a host, and a GPU where there is one."""
+    if request.param == "gpu":
+        require_gpu_tier("gpu")
+        return importlib.import_module("cuda_host").Device()
+    found = request.getfixturevalue("host")
+    found.install(monkeypatch)
+    return found
+
+
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run code in a process of its own, where warnings are errors."""
     return subprocess.run(

@@ -25,6 +25,7 @@ from rectifier.functions.specification import Rowwise
 from rectifier.testing import dtype_of
 
 MULTIPROCESSORS = 4
+SHARED_MEMORY = 99 << 10  # of a block
 waits: list[str] = []
 allocations: list[str] = []
 
@@ -113,7 +114,9 @@ class Device:
 
     def __init__(self, number: int = 0) -> None:
         self.id = number
-        self.attributes = {"MultiProcessorCount": MULTIPROCESSORS, "L2CacheSize": 48}
+        self.attributes = {
+            "MultiProcessorCount": MULTIPROCESSORS, "L2CacheSize": 48, "MaxSharedMemoryPerBlockOptin": SHARED_MEMORY,
+        }  # fmt: skip
 
     def __enter__(self):
         self.current.append(self.id)
@@ -261,8 +264,10 @@ class RawKernel:
 
     def __init__(self, code, name, options) -> None:
         self.genuine = cupy.RawKernel(code, name, options)
+        self.max_dynamic_shared_size_bytes = 0  # of the device on which it was set
 
-    def __call__(self, grid, block, arguments):
+    def __call__(self, grid, block, arguments, shared_mem=0):
+        assert shared_mem <= (self.max_dynamic_shared_size_bytes or 48 << 10), "a launch asks for more than it may have"
         assert all(isinstance(a, (ndarray, np.generic)) for a in arguments), "a Python number is 8 bytes to a kernel"
         _submit(self.genuine, grid, block, arguments, lambda: self._compute(arguments))
 
@@ -372,7 +377,7 @@ def install(monkeypatch: pytest.MonkeyPatch, rows: ModuleType) -> ModuleType:
         monkeypatch.setattr(user, "cupy", module)
     monkeypatch.setattr(launch, "_kernels", {})
     monkeypatch.setattr(recorded, "launches", {})
-    launch._multiprocessors.cache_clear()
+    launch._attribute.cache_clear()
     for name in ROWWISE:
         ROWS[name, False] = getattr(rows, name)
         ROWS[name, True] = lambda dy, y, name=name: getattr(rows, name).backward(dy, y=y)

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from conftest import FLOATS
 from rectifier.backends.cupy import launch, source
-from rectifier.catalogue import ALL
+from rectifier.catalogue import ALL, CATALOGUE
 from rectifier.functions.specification import Rowwise
 
 FOLDER = Path(os.environ["RECTIFIER_TEST_FOLDER"])
@@ -27,7 +28,10 @@ OPTIONS = ("-std=c++17", "-O1", "-march=native", "-ffp-contract=off", "-fno-buil
            "-fPIC", "-shared")  # fmt: skip
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-function", "-Wno-unused-parameter")
 SANITIZE = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wno-clobbered")
-SIGNATURE = re.compile(r'extern "C" __global__ void (\w+)\((.*?)\) \{')
+SIGNATURE = re.compile(r'extern "C" __global__ (?:__launch_bounds__\([\d, ]+\) )?void (\w+)\((.*?)\) \{')
+ROOM = 99 << 10  # shared memory of a block: of sm_86, sm_89 and sm_120 the most
+INTEGRAL = [name for name in CATALOGUE if CATALOGUE[name].spec.selects]
+SOME_INTEGERS = ("int8", "uint32", "uint64")  # each is computed in a type of its own; the others in the slow tier
 MUTANT = "RECTIFIER_GPU_MUTANT"  # what stands in a text, and what it says instead
 
 
@@ -59,8 +63,8 @@ def wrapper(name: str, arguments: str) -> str:
     """Write what a foreign caller calls: the launch of a kernel with the addresses of its arguments."""
     kinds = [re.sub(r"\w+$", "", argument).strip() for argument in arguments.split(", ")]
     values = ", ".join(f"*(std::decay_t<{kind}> *)a[{k}]" for k, kind in enumerate(kinds))
-    body = f"host::launch(grid, block, [&] {{ rectifier::{name}({values}); }});"
-    return f'extern "C" void host_{name}(unsigned grid, unsigned block, void **a) {{ {body} }}\n'
+    body = f"host::launch(grid, block, shared, [&] {{ rectifier::{name}({values}); }});"
+    return f'extern "C" void host_{name}(unsigned grid, unsigned block, unsigned shared, void **a) {{ {body} }}\n'
 
 
 def made_once(name: str, key: str, make: Callable[[Path], None]) -> Path:
@@ -107,6 +111,7 @@ class Host:
 
     def __init__(self, groups: Any = (), options: tuple[str, ...] = ()) -> None:
         self.options = options
+        self.room = ROOM
         self._pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
         self._libraries: dict[tuple[str, str], Future[ctypes.CDLL]] = {}
         self.launches = 0
@@ -134,19 +139,19 @@ class Host:
         library = build(text, name, self.options) if alone else self._library(function, dtype)
         kernel = getattr(library, f"host_{name}")
 
-        def launch(grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:
+        def launch(grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...], shared_mem: int = 0) -> None:
             kept = [ctypes.c_void_p(a.ctypes.data) if isinstance(a, Array) else np.asarray(a) for a in arguments]
             addresses = [ctypes.addressof(k) if isinstance(k, ctypes.c_void_p) else k.ctypes.data for k in kept]
             self.launches += 1
-            kernel(grid[0], block[0], (ctypes.c_void_p * len(kept))(*addresses))
+            kernel(grid[0], block[0], shared_mem, (ctypes.c_void_p * len(kept))(*addresses))
 
         return launch
 
     @staticmethod
-    def launch(kernel: Any, threads: int, wanted: int, arguments: tuple[Any, ...]) -> None:
+    def launch(kernel: Any, threads: int, wanted: int, arguments: tuple[Any, ...], shared: int = 0) -> None:
         """Launch so few threads that most of them go through more than one vector."""
         threads = 64 if threads == source.BLOCK else threads
-        kernel((max(1, min(3, wanted // threads)),), (threads,), arguments)
+        kernel((max(1, min(3, wanted // threads)),), (threads,), arguments, shared)
 
     def install(self, patch: Any) -> None:
         """Let `rectifier.backends.cupy.launch` use this, until a pytest.MonkeyPatch is undone."""
@@ -157,6 +162,8 @@ class Host:
         patch.setattr(cupy, "broadcast_to", np.broadcast_to)
         patch.setattr(launch, "launch", self.launch)
         patch.setattr(launch, "_kernels", {})
+        patch.setattr(launch, "_attribute", lambda name, device: {"MaxSharedMemoryPerBlockOptin": self.room}[name])
+        patch.setattr(cupy.cuda.runtime, "getDevice", lambda: 0)
 
     @staticmethod
     def array(array: Any, before: int = 0) -> Array:
@@ -195,3 +202,12 @@ class Device:
     def numpy(array: Any) -> np.ndarray:
         """Copy an array back."""
         return array.get()
+
+
+def started() -> Host:
+    """Return a host that compiles all kernels in the background; of a mutant, or with sanitizers, those asked for."""
+    pairs = [(name, dtype) for name in ALL for dtype in FLOATS] + [(n, d) for n in INTEGRAL for d in SOME_INTEGERS]
+    sanitized = "RECTIFIER_GPU_SANITIZED" in os.environ
+    few = sanitized or MUTANT in os.environ
+    groups = [] if few else [pairs[k::8] for k in range(8)]
+    return Host(groups, SANITIZE if sanitized else ())

@@ -14,6 +14,8 @@
 #define __global__
 #define __forceinline__ inline
 #define __shared__ static // one block runs at a time
+#define __launch_bounds__(...)
+#define ROW_KEPT_BY_A_BLOCK(kept) uint4 *const kept = host::kept_by_a_block.data()
 
 struct Index {
     unsigned x;
@@ -40,7 +42,7 @@ inline float __int_as_float(const int n) { return reinterpreted<float>(n); }
 // arithmetic makes is 0x7fffffff.
 namespace ptx {
 
-enum Operation { ADD, SUB, MUL, DIV, FMA, SQRT, NEG, ABS, COPYSIGN, LT, LE, GT, GE, EQ, NEU, CONVERT, UNKNOWN };
+enum Operation { ADD, SUB, MUL, DIV, FMA, SQRT, NEG, ABS, COPYSIGN, RCP, MAX_OR_NAN, MAX, LT, LE, GT, GE, EQ, NEU, CONVERT, UNKNOWN };
 
 constexpr bool contains(const char *text, const char *part) {
     for (; *text; text++) {
@@ -54,7 +56,7 @@ constexpr bool contains(const char *text, const char *part) {
 }
 constexpr Operation operation(const char *text) {
     constexpr const char *names[] = {"add.rn.", "sub.rn.", "mul.rn.", "div.rn.", "fma.rn.", "sqrt.rn.", "neg.", "abs.",
-                                     "copysign.", "setp.lt.", "setp.le.", "setp.gt.", "setp.ge.", "setp.eq.",
+                                     "copysign.", "rcp.approx.ftz.", "max.NaN.", "max.", "setp.lt.", "setp.le.", "setp.gt.", "setp.ge.", "setp.eq.",
                                      "setp.neu.", "cvt."};
     for (int k = 0; k < UNKNOWN; k++)
         if (contains(text, names[k]))
@@ -78,8 +80,11 @@ inline unsigned short half(const float x) {
 }
 
 template <Operation operation, bool flushes, typename R, typename A> inline R of_1(A x) {
-    static_assert(operation == SQRT || operation == NEG || operation == ABS || operation == CONVERT);
-    if constexpr (operation == CONVERT) {
+    static_assert(operation == SQRT || operation == NEG || operation == ABS || operation == RCP || operation == CONVERT);
+    if constexpr (operation == RCP) { // within a unit; here it is too small by one for every other number
+        const float r = result<true>(1.0f / flushed<true>(x));
+        return std::isnormal(r) ? __uint_as_float(__float_as_uint(r) - (__float_as_uint(x) & 1u)) : r;
+    } else if constexpr (operation == CONVERT) {
         if constexpr (sizeof(A) == 2)
             return static_cast<float>(reinterpreted<_Float16>(x));
         else if constexpr (sizeof(R) == 2)
@@ -94,10 +99,16 @@ template <Operation operation, bool flushes, typename R, typename A> inline R of
     }
 }
 template <Operation operation, bool flushes, typename A> inline A of_2(A x, A y) {
-    static_assert(operation == ADD || operation == SUB || operation == MUL || operation == DIV || operation == COPYSIGN);
+    static_assert(operation == ADD || operation == SUB || operation == MUL || operation == DIV ||
+                  operation == COPYSIGN || operation == MAX || operation == MAX_OR_NAN);
     x = flushed<flushes>(x), y = flushed<flushes>(y);
     if (operation == COPYSIGN)
         return std::copysign(y, x);
+    if (operation == MAX || operation == MAX_OR_NAN) {
+        if (operation == MAX_OR_NAN && (std::isnan(x) || std::isnan(y)))
+            return result<flushes>(x + y);
+        return std::isnan(x) ? result<flushes>(y) : std::isnan(y) || y < x || (x == y && !std::signbit(x)) ? x : y;
+    }
     return result<flushes>(operation == ADD ? x + y : operation == SUB ? x - y : operation == MUL ? x * y : x / y);
 }
 template <Operation operation, bool flushes, typename A> inline A of_3(A x, A y, A z) {
@@ -162,6 +173,7 @@ struct Thread {
 };
 static std::vector<Thread> threads;
 static ucontext_t scheduler;
+static std::vector<uint4> kept_by_a_block; // as many bytes as the launch asks for
 static const std::function<void()> *kernel;
 
 inline void enter() {
@@ -221,7 +233,8 @@ inline void run_block() {
         }
 }
 
-inline void launch(const unsigned grid, const unsigned block, const std::function<void()> &function) {
+inline void launch(const unsigned grid, const unsigned block, const unsigned shared, const std::function<void()> &function) {
+    kept_by_a_block = std::vector<uint4>(shared / sizeof(uint4));
     if (threads.size() < block)
         threads = std::vector<Thread>(block);
     kernel = &function;

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cuda_host
 import numpy as np
 import pytest
+from cuda_host import INTEGRAL, SOME_INTEGERS
 
 import rectifier
 from conftest import BACKENDS, FLOATS, INTEGERS, assert_same, numbers, require_gpu_tier
@@ -23,31 +23,8 @@ from rectifier.backends.cupy import launch  # noqa: E402
 
 EXACT = [name for name in CATALOGUE if CATALOGUE[name].spec.ulp.float32 == 0]
 MASKED = [name for name in EXACT if "mask" in CATALOGUE[name].spec.backward_from]
-INTEGRAL = [name for name in CATALOGUE if CATALOGUE[name].spec.selects]
 assert (len(EXACT), len(MASKED), len(INTEGRAL)) == (10, 9, 6)
-SOME_INTEGERS = ("int8", "uint32", "uint64")  # each is computed in a type of its own; the others in the slow tier
 REFERENCE = BACKENDS["numpy"]  # of functions that select, or round once: the same bits as the compiled engine
-
-
-@pytest.fixture(scope="session")
-def host():
-    require_gpu_tier("g++")
-    pairs = [(name, dtype) for name in ALL for dtype in FLOATS] + [(n, d) for n in INTEGRAL for d in SOME_INTEGERS]
-    sanitized = "RECTIFIER_GPU_SANITIZED" in os.environ
-    few = sanitized or cuda_host.MUTANT in os.environ
-    groups = [] if few else [pairs[k::8] for k in range(8)]
-    return cuda_host.Host(groups, cuda_host.SANITIZE if sanitized else ())
-
-
-@pytest.fixture(params=["host", pytest.param("gpu", marks=pytest.mark.gpu)])
-def device(request, monkeypatch):
-    """Give what runs kernels."""
-    if request.param == "gpu":
-        require_gpu_tier("gpu")
-        return cuda_host.Device()
-    found = request.getfixturevalue("host")
-    found.install(monkeypatch)
-    return found
 
 
 def data(dtype: np.dtype, seed: int = 0) -> np.ndarray:
@@ -101,8 +78,9 @@ def test_gated_results_are_those_of_the_cpu_bit_for_bit(device, name, dtype_name
     dy, x, gate = (device.array(data(dtype, seed)) for seed in range(3))
     found = function.spec.operations
     y, dx, dgate = (device.array(np.zeros(x.shape, dtype)) for _ in range(3))
-    launch.run(function.spec, found["value"], dtype, (x,), (gate,), (y,))
-    launch.run(function.spec, found["backward"], dtype, (dy, x), (gate,), (dx, dgate))
+    numbers = (gate, *parameters(function.spec, dtype))
+    launch.run(function.spec, found["value"], dtype, (x,), numbers, (y,))
+    launch.run(function.spec, found["backward"], dtype, (dy, x), numbers, (dx, dgate))
     dy, x, gate = map(device.numpy, (dy, x, gate))
     assert_same(device.numpy(y), function(x, gate))
     for actual, expected in zip((dx, dgate), function.backward(dy, x, gate), strict=True):
@@ -304,104 +282,6 @@ def test_parameters_are_not_the_defaults(device, name):
     settings = parameters(function.spec, x.dtype, **given)
     assert_same(compute(device, name, "value", (x,), settings), function(x, **given))
     assert_same(compute(device, name, "backward", (dy, x), settings), function.backward(dy, x, **given))
-
-
-def truth(name: str, x: np.ndarray) -> np.ndarray:
-    with np.errstate(all="ignore"):
-        x = x.astype(np.longdouble)
-        if ROWWISE[name].spec.each != "exponential":
-            return ROWWISE[name].spec.exact(None, x)
-        x = -x if ROWWISE[name].spec.negated else x
-        peak = x.max(axis=-1, keepdims=True)
-        e = np.exp(x - peak)
-        others = np.where(x == peak, 0, e).sum(axis=-1, keepdims=True) + ((x == peak).sum(axis=-1, keepdims=True) - 1)
-        return (x - peak) - np.log1p(others) if name == "log_softmax" else e / (1 + others)
-
-
-LENGTHS = (1, 2, 31, 33, 100, 129, 512, 1000, 1025, 4100, 9000)
-
-
-@pytest.mark.parametrize("name", ROWWISE)
-@pytest.mark.parametrize("dtype_name", FLOATS)
-def test_rows_are_within_the_bounds(device, name, dtype_name):
-    dtype, block = testing.dtype_of(dtype_name), ROWWISE[name].spec
-    rng = np.random.default_rng(0)
-    bound = {"float32": block.ulp[0], "float64": block.ulp[1]}.get(dtype_name, 0.5001)
-    for length in LENGTHS:
-        x = (rng.standard_normal((3, length)) * 4).astype(dtype)
-        x[0, 0] = -20 if block.negated else 20
-        y = device.array(np.zeros_like(x))
-        launch.run_rows(block, False, dtype, (device.array(x),), y)
-        errors = testing.ulps(device.numpy(y), truth(name, x), dtype)
-        assert errors.max() <= bound, (length, errors.max())
-        dy, dx = rng.standard_normal(x.shape).astype(dtype), device.array(np.zeros_like(x))
-        launch.run_rows(block, True, dtype, (device.array(dy), y), dx)
-        wide, result = dy.astype("f8"), device.numpy(y).astype("f8")
-        expected = getattr(rectifier, name).backward(wide, y=result)
-        # dy and what is taken from it cancel; the rest is rounded to the dtype.
-        terms = np.abs(wide * result if name in ("softmax", "softmin") else wide).sum(axis=-1, keepdims=True)
-        # 4 units, as the CPU's own may be off; with 16 bits the sum is rounded to float32.
-        slack = terms * {"float64": 2.0**-49, "float32": 2.0**-26}.get(dtype_name, 2.0**-24)
-        rounding = np.abs(
-            np.nextafter(np.abs(expected).astype(dtype), dtype.type(np.inf)).astype("f8") - np.abs(expected)
-        )
-        error = np.abs(device.numpy(dx).astype("f8") - expected)
-        assert (error <= slack + rounding).all(), length
-
-
-@pytest.mark.parametrize("name", ROWWISE)
-def test_a_row_has_the_same_bits_among_any_others(device, name):
-    x = np.random.default_rng(0).standard_normal((70, 1500)).astype("f8")
-    for columns in (7, 1500):
-        rows = x[:, :columns].copy()
-        y = device.array(np.zeros_like(rows))
-        launch.run_rows(ROWWISE[name].spec, False, "float64", (device.array(rows),), y)
-        for k in (0, 1, 33, 69):
-            alone = device.array(np.zeros((1, columns)))
-            launch.run_rows(ROWWISE[name].spec, False, "float64", (device.array(rows[k : k + 1]),), alone)
-            assert_same(device.numpy(alone)[0], device.numpy(y)[k])
-
-
-@pytest.mark.parametrize("length", [96, 129, 1100])
-@pytest.mark.parametrize("dtype_name", ["float16", "float32"])
-def test_a_row_has_the_same_bits_wherever_it_lies(device, dtype_name, length):
-    dtype, block = np.dtype(dtype_name), ROWWISE["softmax"].spec
-    x = (np.random.default_rng(1).standard_normal((2, length)) * 3).astype(dtype)
-    dy = np.roll(x, 1)
-    found = set()
-    for before in range(0, 16, dtype.itemsize):
-        y, dx = device.array(np.zeros_like(x), before), device.array(np.zeros_like(x), before)
-        launch.run_rows(block, False, dtype, (device.array(x, before),), y)
-        launch.run_rows(block, True, dtype, (device.array(dy), y), dx)
-        found.add((device.numpy(y).tobytes(), device.numpy(dx).tobytes()))
-    assert len(found) == 1
-
-
-@pytest.mark.parametrize("name", ROWWISE)
-@pytest.mark.parametrize("length", [5, 1030])
-def test_rows_with_infinities_and_nan_are_those_of_the_cpu(device, name, length):
-    x = np.zeros((6, length), "f4")
-    x[0, 1], x[1, 1], x[2, 1], x[3], x[4, :2] = np.nan, np.inf, -np.inf, -np.inf, (1e38, -1e38)
-    y = device.array(x)
-    launch.run_rows(ROWWISE[name].spec, False, "float32", (y,), y)  # in place
-    expected = getattr(rectifier, name)(x)
-    assert np.array_equal(np.isnan(device.numpy(y)), np.isnan(expected))
-    np.testing.assert_allclose(device.numpy(y), expected, rtol=2e-7)
-
-
-@pytest.mark.parametrize("length", [1024, 20_000])
-def test_the_bound_of_float64_holds_in_rows_of_any_length(device, length):
-    for row in (np.concatenate([[0.0], np.full(length - 1, -0.1)]), np.linspace(0, -30, length)):
-        y = device.array(np.zeros((1, length)))
-        launch.run_rows(ROWWISE["softmax"].spec, False, "float64", (device.array(row[None]),), y)
-        assert testing.ulps(device.numpy(y), truth("softmax", row[None]), row.dtype).max() <= 4
-
-
-def test_a_row_beyond_a_million(device):
-    x = np.random.default_rng(0).standard_normal((1, (1 << 20) + 3)).astype("f4")
-    y = device.array(np.zeros_like(x))
-    launch.run_rows(ROWWISE["softmax"].spec, False, "float32", (device.array(x),), y)
-    assert testing.ulps(device.numpy(y), truth("softmax", x), x.dtype).max() <= ROWWISE["softmax"].spec.ulp[0]
 
 
 def test_nothing_is_launched_for_empty_arrays(device, monkeypatch):

@@ -21,7 +21,7 @@ HALVES = ("kernels", "bit_for_bit and (bfloat16 or float16) and (leaky_relu or s
 LENGTHS = ("kernels", "alignment and (float32 or int8) and host")
 MASKS = ("kernels", "masks_are and (float16 or float32) and relu and not relu6 and not leaky_relu and host")
 PACKED = ("kernels", "halves_of_an_array and host")
-ROWS = ("kernels", "(rows_are or same_bits) and softmax and not log_softmax and not bfloat16 and host")
+ROWS = ("rows", "(rows or same_bits) and not float16 and not softmin and not sanitizers and host")
 PTX = ("source", "compiles_as_cupy_compiles_it and (leaky_relu or silu or softmax)")
 
 # what stands there, what the mutant says, the tests that must catch it
@@ -70,14 +70,24 @@ MUTANTS = {
     "a word beyond a mask is written": ("lane == 0 && w + k < words", "lane == 0", MASKS),
     "bits are read from their byte's first": ("return bits >> (i & 7)", "return bits", MASKS),
     "bits of the next byte are left out": ("last = (i + count - 1) >> 3", "last = i >> 3", MASKS),
-    "a row's pieces overlap": ("(v * THREADS + threadIdx.x % THREADS) * length;", "(v * THREADS / 2 + threadIdx.x % THREADS) * length;", ROWS),
-    "a vector beyond a row": ("if (j + length <= end) {\n                Vector", "if (j < end) {\n                Vector", ROWS),
+    "a row's pieces overlap": ("(v * THREADS + int(threadIdx.x % THREADS)) * length;", "(v * THREADS / 2 + int(threadIdx.x % THREADS)) * length;", ROWS),
+    "a vector beyond a row": ("if (aligned && j + length <= end)\n", "if (aligned && j < end)\n", ROWS),
+    "vectors are stored where none can lie": ("if (aligned && j + length <= end)\n", "if (j + length <= end)\n", ROWS),
+    "behind a row are zeros": ("-__int_as_float(0x7f800000)", "0.0f", ROWS),
+    "a block takes another tile back": ("= kept[(begin + place_of(v)) / length]", "= kept[place_of(v) / length]", ROWS),
+    "two rows are laid in one place": ("return kept + (end", "return kept + 0 * (end", ROWS),
+    "large numbers are taken as they are": ("!le(abs(peak), 0x1p20f)", "!le(abs(peak), 0x1p127f)", ROWS),
+    "what an ordered sum loses is lost": ("return {sum, sub(y, sub(sum, x))};", "return {sum, 0};", ROWS),
+    "what shares lose is lost": ("add(add(of_tile.tail, next.tail), e[k].tail)", "add(of_tile.tail, e[k].tail)", ROWS),
+    "sums of lanes are rounded": ("far = 0x1.8p73f", "far = 0x1.8p56f", ROWS),
+    "a reciprocal is only near": ("return fma(r, fma(neg(y), r, 1.0f), r);", "return r;", ROWS),
+    "the power of two of a row is off": (", 1262485313)", ", 1262485312)", ROWS),
     "a row is stored by its neighbour's places": ("row[j + k] = at[v * length + k];", "row[j] = at[v * length + k];", ROWS),
     "what a sum loses is lost": ("add(add(x.tail, y.tail), add(", "add(add(x.tail, 0), add(", ROWS),
-    "what is recomputed is not": ("if (!WHOLE)\n            e[k]", "if (0)\n            e[k]", ROWS),
-    "half a warp is added up": ("distance = 16;", "distance = 8;", ROWS),
-    "warps do not wait for each other": ("        __syncthreads();\n        x = of_warp[0];", "        x = of_warp[0];", ROWS),
-    "the peak is the least": ("return lt(x, y) ? y : x;", "return lt(x, y) ? x : y;", ROWS),
+    "what is recomputed is not": ("            if (KEPT != IN_REGISTERS)\n                e[k]", "            if (0)\n                e[k]", ROWS),
+    "half a warp is added up": ("distance = LANES / 2;", "distance = LANES / 4;", ROWS),
+    "warps do not wait for each other": ("        __syncthreads();\n        x = over_lanes", "        x = over_lanes", ROWS),
+    "the peak is the least": ("{ return larger_or_nan(x, y); }", "{ return neg(larger_or_nan(neg(x), neg(y))); }", ROWS),
     "the sum of a row is 1 too much": ("Pair<N>{-1, 0}", "Pair<N>{0, 0}", ROWS),
     "a peak is counted in every thread": ("peaks += at_peak;", "peaks = 1;", ROWS),
 }  # fmt: skip

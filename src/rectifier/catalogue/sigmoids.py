@@ -126,10 +126,10 @@ def _swish_derivative(z, tail):
 
 
 def _bell(x, tail_of):
-    # exp(-x^2 / 2) as a sum and its scale, and what it is multiplied by, for abs(x).
-    a = abs(_clip(x, T(-40), T(40)))
-    h, lost = product_parts(a, T(0), a, T(0))
-    return *exp_parts(T(-0.5) * h, T(-0.5) * lost), *tail_of(a)
+    # abs(x), or where exp(-x^2 / 2) is nothing; that as a sum and its scale, and what it is multiplied by.
+    most = where(largest() > T(1e39), T(40), T(14.9))
+    a = where(abs(x) > most, most, abs(x))
+    return a, *exp_parts(*product_parts(T(-0.5) * a, T(0), a, T(0))), *tail_of(a)
 
 
 @elementwise(
@@ -355,19 +355,18 @@ def gelu(x):
     ----------
     D. Hendrycks and K. Gimpel, "Gaussian error linear units (GELUs)", arXiv 1606.08415.
     """
-    m, rest, scale, q, lost = _bell(x, normal_tail)
+    a, m, rest, scale, q, lost = _bell(x, normal_tail)
     w, lost = product_parts(m, rest, q, lost)
     right, more = _one_plus(-w, scale)
     more = fma(-lost, scale, more)
-    a = where(x < T(-40), T(-40), x)
-    y = product(a, T(0), where(x < T(0), w, right), where(x < T(0), lost, more))
+    y = product(where(x < T(0), -a, x), T(0), where(x < T(0), w, right), where(x < T(0), lost, more))
     return where(x > T(40), x, y * where(x < T(0), scale, T(1)))
 
 
 @gelu.derivative
 def gelu_derivative(x):
     # On the left the derivative of -x ndtr(x), and on the right 1 less that.
-    m, rest, scale, y, lost = _bell(x, normal_tail_slope)
+    _, m, rest, scale, y, lost = _bell(x, normal_tail_slope)
     return _by_reflection(x, product(m, rest, y, lost), scale)
 
 

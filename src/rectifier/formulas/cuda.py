@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..functions.dtypes import FORMATS
-from . import tracing
+from . import ranges, tracing
 from .tracing import Node
 
 CPP = {"float32": "float", "float64": "double", "int32": "int", "int64": "long long", "uint64": "unsigned long long"}
@@ -33,17 +33,38 @@ class Trace(tracing.Trace):
     Attributes
     ----------
     tables : dict
-        Those in which numbers are looked up, by their places in the array TABLES of the text.
+        Those in which numbers are looked up, by their places in the rows of the array TABLES of the text.
     """
 
     def __init__(self, working: str, narrow: bool, dtype: str = "float64") -> None:
         super().__init__(working, narrow, dtype)
         self.tables: dict[tuple[float, ...], int] = {}
 
+    def call(self, operation: str, *values: Any, kind: str = "") -> Any:
+        """Return the node of an operation, or of another that is shorter where operands are known well enough.
+
+        A comparison may be decided. A division is a product with a reciprocal where both are normal numbers.
+        """
+        nodes = self.alike(*values)
+        against = nodes[1].number if kind == "bool" and "float" in nodes[0].kind else None
+        if against is not None and ranges.is_beyond(operation, nodes[0], float(against), self.ranges):
+            return False
+        if operation == "mul" and any(node.number == 1 for node in nodes):
+            return nodes[1] if nodes[0].number == 1 else nodes[0]
+        if operation == "div" and nodes[0].kind == "float32" and any(node.number is None for node in nodes):
+            x, y = nodes
+            least, most = ranges.of(y, self.ranges)
+            if least >= 0.5 and most <= 2.0**100:
+                if x.number == 1:
+                    return self.operation("reciprocal", x.kind, y)
+                if max(map(abs, ranges.of(x, self.ranges))) <= least * float(np.finfo(np.float32).max):
+                    return self.operation("quotient", x.kind, x, y)
+        return super().call(operation, *values, kind=kind)
+
     def look_up(self, index: Node, table: tuple[float, ...]) -> Node:
         """Return the node of a number of a table."""
         place = self.tables.setdefault(table, len(self.tables))
-        return self.operation(f"TABLES[{place}][{{}} & {len(table) - 1}]", "float32", index)
+        return self.operation(f"TABLES[{{}} & {len(table) - 1}].at[{place}]", "float32", index)
 
     def rounded(self, node: Node) -> Node:
         """Return the node of a number rounded to the dtype of x, and back in the working type."""

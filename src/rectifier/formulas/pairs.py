@@ -23,13 +23,27 @@ class Pair:
         Numbers of an interpretation.
     primitives : mapping
         Those of that interpretation, over numbers with tails.
+    factors : tuple of Pair
+        What it is the product of, if anything.
     """
 
-    __slots__ = ("high", "primitives", "tail")
+    __slots__ = ("factors", "high", "primitives", "tail")
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, high: Any, tail: Any, primitives: Mapping[str, Any]) -> None:
-        self.high, self.tail, self.primitives = high, tail, primitives
+    def __init__(self, high: Any, tail: Any, primitives: Mapping[str, Any], factors: tuple[Pair, ...] = ()) -> None:
+        self.high, self.tail, self.primitives, self.factors = high, tail, primitives, factors
+
+    def rounded(self, finite: bool = False) -> Any:
+        """Return the nearest number; unless it is known to be `finite`, without the tail of an infinite one, a NaN."""
+        where, T = self.primitives["where"], self.primitives["T"]
+        if self.factors:  # in half of the operations that their product and its tail take
+            x, y = self.factors
+            tails = [
+                f.tail if finite or is_zero(f.tail) else where(f.tail == f.tail, f.tail, T(0.0)) for f in self.factors
+            ]
+            return self.primitives["product"](x.high, tails[0], y.high, tails[1])
+        whole = self.primitives["whole"](self.high, self.tail)
+        return whole if finite else where(self.tail == self.tail, whole, self.high)
 
     def _made(self, name: str, *operands: Any) -> Pair:
         high, tail = self.primitives[name](*operands)
@@ -43,7 +57,9 @@ class Pair:
         return self + -other
 
     def __mul__(self, other: Pair) -> Pair:
-        return self._made("product_parts", self.high, self.tail, other.high, other.tail)
+        product = self._made("product_parts", self.high, self.tail, other.high, other.tail)
+        product.factors = self, other
+        return product
 
     def __truediv__(self, other: Pair) -> Pair:
         return self._made("quotient_parts", self.high, self.tail, other.high, other.tail)
@@ -109,6 +125,7 @@ def primitives(lower: Mapping[str, Any]) -> dict[str, Any]:
         "abs": lambda x: choose(x.high < T(0.0), -x, x),
         "fma": lambda x, y, z: x * y + z,
         "exp": exp,
+        "exp_in_row": lambda x, peak: pair(*lower["exp_in_row"](x.high, peak.high)),
         "log1p": log1p,
         "sum_parts": lambda x, y, tail: (x + y, tail),
         "unordered_sum_parts": lambda x, y, tail: (x + y, tail),

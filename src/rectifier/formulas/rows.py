@@ -7,6 +7,7 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from . import T, bind, exp, fma, where
+from .smooth.single import exp_in_row
 
 SUMMED = 8  # numbers of a row that an array library itself sums: no order of so few matters
 
@@ -58,6 +59,16 @@ def exponential_of_product(x: Any, scale: Any, peak: Any, tail: Any) -> Any:
 def exponential_of_pairs(x: Any, peak: Any) -> Any:
     """Compute exp(x - peak) where differences have tails: a formula."""
     return exp(x - peak)
+
+
+def exponential_in_row(x: Any, peak: Any) -> Any:
+    """Compute exp(x) by a power of two that all numbers of a row have in common: a formula of shares."""
+    return exp_in_row(x, peak)  # type: ignore[no-untyped-call]
+
+
+def reciprocal_of_sum(whole: Any) -> Any:
+    """Compute what shares are of: 1 by the sum: a formula."""
+    return T(1) / whole
 
 
 def two_sum(x: Any, y: Any) -> tuple[Any, Any]:

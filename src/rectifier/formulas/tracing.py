@@ -19,7 +19,8 @@ KINDS = {name: name for name in ("float32", "float64", "int64", "uint64")}
 KINDS |= dict.fromkeys(("int8", "uint8", "int16", "uint16"), "int32") | dict.fromkeys(("int32", "uint32"), "int64")
 ARITHMETIC = (("add", "add"), ("sub", "sub"), ("mul", "mul"), ("truediv", "div"))
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
-_KNOWN = {name: getattr(operator, name) for name in (*COMPARISONS, "neg", "abs", "mul")}
+_KNOWN = {name: getattr(operator, name) for name in (*COMPARISONS, "neg", "abs")}
+_KNOWN |= {name: getattr(operator, python) for python, name in ARITHMETIC}
 
 
 class Node:
@@ -97,6 +98,7 @@ class Trace:
         self.kind = KINDS[working]
         self.narrow, self.dtype = narrow, dtype
         self.nodes: dict[tuple[Any, ...], Node] = {}
+        self.ranges: dict[int, tuple[float, float]] = {}  # of nodes, all of which are kept in `nodes`
 
     def write(self, operation: str, kind: str, operands: tuple[Node, ...]) -> Any:
         """Write an operation, whose result has a type."""
@@ -142,8 +144,14 @@ class Trace:
         """
         nodes = self.alike(*values)
         if operation in _KNOWN and all(node.number is not None for node in nodes):
-            known = _KNOWN[operation](*[node.number for node in nodes])
-            return bool(known) if kind == "bool" else self.literal(known, nodes[0].kind)
+            if operation == "div" and not nodes[0].kind.startswith("float"):
+                raise TypeError("integers have no div")
+            with np.errstate(all="ignore"):
+                known = _KNOWN[operation](*[node.number for node in nodes])
+            if kind == "bool":
+                return bool(known)
+            if np.isfinite(known):  # the sign of a NaN is the processor's
+                return self.literal(known, nodes[0].kind)
         return self.operation(operation, kind or nodes[0].kind, *nodes)
 
     def where(self, condition: Any, x: Any, y: Any) -> Any:
@@ -161,6 +169,12 @@ class Trace:
         if rest is None:
             return nearest
         return nearest, self.literal(float(number) - float(nearest.number) + rest, self.kind)
+
+    def known(self, x: Any, least: float, most: float) -> Any:
+        """Return a node of which is known that it lies between two numbers, or is NaN, whatever it is computed from."""
+        if isinstance(x, Node):
+            self.ranges[id(x)] = least, most
+        return x
 
     def largest(self) -> Node:
         """Return the node of the largest finite number."""
@@ -211,6 +225,8 @@ class Trace:
             "bits": self.bits,
             "from_bits": self.from_bits,
             "look_up": self.look_up,
+            "known": self.known,
+            "larger": lambda x, y: self.call("larger", x, y),
         }
         return exact | {
             name: lambda *xs, primitive=primitive: self.nodes_of(primitive(*xs))

@@ -345,6 +345,15 @@ class Rowwise(Specification):
         return math.inf if self.negated else -math.inf
 
     @property
+    def is_share(self) -> bool:
+        """Whether the value is e's share of the sum, which a factor common to all e of a row leaves as it is."""
+        if self.each != "exponential":
+            return False
+        _, _, e, of_sum = self.value.__code__.co_varnames[:4]
+        (rest,) = self.of_sum.__code__.co_varnames[:1]
+        return describe(self.value) == f"{e} * {of_sum}" and describe(self.of_sum) == f"1 / (1 + {rest})"
+
+    @property
     def uses_exponentials(self) -> bool:
         """Whether the value is made of e, and not of its sum alone."""
         return self.each == "exponential" and self.uses("e")

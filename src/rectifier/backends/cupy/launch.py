@@ -40,10 +40,10 @@ def _made(spec: Specification, key: tuple[Any, ...], make: Callable[[], Any]) ->
 
 
 @cache
-def _multiprocessors(device: int) -> int:
+def _attribute(name: str, device: int) -> int:
     import cupy
 
-    return int(cupy.cuda.Device(device).attributes["MultiProcessorCount"])
+    return int(cupy.cuda.Device(device).attributes[name])
 
 
 class Launch(NamedTuple):
@@ -53,13 +53,16 @@ class Launch(NamedTuple):
     grid: tuple[int, ...] | None
     block: tuple[int, ...] | None
     arguments: tuple[Any, ...]
+    shared: int = 0  # bytes of shared memory of a block, beside the kernel's own
 
 
 def again(made: Launch, arguments: tuple[Any, ...]) -> None:
     """Make a launch with other arguments, which lie as those did."""
-    kernel, grid, block, _ = made
+    kernel, grid, block, _, shared = made
     if grid is None:
         kernel(*arguments)
+    elif shared:
+        kernel(grid, block, arguments, shared_mem=shared)
     else:
         kernel(grid, block, arguments)
 
@@ -70,12 +73,12 @@ def _launched(*fields: Any) -> Launch:
     return made
 
 
-def launch(kernel: Any, threads: int, wanted: int, arguments: tuple[Any, ...]) -> Launch:
+def launch(kernel: Any, threads: int, wanted: int, arguments: tuple[Any, ...], shared: int = 0) -> Launch:
     """Launch a kernel of so many threads a block, and of `wanted` threads in all if the device has use for them."""
     import cupy
 
-    most = BLOCKS * _multiprocessors(cupy.cuda.runtime.getDevice())
-    return _launched(kernel, (max(1, min(most, -(-wanted // threads))),), (threads,), arguments)
+    most = BLOCKS * _attribute("MultiProcessorCount", cupy.cuda.runtime.getDevice())
+    return _launched(kernel, (max(1, min(most, -(-wanted // threads))),), (threads,), arguments, shared)
 
 
 def _is_number(value: Any) -> bool:
@@ -203,15 +206,20 @@ def run_rows(spec: Rowwise, backward: bool, dtype: Any, arrays: tuple[Any, ...],
 
     if not result.size:
         return None
-    name, length = np.dtype(dtype).name, result.shape[-1]
-    way = source.row_kernel(length, result.dtype.itemsize)
+    name, length, size = np.dtype(dtype).name, result.shape[-1], result.dtype.itemsize
+    device = cupy.cuda.runtime.getDevice()
+    room = _attribute("MaxSharedMemoryPerBlockOptin", device) - source.SHARED
+    way = source.row_kernel(spec, name, length, len(arrays), room)
+    shared = len(arrays) * way.shared_bytes(length * size)
 
     def make() -> Any:
-        part = source.rows(spec, backward, name)
-        return cupy.RawKernel(source.program(part), f"{part.name}_{way.name}", OPTIONS)
+        part = source.rows(spec, backward, name, way)  # all of them take seconds to compile
+        kernel = cupy.RawKernel(source.program(part), f"{part.name}_{way.name}", OPTIONS)
+        if shared:
+            kernel.max_dynamic_shared_size_bytes = room  # of the current device
+        return kernel
 
-    kernel = _made(spec, (backward, name, way), make)
+    kernel = _made(spec, (backward, name, way, device if shared else None), make)
     count = result.size // length
     arguments = (*arrays, result, np.int64(count), np.int64(length))
-    threads = source.BLOCK if way.threads == 32 else way.threads  # a block of some warps, or the row's own
-    return launch(kernel, threads, count * way.threads, arguments)
+    return launch(kernel, way.block, count * way.threads, arguments, shared)

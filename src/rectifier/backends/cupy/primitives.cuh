@@ -40,7 +40,9 @@ INSTRUCTION_3(fma, float, "=f", float, "f", "fma.rn.f32")
 INSTRUCTION_1(sqrt, float, "=f", float, "f", "sqrt.rn.f32")
 INSTRUCTION_1(neg, float, "=f", float, "f", "neg.f32")
 INSTRUCTION_1(abs, float, "=f", float, "f", "abs.f32")
+INSTRUCTION_1(nearly_reciprocal, float, "=f", float, "f", "rcp.approx.ftz.f32")
 INSTRUCTION_2(sign_onto, float, "=f", float, "f", "copysign.f32")
+INSTRUCTION_2(larger, float, "=f", float, "f", "max.f32") // the other one of NaN
 CONDITION(lt, float, "f", "setp.lt.f32")
 CONDITION(le, float, "f", "setp.le.f32")
 CONDITION(gt, float, "f", "setp.gt.f32")
@@ -58,6 +60,17 @@ INSTRUCTION_1(narrow, float, "=f", double, "d", "cvt.rn.f32.f64")
 INSTRUCTION_1(from_float16, float, "=f", unsigned short, "h", "cvt.f32.f16")
 INSTRUCTION_1(round_to_float16, unsigned short, "=h", float, "f", "cvt.rn.f16.f32")
 
+// The instructions of rcp.rn.f32 and div.rn.f32 but those that look for numbers beyond 2^126 in either direction. Here
+// y is from 1/2 to 2^100, and 0 keeps its sign. P. Markstein, "Computation of elementary functions on the IBM RISC
+// System/6000 processor", IBM J. Res. Dev. 34 (1990).
+__device__ __forceinline__ float reciprocal(const float y) {
+    const float r = nearly_reciprocal(y);
+    return fma(r, fma(neg(y), r, 1.0f), r);
+}
+__device__ __forceinline__ float quotient(const float x, const float y) {
+    const float r = reciprocal(y), q = mul(x, r);
+    return fma(neg(fma(q, y, neg(x))), r, q);
+}
 __device__ __forceinline__ float copysign(const float x, const float y) { return sign_onto(y, x); }
 __device__ __forceinline__ double add(const double x, const double y) { return x + y; }
 __device__ __forceinline__ double sub(const double x, const double y) { return x - y; }
@@ -72,6 +85,13 @@ __device__ __forceinline__ int to_bits(const float x) { return int(__float_as_ui
 __device__ __forceinline__ float from_bits_of_float(const int n) { return __uint_as_float(unsigned(n)); }
 __device__ __forceinline__ long long to_bits(const double x) { return __double_as_longlong(x); }
 __device__ __forceinline__ double from_bits(const long long n) { return __longlong_as_double(n); }
+
+__device__ __forceinline__ double larger_or_nan(const double x, const double y) { return lt(x, y) || ne(y, y) ? y : x; }
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+__device__ __forceinline__ float larger_or_nan(const float x, const float y) { return lt(x, y) || ne(y, y) ? y : x; }
+#else
+INSTRUCTION_2(larger_or_nan, float, "=f", float, "f", "max.NaN.f32")
+#endif
 
 // Integers wrap; in C++ only those without a sign do.
 typedef unsigned long long Unsigned;
@@ -102,11 +122,15 @@ __device__ __forceinline__ double from_float64(const double x) { return x; }
 
 __device__ __forceinline__ unsigned short to_float16(const float x) { return round_to_float16(x); }
 __device__ __forceinline__ unsigned short to_float16(const double x) { return round_to_float16(round_to_odd(x)); }
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+INSTRUCTION_1(to_bfloat16, unsigned short, "=h", float, "f", "cvt.rn.bf16.f32")
+#else
 __device__ __forceinline__ unsigned short to_bfloat16(const float x) {
     const unsigned bits = __float_as_uint(x);
     // The NaN of a GPU, 0x7fffffff, would be rounded to -0.0.
     return (bits & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
 }
+#endif
 __device__ __forceinline__ unsigned short to_bfloat16(const double x) { return to_bfloat16(round_to_odd(x)); }
 __device__ __forceinline__ float to_float32(const float x) { return x; }
 __device__ __forceinline__ float to_float32(const double x) { return narrow(x); }

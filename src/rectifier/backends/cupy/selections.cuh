@@ -1,68 +1,66 @@
 // Rows of functions that select: the first of a row's largest numbers, or what exceeds a threshold. They are gone through
-// as in rows.cuh, and have no exponentials.
+// as in rows.cuh, and have no exponentials. What is behind a row's end is least, or nothing.
 namespace rectifier {
 
 struct Least {
     __device__ __forceinline__ long long operator()(const long long x, const long long y) const { return y < x ? y : x; }
 };
 
-// The place in its row of one of a thread's numbers.
-template <int THREADS, typename Numbers>
-__device__ __forceinline__ long long place_in_row(const long long begin, const int k) {
-    return begin + (k / Numbers::length * THREADS + threadIdx.x % THREADS) * Numbers::length + k % Numbers::length;
-}
-
-template <typename Formula, int THREADS, int VECTORS, bool WHOLE, typename S>
+template <typename Formula, int THREADS, int VECTORS, Kept KEPT, typename S>
 __device__ __forceinline__ void first_of_row(const S *const x, S *const y, const long long length) {
     typedef typename Formula::Number N;
-    typedef Tile<THREADS, VECTORS, S> Numbers;
+    typedef Tile<THREADS, VECTORS, KEPT, S> Numbers;
+    typedef typename Numbers::Place Place;
     Numbers own;
     N peak = N(__int_as_float(0xff800000)); // -infinity
-    long long from = 0;
-    const auto load = [&](const long long begin) {
-        from = begin;
-        own.load(x, begin, length);
+    ROW_KEPT_BY_A_BLOCK(kept);
+    const auto place_in_row = [](const Place begin, const int k) -> long long {
+        return begin + Numbers::place_of(k / Numbers::length) + k % Numbers::length;
     };
-    const auto load_again = [&](const long long begin) {
-        if (!WHOLE)
-            load(begin);
-    };
-    const auto raise = [&](const int k) { peak = Larger()(peak, Formula::number(own.at[k])); };
-    Numbers::template through<WHOLE>(length, load, raise, Nothing());
+    Numbers::through(length, [&](const Place begin) {
+        own.first(x, begin, Place(length), Formula::nothing(), kept);
+#pragma unroll
+        for (int k = 0; k < Numbers::numbers; k++)
+            peak = Larger()(peak, Formula::number(own.at[k]));
+    });
     peak = over_row<THREADS>(peak, Larger());
-    long long first = length; // before all in a row with a NaN
-    const auto look = [&](const int k) {
-        const N number = Formula::number(own.at[k]);
-        if (!eq(number, number))
-            first = -1;
-        else if (eq(number, peak))
-            first = Least()(first, place_in_row<THREADS, Numbers>(from, k));
-    };
-    Numbers::template through<WHOLE>(length, load_again, look, Nothing());
+    long long first = length;
+    Numbers::through(length, [&](const Place begin) {
+        own.again(x, begin, Place(length), Formula::nothing(), kept);
+#pragma unroll
+        for (int k = 0; k < Numbers::numbers; k++)
+            if (eq(Formula::number(own.at[k]), peak))
+                first = Least()(first, place_in_row(begin, k));
+    });
     first = over_row<THREADS>(first, Least());
-    const N other = first < 0 ? N(__int_as_float(0x7fc00000)) : N(0); // NaN
-    const auto compute = [&](const int k) {
-        const N e = place_in_row<THREADS, Numbers>(from, k) == first ? N(1) : other;
-        own.at[k] = Formula::result(Formula::number(own.at[k]), peak, Pair<N>{e, 0});
-    };
-    Numbers::template through<WHOLE>(length, load_again, compute, [&](const long long begin) { own.store(y, begin, length); });
+    const N other = eq(peak, peak) ? N(0) : N(__int_as_float(0x7fc00000)); // NaN
+    Numbers::through(length, [&](const Place begin) {
+        own.again(x, begin, Place(length), Formula::nothing(), kept);
+#pragma unroll
+        for (int k = 0; k < Numbers::numbers; k++) {
+            const N e = place_in_row(begin, k) == first ? N(1) : other;
+            own.at[k] = Formula::result(Formula::number(own.at[k]), peak, Pair<N>{e, 0});
+        }
+        own.store(y, begin, Place(length));
+    });
 }
 
 // Newton's method comes to the threshold from the left, until what is above it is what was above it before: C. Michelot,
 // "A finite algorithm for finding the projection of a point onto the canonical simplex of R^n" (1986).
-template <typename Formula, int THREADS, int VECTORS, bool WHOLE, typename S>
+template <typename Formula, int THREADS, int VECTORS, Kept KEPT, typename S>
 __device__ __forceinline__ void excess_of_row(const S *const x, S *const y, const long long length) {
     typedef typename Formula::Number N;
-    typedef Tile<THREADS, VECTORS, S> Numbers;
+    typedef Tile<THREADS, VECTORS, KEPT, S> Numbers;
+    typedef typename Numbers::Place Place;
     Numbers own;
     N peak = N(__int_as_float(0xff800000)); // -infinity
-    const auto load = [&](const long long begin) { own.load(x, begin, length); };
-    const auto load_again = [&](const long long begin) {
-        if (!WHOLE)
-            load(begin);
-    };
-    const auto raise = [&](const int k) { peak = Larger()(peak, Formula::number(own.at[k])); };
-    Numbers::template through<WHOLE>(length, load, raise, Nothing());
+    ROW_KEPT_BY_A_BLOCK(kept);
+    Numbers::through(length, [&](const Place begin) {
+        own.first(x, begin, Place(length), Formula::nothing(), kept);
+#pragma unroll
+        for (int k = 0; k < Numbers::numbers; k++)
+            peak = Larger()(peak, Formula::number(own.at[k]));
+    });
     peak = over_row<THREADS>(peak, Larger());
     Pair<N> threshold = {-1, 0};
     const auto margin = [&](const N number) {
@@ -78,55 +76,66 @@ __device__ __forceinline__ void excess_of_row(const S *const x, S *const y, cons
             before = found;
         Pair<N> whole = {0, 0};
         N count = 0;
-        const auto add_up = [&](const int k) {
-            const N number = Formula::number(own.at[k]);
-            const Pair<N> over = margin(number);
-            if (!is_below(number) && !le(rest(over), N(0))) { // a NaN is above all
-                whole = Sum()(whole, over);
-                count = add(count, N(1));
+        Numbers::through(length, [&](const Place begin) {
+            own.again(x, begin, Place(length), Formula::nothing(), kept);
+#pragma unroll
+            for (int k = 0; k < Numbers::numbers; k++) {
+                const N number = Formula::number(own.at[k]);
+                const Pair<N> over = margin(number);
+                if (!is_below(number) && !le(rest(over), N(0))) { // a NaN is above all
+                    whole = Sum()(whole, over);
+                    count = add(count, N(1));
+                }
             }
-        };
-        Numbers::template through<WHOLE>(length, load_again, add_up, Nothing());
+        });
         const Pair<N> beyond = Sum()(over_row<THREADS>(whole, Sum()), Pair<N>{-1, 0});
         found = over_row<THREADS>(Pair<N>{count, 0}, Sum()).high;
         const N change = div(sub(add(beyond.high, beyond.tail), mul(found, threshold.tail)), found);
         threshold = Sum()(Pair<N>{threshold.high, 0}, Pair<N>{add(threshold.tail, change), 0});
     } while (found < before);
-    const auto compute = [&](const int k) {
-        const N number = Formula::number(own.at[k]), over = rest(margin(number));
-        const N e = is_below(number) || le(over, N(0)) ? N(0) : over;
-        own.at[k] = Formula::result(number, peak, Pair<N>{e, 0});
-    };
-    Numbers::template through<WHOLE>(length, load_again, compute, [&](const long long begin) { own.store(y, begin, length); });
+    Numbers::through(length, [&](const Place begin) {
+        own.again(x, begin, Place(length), Formula::nothing(), kept);
+#pragma unroll
+        for (int k = 0; k < Numbers::numbers; k++) {
+            const N number = Formula::number(own.at[k]), over = rest(margin(number));
+            const N e = is_below(number) || le(over, N(0)) ? N(0) : over;
+            own.at[k] = Formula::result(number, peak, Pair<N>{e, 0});
+        }
+        own.store(y, begin, Place(length));
+    });
 }
 
 // As gradient_of_row of rows.cuh, with two sums.
-template <typename Formula, int THREADS, int VECTORS, bool WHOLE, typename S>
+template <typename Formula, int THREADS, int VECTORS, Kept KEPT, typename S>
 __device__ __forceinline__ void gradient_by_sums_of_row(const S *const dy, const S *const y, S *const dx, const long long length) {
     typedef typename Formula::Number N;
-    typedef Tile<THREADS, VECTORS, S> Numbers;
+    typedef Tile<THREADS, VECTORS, KEPT, S> Numbers;
+    typedef typename Numbers::Place Place;
     Numbers own_dy, own_y;
     Pair<N> sum = {0, 0}, other = {0, 0};
-    const auto load = [&](const long long begin) {
-        own_dy.load(dy, begin, length);
-        own_y.load(y, begin, length);
-    };
-    const auto load_again = [&](const long long begin) {
-        if (!WHOLE)
-            load(begin);
-    };
-    const auto add_up = [&](const int k) {
-        const N number = Formula::number(own_dy.at[k]), result = Formula::number(own_y.at[k]);
-        sum = Sum()(sum, Formula::weight(number, result));
-        other = Sum()(other, Formula::other_weight(number, result));
-    };
-    Numbers::template through<WHOLE>(length, load, add_up, Nothing());
+    ROW_KEPT_BY_A_BLOCK(kept);
+    uint4 *const behind = Numbers::behind(kept, length);
+    Numbers::through(length, [&](const Place begin) {
+        own_dy.first(dy, begin, Place(length), 0, kept);
+        own_y.first(y, begin, Place(length), 0, behind);
+#pragma unroll
+        for (int k = 0; k < Numbers::numbers; k++)
+            if (Formula::is_nothing_of_nothing || Numbers::has(k, begin, Place(length))) {
+                const N number = Formula::number(own_dy.at[k]), result = Formula::number(own_y.at[k]);
+                sum = Sum()(sum, Formula::weight(number, result));
+                other = Sum()(other, Formula::other_weight(number, result));
+            }
+    });
     sum = total(over_row<THREADS>(sum, Sum()));
     other = total(over_row<THREADS>(other, Sum()));
-    const auto compute = [&](const int k) {
-        own_dy.at[k] = Formula::result(Formula::number(own_dy.at[k]), Formula::number(own_y.at[k]), sum, other);
-    };
-    Numbers::template through<WHOLE>(length, load_again, compute, [&](const long long begin) { own_dy.store(dx, begin, length); });
+    Numbers::through(length, [&](const Place begin) {
+        own_dy.again(dy, begin, Place(length), 0, kept);
+        own_y.again(y, begin, Place(length), 0, behind);
+#pragma unroll
+        for (int k = 0; k < Numbers::numbers; k++)
+            own_dy.at[k] = Formula::result(Formula::number(own_dy.at[k]), Formula::number(own_y.at[k]), sum, other);
+        own_dy.store(dx, begin, Place(length));
+    });
 }
 
 } // namespace rectifier

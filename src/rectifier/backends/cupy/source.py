@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...formulas import bind, cuda, pairs
-from ...formulas.rows import exponential, exponential_of_pairs, part_of
+from ...formulas import arrays, bind, cuda, pairs
+from ...formulas.rows import exponential, exponential_in_row, exponential_of_pairs, part_of, reciprocal_of_sum
 from ...functions.dtypes import FORMATS
 from ...functions.specification import Operation, Rowwise, Specification, read
 
 BLOCK = 256  # threads
+SHARED = 1024  # bytes of shared memory that the kernels of rows have beside a row: sums of up to 32 warps
 
 
 class Operand(NamedTuple):
@@ -112,11 +113,16 @@ def element(spec: Specification, operation: Operation, dtype: str) -> Part:
         *(f"{o.stored} &{o.name}_" for o in outputs),
     ]
     name = f"{_word(spec)}_{operation.name}_{dtype}_element"
-    tables = [", ".join(trace.write_literal(number, "float32") for number in table) for table in trace.tables]
-    if not tables:
-        return _function(name, "void", arguments, lines)
-    held = f"static __device__ const float {name}_tables[][8] = {{{{{'}, {'.join(tables)}}}}};\n"
-    return Part(name, held + _function(name, "void", [*arguments], lines).text.replace("TABLES", f"{name}_tables"))
+    function = _function(name, "void", arguments, lines)
+    if not trace.tables:
+        return function
+    # What one index looks up lies together, and is loaded by 16 bytes.
+    rows = [
+        ", ".join(trace.write_literal(number, "float32") for number in row) for row in zip(*trace.tables, strict=True)
+    ]
+    held = f"struct alignas(16) {name}_row {{ float at[{-(-len(trace.tables) // 4) * 4}]; }};\n"
+    held += f"static __device__ const {name}_row {name}_table[] = {{{{{{{'}}, {{'.join(rows)}}}}}}};\n"
+    return Part(name, held + function.text.replace("TABLES", f"{name}_table"))
 
 
 def _load(name: str, dtype: str, working: str) -> str:
@@ -273,70 +279,105 @@ class RowKernel(NamedTuple):
         Of a row: a warp, or a block.
     vectors : int
         Of 16 bytes, that each of them takes at once.
-    whole : bool
-        Whether these are the row, which is then loaded once.
+    kept : str
+        Where the row waits while it is added up, so that it is loaded once: IN_REGISTERS, BY_THE_BLOCK, in shared
+        memory, or NOWHERE.
     """
 
     threads: int
     vectors: int
-    whole: bool
+    kept: str = "IN_REGISTERS"
 
     @property
     def name(self) -> str:
         """Return what a kernel's name ends with."""
-        return f"by_{self.threads}_{self.vectors if self.whole else 'long'}"
+        ends = {"IN_REGISTERS": self.vectors, "BY_THE_BLOCK": "kept", "NOWHERE": "long"}
+        return f"by_{self.threads}_{ends[self.kept]}"
+
+    @property
+    def block(self) -> int:
+        """Return the threads of a block: the row's own, or those of some warps."""
+        return max(self.threads, BLOCK if self.threads == 32 else 0)
+
+    def shared_bytes(self, size: int) -> int:
+        """Return how much shared memory a row of so many bytes takes: whole tiles."""
+        tile = 16 * self.threads * self.vectors
+        return -(-size // tile) * tile if self.kept == "BY_THE_BLOCK" else 0
+
+
+def _is_in_pairs(spec: Rowwise, dtype: str) -> bool:
+    return spec.single and dtype != "float64"
+
+
+def row_kernels(spec: Rowwise, dtype: str) -> tuple[RowKernel, ...]:
+    """List the kernels for rows of a dtype, those for short rows first.
+
+    A thread has 16 numbers at most, and 8 where they are of float64, or more than one number each is computed of them:
+    there are 65,536 registers for all. Kernels for long rows have half as many, as has a block of float64.
+    """
+    numbers = 16 if _is_in_pairs(spec, dtype) and spec.each != "excess" else 8
+    return _row_kernels(FORMATS[dtype].bits // 8, numbers, _is_in_pairs(spec, dtype))
 
 
 @cache
-def row_kernels(itemsize: int) -> tuple[RowKernel, ...]:
-    """List the kernels for rows of a dtype, those for short rows first.
-
-    A thread has 16 numbers at most. Of float32 in pairs, 32 take 182 registers.
-    """
+def _row_kernels(itemsize: int, numbers: int, in_pairs: bool) -> tuple[RowKernel, ...]:
     kernels, longest = list[RowKernel](), 0
     for threads in (32, 128, 512):
-        for vectors in (1, 2, 4, 8):
-            if vectors <= itemsize and threads * vectors > longest:
-                kernels.append(RowKernel(threads, vectors, True))
+        for vectors in (1, 2, 4):
+            most = numbers if in_pairs or threads < 512 else numbers // 2
+            if 16 * vectors <= most * itemsize and threads * vectors > longest:
+                kernels.append(RowKernel(threads, vectors))
                 longest = threads * vectors
-    return *kernels, RowKernel(512, 1, False)
+    few = max(1, numbers * itemsize // 32)
+    return *kernels, RowKernel(1024 if in_pairs else 512, few, "BY_THE_BLOCK"), RowKernel(512, few, "NOWHERE")
 
 
-def row_kernel(length: int, itemsize: int) -> RowKernel:
-    """Choose the kernel for rows of a length."""
-    *whole, long = row_kernels(itemsize)
-    return next((k for k in whole if length * itemsize <= 16 * k.threads * k.vectors), long)
+def row_kernel(spec: Rowwise, dtype: str, length: int, arrays: int = 1, room: int = 0) -> RowKernel:
+    """Choose the kernel for rows of a length, of so many arrays, where a block has room for so many bytes."""
+    *short, kept, long = row_kernels(spec, dtype)
+    size = length * FORMATS[dtype].bits // 8
+    for kernel in short:
+        if size <= 16 * kernel.threads * kernel.vectors:
+            return kernel
+    return kept if arrays * kept.shared_bytes(size) <= room else long
 
 
-def rows(spec: Rowwise, backward: bool, dtype: str) -> Part:
-    """Write the kernels of a row-wise function, one for each of `row_kernels`, behind the struct of its formulas."""
+def rows(spec: Rowwise, backward: bool, dtype: str, only: RowKernel | None = None) -> Part:
+    """Write the kernels of a row-wise function, each of `row_kernels` or one, behind the struct of its formulas."""
     stored = FORMATS[dtype].cpp
-    name = f"{spec.name}_{'backward' if backward else 'value'}_{dtype}"
-    in_pairs = spec.single and dtype != "float64"
+    full_name = f"{spec.name}_{'backward' if backward else 'value'}_{dtype}"
+    in_pairs = _is_in_pairs(spec, dtype)
+    of_shares = in_pairs and not backward and spec.is_share
     working = "float32" if in_pairs else "float64"
-    number, pair, to = cuda.CPP[working], f"Pair<{cuda.CPP[working]}>", f"return to_{dtype}({{}});"
+    number, pair = cuda.CPP[working], f"Pair<{cuda.CPP[working]}>"
 
-    def traced(function: str, formula: Any, numbers: tuple[str, ...], sums: tuple[str, ...], end: str = "") -> str:
-        """Write the function of a formula, of numbers and then of pairs; it returns a pair, or what `end` says."""
+    def traced(
+        function: str, formula: Any, numbers: tuple[str, ...], sums: tuple[str, ...], rounded: bool = False
+    ) -> str:
+        """Write the function of a formula, of numbers and then of pairs; it returns a pair, or a number as stored."""
         # What is made of a sum has its tail, of 16 bits, too: log1p of a small sum would be all that is left.
-        trace = cuda.Trace(working, narrow=dtype != "float64", dtype=dtype if numbers else working)
+        # And float16 has 13 bits less than float32, of which an exponential without its tail takes 1.
+        without_tails = numbers and not (of_shares and dtype == "float16")
+        trace = cuda.Trace(working, narrow=dtype != "float64", dtype=dtype if without_tails else working)
         lower = trace.primitives()
         nothing = lower["T"](0.0)
 
         def operand(high: str, tail: str = "") -> Any:
             node = trace.input(high)
+            if high == "rest.high":
+                trace.known(node, 0.0 if formula is spec.of_sum else 0.5, 2.0**64)
             return pairs.Pair(node, trace.input(tail) if tail else nothing, lower) if in_pairs else node
 
         operands = [*map(operand, numbers), *(operand(f"{x}.high", f"{x}.tail") for x in sums)]
         found = bind(formula, pairs.primitives(lower) if in_pairs else lower)(*operands)
-        high, tail = (found.high, found.tail) if in_pairs else (found, nothing)
-        # The tail of an infinite number is NaN.
-        results = [(end, lower["where"](tail == tail, lower["whole"](high, tail), high) if in_pairs else high)]
-        if not end:
-            results = [("z.high = {};", high), ("z.tail = {};", tail)]
-        lines = trace.lines(results) if end else [f"{pair} z;", *trace.lines(results), "return z;"]
         arguments = [*(f"const {number} {x}" for x in numbers), *(f"const {pair} {x}" for x in sums)]
-        return _function(function, stored if end else pair, arguments, lines).text
+        if rounded:
+            result = found.rounded(finite=of_shares) if in_pairs else found
+            result = result * lower["T"](2.0**-64) if of_shares else result
+            return _function(function, stored, arguments, trace.lines([(f"return to_{dtype}({{}});", result)])).text
+        high, tail = (found.high, found.tail) if in_pairs else (found, nothing)
+        lines = trace.lines([("z.high = {};", high), ("z.tail = {};", tail)])
+        return _function(function, pair, arguments, [f"{pair} z;", *lines, "return z;"]).text
 
     of_x = "neg(x)" if spec.negated and not backward else "x"
     functions = [
@@ -345,33 +386,50 @@ def rows(spec: Rowwise, backward: bool, dtype: str) -> Part:
     ]
     if backward:
         weights = [spec.weight] if spec.sums == 1 else [part_of(spec.weight, k) for k in range(spec.sums)]
-        names = [("weight", "sum"), ("other_weight", "other")][: spec.sums]
-        functions += [traced(word, w, ("dy", "y"), ()) for (word, _), w in zip(names, weights, strict=True)]
-        functions.append(traced("result", spec.backward, ("dy", "y"), tuple(name for _, name in names), to))
-        arrays = ["dy", "y", "dx"]
+        words = [("weight", "sum"), ("other_weight", "other")][: spec.sums]
+        zero = np.zeros(())
+        add_nothing = all(bind(w, arrays.primitives(np.float64))(zero, zero) == 0 for w in weights)
+        functions += [
+            f"static const bool is_nothing_of_nothing = {str(add_nothing).lower()};\n",
+            *(traced(word, w, ("dy", "y"), ()) for (word, _), w in zip(words, weights, strict=True)),
+            traced("result", spec.backward, ("dy", "y"), tuple(name for _, name in words), rounded=True),
+        ]
+        names = ["dy", "y", "dx"]
         call = "gradient_of_row" if spec.sums == 1 else "gradient_by_sums_of_row"
-    elif spec.each != "exponential":
-        functions.append(traced("result", spec.value, ("x", "peak"), ("e",), to))
-        arrays, call = ["x", "y"], f"{spec.each}_of_row"
     else:
-        functions.append(traced("exponential", exponential_of_pairs if in_pairs else exponential, ("x", "peak"), ()))
-        functions.append(traced("of_sum", spec.of_sum, (), ("rest",)))
-        functions.append(traced("result", spec.value, ("x", "peak"), ("e", "of_sum"), to))
-        arrays, call = ["x", "y"], "value_of_row"
+        names, call = ["x", "y"], "shares_of_row" if of_shares else "value_of_row"
+        nothing = f"to_{dtype}({'-' * (not spec.negated)}__int_as_float(0x7f800000))"
+        functions.append(_function("nothing", stored, [], [f"return {nothing};"]).text)
+        if spec.each == "exponential":
+            exponentials = exponential, exponential_of_pairs, exponential_in_row
+            functions += [
+                traced("exponential", exponentials[in_pairs + of_shares], ("x", "peak"), ()),
+                traced("of_sum", reciprocal_of_sum if of_shares else spec.of_sum, (), ("rest",)),
+                traced("result", spec.value, ("x", "peak"), ("e", "of_sum"), rounded=True),
+            ]
+        else:
+            functions.append(traced("result", spec.value, ("x", "peak"), ("e",), rounded=True))
+            call = f"{spec.each}_of_row"
     arguments = ", ".join([
-        *(f"{'const ' * (array != arrays[-1])}{stored} *{array}" for array in arrays),
+        *(f"{'const ' * (name != names[-1])}{stored} *{name}" for name in names),
         "const long long count", "const long long length",
     ])  # fmt: skip
-    each = ", ".join(f"{array} + row * length" for array in arrays)
+
+    def bounds(kernel: RowKernel) -> str:
+        # Where 64 registers are enough, 1,024 threads share a multiprocessor.
+        shared = 1024 if in_pairs and spec.each == "exponential" else 0
+        return f"__launch_bounds__({kernel.block}, {shared // kernel.block or 1})"
+
+    each = ", ".join(f"{name} + row * length" for name in names)
     kernels = [
         f"""\
-extern "C" __global__ void {name}_{kernel.name}({arguments}) {{
+extern "C" __global__ {bounds(kernel)} void {full_name}_{kernel.name}({arguments}) {{
 #pragma unroll 1
     for (long long row = thread_of_grid() / {kernel.threads}; row < count; row += threads_of_grid() / {kernel.threads})
-        {call}<{name}_formulas, {kernel.threads}, {kernel.vectors}, {str(kernel.whole).lower()}>({each}, length);
+        {call}<{full_name}_formulas, {kernel.threads}, {kernel.vectors}, {kernel.kept}>({each}, length);
 }}
 """
-        for kernel in row_kernels(FORMATS[dtype].bits // 8)
+        for kernel in ([only] if only else row_kernels(spec, dtype))
     ]
-    formulas = f"struct {name}_formulas {{\n" + "\n".join(functions) + "};\n"
-    return Part(name, "\n".join([formulas, *kernels]))
+    formulas = f"struct {full_name}_formulas {{\n" + "\n".join(functions) + "};\n"
+    return Part(full_name, "\n".join([formulas, *kernels]))

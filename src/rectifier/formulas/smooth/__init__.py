@@ -31,5 +31,5 @@ def primitives(exact: Mapping[str, Any], form: str) -> dict[str, Any]:
     for name, function in scope.items():
         if isinstance(function, FunctionType) and function.__module__ in _MODULES:
             scope[name] = FunctionType(function.__code__, scope, name, function.__defaults__)
-    # Pairs of float32 need another, which is no primitive of a formula.
-    return {name: scope[name] for name in (*SMOOTH, "log_parts") if name in scope}
+    # Pairs of float32 and rows need others, which are no primitives of a formula.
+    return {name: scope[name] for name in (*SMOOTH, "log_parts", "exp_in_row") if name in scope}

@@ -25,6 +25,16 @@ def look_up(index: Any, table: Any) -> Any:
     raise TypeError("`primitives` binds what looks a number up")
 
 
+def known(x: Any, least: float, most: float) -> Any:
+    """Return a number that is known to lie between two, or to be NaN."""
+    raise TypeError("`primitives` binds what keeps what is known")
+
+
+def larger(x: Any, y: Any) -> Any:
+    """Return the larger of two float32, and the other one of a NaN."""
+    raise TypeError("`primitives` binds what compares two numbers")
+
+
 def polynomial(x, coefficients):
     """Evaluate by Horner's rule, which takes the fewest operations."""
     y = coefficients[-1]

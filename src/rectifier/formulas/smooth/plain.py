@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..primitives import abs, fma, where
 from . import polynomials
-from .parts import between, bits, from_bits, log_at_edges, polynomial, power_or_0
+from .parts import between, bits, from_bits, known, log_at_edges, polynomial, power_or_0
 from .single import (
     BITS_OF_ROUND,
     LN2_HIGH,
@@ -16,6 +16,7 @@ from .single import (
     ZERO_POWER,
     in_piece,
     power_of_two,
+    reduced_in_row,
     scaled,
 )
 
@@ -38,13 +39,18 @@ def exp(x, tail=0.0):
 
 def exp_parts(x, tail):
     n, r = reduced(where(x < -1000.0, -1000.0, x))
-    return significand(r) * power_or_0(n, ZERO_POWER, 23), 0.0, 2.0**-64
+    return known(significand(r) * power_or_0(n, ZERO_POWER, 23), 0.0, 2.0**65), 0.0, 2.0**-64
+
+
+def exp_in_row(x, peak):
+    _, _, r, scale = reduced_in_row(x, peak)
+    return fma(fma(polynomial(r, polynomials.EXP_IN_ROW), r, 1.0), r, 1.0) * scale, 0.0
 
 
 def expm1_parts(x, tail):
     n, r = reduced(where(x < -60.0, -60.0, x))
     scale = power_of_two(n)
-    return fma(scale, fma(polynomial(r, polynomials.EXP_SINGLE) * r, r, r), scale - 1.0), 0.0
+    return known(fma(scale, fma(polynomial(r, polynomials.EXP_SINGLE) * r, r, r), scale - 1.0), -1.0, 0.0), 0.0
 
 
 def expm1(x, tail=0.0):
@@ -62,7 +68,7 @@ def log1p_parts(x, tail):
 
 def log_parts(x, tail):
     n = (bits(x) - SQRT_HALF) >> 23
-    f = (from_bits(bits(x) - (n << 23)) - 1.0) + tail * from_bits(ONE - (where(n > 100, 127, n) << 23))
+    f = known(from_bits(bits(x) - (n << 23)) - 1.0, -0.3, 0.42) + tail * from_bits(ONE - (where(n > 100, 127, n) << 23))
     s = f / (2.0 + f)
     z = s * s
     k = from_bits(n + BITS_OF_ROUND) - ROUND

@@ -13,6 +13,8 @@ from .parts import (
     bits,
     from_bits,
     is_zero,
+    known,
+    larger,
     log_at_edges,
     look_up,
     one_plus,
@@ -58,7 +60,23 @@ def exp_parts(x, tail):
     n, r, p = reduced(where(x < -1000.0, -1000.0, x), tail)
     scale = power_or_0(n, ZERO_POWER, 23)
     m, rest = one_plus(r, p)
-    return m * scale, rest * scale, 2.0**-64
+    return known(m * scale, 0.0, 2.0**65), known(rest * scale, -(2.0**51), 2.0**62), 2.0**-64
+
+
+def reduced_in_row(x, peak):
+    """Take exp(x) apart, by a power of two that is less by that of the peak; and 2^64 more, or 0 far below it."""
+    x = larger(x, peak - 150.0)
+    n = fma(x, LOG2_E, ROUND)
+    k = n - ROUND
+    high = fma(k, -LN2_HIGH, x)
+    return k, high, fma(k, -LN2_LOW, high), power_or_0(n, bits(fma(peak, LOG2_E, ROUND)) - 64 - 127, 23)
+
+
+def exp_in_row(x, peak):
+    k, high, r, scale = reduced_in_row(x, peak)
+    m = 1.0 + high
+    rest = fma(r * r, polynomial(r, polynomials.EXP_IN_ROW), fma(k, -LN2_LOW, (1.0 - m) + high))
+    return m * scale, rest * scale
 
 
 def scaled(y, n):
@@ -76,6 +94,7 @@ def exp(x, tail=0.0):
 def expm1_parts(x, tail):
     n, r, p = reduced(where(x < -60.0, -60.0, x), tail)
     high, low = scaled_minus_one(power_of_two(n), r, p, 1.0)
+    high, low = known(high, -1.0, 0.0), known(low, -(2.0**-20), 2.0**-20)
     if is_zero(tail):
         return high, low
     # There a tail would be lost in the sum of x and p. From 2^-25 on, one of 0 has to give the bits of none.
@@ -111,7 +130,7 @@ def log_parts(x, tail):
     n = (bits(x) - SQRT_HALF) >> 23
     # Less 1, exactly; and as much of the tail, or nothing where that is none beside x.
     f, lost = from_bits(bits(x) - (n << 23)) - 1.0, tail * from_bits(ONE - (where(n > 100, 127, n) << 23))
-    f, lost = sum_parts(f, lost, 0.0)
+    f, lost = sum_parts(known(f, -0.3, 0.42), known(lost, -(2.0**-10), 2.0**-10), 0.0)
     s, more = quotient_parts(f, lost, *sum_parts(2.0, f, lost))
     z = s * s
     k = from_bits(n + BITS_OF_ROUND) - ROUND
