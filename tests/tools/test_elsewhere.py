@@ -32,9 +32,10 @@ def both(name, library, same, **parameters):
     first, last = X[:, :16].copy(), X[:, 16:].copy()
     if name == "prelu":
         last = np.array([0.3], np.float32)
-    x, gate = (last, first) if same.arrays in ("gate_first", "gate, x") else (first, last)
-    arrays = (X.copy(),) if same.arrays.startswith("gate_") else (first, last)
-    return theirs(*arrays), ours(x, gate, **parameters)
+    x, gate = (last, first) if same.arrays == "gate, x" else (first, last)
+    if same.arrays.startswith("gate_"):  # our own call on one array takes the halves so, too
+        return theirs(X.copy()), ours.packed(X, order=same.arrays, **parameters)
+    return theirs(first, last), ours(x, gate, **parameters)
 
 
 def agree(theirs, ours):
@@ -45,7 +46,9 @@ def agree(theirs, ours):
 def test_a_function_elsewhere_is_ours_at_the_parameters_that_are_stated(library, name, same):
     with np.errstate(all="ignore"):
         assert agree(*both(name, library, same, **same.ours))
-        if same.ours:  # else the table says that they differ where they do not
+        if (
+            same.ours and not getattr(rectifier, name).spec.required
+        ):  # else the table says that they differ where they do not
             assert not agree(*both(name, library, same))
 
 

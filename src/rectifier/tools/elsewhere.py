@@ -76,6 +76,7 @@ def _named(**names: Any) -> dict[str, tuple[Same, ...]]:
 
 
 _F = "nn.functional."
+_ABOVE = {"threshold": 1, "value": -0.5}
 NUMPY = _named(
     relu="np.maximum(x, 0)",
     relu6="np.clip(x, 0, 6)",
@@ -101,12 +102,17 @@ NUMPY = _named(
     gelu_tanh="0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))",
     quick_gelu="x / (1 + np.exp(-1.702 * x))",
     mish="x * np.tanh(np.log1p(np.exp(x)))",
+    hard_mish="x * np.clip(x + 2, 0, 2) / 2",
+    sqrt_softplus="np.sqrt(np.log1p(np.exp(x)))",
     exponential="np.exp(x)",
     softmax="np.exp(x - x.max(-1, keepdims=True)) / np.exp(x - x.max(-1, keepdims=True)).sum(-1, keepdims=True)",
     log_softmax="x - scipy.special.logsumexp(x, -1, keepdims=True)",
     glu=Same("x / (1 + np.exp(-gate))", arrays="x, gate"),
     reglu=Same("x * np.maximum(gate, 0)", arrays="x, gate"),
     geglu=Same("x * gate * scipy.special.ndtr(gate)", arrays="x, gate"),
+    geglu_tanh=Same(
+        "0.5 * x * gate * (1 + np.tanh(np.sqrt(2 / np.pi) * (gate + 0.044715 * gate**3)))", arrays="x, gate"
+    ),
     swiglu=Same("x * gate / (1 + np.exp(-gate))", arrays="x, gate"),
 )
 TABLE: dict[str, dict[str, tuple[Same, ...]]] = {
@@ -114,6 +120,7 @@ TABLE: dict[str, dict[str, tuple[Same, ...]]] = {
         **_offered(TORCH),
         **_named(
             tanh_shrink=_F + "tanhshrink",
+            threshold=Same(_F + "threshold", _ABOVE, _ABOVE),
             exponential="exp",
             softmin=Same(_F + "softmin", {"dim": -1}),
             glu=Same(_F + "glu", arrays="gate_last"),
@@ -143,6 +150,7 @@ TABLE: dict[str, dict[str, tuple[Same, ...]]] = {
         hard_shrink="ops.hard_shrink",
         soft_shrink="ops.soft_shrink",
         tanh_shrink="ops.tanh_shrink",
+        threshold=Same("ops.threshold", {"threshold": 1, "default_value": -0.5}, _ABOVE),
         sparse_plus="ops.sparse_plus",
         sigmoid="ops.sigmoid",
         log_sigmoid="ops.log_sigmoid",
