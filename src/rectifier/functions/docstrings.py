@@ -273,8 +273,8 @@ ValueError
 
 Notes
 -----
-All results are right where the function is rational, also where two integers are equally near; else unless one lies
-within some 1e-13 of the middle between two. Arrays of NumPy and Dask are taken.
+All results are right: where float64 does not tell which of two integers is nearer, the textbook form does, to 120
+digits. Arrays of NumPy and Dask are taken.
 
 References
 ----------

@@ -1,8 +1,8 @@
 """Tables of functions over dtypes of eight bits and fewer: what an operation gives for every value, or pair of values.
 
 They are made of the formula in float64, whose results are rounded once. Parameters are numbers, as they were given:
-eight bits would leave little of them. Where float64 cannot tell which neighbour is nearer, and where a step of a
-quantised function may meet a jump, the textbook form decides, in rational numbers.
+eight bits would leave little of them. Where float64 cannot tell which of two neighbours is nearer, the textbook form
+decides, to 120 digits; and for quantised integers always, where it is rational, as a step may meet a jump.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ import math
 from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..formulas import arrays as array_primitives
+from ..formulas.duals import Dual
+from ..formulas.precise import PRECISE, RATIONAL, Number, rational
 from . import dtypes
-from .specification import VALUE, Elementwise, Operation, read
+from .specification import BACKWARD, DERIVATIVE, VALUE, Elementwise, Operation, read
 
 BYTES = np.arange(256, dtype=np.uint8)
 _CLOSE = 2.0**-40  # of a result: more than float64 is ever off by
+_NEAR = 1e-9  # of a step of quantised results, likewise
 
 
 class Quantization(NamedTuple):
@@ -72,22 +75,43 @@ def of_one(spec: Elementwise, operation: Operation, dtype: np.dtype[Any], parame
             return _aligned(np.broadcast_to(results[1], x.shape).astype(np.uint8))
         y = np.broadcast_to(results, x.shape).astype(np.float64)
         table = _round(y, dtype)
-        if operation.name == VALUE.name:
-            unclear = np.flatnonzero(_round(y * (1 - _CLOSE), dtype) != _round(y * (1 + _CLOSE), dtype))
-            for k in unclear:
-                exact = in_rationals(spec, float(x[k]), parameters)
-                if exact:  # of 0 the formula knows the sign
-                    table[k] = _round(np.array([_to_odd(exact)]), dtype)[0]
+        for k in _unclear(y, dtype):
+            both = in_numbers(PRECISE, spec, x[k], parameters)
+            _decide(table, k, y, both and {VALUE.name: both[0], DERIVATIVE.name: both[1]}[operation.name], dtype)
     return _aligned(table)
 
 
 @lru_cache(maxsize=64)
 def of_pairs(spec: Elementwise, operation: Operation, dtype: np.dtype[Any], parameters: tuple[float, ...]) -> Any:
     """Return the table of a backward operation: a byte for each dy, row by row for each x, or each bit of a mask."""
-    values = BYTES.view(dtype).astype(np.float64)
-    other = np.array([[False], [True]]) if operation.reads_mask else values[:, None]
+    dy = BYTES.view(dtype).astype(np.float64)
+    x = np.array([False, True]) if operation.reads_mask else dy
     with np.errstate(all="ignore"):
-        return _aligned(_round(_formula(spec, operation)(values[None, :], other, *map(np.float64, parameters)), dtype))
+        dx = _formula(spec, operation)(dy[None, :], x[:, None], *map(np.float64, parameters))
+        table = _round(dx, dtype)
+        slopes: dict[int, Fraction | None] = {}
+        for k in _unclear(dx, dtype) if operation.name == BACKWARD.name else ():
+            row, column = divmod(int(k), len(dy))
+            if row not in slopes:
+                both = in_numbers(PRECISE, spec, x[row], parameters)
+                slopes[row] = both and both[1]
+            slope = slopes[row]
+            _decide(table.reshape(-1), k, dx.reshape(-1), slope and slope * Fraction(dy[column]), dtype)
+    return _aligned(table)
+
+
+def _unclear(y: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Return where numbers are so near to the middle between two of a dtype that float64 may be on the wrong side."""
+    return np.flatnonzero(_round(y * (1 - _CLOSE), dtype) != _round(y * (1 + _CLOSE), dtype))
+
+
+def _decide(table: Any, k: Any, y: Any, exact: Fraction | None, dtype: np.dtype[Any]) -> None:
+    """Round what is known exactly, if it is what the formula gives: at a kink the textbook form may have another slope.
+
+    A zero stays what it is, as the formula knows its sign.
+    """
+    if exact and math.isclose(exact, y[k], rel_tol=2 * _CLOSE):
+        table[k] = _round(np.array([_to_odd(exact)]), dtype)[0]
 
 
 @lru_cache(maxsize=512)
@@ -109,69 +133,29 @@ def of_integers(
         y = np.broadcast_to(y, len(steps))
     table = np.empty(256, dtype)
     for k, step in enumerate(steps):
-        exact = in_rationals(spec, Fraction(scale) * step, parameters)
-        if exact is None and not np.isfinite(y[k]):
-            if np.isnan(y[k]):
-                raise ValueError(
-                    f"{spec.name} is NaN at {scale * step:g} with these parameters; no integer stands for it"
-                )
+        if np.isnan(y[k]):
+            raise ValueError(f"{spec.name} is NaN at {scale * step:g} with these parameters; no integer stands for it")
+        x = Fraction(scale) * step
+        both = in_numbers(RATIONAL, spec, x, parameters)
+        if both is None and abs(y[k] / out_scale) < 512 and abs(abs(y[k] / out_scale % 1) - 0.5) < _NEAR:
+            both = in_numbers(PRECISE, spec, x, parameters)
+        if both is None and not np.isfinite(y[k]):
             table[k] = limits.max if y[k] > 0 else limits.min
             continue
-        number = Fraction(float(y[k])) if exact is None else exact
+        number = Fraction(float(y[k])) if both is None else both[0]
         table[k] = min(max(round(number / Fraction(out_scale)) + out_zero_point, limits.min), limits.max)
     return _aligned(table.view(np.uint8))
 
 
-class _Unknown:
-    """What is no rational number that anybody knows: whatever is computed of it is none either."""
-
-    def _itself(self, *others: Any) -> _Unknown:
-        return self
-
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _itself
-    __pow__ = __neg__ = __abs__ = _itself
-
-    def _refuse(self, other: Any) -> bool:
-        raise ArithmeticError("it decides nothing")
-
-    __lt__ = __le__ = __gt__ = __ge__ = _refuse
-
-
-_UNKNOWN = _Unknown()
-
-
-class _Rationals:
-    """The mathematics of a textbook form, in rational numbers: at most a point each of the transcendental functions."""
-
-    _POINTS: ClassVar = {"exp": (0, 1), "expm1": (0, 0), "log1p": (0, 0), "log": (1, 0), "tanh": (0, 0), "erf": (0, 0),
-               "erfc": (0, 1), "sin": (0, 0)}  # fmt: skip
-
-    def where(self, condition: Any, x: Any, y: Any) -> Any:
-        return x if condition else y
-
-    def abs(self, x: Any) -> Any:
-        return abs(x)
-
-    def sqrt(self, x: Any) -> Any:
-        if not isinstance(x, int | Fraction) or x < 0:
-            return _UNKNOWN
-        root = Fraction(math.isqrt(Fraction(x).numerator), math.isqrt(Fraction(x).denominator))
-        return root if root * root == x else _UNKNOWN
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "pi":
-            return _UNKNOWN
-        at, value = self._POINTS.get(name, (None, None))
-        return lambda x, *others: Fraction(value) if at is not None and not others and x == at else _UNKNOWN  # type: ignore[arg-type]
-
-
-def in_rationals(spec: Elementwise, x: float | Fraction, parameters: tuple[float, ...]) -> Fraction | None:
-    """Return the value of a function as a rational number; None where its textbook form does not give one."""
+def in_numbers(
+    mathematics: Any, spec: Elementwise, x: float | Fraction, parameters: tuple[float, ...]
+) -> tuple[Fraction, Fraction] | None:
+    """Return value and slope of a function by its textbook form; None where that has none, as of infinities."""
     try:
-        y = spec.exact(_Rationals(), Fraction(x), *map(Fraction, parameters))
-    except (ArithmeticError, TypeError, ValueError):  # of infinities, and of what is unknown
+        y = Dual.of(spec.exact(mathematics, Dual(Number(x), Number(1)), *map(Number, parameters)))
+        return rational(y.number), rational(y.slope)
+    except (ArithmeticError, TypeError, ValueError):
         return None
-    return Fraction(y) if isinstance(y, int | Fraction) else None
 
 
 def _to_odd(number: Fraction) -> float:
