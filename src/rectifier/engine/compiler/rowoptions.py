@@ -20,9 +20,9 @@ from ...formulas import arrays as array_primitives
 from ...formulas import bind
 from ...formulas.rows import exp_of_difference, exponential_of_product, of_product
 from ...functions.specification import Rowwise
-from ..runtime.layout import BLOCK, RowOptions, Rows
+from ..runtime.layout import BLOCK, LINE, RowOptions, Rows
 from ..runtime.structure import Words
-from .instructions import Instruction, at, atomic_store, compare_and_swap, copy_memory, load, stack, store
+from .instructions import Instruction, at, atomic_store, compare_and_swap, copy_memory, external, load, stack, store
 from .kernels import require_instructions
 from .optimise import Optimised
 from .rowkernels import GROUP, MINUS_ONE, PIECE, SHORT, Vectors, apart, itself, one, other
@@ -36,6 +36,7 @@ from .vectors import constant, spread
 _I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 _DOUBLE = ir.DoubleType()
 ONE, MINUS_INFINITY = (int(np.float64(number).view(np.int64)) for number in (1.0, -np.inf))
+AHEAD = 4096  # bytes of the next row that are fetched
 FLAGS, SINK, COUNT = 0, 1, 2  # what `_locate` finds of a row
 
 
@@ -57,11 +58,12 @@ def compile_kernel(spec: Rowwise, backward: bool, dtype: str, target: Target | N
         "APART": dtype == "float64",
         "clear": Instruction(begin_sum),
         "total": apart("total", 2, total_of),
+        "fetch": Instruction(_fetch),
         "load_flag": Instruction(lambda b, p: b.zext(b.load(at(b, p, _I8)), _I64)),
         "set_flags": Instruction(_set_flags),
     }
     scope |= _of_backward(spec, vectors) if backward else _of_value(spec, vectors)
-    for function in (_locate, _has_none, _flags_of, _top_of, _share_of, _short_rows, _value, _backward):
+    for function in (_locate, _fetch_next, _has_none, _flags_of, _top_of, _share_of, _short_rows, _value, _backward):
         scope[function.__name__] = FunctionType(function.__code__, scope, function.__name__)
     kernel = scope["_backward" if backward else "_value"]
     return optimised([kernel], machine, names=["kernel"])
@@ -160,6 +162,11 @@ def _of_backward(spec: Rowwise, vectors: Vectors) -> dict[str, Any]:
         "gradients": vectors.sweep("gradients", (x, x), (x,), 2, gradient),
         "gradients_flagged": vectors.sweep("gradients_flagged", (x, x, FLAG), (x,), 2, gradient_flagged),
     }
+
+
+def _fetch(b: ir.IRBuilder, address: ir.Value) -> None:
+    fetch = external(b, "llvm.prefetch.p0i8", ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32])
+    b.call(fetch, [at(b, address, _I8), _I32(0), _I32(3), _I32(1)])
 
 
 def _set_flags(b: ir.IRBuilder, target: ir.Value, count: ir.Value) -> None:
@@ -279,6 +286,13 @@ def _locate(options: RowOptions, row: int, length: int, here: Words) -> int:
     return 0
 
 
+def _fetch_next(row: int, length: int, count: int) -> int:
+    """Fetch what lies one row on: where rows end early, the processor fetches what follows them in vain."""
+    for place in range(0, min(count * SIZE, AHEAD), LINE):
+        fetch(row + length * SIZE + place)
+    return 0
+
+
 def _has_none(flags: int, count: int) -> int:
     for k in range(count):
         if load_flag(flags + k):
@@ -367,6 +381,9 @@ def _value(operands: Words, n: int, how: int) -> int:
         x, y = source + row * length * SIZE, target + row * length * SIZE
         _locate(options, row, length, here)
         flags, count, number, sink, rest = here[FLAGS], here[COUNT], MINUS_INFINITY, ONE, 0
+        if count < length:
+            _fetch_next(x, length, count)
+            _fetch_next(y, length, length)
         if count:
             if flags:
                 number = peak_of_flagged(x, count, flags)
@@ -433,6 +450,10 @@ def _backward(operands: Words, n: int, how: int) -> int:
         dy, y, dx = rows.arrays[0] + begin, rows.arrays[1] + begin, rows.arrays[2] + begin
         _locate(options, k, length, here)
         flags, count = here[FLAGS], here[COUNT]
+        if count < length:
+            _fetch_next(dy, length, count)
+            _fetch_next(y, length, count)
+            _fetch_next(dx, length, length)
         clear(sums)
         if flags:
             add_weights_flagged(sums, dy, y, flags, count)
