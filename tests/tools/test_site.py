@@ -107,40 +107,66 @@ def test_no_link_and_no_anchor_is_broken(site):
     assert checked > 1000
 
 
-def test_pages_are_legible_and_fit_a_phone_in_chromium(site, tmp_path):
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
     if browser.find() is None:
         pytest.skip("no Chromium: apt-get install chromium")
+    with browser.Browser(tmp_path_factory.mktemp("chromium")) as opened:
+        yield opened
+
+
+def test_pages_are_legible_and_fit_a_phone_in_chromium(site, chromium):
     scripts = [(ROOT / "tests" / f"{name}.js").read_text(encoding="utf-8") for name in ("wide", "legible")]
     found = {}
-    with browser.Browser(tmp_path) as chromium:
-        for number, page in enumerate(pages(site)):
-            for scheme in ("light", "dark") if number % 6 == 0 else ("light",):
-                chromium.open(page.as_uri(), width=390, height=844, scheme=scheme)
-                wrong = [json.loads(chromium.evaluate(script)) for script in scripts]
-                if any(wrong):
-                    found[page.name, scheme] = wrong
-        assert found == {}
-        assert chromium.complaints == []
-        chromium.open((site / "search.html").as_uri() + "?q=subnormal")
-        chromium.wait("document.querySelectorAll('#search-results li a').length > 0")
-        chromium.open((site / "draw.html").as_uri() + "#leaky_relu")
-        chromium.wait("document.getElementById('draw-read').textContent.includes('value 1, derivative 1')")
-        moved = "(s => { s.value = 40; s.dispatchEvent(new Event('input')); })"
-        chromium.evaluate(f"{moved}(document.querySelector('#draw-parameters input'))")
-        chromium.evaluate(
-            "(s => { s.value = 0; s.dispatchEvent(new Event('input')); })(document.getElementById('draw-x'))"
-        )
-        assert "x = -5: value -0.2, derivative 0.04" in chromium.evaluate(
-            "document.getElementById('draw-read').textContent.replaceAll('\u2212', '-')"
-        )
-        assert chromium.complaints == []
-        # What is wrong is seen.
-        chromium.evaluate("document.querySelector('article').innerHTML = '<div style=width:900px;color:#ccc>x</div>'")
-        wide, pale = (json.loads(chromium.evaluate(script)) for script in scripts)
-        assert len(wide) == 1
-        assert pale[-1]["ratio"] < 4.5
-        chromium.evaluate("console.error('seen')")
-        assert "seen" in str(chromium.complaints)
+    for number, page in enumerate(pages(site)):
+        for scheme in ("light", "dark") if number % 6 == 0 else ("light",):
+            chromium.open(page.as_uri(), width=390, height=844, scheme=scheme)
+            wrong = [json.loads(chromium.evaluate(script)) for script in scripts]
+            if any(wrong):
+                found[page.name, scheme] = wrong
+    assert found == {}
+    assert chromium.complaints == []
+    # What is wrong is seen.
+    chromium.evaluate("document.querySelector('article').innerHTML = '<div style=width:900px;color:#ccc>x</div>'")
+    wide, pale = (json.loads(chromium.evaluate(script)) for script in scripts)
+    assert len(wide) == 1
+    assert pale[-1]["ratio"] < 4.5
+    chromium.evaluate("console.error('seen')")
+    assert "seen" in str(chromium.complaints)
+    chromium.complaints.clear()
+
+
+def test_a_search_finds_pages_of_files(site, chromium):
+    chromium.open((site / "search.html").as_uri() + "?q=subnormal")
+    chromium.wait("document.querySelectorAll('#search-results li a').length > 0")
+    assert chromium.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("name", "slider", "moved"),
+    [
+        ("leaky_relu", 0, {"negative_slope": 0.04}),  # one parameter
+        ("hard_tanh", 0, {"min_value": -4.0}),  # two, on a grid
+        ("hard_tanh", 1, {"max_value": 4.0}),
+        ("xielu", 1, {"alpha_n": 3.2}),  # more, each alone
+        ("xielu", 2, {"beta": 2.0}),
+        ("swiglu", 0, {"held": 4.0}),  # an argument
+    ],
+)
+def test_moving_a_slider_shows_what_the_library_computes(site, chromium, name, slider, moved):
+    read, move = "document.getElementById('draw-read').textContent", "s.dispatchEvent(new Event('input')); })"
+    chromium.open("about:blank")  # else what is behind the sign is all that changes
+    chromium.open((site / "draw.html").as_uri() + f"#{name}")
+    chromium.wait(f"document.getElementById('draw-page').textContent.includes('{name}')")
+    chromium.evaluate(
+        f"(s => {{ s.value = s.max; {move}(document.querySelectorAll('#draw-parameters input')[{slider}])"
+    )
+    chromium.evaluate(f"(s => {{ s.value = 0; {move}(document.getElementById('draw-x'))")
+    text = chromium.evaluate(read).replace("\u2212", "-")
+    shown = [float(number) for number in re.findall(r"-?[\d.]+(?:e-?\d+)?", text)]
+    expected = curves.curve(ALL[name], **moved)
+    np.testing.assert_allclose(shown, [expected.x[0], expected.y[0], expected.d[0]], rtol=1e-5)
+    assert chromium.complaints == []
 
 
 def test_a_plot_has_the_librarys_numbers():
