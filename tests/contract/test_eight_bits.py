@@ -17,9 +17,17 @@ from rectifier.catalogue import CATALOGUE
 from rectifier.engine.lookup import LOOK_UP, LOOK_UP_PAIR
 from rectifier.formulas.mpmath import MPMATH, Dual
 
-SLOW = ("float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fnuz", "float8_e5m2fnuz", "float6_e2m3fn", "float6_e3m2fn")
-FAST = ("float8_e4m3fn", "float8_e5m2", "float8_e3m4", "float4_e2m1fn")
-DTYPES = [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+SLOW = (
+    "float8_e3m4",
+    "float4_e2m1fn",
+    "float8_e4m3",
+    "float8_e4m3b11fnuz",
+    "float8_e4m3fnuz",
+    "float8_e5m2fnuz",
+    "float6_e2m3fn",
+    "float6_e3m2fn",
+)
+DTYPES = ["float8_e4m3fn", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 BYTES = np.arange(256, dtype=np.uint8)
 FLOAT8 = np.dtype(ml_dtypes.float8_e4m3fn)
 
@@ -109,7 +117,7 @@ def test_pairs_of_a_backward_call_are_the_nearest(function):
 
 
 def test_special_values_and_zeros_without_a_derivative():
-    for name in FAST[:3]:
+    for name in ("float8_e4m3fn", "float8_e5m2", "float8_e3m4"):
         dtype = np.dtype(getattr(ml_dtypes, name))
         x = np.array([np.nan, -np.inf, np.inf, -0.0], np.float32).astype(dtype)
         for function in (relu, gelu, sigmoid):

@@ -113,17 +113,12 @@ class RectifierOps(NumpyOps):  # type: ignore[misc]
 
     def softmax(self, x: Any, *, inplace: bool = False, axis: int = -1, temperature: float = 1.0) -> Any:
         """Compute the softmax of x / temperature along an axis."""
-        if temperature != 1.0:
-            x = np.divide(x, temperature, out=x if inplace else None)
-        return ALL["softmax"](x, x if inplace else None, axis=axis)
+        return ALL["softmax"](x, x if inplace else None, axis=axis, scale=1 / temperature)
 
     def backprop_softmax(self, Y: Any, dY: Any, *, axis: int = -1, temperature: float = 1.0) -> Any:
         """Compute the gradient of a softmax from its output."""
         _require_one_shape("backprop_softmax", Y=Y, dY=dY)
-        dX = ALL["softmax"].backward(dY, y=Y, axis=axis)
-        if temperature != 1.0:
-            dX /= temperature
-        return dX
+        return ALL["softmax"].backward(dY, y=Y, axis=axis, scale=1 / temperature)
 
     def relu(self, X: Any, inplace: bool = False) -> Any:
         """Compute the ReLU."""
