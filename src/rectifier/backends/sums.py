@@ -7,6 +7,7 @@ other, then the blocks.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from ..functions.specification import Operation
 
 ROOM = 1 << 19  # bytes of totals at a time
 PANEL = 16384  # columns at a time: their totals lie in the second-level cache
+_WIDE = np.empty(0)
 LEAST, MOST = 1 << 16, 16  # elements of a block, which takes longer than to begin one; blocks
 FEWEST = 4  # rows, where a bias is spread out for a row, as one number a channel of images in front is
 NARROW, JOINED = 512, 64  # columns: as many times 64 narrower rows as make so many are one
@@ -44,9 +46,12 @@ def at_once(function: Any, dy: Any, x: Any, b: Any, parameters: dict[str, Any]) 
         return None
     if not (x.flags.c_contiguous and dy.flags.c_contiguous and b.flags.c_contiguous):
         return None
-    dx = memory.empty_like(x)
-    arrays = [array.reshape(-1, b.size) for array in (dy, x, b, dx)]
-    total = _total(method.compiled, arrays, [*parameters.values()])
+    dx, columns = memory.empty_like(x), b.size
+    arrays = [array.reshape(-1, columns) for array in (dy, x, b, dx)]
+    if columns > PANEL or _joined(columns, dtype.itemsize) > 1:
+        total = _total(method.compiled, arrays, [*parameters.values()])
+    else:
+        total = _added(method.compiled, arrays[0], arrays[1], arrays[2][0], parameters.values(), arrays[3])
     return None if total is None else (dx, dtypes.cast(total, dtype).reshape(shape))
 
 
@@ -150,14 +155,26 @@ def _summed(compiled: Any, joined: int, dy: Any, x: Any, b: Any, numbers: list[f
         every = [dy, x, dx]
         if joined > 1:
             every, b = [a[start:stop].reshape(-1, width) for a in every], np.tile(b[:columns], width // columns)
-        *read, target = every
-        totals = memory.empty_like(total, shape=(_blocks(len(target), width), width))
-        totals.fill(0)
-        if compiled(*read, b, totals, *numbers, target) is NotImplemented:
+        dy_rows, x_rows, dx_rows = every
+        found = _added(compiled, dy_rows, x_rows, b, numbers, dx_rows)
+        if found is None:
             return None
         with np.errstate(all="ignore"):  # inf - inf is NaN
-            total += totals.reshape(-1, columns).sum(axis=0)
+            total += found.reshape(-1, columns).sum(axis=0)
     return total
+
+
+def _added(compiled: Any, dy: Any, x: Any, b: Any, numbers: Iterable[float], dx: Any) -> Any:
+    """Compute dx by the kernel, and return the sums of its columns, in float64; None if it refuses the arrays."""
+    rows, columns = dx.shape
+    totals = memory.empty_like(_WIDE, shape=(_blocks(rows, columns), columns))
+    totals.fill(0)
+    if compiled(dy, x, b, totals, *numbers, dx) is NotImplemented:
+        return None
+    if len(totals) == 1:
+        return totals[0]
+    with np.errstate(all="ignore"):
+        return np.add.reduce(totals, axis=0)
 
 
 def _blocks(rows: int, columns: int) -> int:

@@ -73,14 +73,16 @@ class _SumStrips(Strips):
     def _whole(self, i: ir.Value) -> None:
         """Compute a strip of all rows."""
         b = self.builder
-        _, _, bias, totals = self.arrays
+        *rows_of, bias, totals = self.arrays
+        ahead = [self._ahead(i, array, step) for array, step in zip(rows_of, self.steps, strict=False)]
 
         def compute(g: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-            rows = [self._row(array, step, g) for array, step in zip(self.arrays[:2], self.steps, strict=False)]
+            rows = [self._row(array, step, g) for array, step in zip(rows_of, self.steps, strict=False)]
             results, sums = self._strip(rows, i, biases, sums)
             target = self._row(self.targets[0], self.steps[2], g)
             place = [target._replace(pointer=b.bitcast(target.at(b, i, self.lanes), target.pointer.type))]
-            self._fetch(i, self.ahead, rows)
+            for row, there in zip(rows, ahead, strict=True):
+                self._fetch(i, there, [row])
             with b.if_else(self.past) as (beyond, within):
                 with beyond:
                     self._store(place, results, past=True)
@@ -90,6 +92,13 @@ class _SumStrips(Strips):
 
         biases, before = (self._load(array, i) for array in (bias, totals))
         self._put(totals._replace(pointer=totals.at(b, i, 1)), self._down(before, compute))
+
+    def _ahead(self, i: ir.Value, array: Array, step: ir.Value) -> ir.Value:
+        """Return how many bytes ahead to fetch: behind the end of a row, in those that come after these."""
+        b, size = self.builder, array.storage.size
+        behind = b.icmp_signed(">=", b.add(b.mul(i, _I64(size)), self.ahead), b.mul(self.n, _I64(size)))
+        onward = b.sub(b.mul(self.rows, step), b.mul(self.n, _I64(size)))
+        return b.add(self.ahead, b.select(behind, onward, _I64(0)))
 
     def _rest(self) -> None:
         """Compute what is behind the last whole strip, on the stack."""
