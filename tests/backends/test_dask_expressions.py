@@ -19,7 +19,7 @@ import pytest
 from dask.callbacks import Callback
 
 from conftest import assert_same, numbers, run_python
-from rectifier import Mask, gelu, glu, leaky_relu, log_softmax, prelu, relu, softmax, swiglu
+from rectifier import Mask, gelu, glu, leaky_relu, log_softmax, prelu, relu, softmax, softmax_cross_entropy, swiglu
 
 PLANNED = bool(dask.config.get("array.query-planning", False))
 SHAPE = (6, 10)
@@ -344,3 +344,32 @@ def test_options_of_rows(da):
             softmax(lazy, **wrong)
     with pytest.raises(TypeError, match="the gradient of sink is not computed of Dask arrays"):
         softmax.backward(lazy_dy, lazy, sink=1.0)
+
+
+@pytest.mark.parametrize("kind", ["classes", "probabilities"])
+def test_losses(da, kind):
+    rng = np.random.default_rng(0)
+    x, dloss = rng.standard_normal((6, 11, 8)).astype("f4"), rng.standard_normal((6, 8)).astype("f4")
+    target = rng.integers(0, 11, (6, 8)) if kind == "classes" else rng.random((6, 11, 8)).astype("f4")
+    lazy, lazy_dloss = da.from_array(x, chunks=(2, 5, 3)), da.from_array(dloss, chunks=(3, 8))
+    losses, dx = softmax_cross_entropy.value_and_gradient(x, target, 1)
+    for goal in (target, da.from_array(target, chunks=4)):
+        y = softmax_cross_entropy(lazy, goal, 1)
+        assert (y.shape, y.dtype) == ((6, 8), np.float32)
+        assert_same(y.compute(), losses)
+        for one, other in zip(softmax_cross_entropy.value_and_gradient(lazy, goal, 1), (losses, dx), strict=True):
+            assert_same(one.compute(), other)
+        back = softmax_cross_entropy.backward(lazy_dloss, lazy, goal, 1)
+        assert_same(back.compute(), softmax_cross_entropy.backward(dloss, x, target, 1))
+        row = softmax_cross_entropy.backward(da.from_array(dloss[:1], chunks=4), lazy, goal, 1)
+        assert_same(row.compute(), softmax_cross_entropy.backward(dloss[:1], x, target, 1))
+        assert_same(softmax_cross_entropy.backward(2.0, lazy, goal, 1).compute(), 2 * dx)
+        assert_same(y[2:5, 1].compute(), losses[2:5, 1])
+        assert_same(back[4].compute(), softmax_cross_entropy.backward(dloss, x, target, 1)[4])
+    if kind == "classes":
+        with pytest.raises(ValueError, match=r"target has class 1[0-9]; x has 11 classes"):  # where it is looked at
+            softmax_cross_entropy(lazy, da.from_array(target + 9, chunks=4), 1).compute()
+    with pytest.raises(ValueError, match=r"target has shape \(3,"):
+        softmax_cross_entropy(lazy, target[:3], 1)
+    with pytest.raises(TypeError, match="out is for arrays of NumPy"):
+        softmax_cross_entropy.value_and_gradient(lazy, target, 1, out=x)

@@ -155,7 +155,7 @@ def _require(call: Call, capabilities: frozenset[str]) -> None:
     if isinstance(call.spec, Loss) and "losses" not in capabilities:
         dense = arguments.to_numpy(name, array)
         raise TypeError(
-            f"{function} takes arrays of NumPy, JAX and PyTorch, and {name} is a {kind}"
+            f"{function} takes arrays of NumPy, Dask, JAX and PyTorch, and {name} is a {kind}"
             + (f"; convert it by {dense}" if dense else "; convert it to one of those")
         )
     if call.options is not None and "options" not in capabilities:

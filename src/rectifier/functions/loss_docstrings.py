@@ -37,7 +37,7 @@ numbers whose difference it is. float16 and bfloat16 are rounded once.
 A row with a NaN, with inf, or of nothing but -inf is NaN. A probability of 0 counts nothing, also where `x` is -inf.
 
 Where JAX or PyTorch compile or differentiate, the error of the gradient is in units of `dloss`; and a class that is
-none of those of `x`, where nobody can see it, gives NaN."""
+none of those of `x`, where nobody can see it, gives NaN. Targets of Dask are looked at in the tasks."""
 _BOTH = """Compute the losses and the gradient of their sum, in one pass over `x`.
 
 A row is loaded from memory once, and its gradient written once. Beside the gradient there is no array of the size of

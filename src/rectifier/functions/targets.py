@@ -55,7 +55,7 @@ def check(
     rows = shape[:axis] + shape[axis + 1 :]
     if not shape[axis]:
         raise ValueError(f"{name}: x has shape {shape}, without a class along axis {axis}")
-    kind = np.asarray(likes["target"]).dtype
+    kind = getattr(likes["target"], "dtype", None) or np.asarray(likes["target"]).dtype
     has_classes = kind.kind in "iu"
     if own != (rows if has_classes else shape):
         what = "classes, integers" if has_classes else "probabilities"

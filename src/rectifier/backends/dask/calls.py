@@ -10,6 +10,7 @@ rewrites before it makes a graph of them. What is used here all three have; the 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,18 +18,21 @@ import numpy as np
 from ...functions import addition, arguments, dtypes, gradients, row_options, subclasses
 from ...functions.call import Call, Prepared, prepare
 from ...functions.mask import Mask
-from ...functions.specification import QUANTIZED, OfSum
+from ...functions.specification import QUANTIZED, Loss, OfSum
 from .. import lookup, registry
+from . import losses
 from .chunks import add_layer, has_unknown, in_one_chunk, is_lazy, module_of, one_module
 from .masks import ChunkedMask
 from .tasks import Task
 
 RANK = 0
-capabilities = frozenset({"mask", "rows", "gradients", "tables", "options", "packed"})
+capabilities = frozenset({"mask", "rows", "gradients", "tables", "options", "packed", "losses"})
 
 
 def compute(call: Call) -> Any:
     """Add a layer to the graph that makes the same call on the chunks."""
+    if isinstance(call.spec, Loss):
+        return losses.compute(call, partial(_operand, one_module(call.name, call.arrays)))
     if call.is_rowwise:
         return _rows(call)
     if call.operation.name == QUANTIZED.name:
@@ -162,23 +166,24 @@ def _whole(da: Any, array: Any) -> Any:
 
 def _prepare(call: Call, da: Any) -> Prepared:
     """Check the arguments of a call: Dask arrays, arrays to be cut, and numbers that every task gets."""
-
-    def operand(function: str, name: str, value: Any) -> Any:
-        if isinstance(value, Mask):
-            return value
-        if not is_lazy(value) and registry.is_other(value):
-            raise TypeError(
-                f"{function}: {name} is a {arguments.full_name(type(value))}, and the call has Dask arrays; "
-                f"make one of it by {da.__name__}.from_array({name})"
-            )
-        operand = arguments.operand(function, name, value)
-        return operand[()] if type(operand) is np.ndarray and operand.ndim == 0 else operand
-
-    prepared = prepare(call, operand)
+    prepared = prepare(call, partial(_operand, da))
     for name, value in prepared.parameters.items():
         if not is_lazy(value):
             arguments.fitting(call.name, name, value, prepared.dtype)
     return prepared
+
+
+def _operand(da: Any, function: str, name: str, value: Any) -> Any:
+    """Check an argument of a call."""
+    if isinstance(value, Mask):
+        return value
+    if not is_lazy(value) and registry.is_other(value):
+        raise TypeError(
+            f"{function}: {name} is a {arguments.full_name(type(value))}, and the call has Dask arrays; "
+            f"make one of it by {da.__name__}.from_array({name})"
+        )
+    operand = arguments.operand(function, name, value)
+    return operand[()] if type(operand) is np.ndarray and operand.ndim == 0 else operand
 
 
 def _apart(da: Any, call: Call, prepared: Prepared) -> tuple[dict[str, Any], dict[str, Any]]:
