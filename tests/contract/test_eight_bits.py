@@ -386,6 +386,17 @@ def test_other_libraries_are_refused_by_name():
         gelu(jnp.ones(3, jnp.float8_e4m3fn))
 
 
+@needs("cupy")
+def test_a_device_is_refused_before_anything_is_computed(monkeypatch):
+    import importlib
+
+    stand_in = importlib.import_module("cupy_stand_in").install(monkeypatch, BACKENDS["numpy"])
+    with pytest.raises(
+        TypeError, match=r"gelu.quantized takes arrays of NumPy and Dask, and q is a .*convert to NumPy"
+    ):
+        gelu.quantized(stand_in.asarray(BYTES), **HOW)
+
+
 LOOK_UPS = """
 import numpy as np
 from rectifier.engine.lookup import LOOK_UP, LOOK_UP_PAIR
