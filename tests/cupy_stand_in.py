@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from rectifier.backends.cupy import calls, launch, recorded
-from rectifier.catalogue import ROWWISE
+from rectifier.catalogue import REDUCTIONS, ROWWISE
 from rectifier.engine.interpreter import sweep
 from rectifier.functions.specification import Rowwise
 from rectifier.testing import dtype_of
@@ -275,8 +275,11 @@ class RawKernel:
         what, operation, dtype, *how = _what(self)
         if isinstance(what, Rowwise):
             *arrays, count, length = arguments
-            assert all(a.host.flags.c_contiguous and a.size == count * length for a in arrays)
-            *inputs, result = (a.host for a in arrays)
+            shapes = [(int(count), int(length))] * len(arrays)
+            if what.reduces:  # the value, or dy, has a number for each row
+                shapes[0 if operation else -1] = (int(count),)
+            assert all(a.host.flags.c_contiguous for a in arrays)
+            *inputs, result = (a.host.reshape(shape) for a, shape in zip(arrays, shapes, strict=True))
             _require_apart(inputs, [result])
             result[...] = ROWS[what.name, operation](*inputs)
             return
@@ -369,6 +372,7 @@ def install(monkeypatch: pytest.MonkeyPatch, rows: ModuleType) -> ModuleType:
     module.full = lambda shape, value, dtype: _allocated(np.full(shape, value, dtype))
     module.ascontiguousarray = lambda a: a if a.flags.c_contiguous else a._computed(np.ascontiguousarray(a.host))
     module.broadcast_to = lambda array, shape: array._like(np.broadcast_to(array.host, shape))
+    module.where = lambda counts, array, other: array._computed(np.where(counts.host, array.host, other.host))
     module.transpose = lambda array, axes: array._like(np.transpose(array.host, axes))
     module.reshape = lambda array, shape: array._like(np.reshape(array.host, shape))
     module.may_share_memory = lambda a, b: np.may_share_memory(a.host, b.host)
@@ -381,6 +385,8 @@ def install(monkeypatch: pytest.MonkeyPatch, rows: ModuleType) -> ModuleType:
     for name in ROWWISE:
         ROWS[name, False] = getattr(rows, name)
         ROWS[name, True] = lambda dy, y, name=name: getattr(rows, name).backward(dy, y=y)
+    for name in REDUCTIONS:
+        ROWS[name, False], ROWS[name, True] = getattr(rows, name), getattr(rows, name).backward
     for kept in (launches, waits, allocations, loaded):
         kept.clear()
     return module

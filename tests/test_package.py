@@ -14,7 +14,7 @@ import pytest
 import rectifier
 from conftest import run_python
 from rectifier import log_softmax, softmax, swiglu, warmup
-from rectifier.catalogue import ALL, CATALOGUE, GATES, LOSSES, ROWWISE
+from rectifier.catalogue import ALL, CATALOGUE, GATES, LOSSES, REDUCTIONS, ROWWISE
 
 ROOT = Path(__file__).parent.parent
 
@@ -104,7 +104,7 @@ def test_calls_on_numpy_arrays_do_not_import_cupy():
 def test_all_is_what_is_public():
     makers = {"Activation", "Gated", "Mask", "elementwise", "gated", "memory", "rowwise", "settings", "warmup"}
     assert set(rectifier.__all__) == makers | {*ALL, *LOSSES}
-    assert len(ALL) == len(CATALOGUE) + len(GATES) + len(ROWWISE)
+    assert len(ALL) == len(CATALOGUE) + len(GATES) + len(ROWWISE) + len(REDUCTIONS)
     for name in rectifier.__all__:
         assert getattr(rectifier, name) is not None
     assert rectifier.swish is rectifier.silu
@@ -113,7 +113,7 @@ def test_all_is_what_is_public():
         assert activation.__name__ == name
 
 
-@pytest.mark.parametrize("file", ["piecewise", "sigmoids", "exponentials", "gates", "rowwise", "losses"])
+@pytest.mark.parametrize("file", ["piecewise", "sigmoids", "exponentials", "gates", "rowwise", "reductions", "losses"])
 def test_every_block_of_a_catalogue_file_is_in_its_all(file):
     module = importlib.import_module(f"rectifier.catalogue.{file}")
     for name in ALL:

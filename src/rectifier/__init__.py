@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .catalogue.gates import *  # noqa: F403
     from .catalogue.losses import *  # noqa: F403
     from .catalogue.piecewise import *  # noqa: F403
+    from .catalogue.reductions import *  # noqa: F403
     from .catalogue.rowwise import *  # noqa: F403
     from .catalogue.sigmoids import *  # noqa: F403
 

@@ -13,7 +13,7 @@ from .functions.define import rowwise as rowwise
 from .functions.mask import Mask as Mask
 from .functions.protocols import Activation as Activation
 from .functions.protocols import Gated as Gated
-from .functions.protocols import RowFunction, RowFunctionWithOptions
+from .functions.protocols import RowFunction, RowFunctionWithOptions, RowReduction
 from .functions.specification import Elementwise as _Elementwise
 from .functions.specification import Gated as _Gated
 from .functions.warmup import warmup as warmup
@@ -771,5 +771,6 @@ log_softmax: RowFunctionWithOptions
 softmax: RowFunctionWithOptions
 softmin: RowFunction
 sparsemax: RowFunction
+logsumexp: RowReduction
 swish: _FunctionBeta
 softmax_cross_entropy: _Loss

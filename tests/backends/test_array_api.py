@@ -9,7 +9,7 @@ import rectifier
 from conftest import assert_same, needs, numbers, optional
 from rectifier import gelu, glu, leaky_relu, log_softmax, prelu, relu, silu, softmax, swiglu, tanh
 from rectifier.backends import array_api
-from rectifier.catalogue import ALL, CATALOGUE
+from rectifier.catalogue import ALL, CATALOGUE, REDUCTIONS, ROWWISE
 from rectifier.formulas import PRIMITIVES, called_by
 from rectifier.functions import specification
 from rectifier.functions.call import Call
@@ -20,7 +20,7 @@ jnp = optional("jax.numpy") if jax else None
 needs_strict, needs_jax, needs_torch = (needs(name) for name in ("array_api_strict", "jax", "torch"))
 
 GATED = [name for name in ALL if name not in CATALOGUE and hasattr(ALL[name], "gradient")]
-ROWS = [name for name in ALL if hasattr(ALL[name], "weight")]
+ROWS = [*ROWWISE]
 assert len(CATALOGUE) >= 20
 assert GATED
 assert ROWS
@@ -183,6 +183,48 @@ def test_rows_along_several_axes_and_of_no_dimension(name, way):
         dx = np.asarray(give(f.backward(2.0, take(np.float32(3)))))
         assert (dx.dtype, dx.shape) == (np.float32, ())
         assert abs(dx) <= 2.0**-24  # half a unit of dy: exp(0) is within its bound of 1, in float32
+
+
+@ways()
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_reductions(name, way):
+    f, (take, made, give) = getattr(rectifier, name), WAYS[way]
+    x = 3 * np.random.default_rng(0).standard_normal((3, 4, 5)).astype("f4")
+    x[0, 1, 2], x[1, 2, 3], x[2, :, 4], x[2, 0] = np.inf, np.nan, -np.inf, 7
+    where = np.random.default_rng(1).random((3, 4, 5)) < 0.6
+    where[0, 0], where[1] = False, True
+    for axis in (-1, 0, (0, 2), None, ()):
+        for keepdims, counts in ((False, None), (True, where), (False, where[0])):
+            given = {"axis": axis, "keepdims": keepdims}
+            there = given | {"where": None if counts is None else take(counts)}
+            y = np.asarray(f(x, where=counts, **given))
+            dy = np.arange(1, y.size + 1, dtype="f4").reshape(y.shape)
+            result = give(made(lambda x: f(x, **there))(take(x)))  # noqa: B023
+            assert np.shape(result) == y.shape
+            np.testing.assert_allclose(result, y, rtol=3e-7)
+            dx = give(made(lambda dy, x: f.backward(dy, x, **there))(take(dy), take(x)))  # noqa: B023
+            np.testing.assert_allclose(dx, f.backward(dy, x, where=counts, **given), rtol=1e-6, atol=1e-30)
+    assert give(made(f)(take(np.empty((2, 0), "f4")))).tolist() == [-np.inf, -np.inf]
+
+
+@needs_torch
+@needs_jax
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # forward mode's
+def test_reductions_are_differentiated():
+    x, w = np.random.default_rng(0).standard_normal((2, 3, 40))
+    dx = rectifier.logsumexp.backward(w[:, 0], x)
+    y = rectifier.softmax(x)
+    tensor = torch.tensor(x, requires_grad=True)
+    (found,) = torch.autograd.grad((rectifier.logsumexp(tensor) * torch.tensor(w[:, 0])).sum(), tensor)
+    np.testing.assert_allclose(found, dx, rtol=1e-13)
+    _, tangent = torch.func.jvp(rectifier.logsumexp, (torch.tensor(x),), (torch.tensor(w),))
+    np.testing.assert_allclose(tangent, (y * w).sum(axis=-1), rtol=1e-12)
+    hessian = np.diag(y[0]) - np.outer(y[0], y[0])
+    np.testing.assert_allclose(torch.func.hessian(rectifier.logsumexp)(torch.tensor(x[0])), hessian, atol=1e-15)
+    with jax.enable_x64(True):
+        found = jax.grad(lambda x: (rectifier.logsumexp(x) * w[:, 0]).sum())(jnp.asarray(x))
+        np.testing.assert_allclose(found, dx, rtol=1e-13)
+        np.testing.assert_allclose(jax.hessian(rectifier.logsumexp)(jnp.asarray(x[0])), hessian, atol=1e-15)
 
 
 @needs_strict

@@ -18,7 +18,7 @@ from dask.sizeof import sizeof
 import rectifier
 from conftest import STAND_INS, assert_same, numbers
 from rectifier import Mask, elementwise, glu, leaky_relu, log_softmax, relu, settings, softmax, swiglu
-from rectifier.catalogue import ALL, CATALOGUE
+from rectifier.catalogue import CATALOGUE, REDUCTIONS, ROWWISE
 from rectifier.engine import process
 from rectifier.formulas import T, where
 
@@ -30,7 +30,7 @@ CHUNKS = {
 }
 X = numbers(60, np.dtype("f4")).reshape(SHAPE)
 DY = numbers(90, np.dtype("f4"))[30:].reshape(SHAPE)
-ROWS = [name for name in ALL if hasattr(ALL[name], "weight")]
+ROWS = [*ROWWISE]
 assert len(CATALOGUE) >= 20
 assert ROWS
 
@@ -64,6 +64,17 @@ def calls():
             yield f"{name}-{axis}", lambda x, dy, f=f, axis=axis: f(x, axis=axis)
             yield f"{name}-backward-{axis}", lambda x, dy, f=f, axis=axis: f.backward(dy, x, axis=axis)
             yield f"{name}-vjp-{axis}", lambda x, dy, f=f, axis=axis: f.vjp(x, axis=axis)[1](dy)
+    for name in REDUCTIONS:
+        f = getattr(rectifier, name)
+        for key, given in {
+            "columns": {"axis": 0},
+            "rows": {"where": X > 0},
+            "all": {"axis": None, "where": X[0] > 0},
+        }.items():
+            yield f"{name}-{key}", lambda x, dy, f=f, given=given: f(x, **given)
+            yield f"{name}-{key}-vjp", lambda x, dy, f=f, given=given: f.vjp(x, **given)[1](f(dy, **given))
+            kept = given | {"keepdims": True}
+            yield f"{name}-{key}-kept", lambda x, dy, f=f, kept=kept: f.backward(f(dy, **kept), x, **kept)
 
 
 CALLS = dict(calls())

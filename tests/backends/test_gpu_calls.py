@@ -12,7 +12,7 @@ import pytest
 import rectifier
 from conftest import BACKENDS, FLOATS, INTEGERS, assert_same, numbers, require_gpu_tier
 from rectifier import Mask, crysx, glu, leaky_relu, relu, sigmoid, softmax, squared_relu, testing
-from rectifier.catalogue import CATALOGUE, GATES, ROWWISE
+from rectifier.catalogue import ALL, CATALOGUE, GATES, REDUCTIONS, ROWWISE
 from rectifier.testing import dtype_of
 from rectifier.tools.bench import points, runner, timing, worker
 from rectifier.tools.bench.baselines import BASELINES
@@ -157,6 +157,36 @@ def test_rows_are_those_of_the_cpu(on, name, dtype):
         assert_agrees(on, ours(inside, behind, axis=axis), y, bound)
         assert ours(x_there, x_there, axis=axis) is x_there
         assert_agrees(on, x_there, y, bound)
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_reductions_are_those_of_the_cpu(on, name, dtype):
+    ours, reference = ALL[name], getattr(REFERENCE, name)
+    x = (np.random.default_rng(1).standard_normal((6, 5, 7)) * 3).astype(dtype)
+    where = np.random.default_rng(2).random((6, 5, 7)) < 0.5
+    where[0], where[1, 1] = True, False
+    bound = {"float32": ours.spec.ulp[0], "float64": ours.spec.ulp[1]}.get(dtype.name, 0.5001)
+    for axis in (-1, 0, None, (0, 2), ()):
+        for keepdims, counts in ((False, None), (True, where), (False, where[0])):
+            given = {"axis": axis, "keepdims": keepdims}
+            y = np.asarray(reference(x, where=counts, **given))
+            dy = np.arange(1.0, y.size + 1).reshape(y.shape).astype(dtype)
+            dx = reference.backward(dy, x, where=counts, **given)
+            x_there, dy_there = on.arrays(x, dy)
+            given["where"] = None if counts is None else on.cupy.asarray(counts)
+            assert_agrees(on, ours(x_there, **given), y, bound)
+            made, pullback = ours.vjp(x_there, **given)
+            assert_agrees(on, made, y, bound)
+            assert_agrees(on, pullback(dy_there), dx, 2 * bound)
+            out = on.cupy.empty(y.shape, dtype)
+            assert ours(x_there, out, **given) is out
+            assert_agrees(on, out, y, bound)
+            assert ours.backward(dy_there, x_there, x_there, **given) is x_there
+            assert_agrees(on, x_there, dx, 2 * bound)
+    (there,) = on.arrays(np.empty((3, 0), dtype))
+    assert_same(on.host(ours(there)), np.full(3, -np.inf).astype(dtype))
+    with pytest.raises(TypeError, match=r"where is a numpy\.ndarray, and the call has CuPy arrays"):
+        ours(on.arrays(x)[0], where=where)
 
 
 @pytest.mark.parametrize("name", ROWWISE)

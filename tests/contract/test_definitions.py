@@ -300,6 +300,10 @@ def test_the_formulas_of_the_catalogue_are_right():
             require_formula(name, spec.derivative, (*arrays, *spec.parameters), both)
             if isinstance(spec, Elementwise):
                 require_formula(name, spec.mask, (*arrays, *spec.parameters), (CONDITION, NUMBER, NUMBER))
+        elif spec.reduces:
+            require_formula(name, spec.value, ("peak", "rest"))
+            require_formula(name, spec.weight, ("rest",))
+            require_formula(name, spec.backward, ("dy", "e", "weight"))
         else:
             require_formula(name, spec.value, ("x", "peak", "e", "rest")[: 4 if spec.each == "exponential" else 3])
             require_formula(name, spec.weight, ("dy", "y"), (NUMBER,) * spec.sums)

@@ -31,6 +31,26 @@ LENGTHS = (1, 2, 31, 33, 100, 129, 512, 1000, 1025, 4100, 9000)
 NO_ROOM = 8999  # of a length of which no row is laid by in shared memory
 
 
+@pytest.mark.parametrize("dtype_name", ["float32", "float64"])
+def test_logsumexp_is_within_its_bounds(device, dtype_name):
+    dtype, block = testing.dtype_of(dtype_name), rectifier.logsumexp.spec
+    rng = np.random.default_rng(0)
+    bound = block.ulp[dtype_name == "float64"]
+    for length in (1, 33, 1000, 9000):
+        x = (rng.standard_normal((4, length)) * 4).astype(dtype)
+        x[0, 0], x[1, -1], x[2], x[3, 0] = 20, np.inf, -np.inf, np.nan
+        y = device.array(np.zeros(4, dtype))
+        launch.run_rows(block, False, dtype, (device.array(x),), y)
+        e = np.exp(x[0].astype(np.longdouble) - 20)
+        exact = np.array([20 + np.log(e.sum()), np.inf, -np.inf, np.nan])
+        assert testing.ulps(device.numpy(y), exact, dtype).max() <= bound, length
+        dy, dx = np.array([3, 1, 1, 1]).astype(dtype), device.array(np.zeros_like(x))
+        launch.run_rows(block, True, dtype, (device.array(dy), device.array(x)), dx)
+        found = device.numpy(dx)
+        assert np.isnan(found[1:]).all()
+        assert testing.ulps(found[0], 3 * e / e.sum(), dtype).max() <= bound, length
+
+
 @pytest.mark.parametrize("name", ROWWISE)
 @pytest.mark.parametrize("dtype_name", FLOATS)
 def test_rows_are_within_the_bounds(device, name, dtype_name, monkeypatch):

@@ -22,7 +22,7 @@ from numba.core.typing.templates import AttributeTemplate, infer_getattr, make_o
 from numba.extending import intrinsic, overload
 from numba.np.numpy_support import as_dtype
 
-from ..catalogue import ALL, CATALOGUE, GATES, ROWWISE
+from ..catalogue import ALL, CATALOGUE, GATES, REDUCTIONS, ROWWISE
 from ..functions import arguments, dtypes
 from ..functions.define import complete
 from ..functions.specification import Operation, Specification, read
@@ -38,8 +38,8 @@ def register() -> None:
         for name in catalogue:
             function = catalogue.draft(name)
             overload(function, strict=False, prefer_literal=True)(_typed(function, "value"))
-    for name in ROWWISE:
-        overload(ROWWISE.draft(name), strict=False)(_refusal(name))
+    for name in (*ROWWISE, *REDUCTIONS):
+        overload(ALL.draft(name), strict=False)(_refusal(name))
 
 
 @infer_getattr
@@ -62,7 +62,7 @@ def _no_value(context: Any, builder: Any, kind: Any, value: Any, name: str) -> A
 
 def _is_ours(function: Any) -> bool:
     name = getattr(function, "__name__", "")
-    return name in ALL and ALL.draft(name) is function and name not in ROWWISE
+    return name in ALL and ALL.draft(name) is function and name not in ROWWISE and name not in REDUCTIONS
 
 
 @cache

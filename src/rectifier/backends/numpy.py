@@ -16,10 +16,10 @@ from ..functions.gradients import add as add
 from ..functions.mask import Mask, PartialMask
 from ..functions.rows import as_rows, from_rows
 from ..functions.specification import QUANTIZED, Loss, OfSum
-from . import lookup, losses, row_options, sums
+from . import lookup, losses, reductions, row_options, sums
 
 RANK = -2
-capabilities = frozenset({"out", "mask", "rows", "gradients", "tables", "options", "packed", "losses"})
+capabilities = frozenset({"out", "mask", "rows", "reductions", "gradients", "tables", "options", "packed", "losses"})
 
 
 def compute(call: Call) -> Any:
@@ -35,6 +35,8 @@ def compute(call: Call) -> Any:
     if isinstance(call.spec, OfSum) and any(map(_is_tabulated, call.operands.values())):
         return _sum_of_small(call)
     if call.is_rowwise:
+        if call.reduces:
+            return reductions.compute(call)
         return row_options.gradients_of_sink(call, _rows) if len(call.operation.outputs) > 1 else _rows(call)
     if call.operation.makes_mask or call.operation.reads_mask:
         return _masked_sum(call) if isinstance(call.spec, OfSum) else _masked(call)

@@ -38,6 +38,7 @@ CAPABILITIES = {
     "out": "results are written to arrays that the caller passes",
     "mask": "`with_mask`, and `backward` from a mask; `add`, as in `rectifier.functions.gradients`, sums a gradient",
     "rows": "functions of whole rows",
+    "reductions": "functions of whole rows that give one number each",
     "gradients": "`backward` of a function of two arrays",
     "tables": "`quantized`, and floats of eight bits and fewer",
     "options": "`where`, `scale`, `causal` and `sink` of functions of whole rows",
@@ -158,12 +159,13 @@ def _require(call: Call, capabilities: frozenset[str]) -> None:
             f"{function} takes arrays of NumPy, Dask, JAX and PyTorch, and {name} is a {kind}"
             + (f"; convert it by {dense}" if dense else "; convert it to one of those")
         )
-    if call.options is not None and "options" not in capabilities:
+    if call.options is not None and not call.reduces and "options" not in capabilities:
         raise TypeError(
             f"{function}: where, scale, causal and sink are not for a {kind}, which {name} is; multiply x by the scale "
             "and put -inf where its numbers do not count, or convert to NumPy first"
         )
-    if (call.is_rowwise and "rows" not in capabilities) or (call.gradients and "gradients" not in capabilities):
+    wanted = {"rows", *(["reductions"] if call.reduces else [])} if call.is_rowwise else set()
+    if not wanted <= capabilities or (call.gradients and "gradients" not in capabilities):
         dense = arguments.to_numpy(name, array)
         raise TypeError(
             f"{function} takes NumPy arrays, and {name} is a {kind}; convert to NumPy first"

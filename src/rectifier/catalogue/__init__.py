@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..functions.define import complete
-from . import exponentials, gates, losses, piecewise, rowwise, sigmoids
+from . import exponentials, gates, losses, piecewise, reductions, rowwise, sigmoids
 
 
 class Catalogue(Mapping[str, Any]):
@@ -35,5 +35,6 @@ class Catalogue(Mapping[str, Any]):
 CATALOGUE = Catalogue(piecewise, sigmoids, exponentials)
 GATES = Catalogue(gates)
 ROWWISE = Catalogue(rowwise)
-ALL = Catalogue(piecewise, sigmoids, exponentials, gates, rowwise)
+REDUCTIONS = Catalogue(reductions)
+ALL = Catalogue(piecewise, sigmoids, exponentials, gates, rowwise, reductions)
 LOSSES = Catalogue(losses)  # of rows and targets, and so no functions of arrays alone

@@ -29,12 +29,13 @@ ctypes.pythonapi.Py_IncRef(ctypes.py_object(_immortal))  # helpers run on while 
 def build(entry: str = "call", target: Target | None = None) -> Optimised:
     """Compile the functions that kernels share; those of rows and of sums are objects of their own."""
     from .compiler import subset
-    from .runtime import driver, rows, sums, threads
+    from .runtime import driver, reductions, rows, sums, threads
     from .runtime import entry as entries
 
     functions: dict[str, list[Callable[..., Any]]] = {
         "call": [driver.walk, driver.measure, threads.helper, threads.clock, entries.loop, entries.call],
         "call_rows": [rows.call_rows],
+        "call_reduction": [reductions.call_reduction],
         "call_sums": [sums.call_sums],
     }
     return subset.optimised(functions[entry], target)

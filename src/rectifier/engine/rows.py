@@ -12,7 +12,7 @@ import numpy as np
 
 from ..formulas import arrays as array_primitives
 from ..formulas import bind, with_all_called
-from ..formulas.rows import PARTS, Arrays, exp_of_difference, sum_by_halves
+from ..formulas.rows import PARTS, Arrays, exp_of_difference, exponential, exponential_of_equal, sum_by_halves
 from ..functions.specification import Rowwise
 from .calls import Call, not_compiled
 from .compilation import Compilation
@@ -32,7 +32,9 @@ def interpret(spec: Rowwise, backward: bool, arrays: tuple[Any, ...]) -> None:
     words = array_primitives.primitives(np.float64)
     with np.errstate(all="ignore"):
         first, *rest = (array.astype(np.float64) for array in inputs)
-        if backward:
+        if spec.reduces:
+            result = _reduced(spec, words, first, *rest)
+        elif backward:
             weights = bind(spec.weight, words)(first, *rest)
             sums = [sum_by_halves(np, w) for w in (weights if isinstance(weights, tuple) else (weights,))]
             result = bind(spec.backward, words)(first, *rest, *sums)
@@ -46,6 +48,18 @@ def interpret(spec: Rowwise, backward: bool, arrays: tuple[Any, ...]) -> None:
             rest += (first - peak == 0).sum(axis=-1, keepdims=True) - 1.0
             result = bind(spec.value, words)(first, peak, e, bind(spec.of_sum, words)(rest))
         output[...] = result.astype(output.dtype)
+
+
+def _reduced(spec: Rowwise, words: dict[str, Any], first: Any, x: Any = None) -> Any:
+    """Compute one number for each row of x, or with dy, which has as many, the gradient."""
+    dy, x = (None, first) if x is None else (first[..., None], x)
+    x = -x if spec.negated else x
+    peak = x.max(axis=-1, keepdims=True)
+    e = bind(exponential_of_equal if dy is None else exponential, words)(x, peak)
+    rest = sum_by_halves(np, np.where(e == 1, 0, e)) + ((e == 1).sum(axis=-1, keepdims=True) - 1.0)
+    if dy is None:
+        return bind(spec.value, words)(peak, bind(spec.of_sum, words)(rest))[..., 0]
+    return bind(spec.backward, words)(dy, e, bind(spec.weight, words)(rest))
 
 
 def _selected(spec: Rowwise, words: dict[str, Any], x: Any) -> Any:
@@ -86,10 +100,11 @@ class RowLoop(Compilation):
         parts = (spec.weight, spec.backward) if self.backward else (spec.value, spec.of_sum)
 
         def build(target: Target | None = None) -> Any:
-            from .compiler import rowkernels, selections
+            from .compiler import reductions, rowkernels, selections
 
             selects = spec.sums > 1 if self.backward else spec.each != "exponential"
-            return (selections if selects else rowkernels).compile_kernel(spec, self.backward, dtype, target)
+            module = reductions if spec.reduces else selections if selects else rowkernels
+            return module.compile_kernel(spec, self.backward, dtype, target)
 
         own = repr((self.backward, dtype, spec.flags)).encode()
         content = b"\0".join([*[code_of(formula) for part in parts for formula in with_all_called(part)], own])
@@ -134,7 +149,8 @@ class RowMethod:
     def call(self, name: str) -> Call:
         """Make the compiled call, without a dtype."""
         inputs = 1 + self.backward
-        return Call(name, inputs + 1, inputs, inputs, -1, entry="call_rows")
+        entry = "call_reduction" if self.spec.reduces else "call_rows"
+        return Call(name, inputs + 1, inputs, inputs, -1, entry=entry)
 
     def _install(self, loop: RowLoop) -> None:
         """Add the dtype of a loop to those that `compiled` takes."""

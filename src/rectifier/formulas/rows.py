@@ -56,6 +56,11 @@ def exponential_of_product(x: Any, scale: Any, peak: Any, tail: Any) -> Any:
     return where((whole == T(0)) & (rest == T(0)), T(1), exp(whole, rest))
 
 
+def exponential_of_equal(x: Any, peak: Any) -> Any:
+    """Compute exp(x - peak), and 1 of what is the peak, if that is infinite, too: a formula."""
+    return where(x == peak, T(1), exp_of_difference(x, peak))
+
+
 def exponential_of_pairs(x: Any, peak: Any) -> Any:
     """Compute exp(x - peak) where differences have tails: a formula."""
     return exp(x - peak)

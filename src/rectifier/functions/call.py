@@ -10,7 +10,7 @@ import numpy as np
 
 from . import arguments, dtypes
 from .mask import Mask
-from .row_options import RowOptions
+from .reduction import Reduction, require
 from .specification import Loss, Operation, Rowwise, Specification
 
 Axis = int | tuple[int, ...] | None
@@ -30,8 +30,8 @@ class Call(NamedTuple):
     out : array, tuple of arrays or None
     axis : int, tuple of int or None
         Along which the rows of a row-wise function lie.
-    options : RowOptions or None
-        Of a row-wise function, as they were given; None where all are the default.
+    options : RowOptions, Reduction or None
+        Of a row-wise function, as they were given; None where all are the default. One that reduces always has some.
     called : str
         The name of the call that was made, for errors, if the operation does not say it.
     """
@@ -42,7 +42,7 @@ class Call(NamedTuple):
     parameters: dict[str, Any]
     out: Any = None
     axis: Axis = -1
-    options: RowOptions | None = None
+    options: Any = None
     called: str = ""
 
     @property
@@ -60,6 +60,11 @@ class Call(NamedTuple):
     def is_rowwise(self) -> bool:
         """Whether it is of rows."""
         return isinstance(self.spec, Rowwise)
+
+    @property
+    def reduces(self) -> bool:
+        """Whether it is of rows that have one number each."""
+        return isinstance(self.spec, Rowwise) and self.spec.reduces
 
     @property
     def given(self) -> dict[str, Any]:
@@ -145,9 +150,13 @@ def prepare(
     if call.is_rowwise:
         *_, last = operands
         axes = require_axes(name, operands[last], call.axis)
-        require_one_shape(name, operands)
+        shape = arguments.shape_of(operands[last])
+        if isinstance(call.options, Reduction):
+            shape = _require_reduction(name, operands, call.options, axes)
+        else:
+            require_one_shape(name, operands)
         dtype = dtypes.floating(*(dtype_of(name, key, value) for key, value in operands.items()))
-        return Prepared(dtype, operands, {}, arguments.shape_of(operands[last]), axes)
+        return Prepared(dtype, operands, {}, shape, axes)
     parameters = {key: as_operand(name, key, value) for key, value in call.parameters.items()}
     masks = [value for value in operands.values() if isinstance(value, Mask)]
     arrays = {key: value for key, value in operands.items() if not isinstance(value, Mask)}
@@ -165,6 +174,21 @@ def shape_with(name: str, masks: list[Mask], arrays: dict[str, Any], shape: tupl
             raise ValueError(f"{name}: dy has shape {arguments.shape_of(arrays['dy'])}, the mask {mask.shape}")
         shape = mask.shape
     return shape
+
+
+def _require_reduction(
+    function: str, operands: dict[str, Any], reduction: Reduction, axes: tuple[int, ...]
+) -> tuple[Any, ...]:
+    """Check the options of a call that reduces, and that dy has a number for each row; return the result's shape."""
+    whole = arguments.shape_of(operands["x"])
+    require(function, reduction, whole)
+    reduced = reduction.shape(whole, axes)
+    if "dy" not in operands:
+        return reduced
+    shape = arguments.shape_of(operands["dy"])
+    if not arguments.may_be_equal(shape, reduced):
+        raise ValueError(f"{function}: dy has shape {shape}; of x {whole} along {axes} the value has {reduced}")
+    return whole
 
 
 def require_one_shape(function: str, operands: dict[str, Any]) -> None:

@@ -235,6 +235,7 @@ def rowwise(
     negated: bool = False,
     each: Literal["exponential", "excess", "first"] = "exponential",
     has_options: bool = False,
+    reduces: bool = False,
 ) -> Callable[[Callable[..., Any]], RowFunction]:
     """Make a row-wise function of a formula: the decorator of a row-wise block.
 
@@ -262,6 +263,9 @@ def rowwise(
     has_options : bool
         Whether the calls take ``where``, ``scale``, ``causal`` and ``sink``. Then the formula uses x and the peak for
         their difference alone. What does not count is as the formula has it at x = -inf.
+    reduces : bool
+        Whether there is one number a row. Then the formula takes the largest x and what `of_sum` gives; `weight` is of
+        the sum that `of_sum` takes; and `backward` of dy, e and what `weight` gives.
 
     Returns
     -------
@@ -276,12 +280,15 @@ def rowwise(
     def decorate(formula: Any) -> RowFunction:
         blocks.require_function("rowwise", formula)
         blocks.require_choice("rowwise", "each", each, ("exponential", "excess", "first"))
-        function: Any = _draft(formula, Rowwise, {}, each=each, has_options=has_options)
+        rows = _ROWS["reduction" if reduces else each]
+        function: Any = _draft(formula, Rowwise, {}, rows=rows, has_options=has_options)
+        arguments = ("the sum",) if reduces else ("dy", "y")
         sums = ("the sum", "the other sum")[: 2 if each == "excess" else 1]
         found: dict[str, Any] = {
             "of_sum": of_sum, "single": single, "negated": negated, "each": each, "has_options": has_options,
+            "reduces": reduces,
         }  # fmt: skip
-        if has_options and (negated or each != "exponential"):
+        if has_options and (negated or reduces or each != "exponential"):
             raise TypeError(
                 f"{formula.__name__} is of -x, or of no exponentials, and has options: there are no kernels"
             )
@@ -289,12 +296,12 @@ def rowwise(
             blocks.require_formula(f"{formula.__name__}, of_sum", of_sum, ("the sum",))
 
         def take_weight(weight: Any) -> Any:
-            _require_part(function, "weight", weight, ("dy", "y"), (blocks.NUMBER,) * len(sums))
+            _require_part(function, "weight", weight, arguments, (blocks.NUMBER,) * len(sums))
             found["weight"] = weight
             return weight
 
         def take_backward(backward: Any) -> Any:
-            _require_part(function, "backward", backward, ("dy", "y", *sums))
+            _require_part(function, "backward", backward, ("dy", "e" if reduces else "y", *sums))
             if "weight" not in found:
                 _incomplete(formula.__name__, "weight")
             _finish(
@@ -338,22 +345,34 @@ def _require_part(
 _MASK = (blocks.CONDITION, blocks.NUMBER, blocks.NUMBER)
 
 
+# What formulas of rows take.
+_ROWS = {
+    "exponential": ("x", "peak", "e", "rest"), "excess": ("x", "peak", "e"), "first": ("x", "peak", "e"),
+    "reduction": ("peak", "rest"),
+}  # fmt: skip
+
+
+def _rows_of(spec: Rowwise) -> tuple[str, ...]:
+    return _ROWS["reduction" if spec.reduces else spec.each]
+
+
 def _draft(
     formula: Any,
     of: type[Specification],
     parameters: dict[str, float],
     gate: str = "",
-    each: str = "",
+    rows: tuple[str, ...] = (),
     has_options: bool = False,
 ) -> Any:
     """Make a function of a kind, which has no calls yet."""
     named, kind = _named(formula), KINDS[of]
     if not _is_ours(formula):
-        arrays = ("x", gate) if gate else ("x", "peak", "e")[: 3 if of is Rowwise else 1]
-        arrays += ("rest",) * (each == "exponential")
+        arrays = rows or (("x", gate) if gate else ("x",))
         blocks.require_formula(named["name"], formula, (*arrays, *parameters))
     namespace: dict[str, Any] = {"_call_": partial(_incomplete, named["name"], kind.completed_by)}
     template = signatures.with_options(kind.template) if has_options else kind.template
+    if rows == _ROWS["reduction"]:
+        template = signatures.REDUCTION
     function = signatures.make(template, named["name"], named["module"], namespace, parameters=parameters, gate=gate)
     function.formula = formula
     return function
@@ -396,8 +415,9 @@ def of(spec: Specification) -> Any:
 
     key = spec.full_name, content_of(spec)
     if key not in _made:
-        gate, each = (getattr(spec, name, "") for name in ("gate", "each"))
-        function = _draft(spec.value, type(spec), spec.parameters, gate, each, getattr(spec, "has_options", False))
+        rows = _rows_of(spec) if isinstance(spec, Rowwise) else ()
+        gate, has_options = getattr(spec, "gate", ""), getattr(spec, "has_options", False)
+        function = _draft(spec.value, type(spec), spec.parameters, gate, rows, has_options)
         _complete(function, spec)
         _made.setdefault(key, function)
     return _made[key]

@@ -31,6 +31,11 @@ _OPTIONS = (
     "sink : array_like, optional\n    One more exponent of each row's sum, with no result of its own; broadcasts with "
     "the shape of `x` without `axis`. It is\n    rounded to the dtype of `x`, and not multiplied by `scale`.",
 )
+_OF_REDUCTION = (
+    _PARAMETERS["axis"],
+    "where : array of bool, optional\n    Which elements of `x` count; broadcasts with `x`. The others are not seen.",
+    "keepdims : bool, default False\n    Whether the axes of a row stay in the result, with one element.",
+)
 _FLOATING = "Floating dtypes are kept; integers become floats as in ``numpy.exp``."
 _OUT = "out : array, optional\n    Where to write {what}: of the shape and dtype of the result. May be `{may_be}`."
 _ERRORS = """\
@@ -161,12 +166,15 @@ def of(spec: Specification) -> str:
     elif isinstance(spec, Rowwise):
         second, what = [_PARAMETERS["axis"], *_options(spec)], "the result"
         results, notes = f"y : array\n    Of the shape of `x`. {_FLOATING}", _notes_on_rows(spec)
+        if spec.reduces:
+            second, results = [*_OF_REDUCTION], f"y : array\n    Of the shape of `x` without `axis`. {_FLOATING}"
     else:
         assert isinstance(spec, Elementwise)
         second, what = [_of_parameters(spec)], "the result"
         kept = "The dtype of `x` is kept." if spec.selects else _FLOATING
         results, notes = f"y : array\n    Of the shape of `x`. {kept}", _notes(spec)
     out = _OUT.format(what=what, may_be="x")
+    out = out.partition(" May be")[0] if isinstance(spec, Rowwise) and spec.reduces else out
     given = [out, *second] if not isinstance(spec, Gated) else [second[0], out, second[1]]
     return join(
         parts.summary,
@@ -212,6 +220,12 @@ _FORMULAS = {
 
 
 def _notes_on_rows(spec: Rowwise) -> list[str]:
+    if spec.reduces:
+        return [
+            f"Accuracy: at most {spec.ulp[0]:g} units in the last place in float32, {spec.ulp[1]:g} in float64, in "
+            "rows of any length; and where the largest x and the logarithm beside it cancel, ``2**-42`` of that "
+            "logarithm in float32, ``2**-51`` in float64. float16 and bfloat16 are rounded once.",
+        ]
     accuracy = (
         f"at most {spec.ulp[0]:g} units in the last place in float32, {spec.ulp[1]:g} in float64, in rows of any "
         "length; of dx, in units of the larger of the sum of its terms' magnitudes and the largest dx of the row. "
@@ -223,6 +237,8 @@ def _notes_on_rows(spec: Rowwise) -> list[str]:
 
 def _example(spec: Specification) -> str:
     """Write a call on some numbers; the doctest holds what the formula says."""
+    if isinstance(spec, Rowwise) and spec.reduces:
+        return f">>> from {spec.module} import {spec.name}\n>>> {spec.name}([[0.0, 0.0], [0.0, 1000.0]]).shape\n(2,)"
     if isinstance(spec, Rowwise):
         return f">>> from {spec.module} import {spec.name}\n>>> {spec.name}([[0.0, 0.0], [0.0, 1000.0]]).shape\n(2, 2)"
     arrays = {"x": np.array([-2.0, 0.0, 3.0])}
@@ -325,6 +341,11 @@ def method(spec: Specification, name: str) -> str:
     elif isinstance(spec, Rowwise):
         summaries, results, after = _ROWS_SUMMARIES, _ROWS_RESULTS, [_PARAMETERS["axis"], *_options(spec)]
         after = [_PARAMETERS["y"], *after] if name == "backward" else after
+        if spec.reduces:
+            results, after = {**results, "backward": "dx : array\n    Of the shape of `x`."}, [*_OF_REDUCTION]
+            of_value = "dy : array_like\n    The gradient with respect to the value, and of its shape."
+            given = [of_value, _PARAMETERS["x"]] if name == "backward" else given
+            out = out.replace("May be `dy`", "May be `x`") if name == "backward" else out.partition(" May be")[0]
         if spec.has_options:
             results = {key: text + _WITH_SINK[key] for key, text in results.items()}
     else:

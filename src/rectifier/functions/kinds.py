@@ -101,12 +101,17 @@ def _complete_gated(function: Any, spec: Gated) -> None:
 
 def _complete_rowwise(function: Any, spec: Rowwise) -> None:
     value, backward = spec.operations["value"], spec.operations["backward"]
-    function.__globals__["_call_"] = partial(methods.rows, function)
+    calls: tuple[Any, ...] = (methods.rows, methods.rows_backward, methods.rows_vjp)
+    templates = (signatures.ROWS_BACKWARD, signatures.ROWS_PREPARED)
+    if spec.reduces:
+        calls = (methods.reduction, methods.reduction_backward, methods.reduction_vjp)
+        templates = (signatures.REDUCTION_BACKWARD, signatures.REDUCTION_PREPARED)
+    of_value, of_backward, of_vjp = (partial(one, function) for one in calls)
+    function.__globals__["_call_"] = of_value
     _loop(function, value, spec.name, function.__globals__)
     of_options = signatures.with_options if spec.has_options else str
-    text = of_options(signatures.ROWS_BACKWARD)
-    _method(function, "backward", text, partial(methods.rows_backward, function), backward)
-    _method(function, "vjp", of_options(signatures.ROWS_PREPARED), partial(methods.rows_vjp, function))
+    _method(function, "backward", of_options(templates[0]), of_backward, backward)
+    _method(function, "vjp", of_options(templates[1]), of_vjp)
     if spec.has_options:
         function.methods |= {
             f"{operation.name}_with_options": OptionMethod(spec, operation is backward)

@@ -14,6 +14,7 @@ from ..formulas.text import describe
 from . import arguments, subclasses
 from .call import Axis, Call, require_one_shape
 from .mask import Mask
+from .reduction import Reduction
 from .row_options import NO_OPTIONS, RowOptions
 from .specification import (
     BACKWARD,
@@ -21,6 +22,7 @@ from .specification import (
     BACKWARD_FROM_Y,
     ROWS,
     ROWS_BACKWARD,
+    ROWS_BACKWARD_FROM_X,
     ROWS_BACKWARD_TO_SINK,
     WITH_MASK,
     Elementwise,
@@ -202,3 +204,21 @@ def rows_vjp(function: Any, x: Any, out: Any, axis: Axis, options: RowOptions = 
     if options.sink is not None:
         given |= registry.snapshot({"sink": options.sink})  # a copy: the user may update it before the backward call
     return y, partial(function.backward, x=x, axis=axis, **given)
+
+
+def reduction(function: Any, x: Any, out: Any, axis: Axis, where: Any, keepdims: Any) -> Any:
+    """Compute one number a row."""
+    return registry.compute(Call(function, ROWS, {"x": x}, {}, out, axis, Reduction(where, keepdims)))
+
+
+def reduction_backward(function: Any, dy: Any, x: Any, out: Any, axis: Axis, where: Any, keepdims: Any) -> Any:
+    """Compute dx from dy, which has a number for each row, and x."""
+    operands = {"dy": dy, "x": x}
+    return registry.compute(Call(function, ROWS_BACKWARD_FROM_X, operands, {}, out, axis, Reduction(where, keepdims)))
+
+
+def reduction_vjp(function: Any, x: Any, out: Any, axis: Axis, where: Any, keepdims: Any) -> tuple[Any, Any]:
+    """Compute one number a row, and keep x for backward."""
+    _require_apart(function, out, {"x": x, "where": where})
+    given = {"axis": axis, "where": where, "keepdims": keepdims}
+    return function(x, out, **given), partial(function.backward, x=x, **given)

@@ -145,6 +145,29 @@ class RowFunction(Protocol):
         """Compute the value, and the function that takes dy to dx."""
 
 
+class RowReduction(Protocol):
+    """A function of whole rows that gives one number each, which `rowwise` makes with `reduces`."""
+
+    __name__: str
+    spec: Rowwise
+    cuda_source: Callable[..., str]
+    weight: Callable[[Callable[..., Any]], Any]
+
+    def __call__(self, x: Any, out: Any = None, *, axis: Axis = -1, where: Any = None, keepdims: bool = False) -> Any:
+        """Apply the function along one or several axes."""
+
+    @overload
+    def backward(self, dy: FunctionType, /) -> FunctionType: ...
+    @overload
+    def backward(
+        self, dy: Any, x: Any, out: Any = None, *, axis: Axis = -1, where: Any = None, keepdims: bool = False
+    ) -> Any: ...
+
+    @property
+    def vjp(self) -> Callable[..., tuple[Any, Callable[..., Any]]]:
+        """Compute the value, and the function that takes dy to dx."""
+
+
 class RowFunctionWithOptions(Protocol):
     """A function of whole rows, which `rowwise` makes with `has_options`."""
 

@@ -77,16 +77,22 @@ def checked(
             f"{function}: causal is over the last two axes, of which the last is a row, and this call has x of shape "
             f"{shape} and rows along {axes}; move the axes there, or pass where"
         )
-    if where is not None:
-        kind = getattr(where, "dtype", None)
-        if str(kind).rpartition(".")[2] != "bool":
-            what = f"has dtype {kind}" if kind is not None else f"is a {arguments.full_name(type(where))}"
-            raise TypeError(f"{function}: where {what}; it takes an array of bool, True where a number of x counts")
-        _require_broadcast(function, "where", arguments.shape_of(where), shape, "x")
+    require_where(function, where, shape)
     if sink is not None:
         rows = outer_shape(shape, axes)
         _require_broadcast(function, "sink", arguments.shape_of(sink), rows, "x without the axes of a row")
     return RowOptions(where, scale_of(function, scale, dtype), bool(causal), sink)
+
+
+def require_where(function: str, where: Any, shape: tuple[Any, ...]) -> None:
+    """Refuse a `where` that is no array of bool, or does not broadcast to the shape of x."""
+    if where is None:
+        return
+    kind = getattr(where, "dtype", None)
+    if str(kind).rpartition(".")[2] != "bool":
+        what = f"has dtype {kind}" if kind is not None else f"is a {arguments.full_name(type(where))}"
+        raise TypeError(f"{function}: where {what}; it takes an array of bool, True where a number of x counts")
+    _require_broadcast(function, "where", arguments.shape_of(where), shape, "x")
 
 
 def scale_of(function: str, scale: Any, dtype: np.dtype[Any]) -> float:

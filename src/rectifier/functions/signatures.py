@@ -170,6 +170,26 @@ def options(*, where=None, scale=1.0, causal=False, sink=None):
     return text.replace("axis)", "axis, _options_(**_given_))") + options
 
 
+REDUCTION = """
+def call(x, out=None, *, axis=-1, where=None, keepdims=False):
+    if axis == -1 and where is None and keepdims is False:
+        _y_ = _compiled_(x, out)
+        if _y_ is not _refused_:
+            return _y_
+    return _call_(x, out, axis, where, keepdims)
+"""
+REDUCTION_BACKWARD = """
+def call(dy, x, out=None, *, axis=-1, where=None, keepdims=False):
+    if axis == -1 and where is None and keepdims is False:
+        _dx_ = _compiled_(dy, x, out)
+        if _dx_ is not _refused_:
+            return _dx_
+    return _call_(dy, x, out, axis, where, keepdims)
+"""
+REDUCTION_PREPARED = """
+def call(x, out=None, *, axis=-1, where=None, keepdims=False):
+    return _call_(x, out, axis, where, keepdims)
+"""
 ARGUMENTS = frozenset({"x", "dy", "y", "out", "mask", "axis"})  # what the calls have themselves
 QUANTITIES = frozenset({"q", "scale", "zero_point", "out_scale", "out_zero_point"})  # what `quantized` has beside `out`
 OF_PACKED = frozenset({"a", "order"})  # and `packed`

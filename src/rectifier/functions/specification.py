@@ -128,6 +128,7 @@ BACKWARD_AND_SUM = Operation(
 ROWS = Operation("value", ("x",), ("y",), ("value",), _bound_later)
 ROWS_BACKWARD = Operation("backward", ("dy", "y"), ("dx",), ("weight", "backward"), _bound_later)
 ROWS_BACKWARD_TO_SINK = ROWS_BACKWARD._replace(inputs=("dy", "x"), outputs=("dx", "dsink"))
+ROWS_BACKWARD_FROM_X = ROWS_BACKWARD._replace(inputs=("dy", "x"))
 
 # Of losses, a number for each row of x.
 LOSSES = Operation("value", ("x", "target"), ("loss",), (), _bound_later)
@@ -326,13 +327,19 @@ class Rowwise(Specification):
     negated = False  # whether the value's formulas get -x for x
     each = "exponential"  # what e is of each x; of "excess" and "first" nothing is summed
     has_options = False  # whether it takes where, scale, causal and sink
+    reduces = False  # whether there is one number a row; then weight is of the sum, and backward of dy, e and that
     formulas = "value", "of_sum", "weight", "backward"
     operations = {"value": ROWS, "backward": ROWS_BACKWARD}  # noqa: RUF012
 
     @property
     def flags(self) -> tuple[Any, ...]:
         """Fields that decide the results beside the formulas."""
-        return *super().flags, self.negated, self.each
+        return *super().flags, self.negated, self.each, self.reduces
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields)
+        if self.reduces:
+            self.operations = {"value": ROWS, "backward": ROWS_BACKWARD_FROM_X}
 
     @property
     def sums(self) -> int:
@@ -347,7 +354,7 @@ class Rowwise(Specification):
     @property
     def is_share(self) -> bool:
         """Whether the value is e's share of the sum, which a factor common to all e of a row leaves as it is."""
-        if self.each != "exponential":
+        if self.each != "exponential" or self.reduces:
             return False
         _, _, e, of_sum = self.value.__code__.co_varnames[:4]
         (rest,) = self.of_sum.__code__.co_varnames[:1]
@@ -356,7 +363,7 @@ class Rowwise(Specification):
     @property
     def uses_exponentials(self) -> bool:
         """Whether the value is made of e, and not of its sum alone."""
-        return self.each == "exponential" and self.uses("e")
+        return self.each == "exponential" and not self.reduces and self.uses("e")
 
     def uses(self, name: str) -> bool:
         """Whether the value is made of an argument of its formula."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import catalogue
+from ..functions.specification import Rowwise
 from .checks import dtype_of, special_values, ulps
 
 _ALIKE = ("relu", "leaky_relu", "gelu", "swiglu", "softmax")  # of each kind, where a claim is about a backend
@@ -34,6 +35,10 @@ def _operations(name: str) -> Iterator[tuple[str, Callable[..., Any]]]:
         yield "packed", lambda f, x, dy: f.packed(x, order="interleaved")
         yield "packed backward", lambda f, x, dy: f.packed.backward(f.packed(dy, **_HALVES), x, **_HALVES)
         return
+    if name in catalogue.REDUCTIONS:
+        yield "backward", lambda f, x, dy: f.backward(f(dy), x)
+        yield "vjp", lambda f, x, dy: f.vjp(x)[1](f(dy))
+        return
     yield "backward", lambda f, x, dy: f.backward(dy, x)
     yield "vjp", lambda f, x, dy: f.vjp(x)[1](dy)
     spec = catalogue.ALL[name].spec
@@ -53,6 +58,7 @@ def _is_of(capabilities: frozenset[str], name: str, operation: str) -> bool:
     return (
         ("mask" in capabilities or "mask" not in operation)
         and ("rows" in capabilities or name not in catalogue.ROWWISE)
+        and ("reductions" in capabilities or name not in catalogue.REDUCTIONS)
         and ("packed" in capabilities or "packed" not in operation)
         and ("gradients" in capabilities or name not in catalogue.GATES or operation in ("value", "packed"))
     )
@@ -139,7 +145,8 @@ class BackendContract:
         (call,) = (call for found, call in _operations(name) if found == operation)
         mine, spec = self.functions[name], catalogue.ALL[name].spec
         taken, reference = self.take(x), call
-        if operation == "vjp" and "mask" not in self.capabilities and name not in catalogue.GATES:
+        by_mask = name not in catalogue.GATES and name not in catalogue.REDUCTIONS
+        if operation == "vjp" and "mask" not in self.capabilities and by_mask:
             reference = lambda f, x, dy: f.backward(dy, x)  # noqa: E731  (by a mask, NaN in x would pass dy)
         with np.errstate(all="ignore"):
             expected = _each(reference(catalogue.ALL[name], x, dy))
@@ -149,7 +156,7 @@ class BackendContract:
             assert type(result) is type(taken)
             actual = np.asarray(self.give(result))
             assert (actual.dtype, actual.shape) == (right.dtype, right.shape)
-            self._compare(actual, right, self.units if name not in catalogue.ROWWISE else 64 * self.units, spec)
+            self._compare(actual, right, self.units * (64 if isinstance(spec, Rowwise) else 1), spec)
 
     def _compare(self, actual: Any, right: Any, units: float, spec: Any) -> None:
         nan = np.isnan(right)

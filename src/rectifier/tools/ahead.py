@@ -31,7 +31,7 @@ from ..functions.specification import Rowwise
 def codes() -> Iterator[Code]:
     """List all code that calls of this package's functions may need."""
     yield memory.pool_code()
-    yield from map(process.code_of_entry, ("call", "call_rows", "call_sums"))
+    yield from map(process.code_of_entry, ("call", "call_rows", "call_reduction", "call_sums"))
     yield from (look_up.code() for look_up in (LOOK_UP, LOOK_UP_PAIR))
     for source, target, swapped in product(FORMATS, FORMATS, (False, True)):
         if exists(source, target) and FORMATS[source].bits <= FORMATS[target].bits:

@@ -29,7 +29,7 @@ from .functions.define import rowwise as rowwise
 from .functions.mask import Mask as Mask
 from .functions.protocols import Activation as Activation
 from .functions.protocols import Gated as Gated
-from .functions.protocols import RowFunction, RowFunctionWithOptions
+from .functions.protocols import RowFunction, RowFunctionWithOptions, RowReduction
 from .functions.specification import Elementwise as _Elementwise
 from .functions.specification import Gated as _Gated
 from .functions.warmup import warmup as warmup
@@ -139,7 +139,8 @@ def text() -> str:
     for name, function in ALL.items():
         spec = function.spec
         if isinstance(spec, Rowwise):
-            lines[name] = "RowFunctionWithOptions" if spec.has_options else "RowFunction"
+            kind = "RowFunctionWithOptions" if spec.has_options else "RowFunction"
+            lines[name] = "RowReduction" if spec.reduces else kind
             continue
         gate = spec.gate if isinstance(spec, Gated) else ""
         given = "".join(f", {key}: Any{_default(value)}" for key, value in spec.parameters.items())

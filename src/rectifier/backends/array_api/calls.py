@@ -7,6 +7,7 @@ functions are computed in float64, as on the CPU, and rounded once.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -15,15 +16,25 @@ import numpy as np
 
 from ...functions import addition, arguments, dtypes, targets
 from ...functions.call import Call, prepare
+from ...functions.reduction import of_nothing
 from ...functions.rows import as_rows, from_rows
 from ...functions.specification import BACKWARD, DERIVATIVE, VALUE, Gated, Loss, OfSum, Operation
 from .. import registry
 from . import losses, row_options
-from .formula import compute_formula, derivative_at, row_gradient, row_tangent, row_value
+from .formula import (
+    compute_formula,
+    derivative_at,
+    reduced_gradient,
+    reduced_tangent,
+    reduced_value,
+    row_gradient,
+    row_tangent,
+    row_value,
+)
 from .library import Library, RowRule, Rule
 
 RANK = 0
-capabilities = frozenset({"rows", "gradients", "options", "packed", "losses"})
+capabilities = frozenset({"rows", "reductions", "gradients", "options", "packed", "losses"})
 _MODULES = {"jax": "jax", "jaxlib": "jax", "torch": "torch"}
 
 
@@ -32,7 +43,8 @@ def compute(call: Call) -> Any:
     library = _library(call.arrays)
     if isinstance(call.spec, Loss):
         return library.entry(_losses)(library, call)
-    return library.entry(_rows if call.is_rowwise else _elementwise)(library, call)
+    way = _reduced if call.reduces else _rows if call.is_rowwise else _elementwise
+    return library.entry(way)(library, call)
 
 
 def join(parts: tuple[Any, Any], axis: int, interleaved: bool) -> Any:
@@ -243,7 +255,8 @@ def _rows(library: Library, call: Call) -> Any:
         return row_options.compute(library, call, kind, place, tuple(arrays), options)
     if "dy" in operands:
         return row_gradient(library, spec, kind, place, *arrays)
-    rule = RowRule(*(partial(way, library, spec, kind, place) for way in (row_tangent, row_gradient)))
+    forward, backward = (partial(way, library, spec, kind, place) for way in (row_tangent, row_gradient))
+    rule = RowRule(forward, backward)
     return library.differentiable_rows(partial(row_value, library, spec, kind, place), rule, *arrays)
 
 
@@ -262,3 +275,37 @@ def _losses(library: Library, call: Call) -> Any:
         classes = arguments.shape_of(checked.operands["x"])[checked.axis] if checked.has_classes else None
         targets.require_numbers(call.name, numbers, classes)
     return losses.compute(library, call, checked, kind)
+
+
+def _reduced(library: Library, call: Call) -> Any:
+    """Compute one number a row, or its gradient."""
+    as_operand, dtype_of = partial(_operand, library), partial(_stand_in, library)
+    dtype, operands, _, shape, axes = prepare(call, as_operand, dtype_of=dtype_of)
+    spec: Any = call.spec
+    options: Any = call.options
+    kind, xp = library.result(dtype.name), library.xp
+    given = operands | options.arrays
+    if _is_plain(library, given):
+        return _on_cpu(library, call._replace(axis=axes), operands, kind)
+    like = next(array for array in given.values() if library.is_own(array))
+    own = {name: a if library.is_own(a) else library.number(float(a), kind, like) for name, a in operands.items()}
+    x, where = own["x"], options.where
+    whole, how = tuple(x.shape), (xp.permute_dims, xp.reshape)
+    if where is not None:
+        where = row_options.operand(library, call.name, "where", where, like)
+        x = library.astype(x, kind)
+        x = xp.where(where, x, library.number(spec.nothing, kind, x))
+    rows = as_rows(x, axes, *how) if axes != (len(whole) - 1,) else x
+    if not math.prod(whole):
+        x = library.astype(x, kind)
+        if "dy" in own or not axes:
+            return x
+        return xp.reshape(xp.sum(x, axis=axes, keepdims=True) + of_nothing(spec), shape)
+    if "dy" in own:
+        dy = xp.reshape(own["dy"], (*rows.shape[:-1], 1))
+        dx = from_rows(reduced_gradient(library, spec, kind, len(rows.shape) - 1, dy, rows), axes, whole, *how)
+        return dx if where is None else xp.where(where, dx, library.number(0.0, kind, dx))
+    forward, backward = (partial(way, library, spec, kind, -1) for way in (reduced_tangent, reduced_gradient))
+    rule = RowRule(forward, backward, of_x=True)
+    y = library.differentiable_rows(partial(reduced_value, library, spec, kind, -1), rule, rows)
+    return xp.reshape(y, shape)

@@ -108,14 +108,53 @@ def row_value(library: Library, spec: Rowwise, dtype: str, axis: int, x: Any) ->
             parts = PARTS[spec.each](arrays, primitives, x, peak, axis)
             e = xp.where(peak == peak, parts, peak)  # a row with NaN is NaN
             return library.astype(bind(spec.value, primitives)(x, peak, e), dtype)
-        zero, one, top = primitives["T"](0), primitives["T"](1), x == peak
-        e = bind(exp_of_difference, primitives)(*(xp.where(top, zero, number) for number in (x, peak)))
-        tops = xp.sum(xp.where(top, one, zero), axis=axis, keepdims=True)
-        rest = sum_by_halves(library.xp, xp.where(top, zero, e), axis) + (tops - one)
+        zero = primitives["T"](0)
+        e, rest = _exponentials(library, primitives, x, peak, axis)
         # A row with NaN or inf is NaN, and so is one of nothing but -inf.
         nan = xp.where(xp.abs(peak) < primitives["T"](math.inf), zero, primitives["T"](math.nan))
         of_sum = bind(spec.of_sum, primitives)(rest)
         return library.astype(bind(spec.value, primitives)(x, peak, e, of_sum) + nan, dtype)
+
+
+def _exponentials(library: Library, primitives: dict[str, Any], x: Any, peak: Any, axis: int) -> tuple[Any, Any]:
+    """Compute exp(x - peak), 1 of what is the peak, and its sum less 1."""
+    xp, zero, one, top = library.xp, primitives["T"](0), primitives["T"](1), x == peak
+    e = bind(exp_of_difference, primitives)(*(xp.where(top, zero, number) for number in (x, peak)))
+    tops = xp.sum(xp.where(top, one, zero), axis=axis, keepdims=True)
+    return e, sum_by_halves(xp, xp.where(top, zero, e), axis) + (tops - one)
+
+
+def reduced_value(library: Library, spec: Rowwise, dtype: str, axis: int, x: Any) -> Any:
+    """Compute one number for each row along an axis, which stays, in float64; round once to the dtype."""
+    with library.float64():
+        primitives, x = primitives_of(library, "float64", x), library.astype(x, "float64")
+        x = -x if spec.negated else x
+        peak = library.xp.max(x, axis=axis, keepdims=True)
+        _, rest = _exponentials(library, primitives, x, peak, axis)
+        return library.astype(bind(spec.value, primitives)(peak, bind(spec.of_sum, primitives)(rest)), dtype)
+
+
+def reduced_gradient(library: Library, spec: Rowwise, dtype: str, axis: int, dy: Any, x: Any) -> Any:
+    """Compute the gradient of such a function of dy, which has one element along the axis, and x."""
+    with library.float64():
+        return library.astype(_times_share(library, spec, axis, library.astype(dy, "float64"), x), dtype)
+
+
+def reduced_tangent(library: Library, spec: Rowwise, dtype: str, axis: int, tangent: Any, x: Any) -> Any:
+    """Sum a tangent times the gradient."""
+    with library.float64():
+        terms = _times_share(library, spec, axis, library.astype(tangent, "float64"), x)
+        return library.astype(linear_sum(terms, axis), dtype)
+
+
+def _times_share(library: Library, spec: Rowwise, axis: int, t: Any, x: Any) -> Any:
+    """Multiply with the gradient of each row, which is NaN where the largest x is infinite."""
+    primitives, x = primitives_of(library, "float64", x), library.astype(x, "float64")
+    x = -x if spec.negated else x
+    zero, peak = primitives["T"](0), library.xp.max(x, axis=axis, keepdims=True)
+    e, rest = _exponentials(library, primitives, x, peak, axis)
+    nan = library.xp.where(library.xp.abs(peak) < primitives["T"](math.inf), zero, primitives["T"](math.nan))
+    return bind(spec.backward, primitives)(t, e + nan, bind(spec.weight, primitives)(rest))
 
 
 def row_gradient(

@@ -56,11 +56,11 @@ class _JAX(Library):
         compute: Any = jax.custom_jvp(lambda *arrays: value(*map(jnp.asarray, arrays)))
 
         def jvp(primals: Any, tangents: Any) -> Any:
-            (tangent, *more), (_, *beside) = tangents, primals
+            (tangent, *more), (x, *beside) = tangents, primals
             rule.refuse(not isinstance(one, SymbolicZero) for one in more)
             y = compute(*primals)
             is_zero = isinstance(tangent, SymbolicZero)
-            return y, jnp.zeros_like(y) if is_zero else rule.forward(tangent, y, *beside)
+            return y, jnp.zeros_like(y) if is_zero else rule.forward(tangent, x if rule.of_x else y, *beside)
 
         compute.defjvp(jvp, symbolic_zeros=True)
         return compute(x, *others)

@@ -175,10 +175,13 @@ class RowRule:
         Of a tangent, y, and the arrays of the call behind x: the Jacobian times the tangent.
     backward : callable
         Of dy, y, and those arrays: its transpose times dy.
+    of_x : bool
+        Whether both take x, and not y.
     """
 
     forward: Callable[..., Any]
     backward: Callable[..., Any]
+    of_x: bool = False
 
     def refuse(self, wanted: Iterable[bool]) -> None:
         """Raise TypeError if a derivative is wanted by one of the arrays behind x."""

@@ -64,5 +64,5 @@ def _kept(checked: Checked) -> tuple[int, ...]:
 
 def _row_wise(library: Library, spec: Any, kind: str, axis: int, x: Any) -> Any:
     axis -= len(x.shape)  # JAX and PyTorch map over what is before it
-    rule = RowRule(*(partial(way, library, spec, kind, axis) for way in (row_tangent, row_gradient)))
-    return library.differentiable_rows(partial(row_value, library, spec, kind, axis), rule, x)
+    forward, backward = (partial(way, library, spec, kind, axis) for way in (row_tangent, row_gradient))
+    return library.differentiable_rows(partial(row_value, library, spec, kind, axis), RowRule(forward, backward), x)

@@ -51,11 +51,12 @@ def checked(
 ) -> row_options.RowOptions:
     """Check the options of a call; return them with arrays of the library, where `like` is."""
     options: Any = call.options
-    arrays = {name: _operand(library, call.name, name, value, like) for name, value in options.arrays.items()}
+    arrays = {name: operand(library, call.name, name, value, like) for name, value in options.arrays.items()}
     return row_options.checked(call.name, options._replace(**arrays), shape, axes, dtype)
 
 
-def _operand(library: Library, function: str, name: str, value: Any, like: Any) -> Any:
+def operand(library: Library, function: str, name: str, value: Any, like: Any) -> Any:
+    """Return an option that is an array as one of the library, where `like` is; refuse another library's."""
     if library.is_own(value):
         return value
     if library.takes_numpy and isinstance(value, np.ndarray):

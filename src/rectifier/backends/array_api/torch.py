@@ -190,9 +190,10 @@ class _Rows(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def setup_context(context: Any, inputs: Any, output: Any) -> None:
-        _, context.rule, _, *others = inputs
-        context.save_for_backward(output, *others)
-        context.save_for_forward(output, *others)
+        _, context.rule, x, *others = inputs
+        kept = x if context.rule.of_x else output
+        context.save_for_backward(kept, *others)
+        context.save_for_forward(kept, *others)
         context.rule.refuse(context.needs_input_grad[3:])
 
     @staticmethod

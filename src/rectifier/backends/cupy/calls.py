@@ -15,13 +15,14 @@ from ...functions import addition, arguments, dtypes, gradients
 from ...functions.call import Call, Prepared, prepare
 from ...functions.gradients import add as add
 from ...functions.mask import Mask, PartialMask
+from ...functions.reduction import of_nothing
 from ...functions.rows import as_rows, from_rows
 from ...functions.specification import OfSum
 from .. import registry
 from . import launch, recorded
 
 RANK = 0
-capabilities = frozenset({"out", "mask", "rows", "gradients", "packed"})
+capabilities = frozenset({"out", "mask", "rows", "reductions", "gradients", "packed"})
 
 
 # The arrays of the results, the bits of a mask among them, and the launch that wrote them, if there was one.
@@ -46,7 +47,7 @@ def compute(call: Call) -> Any:
 
 def _computed(call: Call) -> Computed:
     if call.is_rowwise:
-        return _rows(call)
+        return _reduced(call) if call.reduces else _rows(call)
     if call.operation.makes_mask or call.operation.reads_mask:
         return _masked(call)
     return _elementwise(call)
@@ -150,6 +151,49 @@ def _rows(call: Call) -> Computed:
             return (result if given is None else given,), launched
         given[...] = result
         return (given,), launched
+
+
+def _reduced(call: Call) -> Computed:
+    """Compute one number a row, or its gradient."""
+    prepared = prepare(call, _operand)
+    spec: Any = call.spec
+    dtype, operands, _, shape, axes = prepared
+    (given,) = _given(call, call.out, shape, dtype)
+    where = call.options.where
+    if where is not None and not isinstance(where, cupy.ndarray):
+        raise TypeError(
+            f"{call.name}: where is a {arguments.full_name(type(where))}, and the call has CuPy arrays; copy it to the "
+            "device by cupy.asarray(where)"
+        )
+    with _device(call, prepared, (given,)):
+        how = cupy.transpose, cupy.reshape
+        x = _array(operands["x"], dtype)
+        rows = as_rows(x, axes, *how)
+        counts = None if where is None else as_rows(cupy.broadcast_to(where, x.shape), axes, *how)
+        if counts is not None:
+            rows = _where(counts, rows, spec.nothing)
+        rows = cupy.ascontiguousarray(rows)
+        if "dy" not in operands:
+            made = cupy.empty(shape, dtype) if rows.size else cupy.full(shape, of_nothing(spec), dtype)
+            launch.run_rows(spec, False, dtype, (rows,), made)
+        else:
+            dy = cupy.ascontiguousarray(_array(operands["dy"], dtype))
+            written = cupy.empty(rows.shape, dtype)
+            launch.run_rows(spec, True, dtype, (dy, rows), written)
+            if counts is not None:
+                written = _where(counts, written, 0)
+            made = from_rows(written, axes, shape, *how)
+        if given is None:
+            return (made,), None
+        given[...] = made
+        return (given,), None
+
+
+def _where(counts: Any, array: Any, number: float) -> Any:
+    """Put a number where elements do not count; CuPy sees floats of 16 bits, of which it lacks some, as integers."""
+    stored = np.dtype(f"u{array.dtype.itemsize}")
+    bits = np.array(number).astype(array.dtype).view(stored).item()
+    return cupy.where(counts, array.view(stored), cupy.full((), bits, stored)).view(array.dtype)
 
 
 def _operand(function: str, name: str, value: Any) -> Any:

@@ -201,16 +201,18 @@ def _spread(numbers: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...]
 
 
 def run_rows(spec: Rowwise, backward: bool, dtype: Any, arrays: tuple[Any, ...], result: Any) -> Launch | None:
-    """Compute rows along the last axis, of arrays in C order."""
+    """Compute rows along the last axis, of arrays in C order; of a function that reduces, the last array is x."""
     import cupy
 
-    if not result.size:
+    x = arrays[-1] if spec.reduces else result
+    if not x.size:
         return None
-    name, length, size = np.dtype(dtype).name, result.shape[-1], result.dtype.itemsize
+    name, length, size = np.dtype(dtype).name, x.shape[-1], x.dtype.itemsize
     device = cupy.cuda.runtime.getDevice()
     room = _attribute("MaxSharedMemoryPerBlockOptin", device) - source.SHARED
-    way = source.row_kernel(spec, name, length, len(arrays), room)
-    shared = len(arrays) * way.shared_bytes(length * size)
+    kept = 1 if spec.reduces else len(arrays)  # of dy there is one number
+    way = source.row_kernel(spec, name, length, kept, room)
+    shared = kept * way.shared_bytes(length * size)
 
     def make() -> Any:
         part = source.rows(spec, backward, name, way)  # all of them take seconds to compile
@@ -220,6 +222,6 @@ def run_rows(spec: Rowwise, backward: bool, dtype: Any, arrays: tuple[Any, ...],
         return kernel
 
     kernel = _made(spec, (backward, name, way, device if shared else None), make)
-    count = result.size // length
+    count = x.size // length
     arguments = (*arrays, result, np.int64(count), np.int64(length))
     return launch(kernel, way.block, count * way.threads, arguments, shared)

@@ -58,15 +58,19 @@ def _file(name: str) -> str:
     return (Path(__file__).parent / name).read_text()
 
 
-_SELECTING = "first", "excess", "gradient_by_sums"  # in the names of what goes through a row
+# What goes through rows, by the files beside `rows.cuh` that have it.
+_OF_ROWS = {
+    "selections.cuh": ("first_of_row", "excess_of_row", "gradient_by_sums_of_row"),
+    "reductions.cuh": ("number_of_row", "gradient_over_row"),
+}
 
 
 def program(*parts: Part) -> str:
     """Join functions and kernels, each once, with what they are made of."""
     files = ["primitives.cuh", "arrays.cuh"]
-    if any("_of_row<" in part.text for part in parts):
-        selects = any(f"{way}_of_row<" in part.text for part in parts for way in _SELECTING)
-        files += ["rows.cuh", *(["selections.cuh"] if selects else [])]
+    if any("_row<" in part.text for part in parts):
+        found = (name for name, ways in _OF_ROWS.items() if any(f"{w}<" in part.text for part in parts for w in ways))
+        files += ["rows.cuh", *found]
     # In the namespace, its words hide CUDA's own functions of the same names.
     return "\n".join(
         [
@@ -379,12 +383,32 @@ def rows(spec: Rowwise, backward: bool, dtype: str, only: RowKernel | None = Non
         lines = trace.lines([("z.high = {};", high), ("z.tail = {};", tail)])
         return _function(function, pair, arguments, [f"{pair} z;", *lines, "return z;"]).text
 
-    of_x = "neg(x)" if spec.negated and not backward else "x"
+    of_x = "neg(x)" if spec.negated and (spec.reduces or not backward) else "x"
     functions = [
         f"typedef {number} Number;\n",
         _function("number", number, [f"const {stored} x_"], [_load("x", dtype, working), f"return {of_x};"]).text,
     ]
-    if backward:
+    nothing = _function(
+        "nothing", stored, [], [f"return to_{dtype}({'-' * (not spec.negated)}__int_as_float(0x7f800000));"]
+    ).text
+    reduced: tuple[str, ...] = ()  # what has one number for each row
+    if spec.reduces:
+        formula = exponential_of_pairs if in_pairs else exponential
+        functions += [nothing, traced("exponential", formula, ("x", "peak"), ())]
+        if backward:
+            functions += [
+                _function("given", number, [f"const {stored} x_"], [_load("x", dtype, working), "return x;"]).text,
+                traced("weight", spec.weight, (), ("others",)),
+                traced("result", spec.backward, ("dy",), ("e", "of_sum"), rounded=True),
+            ]
+            names, call, reduced = ["dy", "x", "dx"], "gradient_over_row", ("dy",)
+        else:
+            functions += [
+                traced("of_sum", spec.of_sum, (), ("others",)),
+                traced("result", spec.value, ("peak",), ("of_sum",), rounded=True),
+            ]
+            names, call, reduced = ["x", "y"], "number_of_row", ("y",)
+    elif backward:
         weights = [spec.weight] if spec.sums == 1 else [part_of(spec.weight, k) for k in range(spec.sums)]
         words = [("weight", "sum"), ("other_weight", "other")][: spec.sums]
         zero = np.zeros(())
@@ -398,8 +422,7 @@ def rows(spec: Rowwise, backward: bool, dtype: str, only: RowKernel | None = Non
         call = "gradient_of_row" if spec.sums == 1 else "gradient_by_sums_of_row"
     else:
         names, call = ["x", "y"], "shares_of_row" if of_shares else "value_of_row"
-        nothing = f"to_{dtype}({'-' * (not spec.negated)}__int_as_float(0x7f800000))"
-        functions.append(_function("nothing", stored, [], [f"return {nothing};"]).text)
+        functions.append(nothing)
         if spec.each == "exponential":
             exponentials = exponential, exponential_of_pairs, exponential_in_row
             functions += [
@@ -420,7 +443,7 @@ def rows(spec: Rowwise, backward: bool, dtype: str, only: RowKernel | None = Non
         shared = 1024 if in_pairs and spec.each == "exponential" else 0
         return f"__launch_bounds__({kernel.block}, {shared // kernel.block or 1})"
 
-    each = ", ".join(f"{name} + row * length" for name in names)
+    each = ", ".join(f"{name} + row{'' if name in reduced else ' * length'}" for name in names)
     kernels = [
         f"""\
 extern "C" __global__ {bounds(kernel)} void {full_name}_{kernel.name}({arguments}) {{

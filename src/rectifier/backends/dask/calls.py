@@ -26,7 +26,7 @@ from .masks import ChunkedMask
 from .tasks import Task
 
 RANK = 0
-capabilities = frozenset({"mask", "rows", "gradients", "tables", "options", "packed", "losses"})
+capabilities = frozenset({"mask", "rows", "reductions", "gradients", "tables", "options", "packed", "losses"})
 
 
 def compute(call: Call) -> Any:
@@ -34,7 +34,7 @@ def compute(call: Call) -> Any:
     if isinstance(call.spec, Loss):
         return losses.compute(call, partial(_operand, one_module(call.name, call.arrays)))
     if call.is_rowwise:
-        return _rows(call)
+        return _reduced(call) if call.reduces else _rows(call)
     if call.operation.name == QUANTIZED.name:
         return _quantized(call)
     mask = call.operands.get("mask")
@@ -113,7 +113,8 @@ def _numbers(call: Call) -> row_options.RowOptions:
         if name == "sink":
             value = arguments.operand(call.name, name, value)
         arrays[name] = value if is_lazy(value) else np.asarray(value)
-    return call.options._replace(**arrays)
+    options: row_options.RowOptions = call.options._replace(**arrays)
+    return options
 
 
 def _beside_rows(da: Any, options: row_options.RowOptions, axes: tuple[int, ...], dimensions: int) -> dict[str, Any]:
@@ -147,6 +148,27 @@ def join(parts: tuple[Any, Any], axis: int, interleaved: bool) -> Any:
         return da.concatenate(parts, axis=axis)
     shape = (*first.shape[:axis], 2 * first.shape[axis], *first.shape[axis + 1 :])
     return da.stack(parts, axis=axis + 1).reshape(shape)
+
+
+def _reduced(call: Call) -> Any:
+    """Compute one number a row, or its gradient: each task keeps the axes of a row, with one element."""
+    da = one_module(call.name, call.arrays)
+    dtype, operands, _, _, axes = _prepare(call, da)
+    assert call.options is not None
+    given = {**operands, **call.options.arrays}
+    arrays = {name: array if is_lazy(array) else _whole(da, array) for name, array in given.items()}
+    if "dy" in arrays and not call.options.keepdims:
+        index = tuple(None if k in axes else slice(None) for k in range(arrays["x"].ndim))
+        arrays["dy"] = arrays["dy"][index]
+    arrays["x"] = in_one_chunk(call.name, "x", arrays["x"], axes)
+    names = (*(name for name in arrays if name != "x"), "x")  # the last keeps its chunks
+    task = Task(call.function, call.method, names, {"axis": axes, "keepdims": True})
+    reduced = () if "dy" in arrays else axes
+    chunked = [arrays[name] for name in names]
+    (result,) = add_layer(da, task, call.name, chunked, dtype, 1, cut=False, reduced=reduced)
+    if reduced and not call.options.keepdims:
+        result = result[tuple(0 if k in axes else slice(None) for k in range(result.ndim))]
+    return result
 
 
 def snapshot(value: Any) -> Any:

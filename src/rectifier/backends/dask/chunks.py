@@ -64,12 +64,15 @@ def add_layer(
     *,
     whole: tuple[str, ...] = (),
     cut: bool = True,
+    reduced: tuple[int, ...] = (),
 ) -> tuple[Any, ...]:
     """Make the arrays that a call gives on the chunks: their dtype is known by rule, so nothing is called for it.
 
-    The operands that `whole` names are not broadcast. Unless `cut`, the last keeps its chunks.
+    The operands that `whole` names are not broadcast. Unless `cut`, the last keeps its chunks. Of the `reduced` axes,
+    counted from the first, a call leaves one element.
     """
     operands, chunks, call.unknown = _aligned(function, call.names, operands, whole, cut)
+    chunks = tuple((1,) if axis in reduced else sizes for axis, sizes in enumerate(chunks))
     like = next((array for array in operands if type(array._meta) is not np.ndarray), operands[0])
     result = _blocks(da, call, operands, chunks, function, like._meta.astype(dtype))
     if outputs == 1:

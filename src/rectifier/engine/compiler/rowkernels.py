@@ -255,13 +255,8 @@ def compile_kernel(spec: Rowwise, backward: bool, dtype: str, target: Target | N
         "AGAIN": not backward and spec.uses_exponentials,
         "clear": Instruction(begin_sum),
         "total": apart("total", 2, total_of),
-        # Beside ones, rounding takes from a sum of float64 what the others are known by: softmax was off by 4.7 units.
-        # Of 24 bits it takes nothing until the others are small.
-        "APART": dtype == "float64",
-        "is_small": Instruction(lambda b, x: b.zext(b.fcmp_ordered("<", number_of(b, x), _SMALL), _I64)),
         "fill": Instruction(vectors.fill, 3),
         "sum_of": Instruction(vectors.sum_of, 2),
-        "rest_of": Instruction(vectors.rest_of, 2),
     }  # fmt: skip
     if backward:
         scope |= {
@@ -276,20 +271,38 @@ def compile_kernel(spec: Rowwise, backward: bool, dtype: str, target: Target | N
         exponentials = FunctionType(_exponential.__code__, {"exponential": exponential, **of_x})
         values_of_each = FunctionType(_value_of_each.__code__, value)
         scope |= {
-            "peak_of": apart("peak_of", 2, vectors.peak),
-            "add_up": vectors.summing("add_up", (double,), itself),
-            "add_others": vectors.summing("add_others", (double,), other),
-            "add_ones": vectors.summing("add_ones", (double,), one),
-            "exponentials": vectors.sweep("exponentials", (x,), (double,), 1, exponentials),
-            "exponentials_of_each": vectors.sweep("exponentials_of_each", (x, double), (double,), 0, exponentials),
+            **summing_up(vectors, exponentials),
             "values": vectors.sweep("values", (x, double), (x,), 2, FunctionType(_value_of.__code__, value)),
             "of_sums": vectors.sweep("of_sums", (double,), (double,), 0, spec.of_sum),
             "values_of_each": vectors.sweep("values_of_each", (x, double, double, double), (x,), 0, values_of_each),
         }
-    for function in (_short_rows, _short_rows_back, _value, _backward):
+    for function in (_short_rows, _short_rows_back, rest_of_row, _value, _backward):
         scope[function.__name__] = FunctionType(function.__code__, scope, function.__name__)
     kernel = scope["_backward" if backward else "_value"]
     return optimised([kernel], machine, names=["kernel"])
+
+
+def summing_up(vectors: Vectors, exponentials: Any) -> dict[str, Any]:
+    """Return the instructions that sum the exponentials of a row, by their formula of x and the peak."""
+    x, double = vectors.x, vectors.double
+    return {
+        "PIECE": PIECE,
+        "MINUS_ONE": MINUS_ONE,
+        "clear": Instruction(begin_sum),
+        "total": apart("total", 2, total_of),
+        # Beside ones, rounding takes from a sum of float64 what the others are known by: softmax was off by 4.7 units.
+        # Of 24 bits it takes nothing until the others are small.
+        "APART": not vectors.narrow,
+        "is_small": Instruction(lambda b, x: b.zext(b.fcmp_ordered("<", number_of(b, x), _SMALL), _I64)),
+        "fill": Instruction(vectors.fill, 3),
+        "rest_of": Instruction(vectors.rest_of, 2),
+        "peak_of": apart("peak_of", 2, vectors.peak),
+        "add_up": vectors.summing("add_up", (double,), itself),
+        "add_others": vectors.summing("add_others", (double,), other),
+        "add_ones": vectors.summing("add_ones", (double,), one),
+        "exponentials": vectors.sweep("exponentials", (x,), (double,), 1, exponentials),
+        "exponentials_of_each": vectors.sweep("exponentials_of_each", (x, double), (double,), 0, exponentials),
+    }
 
 
 def itself(e):
@@ -359,6 +372,28 @@ def _short_rows_back(dy: int, y: int, dx: int, length: int, count: int) -> int:
     return 0
 
 
+def rest_of_row(x: int, length: int, peak: int, waiting: int, within: int, sums: int, ones: int) -> int:
+    """Return the sum of a row's exponentials, less 1; they stay in the places whose bits `within` has."""
+    apart, again, rest = APART, 1, 0
+    while again:
+        clear(sums)
+        clear(ones)
+        for begin in range(0, length, PIECE):
+            count, place = min(PIECE, length - begin), waiting + 8 * (begin & within)
+            exponentials(x + begin * SIZE, place, count, peak)
+            if apart:
+                add_others(sums, place, count)
+                add_ones(ones, place, count)
+            else:
+                add_up(sums, place, count)
+        rest = total(sums, total(ones, MINUS_ONE))
+        again = 0
+        if apart == 0:
+            again = is_small(rest)
+        apart = 1
+    return rest
+
+
 def _value(operands: Words, n: int, how: int) -> int:
     """Compute the rows that begin among n elements, from x to y."""
     first, rows, own, sums, ones = operands[0], Rows(operands[1]), stack(BLOCK), stack(2 * LANES), stack(2 * LANES)
@@ -378,23 +413,7 @@ def _value(operands: Words, n: int, how: int) -> int:
     while row < end:
         x, y = source + row * length * SIZE, target + row * length * SIZE
         peak = peak_of(x, length)
-        apart, again, rest = APART, 1, 0
-        while again:
-            clear(sums)
-            clear(ones)
-            for begin in range(0, length, PIECE):
-                count, place = min(PIECE, length - begin), waiting + 8 * (begin & within)
-                exponentials(x + begin * SIZE, place, count, peak)
-                if apart:
-                    add_others(sums, place, count)
-                    add_ones(ones, place, count)
-                else:
-                    add_up(sums, place, count)
-            rest = total(sums, total(ones, MINUS_ONE))
-            again = 0
-            if apart == 0:
-                again = is_small(rest)
-            apart = 1
+        rest = rest_of_row(x, length, peak, waiting, within, sums, ones)
         begin = 0
         while begin < length:
             count = min(room, length - begin)

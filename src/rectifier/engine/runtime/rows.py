@@ -28,7 +28,8 @@ from .threads import expected, run
 LIES = C_CONTIGUOUS | ALIGNED
 
 
-def _compute(plan: LoopDescriptor, engine: Engine, rows: Rows, total: int) -> None:
+def compute(plan: LoopDescriptor, engine: Engine, rows: Rows, total: int) -> None:
+    """Compute rows of so many elements in all, by as many threads as they are worth."""
     job = stack(Job)
     job.pointers[0] = 0
     job.pointers[1] = rows
@@ -68,7 +69,7 @@ def _compute_long(plan: LoopDescriptor, engine: Engine, rows: Rows, places: int,
         rows.arrays[places] = taken
         rows.arrays[places + 1] = number
         rows.arrays[places + 2] = waiting
-    _compute(plan, engine, rows, total)
+    compute(plan, engine, rows, total)
     if waiting != 0:
         call3(engine.pool_free, pool, waiting, size)
 
@@ -119,7 +120,7 @@ def _call(method: Method, arguments: Words, number: int) -> int:
     if BLOCK < length <= longest:
         _compute_long(plan, engine, rows, last + 1, total, length)
     else:
-        _compute(plan, engine, rows, total)
+        compute(plan, engine, rows, total)
     return out
 
 

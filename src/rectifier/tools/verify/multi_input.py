@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
@@ -46,7 +47,10 @@ def check(stage: Stage, activation: Any, start: Callable[[int], Advance]) -> Sta
         batches = list(_chosen_rows(dtype)) if of_rows else [_chosen_pairs(dtype)]
         advance = start(sum(batch.size for batch in batches))
         for batch in batches:
-            results = _rows(activation, batch, stage.versions) if of_rows else _pairs(activation, batch)
+            if of_rows and activation.spec.reduces:
+                results = _reductions(activation, batch)
+            else:
+                results = _rows(activation, batch, stage.versions) if of_rows else _pairs(activation, batch)
             for operation, source, at, result, truth, errors in results:
                 found.setdefault((operation, source), Tally()).count(at, result, truth, errors)
             advance(batch.size)
@@ -168,6 +172,22 @@ def _rows(activation: Any, x: Any, others: Container[str]) -> _Found:
         away = np.abs(numbers(dx) - truth) / np.where(largest == 0, 1, largest)
         errors = away.astype(np.float64) * size.reshape(largest.shape)
     yield "backward", OURS, at, dx.ravel(), truth.ravel(), errors.ravel()
+
+
+def _reductions(activation: Any, x: Any) -> _Found:
+    """Yield operation, source, inputs, results, truth and errors, for rows that have one number each."""
+    spec, dtype = activation.spec, x.dtype
+    names = np.array([f"{number!s} of {x.shape[-1]}" for number in x[:, 0]])
+    y, dy = activation(x), np.roll(x[:, 0], 1)
+    dx = activation.backward(dy, x)
+    with mpmath.workdps(DIGITS):
+        truth = spec.exact(FUNCTIONS, numbers(x))
+        gradient = numbers(dy)[:, None] * FUNCTIONS.exp(numbers(x) - truth)
+        beside = math.log(x.shape[-1]) * 2.0 ** (-51 if dtype == np.float64 else -42)
+        errors = np.where(np.abs(numbers(y) - truth[:, 0]) <= beside, 0, _distances(y, truth[:, 0], dtype))
+    yield "value", OURS, names, y, truth[:, 0], errors
+    at = np.repeat(names, x.shape[-1])
+    yield "backward", OURS, at, dx.ravel(), gradient.ravel(), _distances(dx.ravel(), gradient.ravel(), dtype)
 
 
 def _chosen_rows(dtype: np.dtype[Any]) -> Iterator[Any]:
