@@ -209,3 +209,35 @@ def test_the_docstring_says_which_models_pack_how():
     assert "gpt-oss" in clamped_swiglu.__doc__
     assert "interleaved" in clamped_swiglu.__doc__
     assert "no default" in swiglu.packed.__doc__
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_torch_and_jax_differentiate_packed_calls(order):
+    torch, jax = pytest.importorskip("torch"), pytest.importorskip("jax")
+    a = (np.random.default_rng(0).standard_normal((3, 8)) * 2).astype("f4")
+    dy = np.linspace(-1, 1, 12, dtype="f4").reshape(3, 4)
+    expected = swiglu.packed.backward(dy, a, order=order)
+    tensor = torch.from_numpy(a).requires_grad_(True)
+    swiglu.packed(tensor, order=order).backward(torch.from_numpy(dy))
+    np.testing.assert_allclose(tensor.grad.numpy(), expected, rtol=1e-6, atol=1e-7)
+    loss = jax.jit(jax.grad(lambda array: (swiglu.packed(array, order=order) * dy).sum()))
+    np.testing.assert_allclose(np.asarray(loss(jax.numpy.asarray(a))), expected, rtol=1e-6, atol=1e-7)
+    traced = jax.jit(lambda above, array: swiglu.packed.backward(above, array, order=order))
+    np.testing.assert_allclose(np.asarray(traced(dy, a)), expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_dask_cuts_packed_arrays_anywhere_and_asks_for_sides_that_it_does_not_know(order):
+    da = pytest.importorskip("dask.array")
+    a = numbers(12 * 20, np.dtype("f4")).reshape(12, 20)
+    dy = a[:, :10]
+    lazy, above = da.from_array(a, chunks=(5, 7)), da.from_array(dy, chunks=(4, 3))
+    assert_same(swiglu.packed(lazy, order=order).compute(), swiglu.packed(a, order=order))
+    gradient = swiglu.packed.backward(above, lazy, order=order)
+    assert_same(gradient.compute(), swiglu.packed.backward(dy, a, order=order))
+    with pytest.raises(TypeError, match=r"^swiglu\.packed\.backward: out is for arrays of NumPy and CuPy"):
+        swiglu.packed.backward(above, lazy, order=order, out=a)
+    unknown = lazy[da.from_array(np.arange(12) % 2 == 0, chunks=5)]
+    assert_same(swiglu.packed(unknown, order=order).compute(), swiglu.packed(a[::2], order=order))
+    with pytest.raises(ValueError, match=r"^swiglu\.packed: nobody knows .* axis 0; call a\.compute_chunk_sizes\(\)"):
+        swiglu.packed(unknown, order=order, axis=0)
