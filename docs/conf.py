@@ -12,7 +12,7 @@ napoleon_use_rtype, napoleon_use_ivar = False, True
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 highlight_language = "text"
-nitpicky = False
+smartquotes = False  # quotes stay as they are written
 
 html_theme = "furo"
 html_title = f"rectifier {version}"
