@@ -53,7 +53,7 @@ def loss(
         for method in (value, value_and_gradient, backward):
             short = "" if method is value else method.__name__
             method.__doc__ = loss_docstrings.of(spec, short)
-            method.__name__ = short or name
+            method.__name__, method.__annotations__ = short or name, {}  # documentation has types in words
             method.__qualname__, method.__module__ = f"{name}.{short}".rstrip("."), PACKAGE
         return function
 
