@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from conftest import BACKENDS, FLOATS, INTEGERS, assert_same, needs, numbers, run_python
-from rectifier import Mask, elementwise, gelu, leaky_relu, relu, settings, sigmoid, squareplus, testing
+from rectifier import Mask, elementwise, gelu, leaky_relu, relu, settings, sigmoid, squareplus, testing, warmup
 from rectifier.engine import process
 from rectifier.formulas import T, where
 from rectifier.functions.dtypes import FORMATS
@@ -331,6 +331,11 @@ def test_a_function_with_a_parameter_called_shape_has_none():
 def test_calls_are_found_by_their_names():
     for call in (relu.of_sum, relu.of_sum.backward, relu.of_sum.with_mask):
         assert pickle.loads(pickle.dumps(call)) is call
+
+
+def test_warmup_makes_what_calls_of_a_sum_need():
+    assert warmup(relu.of_sum) == len(relu.of_sum.spec.operations) + 1 == 4
+    assert warmup(gelu.of_sum, dtypes="float64") == 3
 
 
 def test_making_a_function_compiles_nothing_for_its_sum():

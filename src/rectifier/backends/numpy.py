@@ -73,7 +73,7 @@ def _elementwise(call: Call, prepared: Prepared) -> Any:
     method = call.function.methods[call.operation.name]
     dtype, operands, parameters, shape, _ = prepared
     if isinstance(call.spec, OfSum):
-        if addition.comes_first(call, dtype, operands) or not sums.is_compiled(call, call.operation):
+        if addition.comes_first(call, dtype, operands) or not sums.is_compiled(call.spec, call.operation):
             return _in_two_steps(call, prepared)
         addition.require_held(call, operands, dtype)
     gates = [key for key in operands if key in call.spec.uniform]
@@ -151,7 +151,7 @@ def _masked_sum(call: Call) -> Any:
     """Compute the function of a sum, and the mask."""
     prepared = prepare(call, arguments.operand)
     dtype, operands, parameters, shape, _ = prepared
-    if not addition.comes_first(call, dtype, operands) and sums.is_compiled(call, call.operation):
+    if not addition.comes_first(call, dtype, operands) and sums.is_compiled(call.spec, call.operation):
         addition.require_held(call, operands, dtype)
         method = call.function.methods[call.operation.name]
         method.prepare(dtype)

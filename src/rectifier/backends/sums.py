@@ -16,7 +16,7 @@ from ..engine import memory
 from ..engine.runtime.layout import LINE, MAX_OPERANDS
 from ..functions import arguments, dtypes
 from ..functions.call import Call, Prepared
-from ..functions.specification import Operation
+from ..functions.specification import Operation, Specification
 
 ROOM = 1 << 19  # bytes of totals at a time
 PANEL = 16384  # columns at a time: their totals lie in the second-level cache
@@ -26,9 +26,9 @@ FEWEST = 4  # rows, where a bias is spread out for a row, as one number a channe
 NARROW, JOINED = 512, 64  # columns: as many times 64 narrower rows as make so many are one
 
 
-def is_compiled(call: Call, operation: Operation) -> bool:
+def is_compiled(spec: Specification, operation: Operation) -> bool:
     """Return whether compiled code takes so many operands."""
-    return sum(map(len, call.spec.operands(operation))) <= MAX_OPERANDS
+    return sum(map(len, spec.operands(operation))) <= MAX_OPERANDS
 
 
 def at_once(function: Any, dy: Any, x: Any, b: Any, parameters: dict[str, Any]) -> Any:
@@ -65,7 +65,7 @@ def backward(call: Call, prepared: Prepared) -> Any:
     own, columns = shape[len(shape) - len(behind) :], math.prod(behind)
     if not 0 < columns <= math.prod(whole) // (2 if own == behind else FEWEST):
         return None
-    if dtype.name not in dtypes.FLOATS or not is_compiled(call, spec.backward_and_sum):
+    if dtype.name not in dtypes.FLOATS or not is_compiled(spec, spec.backward_and_sum):
         return None
     if any(type(array) is not np.ndarray for array in (dy, x, b)) or not dy.shape == x.shape == whole:
         return None

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..backends import registry
 from ..backends.cupy import source_of
-from ..backends.sums import at_once
+from ..backends.sums import at_once, is_compiled
 from ..engine.compilation import one_at_a_time
 from ..engine.sums import SumMethod
 from ..engine.ufuncs import Method
@@ -38,6 +38,13 @@ class _Methods(dict[str, Any]):
                 operation = summed if name == summed.name else spec.operations[name]
                 self[name] = kind(spec, operation, f"{spec.name}.{name}", spec.dtypes, self._publish(name))
         return self[name]
+
+    def values(self) -> Any:
+        """Make all that compiled code takes, and return them: for `warmup`."""
+        for operation in (*self.spec.operations.values(), self.spec.backward_and_sum):
+            if is_compiled(self.spec, operation):
+                self[operation.name]
+        return super().values()
 
     def _publish(self, name: str) -> Callable[[Any], None]:
         scope = self.scopes.get(name, {})
