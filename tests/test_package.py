@@ -113,7 +113,10 @@ def test_all_is_what_is_public():
         assert activation.__name__ == name
 
 
-@pytest.mark.parametrize("file", ["piecewise", "sigmoids", "exponentials", "gates", "rowwise", "reductions", "losses"])
+BLOCKS = ["piecewise", "sigmoids", "exponentials", "periodic", "gates", "rowwise", "reductions", "losses"]
+
+
+@pytest.mark.parametrize("file", BLOCKS)
 def test_every_block_of_a_catalogue_file_is_in_its_all(file):
     module = importlib.import_module(f"rectifier.catalogue.{file}")
     for name in ALL:

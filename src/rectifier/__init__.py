@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .catalogue.exponentials import *  # noqa: F403
     from .catalogue.gates import *  # noqa: F403
     from .catalogue.losses import *  # noqa: F403
+    from .catalogue.periodic import *  # noqa: F403
     from .catalogue.piecewise import *  # noqa: F403
     from .catalogue.reductions import *  # noqa: F403
     from .catalogue.rowwise import *  # noqa: F403

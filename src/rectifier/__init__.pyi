@@ -758,6 +758,7 @@ softplus: _FunctionBeta
 sqrt_softplus: _Function
 squareplus: _FunctionB
 xielu: _FunctionAlphaPAlphaNBetaEps
+snake: _FunctionAlpha
 clamped_swiglu: _GatedFunctionGateLimitAlphaOffset
 geglu: _GatedFunctionGate
 geglu_tanh: _GatedFunctionGate

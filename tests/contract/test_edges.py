@@ -128,6 +128,9 @@ STATED = {
     ("xielu", "eps", INF): ((INF, None, 0, None, INF), (None, None, 0.5, None, INF)),
     ("xielu", "eps", -INF): ((INF, None, None, None, INF), (None, None, None, None, INF)),
     ("xielu", "eps", 0.0): ((INF, None, 0, None, INF), (None, None, 0.5, None, INF)),
+    ("snake", "alpha", INF): (X, (1, 1, 1, 1, 1)),
+    ("snake", "alpha", -INF): (X, (1, 1, 1, 1, 1)),
+    ("snake", "alpha", 0.0): (X, (1, 1, 1, 1, 1)),
     ("squareplus", "b", INF): ((NAN, INF, INF, INF, INF), (0, 0.5, 0.5, 0.5, 1)),
     ("squareplus", "b", 0.0): ((0, 0, 0, 2, INF), (0, 0, 0, 1, 1)),
 }

@@ -85,6 +85,8 @@ def test_where_numpy_rounds_for_itself_the_engines_agree_nearly(name):
             )
             zeros = block.crossings if what == "value" else block.zeros
             near_zero = np.any([np.abs(x[~beyond] - zero) < 0.1 for zero in (*zeros, np.inf)], axis=0)
+            if (name, what) == ("snake", "derivative"):  # it has a zero in each turn
+                near_zero |= expected[~beyond] < 0.01
             far = (distance > 2**10) & ~near_zero
             assert not far.any(), (what, x[~beyond][far], distance[far])
             assert (np.abs(actual - expected)[~beyond][near_zero] < 2.0**-48).all()

@@ -81,6 +81,7 @@ def test_second_derivatives_are_those_of_the_textbook_form(name, precision, digi
     """At infinities they are finite, save that of the exponential function, and NaN of NaN."""
     f, x = getattr(rectifier, name), points(precision)
     smooth = ~np.isin(x, [*(kink for kink, _ in f.spec.kinks), *BENDS.get(name, ())])
+    smooth &= (name != "snake") | (np.abs(x) < 1e20)  # a step of the difference is more than a turn there
     truth = np.array([true_second(name, v, precision) for v in x.tolist()])
     given = np.concatenate([x, np.array([-np.inf, np.inf, np.nan], precision)])  # one array: a shape costs JAX a second
     with np.errstate(over="ignore"):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..functions.define import complete
-from . import exponentials, gates, losses, piecewise, reductions, rowwise, sigmoids
+from . import exponentials, gates, losses, periodic, piecewise, reductions, rowwise, sigmoids
 
 
 class Catalogue(Mapping[str, Any]):
@@ -32,9 +32,9 @@ class Catalogue(Mapping[str, Any]):
         return len(self._functions)
 
 
-CATALOGUE = Catalogue(piecewise, sigmoids, exponentials)
+CATALOGUE = Catalogue(piecewise, sigmoids, exponentials, periodic)
 GATES = Catalogue(gates)
 ROWWISE = Catalogue(rowwise)
 REDUCTIONS = Catalogue(reductions)
-ALL = Catalogue(piecewise, sigmoids, exponentials, gates, rowwise, reductions)
+ALL = Catalogue(piecewise, sigmoids, exponentials, periodic, gates, rowwise, reductions)
 LOSSES = Catalogue(losses)  # of rows and targets, and so no functions of arrays alone

@@ -24,10 +24,12 @@ from .primitives import (
     near_zero,
     normal_tail,
     normal_tail_slope,
+    one_plus_sine,
     product,
     product_parts,
     quotient,
     quotient_parts,
+    sine_squared,
     sqrt,
     stored,
     sum_parts,
@@ -37,8 +39,8 @@ from .primitives import (
 )  # fmt: skip
 
 __all__ = [
-    "PRIMITIVES", "T", "abs", "bind", "called_by", "copysign", "exp", "exp_parts", "expm1", "expm1_parts",
-    "fma", "largest", "log1p", "log1p_parts", "near_zero", "normal_tail", "normal_tail_slope", "product",
-    "product_parts", "quotient", "quotient_parts", "sqrt", "stored", "sum_parts", "unordered_sum_parts", "where",
-    "whole", "with_all_called",
+    "PRIMITIVES", "T", "abs", "bind", "called_by", "copysign", "exp", "exp_parts", "expm1", "expm1_parts", "fma",
+    "largest", "log1p", "log1p_parts", "near_zero", "normal_tail", "normal_tail_slope", "one_plus_sine", "product",
+    "product_parts", "quotient", "quotient_parts", "sine_squared", "sqrt", "stored", "sum_parts",
+    "unordered_sum_parts", "where", "whole", "with_all_called",
 ]  # fmt: skip

@@ -101,6 +101,14 @@ def primitives(
             return T(rounded(number, dtype))
         return cast(number, named(dtype)).astype(number.dtype)
 
+    def sine_squared(x: Any, tail: Any) -> tuple[Any, Any]:
+        s, c = xp.sin(x), xp.cos(x)
+        return s * (s + 2 * small(tail) * c), x * 0
+
+    def one_plus_sine(x: Any, tail: Any) -> tuple[Any, Any]:
+        s, c = xp.sin(x), xp.cos(x)
+        return (s + c) * ((s + c) + 2 * small(tail) * (c - s)), x * 0
+
     return {
         "T": lambda literal, rest=None: T(literal) if rest is None else (T(literal), T(rest)),
         "largest": lambda: T(float(np.finfo(str(T(0).dtype).rpartition(".")[2]).max)),  # torch.float64 is float64
@@ -124,6 +132,8 @@ def primitives(
         "sum_parts": sum_parts,
         "unordered_sum_parts": unordered_sum_parts,
         "product_parts": product_parts,
+        "sine_squared": sine_squared,
+        "one_plus_sine": one_plus_sine,
         "normal_tail": normal_tail,
         "normal_tail_slope": normal_tail_slope,
     }

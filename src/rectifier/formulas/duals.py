@@ -171,6 +171,17 @@ def primitives(lower: Mapping[str, Any], level: int) -> dict[str, Any]:
         rest = -(q * y_slope) if x_slope is None else x_slope if y_slope is None else x_slope - q * y_slope
         return Dual(q, rest / y, level)
 
+    def sine_squared(x: Any, tail: Any) -> tuple[Any, Any]:
+        number, slope = apart(x)
+        y, lost = lower["sine_squared"](number, apart(tail)[0])
+        return (y if slope is None else Dual(y, (lower["one_plus_sine"](number, T(0))[0] - T(1)) * slope, level)), lost
+
+    def one_plus_sine(x: Any, tail: Any) -> tuple[Any, Any]:
+        number, slope = apart(x)
+        y, lost = lower["one_plus_sine"](number, apart(tail)[0])
+        twice_cosine = T(2) - T(4) * lower["sine_squared"](number, T(0))[0]
+        return (y if slope is None else Dual(y, twice_cosine * slope, level)), lost
+
     return {
         **lower,  # normal_tail and normal_tail_slope are arithmetic
         "sum_parts": lambda x, y, tail: (x + y, tail),
@@ -186,6 +197,8 @@ def primitives(lower: Mapping[str, Any], level: int) -> dict[str, Any]:
         "expm1": of_one("expm1", lambda x, _: lower["exp"](x)),
         "log1p": of_one("log1p", lambda x, _: T(1) / (T(1) + x)),
         "whole": of_one("whole", lambda *_: T(1)),
+        "sine_squared": sine_squared,
+        "one_plus_sine": one_plus_sine,
         "quotient": quotient,
         "quotient_parts": quotient_parts,
         "exp_parts": exp_parts,

@@ -12,7 +12,7 @@ class Mathematics:
 
     Parameters
     ----------
-    functions : object with exp, expm1, log1p, tanh, cosh, sqrt, erfc, pi
+    functions : object with exp, expm1, log1p, tanh, cosh, sin, cos, sqrt, erfc, pi
         Over numbers.
     where : callable
         Selects by a condition on numbers.
@@ -65,6 +65,20 @@ class Mathematics:
         x = Dual.of(x)
         cosh = self._functions.cosh(self._bounded(x.number))
         return Dual(self._functions.tanh(x.number), x.slope / cosh / cosh)
+
+    def sin(self, x: Any) -> Dual:
+        """Compute the sine."""
+        x = Dual.of(x)
+        return Dual(self._functions.sin(x.number), x.slope * self._functions.cos(x.number))
+
+    def cos(self, x: Any) -> Dual:
+        """Compute the cosine."""
+        x = Dual.of(x)
+        return Dual(self._functions.cos(x.number), -x.slope * self._functions.sin(x.number))
+
+    def with_slope(self, y: Any, slope: Any) -> Dual:
+        """Return a function of x with its derivative, where sums of the parts' would cancel."""
+        return Dual(Dual.of(y).number, Dual.of(slope).number)
 
     def erfc(self, x: Any) -> Dual:
         """Compute the complementary error function."""

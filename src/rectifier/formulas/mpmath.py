@@ -17,6 +17,7 @@ class _LongDouble:
     """NumPy's functions of the longest floats; erfc is SciPy's, within some units of 2^-53."""
 
     exp, expm1, log1p, tanh, cosh, sqrt = np.exp, np.expm1, np.log1p, np.tanh, np.cosh, np.sqrt
+    sin, cos = np.sin, np.cos
     pi = np.longdouble("3.14159265358979323846264338327950288")
 
     @staticmethod
@@ -58,6 +59,8 @@ def primitives() -> dict[str, Any]:
         "sum_parts": lambda x, y, tail: (x + y + tail, mpmath.mpf(0)),
         "unordered_sum_parts": lambda x, y, tail: (x + y + tail, mpmath.mpf(0)),
         "product_parts": lambda x, x_tail, y, y_tail: ((x + x_tail) * (y + y_tail), mpmath.mpf(0)),
+        "sine_squared": lambda x, tail: (mpmath.sin(x + tail) ** 2, mpmath.mpf(0)),
+        "one_plus_sine": lambda x, tail: (1 + mpmath.sin(2 * (x + tail)), mpmath.mpf(0)),
         "normal_tail": lambda x: (mpmath.exp(x * x / 2) * mpmath.ncdf(-x), mpmath.mpf(0)),
         "normal_tail_slope": lambda x: (
             mpmath.exp(x * x / 2) * mpmath.ncdf(-x) - x / mpmath.sqrt(2 * mpmath.pi),

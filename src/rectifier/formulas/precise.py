@@ -99,6 +99,26 @@ def _cosh(x: Decimal) -> Decimal:
     return (x.exp() + (-x).exp()) / 2
 
 
+def _sum_of_powers(x: Decimal, first: int) -> Decimal:
+    """Sum the powers of the sine's Taylor series, or the cosine's, which begins with 0; see NIST DLMF 4.19.1."""
+    with decimal.localcontext(_LONG):
+        x = x.remainder_near(2 * _pi())
+        term, total, n = x**first if first else Decimal(1), Decimal(0), first
+        while abs(term) > Decimal("1e-300"):
+            total += term
+            n += 2
+            term = -term * x * x / (n * (n - 1))
+        return total
+
+
+def _sin(x: Decimal) -> Decimal:
+    return _sum_of_powers(x, 1)
+
+
+def _cos(x: Decimal) -> Decimal:
+    return _sum_of_powers(x, 0)
+
+
 class Functions:
     """The functions of `Mathematics` over numbers of this module.
 
@@ -112,6 +132,7 @@ class Functions:
     _KNOWN: tuple[tuple[str, int, int, Callable[[Decimal], Decimal]], ...] = (
         ("exp", 0, 1, Decimal.exp), ("expm1", 0, 0, _expm1), ("log1p", 0, 0, lambda x: (1 + x).ln()),
         ("tanh", 0, 0, _tanh), ("cosh", 0, 1, _cosh), ("erfc", 0, 1, _erfc),
+        ("sin", 0, 0, _sin), ("cos", 0, 1, _cos),
     )  # fmt: skip
 
     def __init__(self, rational: bool) -> None:

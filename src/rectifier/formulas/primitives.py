@@ -8,6 +8,7 @@ PRIMITIVES = (
     "T", "largest", "stored", "where", "abs", "copysign", "sqrt", "fma", "whole", "sum_parts", "unordered_sum_parts",
     "product", "product_parts", "quotient", "quotient_parts", "exp", "exp_parts", "expm1", "expm1_parts", "log1p",
     "log1p_parts", "normal_tail", "normal_tail_slope", "near_zero",
+    "sine_squared", "one_plus_sine",
 )  # fmt: skip
 
 
@@ -153,6 +154,16 @@ def near_zero(name: str, y: Any, x: Any, tail: Any) -> Any:
     In float32 it is made of a polynomial there (`smooth.polynomials.ZEROS`): in float64 alone has what it is the
     difference of digits to spare.
     """
+    _refuse()
+
+
+def sine_squared(x: Any, tail: Any) -> Any:
+    """Compute the square of the sine of x + tail, and its tail, for any finite x. There is none in float32."""
+    _refuse()
+
+
+def one_plus_sine(x: Any, tail: Any) -> Any:
+    """Compute ``1 + sin(2 * (x + tail))``, next to its zeros, too, and its tail. There is none in float32."""
     _refuse()
 
 

@@ -165,6 +165,8 @@ _MEANINGS = {
     "quotient_parts": lambda x, _, y, __: (operator.truediv(_operand(x), y), NOTHING),
     "whole": lambda x, tail: _operand(x),
     "near_zero": lambda name, y, x, tail: _operand(y),
+    "sine_squared": lambda x, tail: (Expression(f"sine_squared({_operand(x)})"), NOTHING),
+    "one_plus_sine": lambda x, tail: (Expression(f"one_plus_sine({_operand(x)})"), NOTHING),
     "normal_tail": lambda x: (Expression(f"normal_tail({_operand(x)})"), NOTHING),
     "normal_tail_slope": lambda x: (Expression(f"normal_tail_slope({_operand(x)})"), NOTHING),
     "unordered_sum_parts": lambda x, y, tail: (operator.add(_operand(x), y), NOTHING),

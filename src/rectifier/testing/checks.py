@@ -292,7 +292,9 @@ def check(activation: Activation, dtypes: Iterable[str] = ("float32", "float64")
     for name in dtypes:
         dtype = dtype_of(name)
         grid = np.concatenate([np.linspace(-8, 8, 257), np.geomspace(1e-6, 1e4, 64), -np.geomspace(1e-6, 1e4, 64)])
-        edges = [np.nextafter(kink, side) for kink, _ in spec.kinks for side in (-np.inf, np.inf)]
+        edges = [
+            np.nextafter(kink, side) for kink, _ in spec.kinks if math.isfinite(kink) for side in (-np.inf, np.inf)
+        ]
         check_points(
             activation, np.concatenate([special_values(dtype), grid.astype(dtype), np.array(edges).astype(dtype)])
         )

@@ -140,6 +140,7 @@ NUMPY: dict[str, Callable[[Any], Any]] = {
     "softsign": lambda x: x / (1 + np.abs(x)),
     "exponential": np.exp,
     "tanh_shrink": lambda x: x - np.tanh(x),
+    "snake": lambda x: x + np.sin(x) ** 2,
     "sqrt_softplus": lambda x: np.sqrt(np.logaddexp(0, x)),
     "xielu": lambda x: np.where(x > 0, 0.8 * x * x + 0.5 * x, 0.8 * (np.expm1(np.minimum(x, -1e-6)) - x) + 0.5 * x),
     "dish": lambda x: x / 2 * (1 + x / np.sqrt(1 + x * x)),

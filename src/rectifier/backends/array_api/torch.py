@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 from ...functions import dtypes
 from .library import Library, RowRule, Rule
 
-_SAME = ("abs", "broadcast_to", "copysign", "exp", "expm1", "log1p", "reshape", "sqrt", "where")
+_SAME = ("abs", "broadcast_to", "copysign", "cos", "exp", "expm1", "log1p", "reshape", "sin", "sqrt", "where")
 _XP = SimpleNamespace(  # the standard's names of PyTorch's functions
     __name__="torch",
     **{name: getattr(torch, name) for name in _SAME},

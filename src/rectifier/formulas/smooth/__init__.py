@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
 
-from . import narrow, parts, plain, single, tailless, wide
+from . import narrow, parts, plain, sine, single, tailless, wide
 
 SMOOTH = (
     "whole", "sum_parts", "unordered_sum_parts", "product", "product_parts", "quotient", "quotient_parts", "exp",
     "exp_parts", "expm1", "expm1_parts", "log1p", "log1p_parts", "normal_tail", "normal_tail_slope", "near_zero",
+    "sine_squared", "one_plus_sine",
 )  # fmt: skip
-_MODULES = {module.__name__: module for module in (parts, tailless, narrow, plain, single, wide)}
+_MODULES = {module.__name__: module for module in (parts, sine, tailless, narrow, plain, single, wide)}
 
 
 def primitives(exact: Mapping[str, Any], form: str) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def primitives(exact: Mapping[str, Any], form: str) -> dict[str, Any]:
     `form` is one of wide, single, narrow, plain.
     """
     shared = vars(tailless) if form in ("narrow", "plain") else {}
-    scope = {**vars(parts), **shared, **vars(_MODULES[f"{__name__}.{form}"]), **exact}
+    scope = {**vars(parts), **vars(sine), **shared, **vars(_MODULES[f"{__name__}.{form}"]), **exact}
     for name, function in scope.items():
         if isinstance(function, FunctionType) and function.__module__ in _MODULES:
             scope[name] = FunctionType(function.__code__, scope, name, function.__defaults__)

@@ -19,6 +19,7 @@ from .parts import (
     whole,
     with_tail,
 )
+from .sine import folded, square
 
 LOG2_E = 1.4426950408889634
 LN2_HIGH = 0.6931471805598903  # 42 bits, so that its products with exponents are exact
@@ -125,6 +126,15 @@ def erfcx(x, tail):
     lost = ((polynomials.ERFCX[0] - y) + term) + fma(steep, rest * r, fma(t, last, -term) + polynomials.ERFCX_TAIL)
     d_lost = fma(2.0, x, 1.0 - d) + 2.0 * tail
     return e, fma(-e, d_lost, fma(-e, d, y) + lost) / d
+
+
+def sine_squared(x, tail):
+    return square(*folded(x, tail, 0.0, 32))
+
+
+def one_plus_sine(x, tail):
+    s, lost = square(*folded(x, tail, 0.25, 32))
+    return s + s, lost + lost
 
 
 def near_zero(name, y, x, tail):

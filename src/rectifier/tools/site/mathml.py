@@ -120,6 +120,10 @@ class _Mathematics:
         return Node(f"<mrow><mo>|</mo>{_node(x).text}<mo>|</mo></mrow>")
 
     @staticmethod
+    def with_slope(y: Any, slope: Any) -> Node:
+        return _node(y)
+
+    @staticmethod
     def sqrt(x: Any) -> Node:
         return Node(f"<msqrt>{_node(x).text}</msqrt>")
 

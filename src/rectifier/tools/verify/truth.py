@@ -27,6 +27,7 @@ class _Float64:
     """NumPy's functions of float64, and SciPy's erfc."""
 
     exp, expm1, log1p, tanh, cosh, sqrt, pi = np.exp, np.expm1, np.log1p, np.tanh, np.cosh, np.sqrt, math.pi
+    sin, cos = np.sin, np.cos
 
     @staticmethod
     def erfc(x: Any) -> Any:
