@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from conftest import optional
-from rectifier import Mask, glu, leaky_relu, relu, softmax, softmax_cross_entropy
+from rectifier import Mask, glu, leaky_relu, logsumexp, relu, softmax, softmax_cross_entropy
 from rectifier.backends import registry
 
 
@@ -107,6 +107,7 @@ REFUSED = {
     "out": (lambda: relu(X, np.ones(3)), f"relu: out is for arrays of NumPy and CuPy, and this call has a {KIND}"),
     "mask": (lambda: relu.with_mask(X), rf"relu\.with_mask: x is a {KIND}, and masks are for arrays of NumPy"),
     "rows": (lambda: softmax(X), f"softmax takes NumPy arrays, and x is a {KIND}; convert to NumPy first"),
+    "reductions": (lambda: logsumexp(X), f"logsumexp takes NumPy arrays, and x is a {KIND}; convert to NumPy first"),
     "packed": (
         lambda: glu.packed(Packed(), order="gate_first"),
         r"glu\.packed: a is a .*Packed, .*convert it to",
@@ -162,7 +163,7 @@ ROWS = {  # of the guide's table, and the backends that they are about
     "pandas, Polars, PyArrow, xarray": "labelled", "astropy, pint, unyt": "quantities",
     "others with ufuncs of their own": "ufunc",
 }  # fmt: skip
-COLUMNS = ("rows", "options", "losses", "gradients", "packed", "tables", "out", "mask")
+COLUMNS = ("rows", "reductions", "options", "losses", "gradients", "packed", "tables", "out", "mask")
 
 
 def test_the_guide_says_what_each_backend_can_do():
