@@ -169,14 +169,21 @@ def _sum(a: Node, b: Node, sign: str) -> Node:
     return Node(f"{a.at_least(_SUM)}<mo>{sign}</mo>{b.at_least(_PRODUCT)}", _SUM)
 
 
+def _power(a: Node, b: Node) -> Node | None:
+    """Return the power that a product is, if b is the other factor or what that is a power of."""
+    base, power = a.power_of or (a, 1)
+    if base.text != b.text or base.size is not None:
+        return None
+    made = b ** (power + 1)
+    made.power_of = b, power + 1
+    return made
+
+
 def _product(a: Node, b: Node) -> Node:
-    if a is b or (a.power_of and a.power_of[0] is b):
-        power = a.power_of[1] + 1 if a.power_of else 2
-        made = b**power
-        made.power_of = b, power
-        return made
-    if a.factors and (a.factors[1] is b or (a.factors[1].power_of and a.factors[1].power_of[0] is b)):
-        return _product(a.factors[0], _product(a.factors[1], b))
+    first, last = a.factors or (None, a)
+    power = _power(last, b)
+    if power is not None:
+        return power if first is None else _product(first, power)
     size = a.size if a.size is not None and a.size < _TAIL else None
     between = "<mo>⋅</mo>" if b.text.startswith(("<mn", "<mfrac><mn")) else "<mo>⁢</mo>"
     made = Node(f"{a.at_least(_PRODUCT)}{between}{b.at_least(_PRODUCT)}", _PRODUCT, size)
