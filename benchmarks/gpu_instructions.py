@@ -140,7 +140,7 @@ def on_the_way(instructions: list[Instruction], labels: dict[str, int]) -> int:
     for k in range(end - 1, begin - 1, -1):
         i = instructions[k]
         # A call divides subnormal numbers; what is collective is for warps that part.
-        if "CALL" in i.name or "COLLECTIVE" in i.name or (i.name in ("EXIT", "RET") and not i.predicate):
+        if "COLLECTIVE" in i.name or (not i.predicate and ("CALL" in i.name or i.name in ("EXIT", "RET"))):
             continue
         after = [labels[i.target]] if i.name == "BRA" and i.target else []
         if i.predicate or i.name != "BRA" or re.match(r"!?U?P\d", i.operands):

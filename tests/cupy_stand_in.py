@@ -267,7 +267,12 @@ class RawKernel:
         self.max_dynamic_shared_size_bytes = 0  # of the device on which it was set
 
     def __call__(self, grid, block, arguments, shared_mem=0):
-        assert shared_mem <= (self.max_dynamic_shared_size_bytes or 48 << 10), "a launch asks for more than it may have"
+        assert shared_mem <= self.max_dynamic_shared_size_bytes < SHARED_MEMORY, (
+            "a launch asks for more than it may have"
+        )
+        if "_kept" in self.genuine.name:
+            arrays = [a for a in arguments[:-3] if isinstance(a, ndarray)]
+            assert shared_mem >= sum(a.nbytes for a in arrays) // int(arguments[-2]), "the rows have no room"
         assert all(isinstance(a, (ndarray, np.generic)) for a in arguments), "a Python number is 8 bytes to a kernel"
         _submit(self.genuine, grid, block, arguments, lambda: self._compute(arguments))
 

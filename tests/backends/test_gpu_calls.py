@@ -763,6 +763,18 @@ def stand_in_empty(device):
     return cupy_stand_in.ndarray(np.empty((2, 3), "f4").T, cupy_stand_in.Device(device))
 
 
+@pytest.mark.parametrize(("length", "value", "backward"), [(512, "32_4", "32_4"), (9000, "1024_kept", "1024_kept"),
+    (20_000, "1024_kept", "512_long"), (40_000, "512_long", "512_long")])  # fmt: skip
+def test_rows_wait_in_shared_memory_where_a_block_has_room(stand_in, length, value, backward):
+    """What a launch asks for is what the kernel may have, the next time too, when the launch is recorded."""
+    (x,) = stand_in.arrays(np.ones((2, length), "f4"))
+    for _ in range(2):
+        stand_in.forget()
+        softmax(x), softmax.backward(x, y=x)
+        names = [launch.kernel.name for launch in stand_in.launches]
+        assert names == [f"softmax_value_float32_by_{value}", f"softmax_backward_float32_by_{backward}"]
+
+
 def test_contiguous_arrays_take_a_kernel_of_vectors_and_others_cupys(stand_in):
     (x,) = stand_in.arrays(np.ones((60, 100), "f4"))
     for array in (x, x.reshape(6000), x[5:], x.T):

@@ -75,7 +75,7 @@ MUTANTS = {
     "vectors are stored where none can lie": ("if (aligned && j + length <= end)\n", "if (j + length <= end)\n", ROWS),
     "behind a row are zeros": ("-__int_as_float(0x7f800000)", "0.0f", ROWS),
     "a block takes another tile back": ("= kept[(begin + place_of(v)) / length]", "= kept[place_of(v) / length]", ROWS),
-    "two rows are laid in one place": ("return kept + (end", "return kept + 0 * (end", ROWS),
+    "two rows are laid in one place": ("return kept + (end + length - 1) / length;", "return kept + (end - 1) / length;", ROWS),
     "large numbers are taken as they are": ("!le(abs(peak), 0x1p20f)", "!le(abs(peak), 0x1p127f)", ROWS),
     "what an ordered sum loses is lost": ("return {sum, sub(y, sub(sum, x))};", "return {sum, 0};", ROWS),
     "what shares lose is lost": ("add(add(of_tile.tail, next.tail), e[k].tail)", "add(of_tile.tail, e[k].tail)", ROWS),

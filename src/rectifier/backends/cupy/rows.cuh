@@ -137,7 +137,8 @@ template <int THREADS, int VECTORS, Kept KEPT, typename S> struct Tile {
         if (KEPT == BY_THE_BLOCK)
 #pragma unroll
             for (int v = 0; v < VECTORS; v++)
-                kept[(begin + place_of(v)) / length] = vector(v);
+                if (begin + place_of(v) < end)
+                    kept[(begin + place_of(v)) / length] = vector(v);
     }
     __device__ __forceinline__ void again(const S *const row, const Place begin, const Place end, const S nothing, const uint4 *const kept) {
         if (KEPT == NOWHERE)
@@ -145,13 +146,19 @@ template <int THREADS, int VECTORS, Kept KEPT, typename S> struct Tile {
         if (KEPT == BY_THE_BLOCK)
 #pragma unroll
             for (int v = 0; v < VECTORS; v++) {
-                const uint4 bits = kept[(begin + place_of(v)) / length];
-                memcpy(at + v * length, &bits, 16);
+                if (begin + place_of(v) < end) {
+                    const uint4 bits = kept[(begin + place_of(v)) / length];
+                    memcpy(at + v * length, &bits, 16);
+                } else {
+#pragma unroll
+                    for (int k = 0; k < length; k++)
+                        at[v * length + k] = nothing;
+                }
             }
     }
     // Where a second array is laid by.
     static __device__ __forceinline__ uint4 *behind(uint4 *const kept, const long long end) {
-        return kept + (end + of_all - 1) / of_all * (of_all / length);
+        return kept + (end + length - 1) / length;
     }
 };
 

@@ -304,9 +304,8 @@ class RowKernel(NamedTuple):
         return max(self.threads, BLOCK if self.threads == 32 else 0)
 
     def shared_bytes(self, size: int) -> int:
-        """Return how much shared memory a row of so many bytes takes: whole tiles."""
-        tile = 16 * self.threads * self.vectors
-        return -(-size // tile) * tile if self.kept == "BY_THE_BLOCK" else 0
+        """Return how much shared memory a row of so many bytes takes: whole vectors."""
+        return -(-size // 16) * 16 if self.kept == "BY_THE_BLOCK" else 0
 
 
 def _is_in_pairs(spec: Rowwise, dtype: str) -> bool:
