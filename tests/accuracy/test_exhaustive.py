@@ -52,10 +52,7 @@ def test_all_16_bit_gradients_are_correctly_rounded(activation, name):
 
 
 # Checked on some 4,000,000 numbers each, chosen where a function may go wrong, and not yet on all.
-SAMPLED = {
-    "dish", "exponential", "hard_mish", "laplace", "shrink", "snake", "sparse_plus", "sqrt_softplus", "tanh_shrink",
-    "threshold", "xielu",
-}  # fmt: skip
+SAMPLED = {"dish", "laplace", "snake", "sqrt_softplus", "tanh_shrink", "threshold", "xielu"}
 
 
 def worst_of_float32():
