@@ -81,9 +81,13 @@ inline unsigned short half(const float x) {
 
 template <Operation operation, bool flushes, typename R, typename A> inline R of_1(A x) {
     static_assert(operation == SQRT || operation == NEG || operation == ABS || operation == RCP || operation == CONVERT);
-    if constexpr (operation == RCP) { // within a unit; here it is too small by one for every other number
+    if constexpr (operation == RCP) {
+        // Within a unit; here it is too small by one for every other number. Not of a significand of ones, from which
+        // Newton's step would not come to the nearest: rcp.rn.f32 is right there by that same step.
+        const unsigned bits = __float_as_uint(x);
         const float r = result<true>(1.0f / flushed<true>(x));
-        return std::isnormal(r) ? __uint_as_float(__float_as_uint(r) - (__float_as_uint(x) & 1u)) : r;
+        const bool off = (bits & 1u) && (bits & 0x7fffffu) != 0x7fffffu && std::isnormal(r);
+        return __uint_as_float(__float_as_uint(r) - off);
     } else if constexpr (operation == CONVERT) {
         if constexpr (sizeof(A) == 2)
             return static_cast<float>(reinterpreted<_Float16>(x));
