@@ -54,11 +54,23 @@ def test_values_are_right_in_rows_of_any_length(function, dtype_name):
             exact = exact_sum(x.tolist())
             actual = function(x)
             assert actual.dtype == dtype
-            beside = (2.0**-51 if dtype_name == "float64" else 2.0**-42) * math.log(len(row))
+            beside = 2.0**-51 * math.log(len(row))
             error = testing.ulp_distance(float(actual), exact, dtype)
             assert error <= bound or abs(float(actual) - exact) <= beside, (len(row), actual, float(exact))
         count += 1
     assert count > 30
+
+
+@each
+@pytest.mark.parametrize("length", [2, 3, 10, 100])
+def test_the_bound_of_float32_holds_where_the_largest_and_the_logarithm_cancel(function, length):
+    x = (np.random.default_rng(0).standard_normal((20_000 // length, length)) * 0.3 - math.log(length)).astype("f4")
+    exact = np.log(np.exp(x.astype(np.longdouble)).sum(axis=-1))
+    cancel = np.abs(exact) < np.abs(x.max(axis=-1)) / 8
+    assert cancel.sum() > 15
+    errors = np.abs(function(x) - exact)
+    units = errors / np.spacing(np.abs(exact).astype("f4"))
+    assert (units[errors > 2.0**-51 * math.log(length)] <= function.spec.ulp[0]).all()
 
 
 @each

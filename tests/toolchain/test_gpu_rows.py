@@ -47,6 +47,13 @@ def test_logsumexp_is_within_its_bounds(device, dtype_name):
         dy, dx = np.array([3, 1, 1, 1]).astype(dtype), device.array(np.zeros_like(x))
         launch.run_rows(block, True, dtype, (device.array(dy), device.array(x)), dx)
         found = device.numpy(dx)
+        cancelling = (rng.standard_normal((200, length)) * 0.3 - np.log(length)).astype(dtype)
+        y = device.array(np.zeros(200, dtype))
+        launch.run_rows(block, False, dtype, (device.array(cancelling),), y)
+        exact = np.log(np.exp(cancelling.astype(np.longdouble)).sum(axis=-1))
+        units, errors = testing.ulps(device.numpy(y), exact, dtype), np.abs(device.numpy(y) - exact)
+        beside = np.log(length) * (2.0**-51 if dtype_name == "float64" else 2.0**-28)
+        assert (errors[units > bound] <= beside).all(), length
         assert np.isnan(found[1:]).all()
         assert testing.ulps(found[0], 3 * e / e.sum(), dtype).max() <= bound, length
 

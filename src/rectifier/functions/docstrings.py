@@ -223,8 +223,8 @@ def _notes_on_rows(spec: Rowwise) -> list[str]:
     if spec.reduces:
         return [
             f"Accuracy: at most {spec.ulp[0]:g} units in the last place in float32, {spec.ulp[1]:g} in float64, in "
-            "rows of any length; and where the largest x and the logarithm beside it cancel, ``2**-42`` of that "
-            "logarithm in float32, ``2**-51`` in float64. float16 and bfloat16 are rounded once.",
+            "rows of any length; and where the largest x and the logarithm beside it cancel, ``2**-51`` of that "
+            "logarithm, on a GPU ``2**-28`` of it in float32. float16 and bfloat16 are rounded once.",
         ]
     accuracy = (
         f"at most {spec.ulp[0]:g} units in the last place in float32, {spec.ulp[1]:g} in float64, in rows of any "

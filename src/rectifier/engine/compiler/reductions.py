@@ -10,6 +10,8 @@ from __future__ import annotations
 from types import FunctionType
 from typing import Any
 
+from llvmlite import ir
+
 from ...formulas.rows import exp_of_difference, exponential, exponential_of_equal
 from ...functions.specification import Rowwise
 from ..runtime.layout import BLOCK, Rows
@@ -19,7 +21,7 @@ from .kernels import require_instructions
 from .optimise import Optimised
 from .rowkernels import GROUP, SHORT, Vectors, itself, negated, rest_of_row, summing_up
 from .subset import optimised
-from .sums import LANES, bits_of
+from .sums import LANES, bits_of, number_of
 from .target import Target, host
 
 
@@ -48,10 +50,27 @@ def compile_kernel(spec: Rowwise, backward: bool, dtype: str, target: Target | N
         }
     else:
         value = FunctionType(_value_of.__code__, {"value": spec.value, "of_sum": spec.of_sum})
-        scope["values"] = vectors.sweep("values", (double, double), (x,), 0, value)
+        exactly = Vectors("float64", machine, spec.negated)
+        exactly.x = x
+        scope |= {
+            "NARROW": vectors.narrow,
+            "values": exactly.sweep("values", (double, double), (double,), 0, value),
+            "rounded": vectors.sweep("rounded", (double,), (x,), 0, itself),
+            "cancels": Instruction(_cancels),
+        }
+        exact = exactly.sweep("exponentials_exactly", (x,), (double,), 1, exponentials)
+        own = {**scope, "exponentials": exact, "APART": True}
+        scope["rest_exactly"] = FunctionType(rest_of_row.__code__, own, "rest_exactly")
     for function in (rest_of_row, _rests_of_short_rows, _value, _backward):
         scope[function.__name__] = FunctionType(function.__code__, scope, function.__name__)
     return optimised([scope["_backward" if backward else "_value"]], machine, names=["kernel"])
+
+
+def _cancels(b: ir.IRBuilder, result: ir.Value, peak: ir.Value) -> ir.Value:
+    """Return whether a result is so much less than the largest x that narrow exponentials, good to 2^-29, are seen."""
+    fabs = b.module.declare_intrinsic("llvm.fabs", [ir.DoubleType()])
+    small, large = (b.call(fabs, [number_of(b, bits)]) for bits in (result, peak))
+    return b.zext(b.fcmp_ordered("<", b.fmul(small, ir.Constant(ir.DoubleType(), 8.0)), large), ir.IntType(64))
 
 
 def _exponential(x, peak):
@@ -86,7 +105,7 @@ def _rests_of_short_rows(x: int, length: int, count: int, peaks: Words, rests: W
 def _value(operands: Words, n: int, how: int) -> int:
     """Compute the numbers of the rows that begin among n elements, from x to y."""
     first, rows, waiting, sums, ones = operands[0], Rows(operands[1]), stack(BLOCK), stack(2 * LANES), stack(2 * LANES)
-    peaks, rests, length = stack(GROUP + LANES), stack(GROUP + LANES), rows.length
+    peaks, rests, results, length = stack(GROUP + LANES), stack(GROUP + LANES), stack(GROUP + LANES), rows.length
     row, end = (first + length - 1) // length, (first + n + length - 1) // length
     while row < end:
         count = min(GROUP, end - row)
@@ -99,7 +118,16 @@ def _value(operands: Words, n: int, how: int) -> int:
                 peak = peak_of(x, length)
                 peaks[k] = peak
                 rests[k] = rest_of_row(x, length, peak, waiting, BLOCK - 1, sums, ones)
-        values(peaks, rests, rows.arrays[1] + row * SIZE, count)
+        values(peaks, rests, results, count)
+        if NARROW:
+            again = 0
+            for k in range(count):
+                if cancels(results[k], peaks[k]):
+                    rests[k] = rest_exactly(begin + k * length * SIZE, length, peaks[k], waiting, BLOCK - 1, sums, ones)
+                    again = 1
+            if again:
+                values(peaks, rests, results, count)
+        rounded(results, rows.arrays[1] + row * SIZE, count)
         row += count
     return 0
 
