@@ -233,6 +233,20 @@ def test_backward_from_a_mask_is_that_from_x(function):
     assert same[0] is not same[1]
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("package", BACKENDS.values(), ids=BACKENDS)
+def test_gradients_are_written_in_the_byte_order_of_out(package, dtype):
+    x, b = arrays((6, 5), (5,), np.dtype(dtype))
+    dx, db = (np.empty(shape, np.dtype(dtype).newbyteorder()) for shape in ((6, 5), (5,)))
+    _, mask = package.relu.of_sum.with_mask(x, b)
+    for given in ({"x": x, "b": b}, {"mask": mask, "shape": (5,)}):
+        for room in ((dx, db), (dx, None)):
+            found = package.relu.of_sum.backward(x, **given, out=room)
+            expected = package.relu.of_sum.backward(x, **given)
+            for one, own in zip(found, expected, strict=True):
+                assert_same(one.astype(dtype), own)
+
+
 def test_a_gradient_wider_than_the_sum_finds_the_sum_rounded():
     x, b, dy = np.array([1.0, -1.0], "f2"), np.array([1e-4, 1 - 1e-4], "f2"), np.array([3.0, 5.0])
     for function in (relu, sigmoid):
@@ -277,6 +291,9 @@ def test_wrong_calls_are_refused_before_anything_is_written():
         (lambda: backward(x, None, None, (room, b[:2]), mask=mask, shape=(3,)), ValueError, r"has \(3,\)"),
         (lambda: backward(x, None, None, room, mask=mask, shape=(3,)), TypeError, "it takes a tuple"),
         (lambda: backward(x, None, None, (room, room[0]), mask=mask, shape=(3,)), ValueError, "share memory"),
+        (lambda: backward(x, x.astype("f4"), x.astype("f4"), (room, room)), ValueError, "share memory"),
+        (lambda: backward(x, x.astype("f4"), x.astype("f4"), (room, np.ones((2, 4, 3)))), ValueError, r"has \(4, 3\)"),
+        (lambda: backward(x, x.astype("f4"), x.astype("f4"), (room, np.ones((4, 3), "f4"))), TypeError, "has float64"),
     ):  # fmt: skip
         with pytest.raises(kind, match=text):
             call()

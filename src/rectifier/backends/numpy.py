@@ -72,6 +72,9 @@ def _elementwise(call: Call, prepared: Prepared) -> Any:
     name, out, outputs = call.name, call.out, call.operation.outputs
     method = call.function.methods[call.operation.name]
     dtype, operands, parameters, shape, _ = prepared
+    if out is not None:
+        arguments.require_out(name, outputs, out, shape, dtype)
+        subclasses.require_mask_in_out(name, {**operands, **parameters}, out)
     if isinstance(call.spec, OfSum):
         if addition.comes_first(call, dtype, operands) or not sums.is_compiled(call.spec, call.operation):
             return _in_two_steps(call, prepared)
@@ -83,9 +86,6 @@ def _elementwise(call: Call, prepared: Prepared) -> Any:
         operands = dict(zip(operands, subclasses.as_given(made, call.operands.values()), strict=True))
         parameters = {key: operands.pop(key) for key in gates} | parameters
     numbers = {key: arguments.fitting(name, key, value, dtype) for key, value in parameters.items()}
-    if out is not None:
-        arguments.require_out(name, outputs, out, shape, dtype)
-        subclasses.require_mask_in_out(name, {**operands, **numbers}, out)
     inputs: Any = [*operands.values()]
     if any(isinstance(array, np.ndarray) for array in inputs):
         inputs = [dtypes.cast(np.asarray(a), dtype) if type(a) in (int, float) else a for a in inputs]

@@ -28,10 +28,9 @@ def sum_to(gradient: Any, shape: Any, add: Callable[[Any, tuple[int, ...], Any],
 
 def add(gradient: Any, axes: tuple[int, ...], shape: tuple[int, ...]) -> Any:
     """Sum an array of NumPy or CuPy in C order, which depends neither on threads nor on how the array lies."""
-    wide = np.float64 if gradient.dtype.itemsize < 8 else gradient.dtype
     whole = gradient if gradient.flags.c_contiguous else gradient.copy()
     with np.errstate(all="ignore"):  # inf - inf is NaN
-        total = whole.sum(axis=axes, dtype=wide, keepdims=True)
+        total = whole.sum(axis=axes, dtype=np.float64, keepdims=True)
     return dtypes.cast(total.reshape(shape), gradient.dtype)
 
 
