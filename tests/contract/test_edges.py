@@ -8,6 +8,7 @@ import warnings
 from fractions import Fraction
 
 import ml_dtypes
+import mpmath
 import numpy as np
 import pytest
 
@@ -181,6 +182,28 @@ def test_a_parameter_of_any_size_keeps_to_the_textbook(name, parameter, number):
             truth, truth_slope = (float(n) for n in exact(block, at, settings))
             assert result == pytest.approx(truth, rel=1e-6, abs=1e-38), at
             assert slope == pytest.approx(truth_slope, rel=1e-6, abs=1e-38), at
+
+
+@pytest.mark.parametrize(("name", "parameter"), [("snake", "alpha"), ("xielu", "alpha_p")])
+@pytest.mark.parametrize("number", [5e-324, -1e-310, 1e-300, -1e300, 1.7e308])
+def test_a_parameter_of_any_size_makes_no_nan_of_float64(name, parameter, number):
+    """The reciprocal of a subnormal number may be infinite, and twice a large one."""
+    x = np.array([-1.7976931348623157e308, -3.0, -1e-300, 5e-324, 1e-300, 2.0**-20, 3.0, 1.7976931348623157e308])
+    for package in BACKENDS.values():
+        activation = getattr(package, name)
+        settings = settings_of(activation.spec, x.dtype, {parameter: number})
+        y, d = activation.value_and_derivative(x, **{parameter: number})
+        for at, result, slope in zip(x.tolist(), y.tolist(), d.tolist(), strict=True):
+            value, truth_slope = exact(activation.spec, at, settings)
+            truth = float(value) if abs(value) < mpmath.ldexp(1, 1024) else math.copysign(INF, value)
+            assert result == pytest.approx(truth, rel=1e-15, abs=1e-323), at
+            if name != "snake" or abs(number * at) < 1:  # interpreted, the sine of a large number has lost digits
+                assert slope == pytest.approx(float(truth_slope), rel=1e-15, abs=1e-323), at
+
+
+def test_snake_of_an_alpha_that_is_nan_is_nan_at_0():
+    for package in BACKENDS.values():
+        assert np.isnan(package.snake(np.array([0.0, -0.0, 1.0]), alpha=NAN)).all()
 
 
 # A slope of 1/6 ------------------------------------------------------------------------------------------------------

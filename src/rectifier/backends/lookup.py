@@ -26,7 +26,7 @@ def repeated(spec: Any, operation: Any, operands: dict[str, Any], out: Any, para
     Everything was checked then but the arrays, and those the compiled call checks: this takes a tenth of the time.
     """
     x, *_ = arrays = tuple(operands.values())
-    if type(x) is not np.ndarray or x.dtype.itemsize > 1:
+    if type(x) is not np.ndarray or x.dtype.itemsize > 1 or not x.ndim:  # the table has an axis, which would stay
         return NotImplemented
     for value in parameters.values():
         if type(value) not in _NUMBERS:
@@ -201,7 +201,7 @@ def _scale(name: str, key: str, value: Any) -> float:
     """Return a scale as a number: of float64, which 255 steps of it do not leave."""
     number = value if type(value) is float else _scalar(name, key, value, float)
     if not 0 < number < math.inf or math.isinf(255 * number):
-        raise ValueError(f"{name}: {key} is {value!r}; it takes a positive and finite number, also 255 times")
+        raise ValueError(f"{name}: {key} is {value!r}; it takes a positive number whose 255-fold is finite")
     return number
 
 

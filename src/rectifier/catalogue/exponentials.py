@@ -406,7 +406,10 @@ def xielu(x, alpha_p=0.8, alpha_n=0.8, beta=0.5, eps=-1e-6):
 
 @xielu.derivative
 def xielu_derivative(x, alpha_p, alpha_n, beta, eps):
-    right = where(alpha_p == T(0), beta, fma(T(2) * alpha_p, x, beta))
+    # The factor of 2 goes to the smaller number, which it makes infinite only where the product is.
+    large = abs(alpha_p) > T(1)
+    slope = fma(where(large, alpha_p, T(2) * alpha_p), where(large, x + x, x), beta)
+    right = where(alpha_p == T(0), beta, slope)
     t = where(x > T(0), T(0), x)
     e, lost = expm1_parts(t, T(0))
     e, lost = product_parts(alpha_n, T(0), where(x > eps, T(-1), e), where(x > eps, T(0), lost))

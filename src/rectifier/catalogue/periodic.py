@@ -44,10 +44,12 @@ def snake(x, alpha=1.0):
     """
     t, lost = product_parts(x, T(0), alpha, T(0))
     s, lost = sine_squared(t, lost)
-    q, lost = quotient_parts(s, lost, alpha, T(0))
-    y = whole(*unordered_sum_parts(x, q, lost))
+    # The reciprocal of a subnormal alpha may be infinite.
+    power = where(abs(alpha) * largest() < T(4), T(2.0**64), T(1))
+    q, lost = quotient_parts(s * power, lost * power, alpha * power, T(0))
+    y = where(abs(x + q) > largest(), x + q, whole(*unordered_sum_parts(x, q, lost)))
     none = (abs(t) > largest()) | (alpha == T(0)) | (abs(alpha) > largest())
-    return where(none | (x == T(0)), x, y)
+    return where(none | ((x == T(0)) & (alpha == alpha)), x, y)
 
 
 @snake.derivative

@@ -135,9 +135,9 @@ def of_integers(
     for k, step in enumerate(steps):
         if np.isnan(y[k]):
             raise ValueError(f"{spec.name} is NaN at {scale * step:g} with these parameters; no integer stands for it")
-        x = Fraction(scale) * step
+        x, ratio = Fraction(scale) * step, float(y[k]) / out_scale
         both = in_numbers(RATIONAL, spec, x, parameters)
-        if both is None and abs(y[k] / out_scale) < 512 and abs(abs(y[k] / out_scale % 1) - 0.5) < _NEAR:
+        if both is None and abs(ratio) < 512 and abs(abs(ratio % 1) - 0.5) < _NEAR:
             both = in_numbers(PRECISE, spec, x, parameters)
         if both is None and not np.isfinite(y[k]):
             table[k] = limits.max if y[k] > 0 else limits.min
