@@ -233,6 +233,17 @@ def test_backward_from_a_mask_is_that_from_x(function):
     assert same[0] is not same[1]
 
 
+@pytest.mark.parametrize("name", INTEGERS)
+@pytest.mark.parametrize("package", BACKENDS.values(), ids=BACKENDS)
+def test_the_gradient_of_a_bias_of_integers_is_exact_and_wraps_around(package, name):
+    dy = np.array([[np.iinfo(name).max // 2 + 1, 1]] + [[1, 3]] * 2, name)
+    x, b = np.ones((3, 2), name), np.ones(2, name)
+    _, mask = package.relu.of_sum.with_mask(x, b)
+    for given in ({"x": x, "b": b}, {"mask": mask, "shape": (2,)}):
+        _, db = package.relu.of_sum.backward(dy, **given)
+        assert_same(db, np.add.reduce(dy, 0, dtype=name))
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("package", BACKENDS.values(), ids=BACKENDS)
 def test_gradients_are_written_in_the_byte_order_of_out(package, dtype):
@@ -379,6 +390,10 @@ def test_dask_adds_chunk_by_chunk():
     dx, db = relu.of_sum.backward(lazy, mask=mask, shape=b.shape)
     assert_same(dx.compute(), relu.backward(x, x + b))
     assert db.compute().shape == b.shape
+    for name in ("int8", "int64"):
+        dy, ones = np.array([np.iinfo(name).max, 1, 1], name), da.from_array(np.ones(3, name), chunks=1)
+        _, db = relu.of_sum.backward(da.from_array(dy, chunks=1), ones, np.ones(1, name))
+        assert_same(db.compute(), np.add.reduce(dy, keepdims=True, dtype=name))
     integers = da.from_array(np.array([100, -100], "i1"), chunks=1)
     assert_same(sigmoid.of_sum(integers, integers).compute(), sigmoid(integers.compute() + integers.compute()))
     assert_same(pickle.loads(pickle.dumps(y)).compute(), relu(x + b))

@@ -177,6 +177,11 @@ def cast(array: Any, dtype: Any) -> Any:
         return array.astype(dtype, copy=False)
 
 
+def summing(dtype: np.dtype[Any]) -> Any:
+    """Return the dtype that gradients of a dtype are summed in: integers in their own, where they wrap around."""
+    return dtype if dtype.kind in "iu" else np.float64
+
+
 def canonical(array: Any, dtype: Any) -> Any:
     """Return an ndarray of `dtype` with that very object as its dtype, by which compiled code knows it.
 

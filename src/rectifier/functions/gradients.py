@@ -30,7 +30,7 @@ def add(gradient: Any, axes: tuple[int, ...], shape: tuple[int, ...]) -> Any:
     """Sum an array of NumPy or CuPy in C order, which depends neither on threads nor on how the array lies."""
     whole = gradient if gradient.flags.c_contiguous else gradient.copy()
     with np.errstate(all="ignore"):  # inf - inf is NaN
-        total = whole.sum(axis=axes, dtype=np.float64, keepdims=True)
+        total = whole.sum(axis=axes, dtype=dtypes.summing(gradient.dtype), keepdims=True)
     return dtypes.cast(total.reshape(shape), gradient.dtype)
 
 

@@ -236,7 +236,6 @@ def _require_known_sums(function: str, operands: list[Any], shape: tuple[Any, ..
 
 def add(gradient: Any, axes: tuple[int, ...], shape: tuple[Any, ...]) -> Any:
     """Sum a gradient by chunks, in their order."""
-    wide = np.float64 if gradient.dtype.itemsize < 8 else gradient.dtype
-    total = gradient.sum(axis=axes, dtype=wide, keepdims=True)
+    total = gradient.sum(axis=axes, dtype=dtypes.summing(gradient.dtype), keepdims=True)
     total = total.map_blocks(dtypes.cast, gradient.dtype, dtype=gradient.dtype)
     return total[(0,) * (gradient.ndim - len(shape))]
