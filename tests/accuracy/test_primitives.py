@@ -33,7 +33,8 @@ NUMBERS = {  # how many each takes and gives
     "whole": (2, 1), "sum_parts": (3, 2), "unordered_sum_parts": (3, 2), "product": (4, 1), "product_parts": (4, 2),
     "quotient": (4, 1), "quotient_parts": (4, 2),
     "exp": (2, 1), "exp_parts": (2, 3), "expm1": (2, 1), "expm1_parts": (2, 2), "log1p": (1, 1), "log1p_parts": (2, 2),
-    "normal_tail": (1, 2), "normal_tail_slope": (1, 2), "near_zero": (3, 1),
+    "normal_tail": (1, 2), "normal_tail_slope": (1, 2), "near_zero": (3, 1), "sine_squared": (2, 2),
+    "one_plus_sine": (2, 2),
 }  # fmt: skip
 
 
@@ -198,6 +199,34 @@ def test_a_primitive_has_its_bound(form, name):
     worst = int(np.argmax(found))
     assert found[worst] <= bound, f"{name}({x[worst]!r}) is off by {float(found[worst])}, not {bound}"
     assert form == "narrow" or found[worst] > bound / 2  # it is tight
+
+
+SINES = {"sine_squared": lambda x: mpmath.sin(x) ** 2, "one_plus_sine": lambda x: 1 + mpmath.sin(2 * x)}
+
+
+@pytest.mark.parametrize("name", SINES)
+@pytest.mark.parametrize(("form", "least", "most", "bound"), [("wide", -1074, 1023, 1.1), ("narrow", -298, 255, 2.0**17)])
+def test_a_sine_has_its_bound_of_numbers_of_every_size(name, form, least, most, bound):
+    rng = np.random.default_rng(3)
+    x = np.ldexp(rng.uniform(1, 2, 400), rng.integers(least, most, 400)) * rng.choice([-1, 1], 400)
+    near = np.pi / 4 * np.concatenate([np.arange(1, 60), rng.integers(1, 1 << 40, 60)])  # of zeros, and of ones
+    x = np.concatenate([x, near, -near])
+    tail = tails(x) * (form == "wide")
+    results = primitive(name, form)(x, tail)
+    with mpmath.workprec(1300):
+        exact = [SINES[name](mpf(v) + mpf(rest)) for v, rest in zip(x.tolist(), tail.tolist(), strict=True)]
+        found = [
+            abs(mpf(y) + mpf(lost) - right) / (right / 2**53 + mpf(2) ** -1074)
+            for y, lost, right in zip(*(result.tolist() for result in results), exact, strict=True)
+        ]
+    worst = int(np.argmax(found))
+    assert found[worst] <= bound, f"{name}({x[worst]!r}) is off by {float(found[worst])}, not {bound}"
+
+
+@pytest.mark.parametrize("form", ["single", "plain"])
+def test_a_block_in_float32_has_no_sine(form):
+    with pytest.raises(TypeError, match="there is no sine in float32"):
+        primitive("sine_squared", form)
 
 
 def test_the_normal_tail_has_three_bits_more_than_its_type_where_it_is_squared(form):

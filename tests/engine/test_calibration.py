@@ -30,7 +30,7 @@ class Loop:
         self.clock = 0
         self.functions: dict[str, Callable[..., int]] = {}
         scope: dict[str, Any] = {**vars(streaming), "ticks": lambda: self.clock}
-        for name in ("_class", "_goes_past", "learn"):
+        for name in ("_class", "goes_past", "learn"):
             scope[name] = self.functions[name] = FunctionType(getattr(streaming, name).__code__, scope)
         self.plan, self.job = layout.LoopDescriptor.new(), layout.Job.new()
         self.engine = layout.Engine.new(stream_from=stream_from, learn_from=least, learn_to=most)
@@ -38,7 +38,7 @@ class Loop:
     def begin(self, size: int, job: layout.Job | None = None) -> int:
         job = job or self.job
         job.trial, job.total = layout.Way(0), size // 4
-        past = self.functions["_goes_past"](job, self.plan, self.engine, size)
+        past = self.functions["goes_past"](job, self.plan, self.engine, size)
         job.began = self.clock
         return past
 

@@ -121,7 +121,7 @@ MUTANTS = {
     "beside a mask the first line begins elsewhere": (DRIVER, "divide(-(job.pointers[last] + start * size)", "divide((job.pointers[last] + start * size)", STREAMING),
     "a row ends before its last numbers": (DRIVER, "if n > edge + whole:", "if n > edge + whole + 1:", STREAMING),
     "past the caches, all of a row is its beginning": (DRIVER, "_skip(job, run, edge, pieces)", "_skip(job, run, 0, pieces)", STREAMING),
-    "past the caches, rows of parameters are one number each": (DRIVER, "(0 if first <= k < last and uniform else n", "(0 if first <= k < last else n", STREAMING),
+    "past the caches, rows of parameters are one number each": (DRIVER, "(first <= k < last and uniform)", "(first <= k < last)", STREAMING),
     "no line of a row goes past the caches": (DRIVER, "uniform + PAST + job.held + (plan", "uniform + job.held + (plan", STREAMING),
     "short rows go past the caches": (WAYS, "plan.size[last] < LEAST_ROW", "plan.size[last] < 0", STREAMING),
     "the first line begins an element later": (DRIVER, "& (LINE - 1), size)\n    i, n", "& (LINE - 1), size) + 1\n    i, n", STREAMING),

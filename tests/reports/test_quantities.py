@@ -15,7 +15,7 @@ import rectifier
 from rectifier import celu, elu, glu, hard_tanh, leaky_relu, prelu, relu, sigmoid, softmax, softplus, thresholded_relu
 from rectifier.backends.quantities import is_homogeneous
 from rectifier.formulas.mpmath import MPMATH, Dual
-from rectifier.functions.specification import Rowwise
+from rectifier.functions.specification import Elementwise, Gated
 
 X = np.array([-1.0, 2.0], "f4")
 
@@ -214,7 +214,7 @@ def test_homogeneity_is_that_of_the_textbook_form():
     found = set()
     for name in rectifier.__all__:
         block = getattr(getattr(rectifier, name), "spec", None)
-        if block is None or isinstance(block, Rowwise):
+        if not isinstance(block, Elementwise | Gated):
             continue
         names = block.uniform
         for count in range(len(names) + 1):
@@ -230,8 +230,9 @@ def test_homogeneity_is_that_of_the_textbook_form():
 
 def _textbook_is_homogeneous(block, scaled, mpf):
     """Say whether f(4 x) = 4 f(x) to thirty digits, at numbers where functions of a scale differ."""
-    for number, x in itertools.product((1.0, 0.5, 3.0), (-7.5, -1.25, -0.3, 0.2, 1.1, 6.5)):
-        parameters = {name: mpf(number * (block.parameters.get(name) or 0.5)) for name in block.uniform}
+    gates = (0.5, 30.0) if isinstance(block, Gated) else (0.5,)  # within the limits of a gate, and beyond them
+    for number, gate, x in itertools.product((1.0, 0.5, 3.0), gates, (-7.5, -1.25, -0.3, 0.2, 1.1, 6.5)):
+        parameters = {name: mpf(number * (block.parameters.get(name) or gate)) for name in block.uniform}
         larger = {name: 4 * value if name in scaled else value for name, value in parameters.items()}
         y, of_larger = (
             Dual.of(block.exact(MPMATH, Dual(mpf(at), 1), *map(Dual, values))).number

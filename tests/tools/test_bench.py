@@ -1019,7 +1019,7 @@ class TestCommand:
         [
             (("nonsense",), "no function nonsense: there are "),
             (("--dtype", "int8"), "no dtype int8: there are "),
-            (("geglu",), "no function geglu: there are "),
+            (("geglu",), "no function geglu (did you mean gelu?): there are "),
             (("--distribution", "cauchy"), "no distribution cauchy: there are normal, normal2, "),
             (("--compare", "two.json", "other-x.json"), "different distributions: N(0, 1) and N(0, 2²)"),
             (("--rival", "nobody"), "no rival nobody: there are "),

@@ -43,7 +43,7 @@ KERNELS = Family(
     (
         "engine/options.py", "engine/limits.py", "engine/runtime/layout.py",
         "engine/runtime/pool_layout.py", "engine/runtime/structure.py",
-        "functions/specification.py", "functions/dtypes.py",
+        "functions/specification.py", "functions/required.py", "functions/dtypes.py",
     ),
 )  # fmt: skip
 CATALOGUE = Family(("catalogue",), ())

@@ -126,7 +126,7 @@ SCIPY: dict[str, Callable[[Any, Any], Any]] = {  # of `scipy.special` and x
     "log_sigmoid": lambda special, x: special.log_expit(x),
     "silu": lambda special, x: x * special.expit(x),
     "gelu": lambda special, x: x * special.ndtr(x),
-    "laplace": lambda special, x: special.ndtr((x - np.sqrt(0.5)) * np.sqrt(4 * np.pi)),
+    "laplace": lambda special, x: special.ndtr((x - 0.5**0.5) * (4 * np.pi) ** 0.5),
     "softplus": lambda special, x: -special.log_expit(-x),
     "softmax": lambda special, x: special.softmax(x, axis=-1),
     "softmin": lambda special, x: special.softmax(-x, axis=-1),
