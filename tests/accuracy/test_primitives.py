@@ -205,7 +205,9 @@ SINES = {"sine_squared": lambda x: mpmath.sin(x) ** 2, "one_plus_sine": lambda x
 
 
 @pytest.mark.parametrize("name", SINES)
-@pytest.mark.parametrize(("form", "least", "most", "bound"), [("wide", -1074, 1023, 1.1), ("narrow", -298, 255, 2.0**17)])
+@pytest.mark.parametrize(
+    ("form", "least", "most", "bound"), [("wide", -1074, 1023, 1.1), ("narrow", -298, 255, 2.0**17)]
+)
 def test_a_sine_has_its_bound_of_numbers_of_every_size(name, form, least, most, bound):
     rng = np.random.default_rng(3)
     x = np.ldexp(rng.uniform(1, 2, 400), rng.integers(least, most, 400)) * rng.choice([-1, 1], 400)
