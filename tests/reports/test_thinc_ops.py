@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 
 import numpy as np
 import pytest
+from hypothesis import assume
 
 from rectifier import testing
 
@@ -22,6 +24,21 @@ thincs.XP_OPS[:] = thincs.ALL_OPS[:] = thincs.CPU_OPS[:] = [OPS]
 thincs.float = lambda x: np.asarray(x).item()
 ACTIVATIONS = "activations|clipped_linear|dish|eltwise|gelu|hard_|mish|relu|softmax|swish"
 globals().update({name: test for name, test in vars(thincs).items() if re.match(f"test_.*({ACTIVATIONS})", name)})
+
+
+def away_from_corners(test):
+    """At 2.5 and -2.5 the slope of PyTorch's clip is 1 (0 from 2.14 on), and ours is that beyond the corner."""
+
+    @functools.wraps(test)
+    def checked(*, x, **others):
+        assume(abs(np.float32(x)) != 2.5)
+        test(x=x, **others)
+
+    return checked
+
+
+compared = thincs.test_compare_activations_to_torch.hypothesis
+compared.inner_test = away_from_corners(compared.inner_test)
 
 
 def test_thincs_own_tests_are_found():

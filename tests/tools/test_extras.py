@@ -5,6 +5,7 @@ A command does what its packages allow, or says in one line which extra has the 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -199,6 +200,27 @@ def test_an_extra_of_dask_brings_what_the_guide_uses(extra, tmp_path):
     hidden = environment(extra, tmp_path / "site")
     run = subprocess.run([sys.executable, "-c", code], env=hidden, capture_output=True, text=True, timeout=120)
     assert run.stdout.strip() == "3", run.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "extra"),
+    [
+        ("rectifier.testing", "mpmath", "verify"),
+        ("rectifier.compat.onnx", "onnx", "onnx"),
+        ("rectifier.compat.thinc", "thinc", "thinc"),
+    ],
+)
+def test_a_module_names_the_extra_that_it_lacks(module, package, extra, monkeypatch):
+    assert any(Requirement(line).name == package for line in EXTRAS[extra])
+    there = [name for name in sys.modules if name == module or name.startswith((f"{module}.", f"{package}."))]
+    for name in there:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, package, raising=False)
+    monkeypatch.setattr(sys, "path", [])  # nothing that is not loaded is found
+    monkeypatch.setattr(sys, "path_importer_cache", {})
+    said = f"{module} needs {package}, which is not installed: pip install 'rectifier[{extra}]'"
+    with pytest.raises(ModuleNotFoundError, match=f"^{re.escape(said)}$"):
+        importlib.import_module(module)
 
 
 def test_a_page_lists_every_extra_and_what_it_brings():

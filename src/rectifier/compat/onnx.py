@@ -28,11 +28,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto
-from onnx.defs import get_schema, onnx_opset_version
-from onnx.reference.op_run import OpRun
 
 from ..catalogue import ALL
+from ..functions.missing import named
+
+with named("rectifier.compat.onnx", "onnx", "onnx"):
+    from onnx import NodeProto
+    from onnx.defs import get_schema, onnx_opset_version
+    from onnx.reference.op_run import OpRun
 
 __all__ = ["OPERATORS"]
 

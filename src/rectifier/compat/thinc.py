@@ -21,11 +21,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from thinc.api import NumpyOps, registry
 
 from ..catalogue import ALL
 from ..formulas import T, fma, where
 from ..functions.define import INF, NAN, elementwise
+from ..functions.missing import named
+
+with named("rectifier.compat.thinc", "thinc", "thinc"):
+    from thinc.api import NumpyOps, registry
 
 __all__ = ["RectifierOps"]
 

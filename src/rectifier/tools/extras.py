@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable
 
+from ..functions import missing
+
 # By the names they are imported by. Those of "cli" each extra of a command brings as well.
 PACKAGES: dict[str, tuple[str, ...]] = {
     "cli": ("rich", "typer"),
@@ -34,7 +36,7 @@ def lacking(what: str, extra: str, packages: Iterable[str] = ()) -> str:
         return ""
     *others, last = (_NAMES.get(name, name) for name in absent)
     names = f"{', '.join(others)} and {last}, which are" if others else f"{last}, which is"
-    return f"{what} needs {names} not installed: pip install 'rectifier[{extra}]'"
+    return missing.sentence(what, names, extra)
 
 
 def _is_installed(package: str) -> bool:
