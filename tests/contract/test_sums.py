@@ -287,6 +287,7 @@ def test_wrong_calls_are_refused_before_anything_is_written():
         (lambda: relu.of_sum(x, np.ones(4), room), ValueError, r"of_sum: shapes do not broadcast: x \(4, 3\), b \("),
         (lambda: relu.of_sum(x > 0, b), TypeError, "of_sum: x has dtype bool"),
         (lambda: relu.of_sum(x, b, np.empty(3)), ValueError, r"of_sum: out has shape \(3,\)"),
+        (lambda: relu.of_sum.with_mask(x, b, out=room[0]), ValueError, r"of_sum\.with_mask: out has shape \(3,\)"),
         (lambda: backward(x, x), TypeError, r"backward takes dy, x and b, or dy, mask= and shape=.*it got x$"),
         (lambda: backward(x, x, b, mask=mask), TypeError, "it got x and b and mask"),
         (lambda: backward(x, mask=mask), TypeError, "it got mask"),
@@ -452,6 +453,8 @@ def test_labels_are_kept():
     integers = pd.Series([1, 2])
     with pytest.raises(TypeError, match=r"x \+ b would have another dtype than float64"):
         relu.of_sum.backward(pd.Series([1.0, 2.0]), integers, integers)
+    with pytest.raises(TypeError, match=r"masks are for arrays of .*; use backward\(dy, x, b\)"):
+        relu.of_sum.with_mask(table, bias)
 
 
 @needs("astropy")

@@ -160,6 +160,8 @@ def _masked_sum(call: Call) -> Any:
         both = method.compiled(*arrays, call.out, None)
         if both is not NotImplemented:
             return both[0], Mask.made(both[1], shape, call.spec.masks_of, call.parameters)
+    if call.out is not None:
+        arguments.require_out(call.name, call.operation.outputs[:1], call.out, shape, dtype)
     return addition.applied(call, addition.added(call, operands), out=call.out)
 
 

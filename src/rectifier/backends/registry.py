@@ -12,7 +12,7 @@ import numpy as np
 
 from ..functions import arguments
 from ..functions.call import Call
-from ..functions.specification import QUANTIZED, Loss
+from ..functions.specification import QUANTIZED, Loss, OfSum
 from . import numpy, ufunc
 
 # The module that defines a type, or a package around it -> the module that serves arrays of that type.
@@ -149,9 +149,10 @@ def _require(call: Call, capabilities: frozenset[str]) -> None:
             f"{function}: out is for arrays of NumPy and CuPy, and this call has a {kind}: assign the result instead"
         )
     if (operation.makes_mask or operation.reads_mask) and "mask" not in capabilities:
+        gate = call.spec.gate if isinstance(call.spec, OfSum) else None
+        instead = f"backward(dy, x, {gate})" if gate else "vjp, which keeps x, or backward(dy, x)"
         raise TypeError(
-            f"{function}: {name} is a {kind}, and masks are for arrays of NumPy, CuPy and Dask; "
-            "use vjp, which keeps x, or backward(dy, x)"
+            f"{function}: {name} is a {kind}, and masks are for arrays of NumPy, CuPy and Dask; use {instead}"
         )
     if isinstance(call.spec, Loss) and "losses" not in capabilities:
         dense = arguments.to_numpy(name, array)
