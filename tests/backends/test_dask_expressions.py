@@ -335,6 +335,8 @@ def test_options_of_rows(da):
         own = {name: value for name, value in options.items() if name != "sink"}
         assert_same(softmax.backward(lazy_dy, y=y, **own).compute(), softmax.backward(dy, y=expected, **own))
     assert_same(softmax(x, where=arrays["where"]).compute(), softmax(x, where=where))
+    for name, number in {"sink": np.array(0.5), "where": np.array(True)}.items():  # of no dimension
+        assert_same(softmax(lazy, **{name: da.from_array(number)}).compute(), softmax(x, **{name: number}))
     along = {"axis": (1, 3), "sink": np.arange(5.0), "where": where}
     assert_same(
         softmax(lazy, **along | {"sink": da.from_array(along["sink"], chunks=2)}).compute(), softmax(x, **along)

@@ -215,6 +215,11 @@ def test_what_is_wrong_is_refused_before_anything_is_written(function):
             function.value_and_gradient(*arguments, out=out)
         with pytest.raises(error, match=rf"^softmax_cross_entropy.backward: {message}"):
             function.backward(1.0, *arguments, out=out)
+    single, beyond = x.astype("f4"), np.full((2, 3), 1e300)
+    with pytest.raises(ValueError, match=r"target has 1e\+300, which float32 does not hold"):
+        function.value_and_gradient(single, beyond, out=single)
+    assert (single == 1).all()
+    assert np.isfinite(function(x, beyond)).all()
     with pytest.raises(ValueError, match=r"dloss has shape \(3,\), which does not broadcast to \(2,\)"):
         function.backward(np.ones(3), x, t, out=out)
     for wrong in (np.ones((3, 2)), np.ones((2, 3), "f4"), (out, np.ones(3)), (np.ones(2), out, out), [1]):

@@ -205,6 +205,13 @@ def test_integers_lists_numbers_and_empty_arrays(function):
     assert isinstance(function([1.0, 2.0]), np.float64)
     assert_same(function(3.0), np.float64(3))
     assert_same(function.backward(2.0, 3.0), np.float64(2))
+    rows, where = [[1.0, 2.0], [3.0, 4.0]], [[True, False], [True, True]]
+    assert_same(function(rows, where=where), function(np.array(rows), where=np.array(where)))
+    expected = function.backward(np.ones(2), np.array(rows), where=np.array(where))
+    assert_same(function.backward([1.0, 1.0], rows, where=where), expected)
+    assert_same(function.vjp(rows, where=where)[1]([1.0, 1.0]), expected)
+    with pytest.raises(TypeError, match="where is a masked array"):
+        function(rows, where=np.ma.masked_array(where, where))
     assert_same(function(np.empty((2, 0))), np.full(2, -np.inf))
     assert function(np.empty((0, 3))).shape == (0,)
     assert function.backward(np.empty(2), np.empty((2, 0))).shape == (2, 0)

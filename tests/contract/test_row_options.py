@@ -120,6 +120,22 @@ def test_scale_is_a_product_where_that_is_exact(function):
 
 
 @each
+@pytest.mark.parametrize("n", [5, 70, 2500])
+def test_a_difference_that_no_float64_holds_is_infinite(function, n):
+    """Of -1.6e308 and 1.6e308; the exponential is 0, as it is without options."""
+    most = float(np.finfo("f8").max)
+    x = np.random.default_rng(n).standard_normal((3, n))
+    x[1] = np.where(x[1] < 0, -0.9 * most, 0.9 * most)
+    x[2, : n // 2] = -most
+    expected = function(x)
+    assert not np.isnan(expected).any()
+    for options in ({"where": np.ones(n, bool)}, {"sink": -math.inf}, {"sink": -most}):
+        np.testing.assert_allclose(function(x, **options), expected, rtol=1e-14)
+    nothing_left = function(np.full((1, n), -0.9 * most), sink=0.9 * most)
+    assert (nothing_left == nothing(function)).all()
+
+
+@each
 @pytest.mark.parametrize("n", [7, 64, 65, 2500])
 @pytest.mark.parametrize("hidden", [math.nan, -math.nan, math.inf, -math.inf, 3e38])
 def test_what_does_not_count_is_not_seen(function, n, hidden):
@@ -311,6 +327,10 @@ def test_masked_arrays_hide_what_does_not_count_either(function):
     assert_same(y.data[shown], function(x, where=shown, scale=0.5)[shown])
     with pytest.raises(TypeError, match="where is a masked array"):
         function(x, where=np.ma.MaskedArray(where, hides))
+    sink = np.ma.MaskedArray([1.0, 2.0, 3.0], [True, False, False])
+    for call in (function, lambda x, sink: function.backward(x, x, sink=sink)):
+        with pytest.raises(TypeError, match=rf"^{function.__name__}(.backward)?: sink is a masked array"):
+            call(x, sink=sink)
 
 
 @each
@@ -337,6 +357,7 @@ def test_what_is_wrong_with_an_option_is_refused(function):
         ({"scale": -0.5}, ValueError, "scale is -0.5"),
         ({"scale": math.inf}, ValueError, "scale is inf"),
         ({"scale": math.nan}, ValueError, "scale is nan"),
+        ({"scale": 10**400}, ValueError, "scale is 1000*, in float64; it takes a positive finite number"),
         ({"scale": None}, TypeError, "scale is a NoneType; it takes one positive number"),
         ({"scale": np.ones(3)}, TypeError, r"scale is a numpy.ndarray; .* arrays are multiplied before the call"),
         ({"scale": True}, TypeError, "scale is a bool"),

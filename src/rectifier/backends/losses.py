@@ -20,7 +20,7 @@ def compute(call: Call) -> Any:
     x, target = np.asarray(operands["x"]), np.asarray(operands["target"])
     with_gradient, with_losses = "dx" in outputs, "loss" in outputs
     out_loss, out_dx = _outs(call, [shape, x.shape], dtype)
-    targets.require_numbers(name, target, x.shape[axis] if has_classes else None)
+    targets.require_numbers(name, target, x.shape[axis] if has_classes else None, dtype)
     rows = _laid(x, axis, dtype)
     goal = np.array(target, np.int64, order="C") if has_classes else _laid(target, axis, dtype)
     upstream = None

@@ -11,6 +11,7 @@ from ..functions import arguments, dtypes, subclasses
 from ..functions.call import Call, prepare
 from ..functions.reduction import of_nothing
 from ..functions.rows import as_rows, from_rows
+from .row_options import flags_of
 
 
 def compute(call: Call) -> Any:
@@ -21,6 +22,8 @@ def compute(call: Call) -> Any:
     """
     name, spec, backward = call.name, call.spec, "dy" in call.operands
     assert call.options is not None
+    where = flags_of(name, call.options.where)
+    call = call._replace(options=call.options._replace(where=where))
     dtype, operands, _, shape, axes = prepare(call, arguments.operand)
     inputs = {key: np.asanyarray(array) for key, array in operands.items()}
     x, whole = np.asarray(inputs["x"]), inputs["x"].shape
@@ -29,11 +32,8 @@ def compute(call: Call) -> Any:
         arguments.require_out(name, call.operation.outputs, call.out, shape, dtype)
         subclasses.require_mask_in_out(name, inputs, call.out)
         own = call.out[0] if isinstance(call.out, tuple) else call.out
-    where = call.options.where
-    if subclasses.is_masked(where):
-        raise TypeError(f"{name}: where is a masked array; pass where.filled(False)")
     hides = subclasses.hidden(whole, inputs["x"])
-    out_of_it = hides if where is None else ~np.broadcast_to(np.asarray(where), whole)
+    out_of_it = hides if where is None else ~np.broadcast_to(where, whole)
     out_of_it = out_of_it if where is None or hides is None else out_of_it | hides
     method: Any = call.function.methods[call.operation.name]
     method.prepare(dtype)

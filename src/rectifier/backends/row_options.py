@@ -21,8 +21,10 @@ def lay(call: Call, prepared: Prepared) -> Laid:
     """Check the options of a call, and lay them as its rows lie: along the last axis."""
     assert call.options is not None
     dtype, _, _, shape, axes = prepared
-    where = _flags(call.name, call.options.where)
-    sink = None if call.options.sink is None else row_options.sink_of(call.name, call.options.sink, dtype)
+    where, sink = flags_of(call.name, call.options.where), call.options.sink
+    if subclasses.is_masked(sink):
+        raise TypeError(f"{call.name}: sink is a masked array; pass sink.filled(-np.inf), of which -inf adds nothing")
+    sink = None if sink is None else row_options.sink_of(call.name, sink, dtype)
     options = row_options.checked(call.name, call.options._replace(where=where, sink=sink), shape, axes, dtype)
     flags = None
     if where is not None:
@@ -35,7 +37,8 @@ def lay(call: Call, prepared: Prepared) -> Laid:
     return Laid(options.scale, shape[-2] if options.causal else 0, flags, sinks)
 
 
-def _flags(function: str, where: Any) -> Any:
+def flags_of(function: str, where: Any) -> Any:
+    """Return `where` as an array, or None; a masked array says of an element neither that it counts nor that not."""
     if where is None:
         return None
     if subclasses.is_masked(where):

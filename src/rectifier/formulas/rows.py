@@ -30,7 +30,8 @@ def exponential(x: Any, peak: Any) -> Any:
 def difference_of_product(x: Any, scale: Any, peak: Any, tail: Any) -> tuple[Any, Any]:
     """Compute x scale - peak - tail in two numbers, where peak and tail are the product of one x: a formula.
 
-    A product of float64 has twice the bits, and the largest of a row may be far above their differences.
+    A product of float64 has twice the bits, and the largest of a row may be far above their differences. The difference
+    of finite products may be -inf.
     """
     product = x * scale
     d = product - peak
@@ -40,7 +41,7 @@ def difference_of_product(x: Any, scale: Any, peak: Any, tail: Any) -> tuple[Any
     whole = d + more
     kept = whole - d
     rest = (d - (whole - kept)) + (more - kept)
-    finite = product - product == T(0)
+    finite = d - d == T(0)
     return where(finite, whole, d), where(finite, rest, T(0))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any, NamedTuple
 
@@ -102,7 +103,8 @@ def scale_of(function: str, scale: Any, dtype: np.dtype[Any]) -> float:
             f"{function}: scale is a {arguments.full_name(type(scale))}; it takes one positive number, "
             "and arrays are multiplied before the call"
         )
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), contextlib.suppress(OverflowError):
+        number = math.inf  # of an integer that no float64 holds
         number = float(scale) if dtype == np.float64 else float(np.float32(scale))
     if not 0 < number < math.inf:
         held = "" if number == scale or number != number else f", in {'float64' if dtype == np.float64 else 'float32'}"

@@ -89,8 +89,8 @@ def _axis(function: str, axis: Any, shape: tuple[int, ...]) -> int:
     return number % len(shape)
 
 
-def require_numbers(function: str, target: Any, classes: int | None) -> None:
-    """Refuse an array of NumPy with what is none of so many classes, or no probability."""
+def require_numbers(function: str, target: Any, classes: int | None, dtype: np.dtype[Any]) -> None:
+    """Refuse an array of NumPy with what is none of so many classes, or no probability in the dtype of the result."""
     if not target.size:
         return
     least, most = target.min(), target.max()
@@ -101,3 +101,5 @@ def require_numbers(function: str, target: Any, classes: int | None) -> None:
     elif not (least >= 0 and most < np.inf):  # so is NaN
         wrong = least if not least >= 0 else most
         raise ValueError(f"{function}: target has {wrong}; probabilities are finite and not negative")
+    elif np.isinf(dtypes.cast(np.asarray(most), dtype)):
+        raise ValueError(f"{function}: target has {most}, which {dtype} does not hold; probabilities are finite")

@@ -273,7 +273,7 @@ def _losses(library: Library, call: Call) -> Any:
     if not library.is_own(target) or library.is_plain(target):  # else nobody sees its numbers now
         numbers = library.to_numpy(target) if library.is_own(target) else np.asarray(target)
         classes = arguments.shape_of(checked.operands["x"])[checked.axis] if checked.has_classes else None
-        targets.require_numbers(call.name, numbers, classes)
+        targets.require_numbers(call.name, numbers, classes, checked.dtype)
     return losses.compute(library, call, checked, kind)
 
 

@@ -121,9 +121,10 @@ def _beside_rows(da: Any, options: row_options.RowOptions, axes: tuple[int, ...]
     """Return the options that are arrays as Dask's, with an axis for each of x; sinks have one element along a row."""
     arrays = {}
     for name, array in options.arrays.items():
-        if not array.ndim:
+        if not array.ndim and not is_lazy(array):
             continue
-        taken = tuple(k for k in range(dimensions) if name == "where" or k not in axes)[-array.ndim :]
+        own = [k for k in range(dimensions) if name == "where" or k not in axes]
+        taken = own[len(own) - array.ndim :]
         index = tuple(slice(None) if k in taken else None for k in range(dimensions))
         arrays[name] = (array if is_lazy(array) else _whole(da, array))[index]
     return arrays
