@@ -19,7 +19,19 @@ import pytest
 from dask.callbacks import Callback
 
 from conftest import assert_same, numbers, run_python
-from rectifier import Mask, gelu, glu, leaky_relu, log_softmax, prelu, relu, softmax, softmax_cross_entropy, swiglu
+from rectifier import (
+    Mask,
+    gelu,
+    glu,
+    leaky_relu,
+    log_softmax,
+    logsumexp,
+    prelu,
+    relu,
+    softmax,
+    softmax_cross_entropy,
+    swiglu,
+)
 
 PLANNED = bool(dask.config.get("array.query-planning", False))
 SHAPE = (6, 10)
@@ -344,6 +356,11 @@ def test_options_of_rows(da):
     for wrong, error in (({"sink": np.ones(9)}, ValueError), ({"where": x}, TypeError), ({"scale": 0}, ValueError)):
         with pytest.raises(error, match=f"^softmax: {next(iter(wrong))}"):
             softmax(lazy, **wrong)
+    for function, name in ((softmax, "where"), (softmax, "sink"), (logsumexp, "where")):
+        with pytest.raises(TypeError, match=rf"^{function.__name__}: {name} is a masked array"):
+            function(lazy, **{name: np.ma.masked_array([1.0, 2.0] if name == "sink" else [True, False], [True, False])})
+    dx = logsumexp.backward(2.0, lazy, axis=None)
+    assert dx.dtype == dx.compute().dtype == np.float32
     with pytest.raises(TypeError, match="the gradient of sink is not computed of Dask arrays"):
         softmax.backward(lazy_dy, lazy, sink=1.0)
 
@@ -373,5 +390,7 @@ def test_losses(da, kind):
             softmax_cross_entropy(lazy, da.from_array(target + 9, chunks=4), 1).compute()
     with pytest.raises(ValueError, match=r"target has shape \(3,"):
         softmax_cross_entropy(lazy, target[:3], 1)
+    with pytest.raises(TypeError, match=r"^softmax_cross_entropy: target is a masked array"):
+        softmax_cross_entropy(lazy, np.ma.masked_array(target, target == 1), 1)
     with pytest.raises(TypeError, match="out is for arrays of NumPy"):
         softmax_cross_entropy.value_and_gradient(lazy, target, 1, out=x)

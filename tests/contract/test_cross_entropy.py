@@ -263,6 +263,12 @@ def test_pytorch_has_the_same_losses_and_differentiates_them(kind):
     torch.testing.assert_close(y, losses)
     (y * dloss).sum().backward()
     torch.testing.assert_close(own.grad, back)
+    if kind == "classes":  # an integer of one byte is no probability, though as x it becomes float32
+        for integer in (torch.int8, torch.uint8, torch.int32):
+            for one, other in zip(
+                softmax_cross_entropy.value_and_gradient(x, t.to(integer), 1), (losses, dx), strict=True
+            ):
+                assert torch.equal(one, other)
     for one, other in zip(softmax_cross_entropy.value_and_gradient(own, t, 1), (losses, dx), strict=True):
         torch.testing.assert_close(one, other)
     torch.testing.assert_close(softmax_cross_entropy.backward(dloss, own, t, 1).detach(), back)
@@ -283,6 +289,8 @@ def test_jax_has_the_same_losses_and_differentiates_them(kind):
 
     losses, dx = softmax_cross_entropy.value_and_gradient(x, t, 1)
     close(softmax_cross_entropy(jax.numpy.asarray(x), t, 1), losses)
+    if kind == "classes":
+        close(softmax_cross_entropy(jax.numpy.asarray(x), jax.numpy.asarray(t, "i1"), 1), losses)
     both = jax.jit(lambda x, t: softmax_cross_entropy.value_and_gradient(x, t, 1))(x, t)
     close(both[0], losses)
     close(both[1], dx)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..functions import arguments, dtypes, subclasses, targets
+from ..functions import arguments, dtypes, targets
 from ..functions.call import Call
 
 
@@ -15,7 +15,7 @@ def compute(call: Call) -> Any:
     from ..engine import losses as engine
 
     name, outputs = call.name, call.operation.outputs
-    checked = targets.check(call, _operand)
+    checked = targets.check(call, arguments.operand)  # a number adapts to the dtype of the arrays
     dtype, operands, axis, shape, has_classes = checked
     x, target = np.asarray(operands["x"]), np.asarray(operands["target"])
     with_gradient, with_losses = "dx" in outputs, "loss" in outputs
@@ -64,12 +64,6 @@ def _outs(call: Call, shapes: list[tuple[int, ...]], dtype: np.dtype[Any]) -> tu
         return loss, dx
     arguments.require_out(call.name, ("dx",), call.out, shapes[1], dtype)
     return None, call.out[0] if isinstance(call.out, tuple) else call.out
-
-
-def _operand(function: str, name: str, value: Any) -> Any:
-    if subclasses.is_masked(value):
-        raise TypeError(f"{function}: {name} is a masked array; pass rows without hidden elements, as by .compress")
-    return arguments.operand(function, name, value)  # a number adapts to the dtype of the arrays
 
 
 def _laid(array: Any, axis: int, dtype: np.dtype[Any]) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.rowoptions import Laid
-from ..functions import arguments, dtypes, gradients, row_options, subclasses
+from ..functions import arguments, dtypes, gradients, row_options
 from ..functions.call import Call, Prepared, prepare
 from ..functions.rows import as_rows
 from ..functions.specification import ROWS, ROWS_BACKWARD
@@ -22,8 +22,7 @@ def lay(call: Call, prepared: Prepared) -> Laid:
     assert call.options is not None
     dtype, _, _, shape, axes = prepared
     where, sink = flags_of(call.name, call.options.where), call.options.sink
-    if subclasses.is_masked(sink):
-        raise TypeError(f"{call.name}: sink is a masked array; pass sink.filled(-np.inf), of which -inf adds nothing")
+    row_options.require_shown(call.name, "sink", sink)
     sink = None if sink is None else row_options.sink_of(call.name, sink, dtype)
     options = row_options.checked(call.name, call.options._replace(where=where, sink=sink), shape, axes, dtype)
     flags = None
@@ -38,11 +37,10 @@ def lay(call: Call, prepared: Prepared) -> Laid:
 
 
 def flags_of(function: str, where: Any) -> Any:
-    """Return `where` as an array, or None; a masked array says of an element neither that it counts nor that not."""
+    """Return `where` as an array, or None."""
     if where is None:
         return None
-    if subclasses.is_masked(where):
-        raise TypeError(f"{function}: where is a masked array; pass where.filled(False)")
+    row_options.require_shown(function, "where", where)
     return np.asarray(where)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import arguments, dtypes
+from . import arguments, dtypes, subclasses
 
 
 class RowOptions(NamedTuple):
@@ -89,11 +89,19 @@ def require_where(function: str, where: Any, shape: tuple[Any, ...]) -> None:
     """Refuse a `where` that is no array of bool, or does not broadcast to the shape of x."""
     if where is None:
         return
+    require_shown(function, "where", where)
     kind = getattr(where, "dtype", None)
     if str(kind).rpartition(".")[2] != "bool":
         what = f"has dtype {kind}" if kind is not None else f"is a {arguments.full_name(type(where))}"
         raise TypeError(f"{function}: where {what}; it takes an array of bool, True where a number of x counts")
     _require_broadcast(function, "where", arguments.shape_of(where), shape, "x")
+
+
+def require_shown(function: str, name: str, value: Any) -> None:
+    """Refuse a masked array, of which nobody knows whether what it hides counts."""
+    if subclasses.is_masked(value):
+        filled = {"where": "False", "sink": "-np.inf"}[name]
+        raise TypeError(f"{function}: {name} is a masked array; pass {name}.filled({filled})")
 
 
 def scale_of(function: str, scale: Any, dtype: np.dtype[Any]) -> float:

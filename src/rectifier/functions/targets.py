@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import arguments, dtypes
+from . import arguments, dtypes, subclasses
 from .call import Call
 
 
@@ -49,6 +49,9 @@ def check(
     """
     name = call.name
     operands = {key: as_operand(name, key, value) for key, value in call.operands.items()}
+    for key, value in call.operands.items():
+        if subclasses.is_masked(value):
+            raise TypeError(f"{name}: {key} is a masked array; pass rows without hidden elements, as by .compress")
     likes = {key: dtype_of(name, key, operand) for key, operand in operands.items()}
     shape, own = (arguments.shape_of(operands[key]) for key in ("x", "target"))
     axis = _axis(name, call.axis, shape)

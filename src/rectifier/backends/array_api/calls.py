@@ -167,7 +167,7 @@ def _on_cpu(library: Library, call: Call, given: dict[str, Any], kind: str) -> A
     numbers = {name: library.to_numpy(array) if library.is_own(array) else array for name, array in given.items()}
     if kind == "float32":  # also of int8, where a library lacks the float16 that NumPy makes of it
         small = {name: array for name, array in numbers.items() if getattr(array, "dtype", None) in (np.int8, np.uint8)}
-        numbers |= {name: array.astype(np.float32) for name, array in small.items()}
+        numbers |= {name: array.astype(np.float32) for name, array in small.items() if name != "target"}  # but classes
     results = call.on(numbers)
     if isinstance(results, tuple):
         return tuple(library.from_numpy(np.asarray(result)) for result in results)

@@ -59,6 +59,7 @@ def operand(library: Library, function: str, name: str, value: Any, like: Any) -
     """Return an option that is an array as one of the library, where `like` is; refuse another library's."""
     if library.is_own(value):
         return value
+    row_options.require_shown(function, name, value)
     if library.takes_numpy and isinstance(value, np.ndarray):
         return library.xp.asarray(value)
     if name == "where" and isinstance(value, bool | np.bool_):

@@ -110,6 +110,7 @@ def _numbers(call: Call) -> row_options.RowOptions:
         if not is_lazy(value) and registry.is_other(value):
             kind = arguments.full_name(type(value))
             raise TypeError(f"{call.name}: {name} is a {kind}, and the call has Dask arrays")
+        row_options.require_shown(call.name, name, value)
         if name == "sink":
             value = arguments.operand(call.name, name, value)
         arrays[name] = value if is_lazy(value) else np.asarray(value)
@@ -158,6 +159,8 @@ def _reduced(call: Call) -> Any:
     assert call.options is not None
     given = {**operands, **call.options.arrays}
     arrays = {name: array if is_lazy(array) else _whole(da, array) for name, array in given.items()}
+    if "dy" in arrays and not is_lazy(operands["dy"]):  # a number adapts to the dtype of x
+        arrays["dy"] = arrays["dy"].astype(dtype)
     if "dy" in arrays and not call.options.keepdims:
         index = tuple(None if k in axes else slice(None) for k in range(arrays["x"].ndim))
         arrays["dy"] = arrays["dy"][index]
