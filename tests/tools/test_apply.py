@@ -86,6 +86,7 @@ def test_each_format_becomes_each(run, tmp_path, source, target):
 CASES = {
     "relu": ([], lambda x, dy: rectifier.relu(x)),
     "leaky_relu": (["--negative-slope", "0.25"], lambda x, dy: rectifier.leaky_relu(x, negative_slope=0.25)),
+    "threshold": (["--threshold", "1", "--value", "2"], lambda x, dy: rectifier.threshold(x, threshold=1, value=2)),
     "gelu": (["--derivative"], lambda x, dy: rectifier.gelu.derivative(x)),
     "silu": (["--backward", "dy.npy"], lambda x, dy: rectifier.silu.backward(dy, x)),
     "glu": (["--gate", "dy.npy"], lambda x, dy: rectifier.glu(x, dy)),
@@ -272,6 +273,8 @@ def test_what_does_not_fit_together_is_refused(run, tmp_path):
     np.save("small.npy", X[0])
     refused(run("relu", "x.npy", "y.npy", "--backward", "small.npy"), "(20,)", "(30, 20)")
     refused(run("relu", "x.npy", "y.npy", "--negative-slope", "0.1"), "relu has no parameter negative_slope")
+    refused(run("threshold", "x.npy", "y.npy", "--value", "2"), "threshold needs --threshold")
+    refused(run("logsumexp", "x.npy", "y.npy"), "logsumexp gives one number for a row, and OUTPUT has the shape of")
     refused(run("nonsense", "x.npy", "y.npy"), "no function nonsense", "relu")
     refused(run("glu", "x.npy", "y.npy"), "--gate")
     refused(run("relu", "x.npy", "y.npy", "--gate", "x.npy"), "--gate")

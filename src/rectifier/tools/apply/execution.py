@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...functions import dtypes
-from ...functions.specification import Gated, Rowwise
+from ...functions.specification import Elementwise, Gated, Rowwise
 from ..extras import lacking
 from ..progress import Start
 from . import attributes, files
@@ -112,8 +112,12 @@ def _given_dtype(name: str) -> np.dtype[Any]:
 
 def _call(function: Any, job: Job) -> Callable[..., Any]:
     """Return the call of a job, of x and what else there is, into `out`."""
+    from ...catalogue import REDUCTIONS
+
     name = job.function
     rows, gated = isinstance(function.spec, Rowwise), isinstance(function.spec, Gated)
+    if name in REDUCTIONS:
+        raise FileError(f"{name} gives one number for a row, and OUTPUT has the shape of INPUT")
     if (job.gate is not None) != gated:
         raise FileError(f"{name} needs a second array, by --gate" if gated else f"{name} takes no --gate")
     if job.derivative and job.upstream:
@@ -123,11 +127,13 @@ def _call(function: Any, job: Job) -> Callable[..., Any]:
     if job.upstream and gated:
         raise FileError(f"{name} has two gradients, and --backward writes one file")
     settings = dict(job.parameters or {})
-    known = {} if rows or gated else function.__kwdefaults__ or {}
+    known = function.spec.parameters if isinstance(function.spec, Elementwise) else {}
     for given in settings:
         if given not in known:
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
             raise FileError(f"{name} has no parameter {given}: {takes}")
+    if lacks := [f"--{parameter}" for parameter in function.spec.required if parameter not in settings]:
+        raise FileError(f"{name} needs {' and '.join(lacks)}")
     if rows:
         settings["axis"] = job.axis
     elif job.axis != -1:

@@ -17,7 +17,7 @@ def with_parameters(command: Callable[..., None]) -> Callable[..., None]:
     """Add an option to a command for each parameter of the catalogue's functions."""
     takers: dict[str, list[str]] = {}
     for name, function in CATALOGUE.items():
-        for parameter in function.__kwdefaults__ or {}:
+        for parameter in function.spec.parameters:
             takers.setdefault(parameter, []).append(name)
     signature = inspect.signature(command)
     own = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
