@@ -86,7 +86,7 @@ def packed_backward(candidate: str) -> Calls:
 
 
 def interleaved(candidate: str) -> Calls:
-    """x * silu(gate), the gate at even places."""
+    """X * silu(gate), the gate at even places."""
     rows, n = WIDE
     a = numbers(rows, 2 * n)
     if candidate == "torch":
