@@ -113,15 +113,19 @@ def test_a_first_derivative_of_0_does_not_stop_the_second(way):
     assert WAYS[way](rectifier.hard_swish, np.array([-1.5], "f4")) == np.float32(1 / 3)
 
 
-def mixed(name, x, gate):
-    """Give the derivative by x and gate, of the textbook form."""
+def seconds(name, x, gate):
+    """Give the derivatives by x twice, and by x and gate, of the textbook form."""
+    spec = GATES[name].spec
     with mpmath.workdps(60):
-        h, number = mpmath.mpf(10) ** -20, mpmath.mpf
+        h, x, gate = mpmath.mpf(10) ** -20, mpmath.mpf(x), mpmath.mpf(gate)
 
-        def first(g):
-            return Dual.of(GATES[name].spec.exact(MPMATH, Dual(number(x), 1), Dual(g, 0))).slope
+        def first(a, g):
+            numbers = [Dual(mpmath.mpf(value), 0) for value in spec.parameters.values()]
+            return Dual.of(spec.exact(MPMATH, Dual(a, 1), Dual(g, 0), *numbers)).slope
 
-        return float((first(number(gate) + h) - first(number(gate) - h)) / (2 * h))
+        by_x = first(x + h, gate) - first(x - h, gate)
+        by_gate = first(x, gate + h) - first(x, gate - h)
+        return float(by_x / (2 * h)), float(by_gate / (2 * h))
 
 
 @pytest.mark.parametrize("name", in_part(GATES, ("glu", "prelu")))
@@ -132,7 +136,8 @@ def test_hessians_of_two_arrays(name):
     x, gate = np.array([-1.5, 0.7, -0.2, 0.0]), np.array([0.3, 1.2, -2.0, 0.4])
     if name == "prelu":
         x, gate = np.array([-1.5, 0.7, -0.2, -3.0]), np.array([0.3, 1.2, -2.0, 0.0])
-    expected = [mixed(name, *pair) for pair in zip(x.tolist(), gate.tolist(), strict=True)]
+    pairs = zip(x.tolist(), gate.tolist(), strict=True)
+    by_x, mixed = zip(*(seconds(name, *pair) for pair in pairs), strict=True)
     found = []
     if torch:
         hessian = torch.func.hessian(lambda a, b: f(a, b).sum(), argnums=(0, 1))
@@ -142,9 +147,9 @@ def test_hessians_of_two_arrays(name):
             hessian = jax.jit(jax.hessian(lambda a, b: f(a, b).sum(), argnums=(0, 1)))
             found.append(hessian(jnp.asarray(x), jnp.asarray(gate)))
     for (xx, xg), (gx, gg) in found:
-        np.testing.assert_allclose(np.diag(np.asarray(xg)), expected, rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(np.diag(np.asarray(xg)), mixed, rtol=1e-12, atol=1e-15)
         np.testing.assert_allclose(np.asarray(gx), np.asarray(xg).T, rtol=1e-12, atol=1e-15)
-        assert not np.asarray(xx).any()  # all are linear in x, or in pieces
+        np.testing.assert_allclose(np.diag(np.asarray(xx)), by_x, rtol=1e-12, atol=1e-15)
         assert np.isfinite(np.asarray(gg)).all()
         np.testing.assert_allclose(np.asarray(gg), np.asarray(found[0][1][1]), rtol=1e-12, atol=1e-15)
 
