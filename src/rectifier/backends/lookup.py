@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.lookup import LOOK_UP, LOOK_UP_PAIR, LookUp
-from ..functions import arguments, dtypes, subclasses, tables
+from ..functions import arguments, dtypes, subclasses
 from ..functions.call import Call, Prepared, shape_with
 from ..functions.mask import Mask
 from ..functions.specification import DERIVATIVE, VALUE, VALUE_AND_DERIVATIVE, Elementwise
@@ -90,6 +90,8 @@ def prepared(call: Call) -> Prepared:
 
 def compute(call: Call) -> Any:
     """Compute a call on floats of eight bits, all of one dtype."""
+    from ..functions import tables
+
     name, spec, operation, out = call.name, call.spec, call.operation, call.out
     assert isinstance(spec, Elementwise)
     dtype, operands, parameters, shape, _ = prepared(call)
@@ -165,6 +167,8 @@ def _look_up(
 
 def table_of_quantized(call: Call, dtype: np.dtype[Any]) -> Any:
     """Check the arguments of a call on quantised integers of a dtype, but for `out`, and return its table."""
+    from ..functions import tables
+
     name, spec = call.name, call.spec
     assert isinstance(spec, Elementwise)
     if dtype.name not in _INTEGERS:

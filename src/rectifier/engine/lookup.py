@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from . import fingerprint, process
 from .calls import Call, not_compiled
 from .compilation import Compilation, one_at_a_time
 from .compiler.target import Target
@@ -41,6 +40,8 @@ class LookUp(Compilation):
 
     def build(self) -> Any:
         """Compile or load, and return the address of the plan."""
+        from . import process
+
         self.plan.engine = process.words()
         self.plan.kernel = load(self.code())["kernel"]
         self.plan.cost = process.measure(self.plan)
@@ -48,6 +49,8 @@ class LookUp(Compilation):
 
     def code(self) -> Code:
         """Return what machine code the kernel is."""
+        from .fingerprint import KERNELS
+
         content = repr(self.inputs).encode()
 
         def build(target: Target | None = None) -> Any:
@@ -55,7 +58,7 @@ class LookUp(Compilation):
 
             return lookup.compile_kernel(self.inputs, target)
 
-        return Code("look-up", fingerprint.KERNELS, content, build, content)
+        return Code("look-up", KERNELS, content, build, content)
 
     def _install(self, _: Compilation) -> None:
         plan = self.plan
