@@ -158,7 +158,7 @@ def sum_in_two(x: Any, axis: int = -1) -> tuple[Any, Any]:
 
 
 class Arrays(NamedTuple):
-    """What functions that select need of an array library.
+    """Operations of an array library for functions that select.
 
     Attributes
     ----------

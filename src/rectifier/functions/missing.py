@@ -1,4 +1,4 @@
-"""What is said of a package that is not installed: the command that brings it."""
+"""The error for a package that is not installed, with the command that brings it."""
 
 from __future__ import annotations
 

@@ -124,13 +124,17 @@ class Activation(Protocol):
         """Compute the value, and the function that takes dy to dx."""
 
 
-class RowFunction(Protocol):
-    """A function of whole rows, which `rowwise` makes."""
+class OfRows(Protocol):
+    """What every function of whole rows has."""
 
     __name__: str
     spec: Rowwise
     cuda_source: Callable[..., str]
     weight: Callable[[Callable[..., Any]], Any]
+
+
+class RowFunction(OfRows, Protocol):
+    """A function of whole rows, which `rowwise` makes."""
 
     def __call__(self, x: Any, out: Any = None, *, axis: Axis = -1) -> Any:
         """Apply the function along one or several axes."""
@@ -145,13 +149,8 @@ class RowFunction(Protocol):
         """Compute the value, and the function that takes dy to dx."""
 
 
-class RowReduction(Protocol):
+class RowReduction(OfRows, Protocol):
     """A function of whole rows that gives one number each, which `rowwise` makes with `reduces`."""
-
-    __name__: str
-    spec: Rowwise
-    cuda_source: Callable[..., str]
-    weight: Callable[[Callable[..., Any]], Any]
 
     def __call__(self, x: Any, out: Any = None, *, axis: Axis = -1, where: Any = None, keepdims: bool = False) -> Any:
         """Apply the function along one or several axes."""
@@ -168,13 +167,8 @@ class RowReduction(Protocol):
         """Compute the value, and the function that takes dy to dx."""
 
 
-class RowFunctionWithOptions(Protocol):
+class RowFunctionWithOptions(OfRows, Protocol):
     """A function of whole rows, which `rowwise` makes with `has_options`."""
-
-    __name__: str
-    spec: Rowwise
-    cuda_source: Callable[..., str]
-    weight: Callable[[Callable[..., Any]], Any]
 
     def __call__(
         self,

@@ -1,4 +1,4 @@
-"""What a row-wise function that reduces takes beside x, out and axis."""
+"""Arguments of a row-wise function that reduces, beside x, out and axis."""
 
 from __future__ import annotations
 

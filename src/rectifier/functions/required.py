@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Required(float):
-    """What stands where a formula has the default of a parameter that every call has to give.
+    """A parameter that every call has to give, in the place of its default in a formula.
 
     With this number in its place, pictures, figures and tests show the function.
     """

@@ -21,7 +21,7 @@ from ..runtime.structure import Words
 from .instructions import Instruction, at, atomic_store, compare_and_swap, load, stack, store
 from .kernels import require_instructions
 from .optimise import Optimised
-from .rowkernels import MINUS_ONE, PIECE, Vectors, apart, itself, one, other
+from .rowkernels import MINUS_ONE, PIECE, Vectors, apart, itself, one, other, rest_of_row
 from .subset import optimised
 from .sums import LANES, begin_sum, bits_of, number_of, total_of
 from .target import Target, host
@@ -68,6 +68,8 @@ def compile_kernel(gradient: bool, dtype: str, target: Target | None = None) -> 
 
     scope: dict[str, Any] = {
         **globals(),
+        "MINUS_ONE": MINUS_ONE,
+        "PIECE": PIECE,
         "SIZE": x.size,
         "APART": dtype == "float64",
         "GRADIENT": gradient,
@@ -89,7 +91,7 @@ def compile_kernel(gradient: bool, dtype: str, target: Target | None = None) -> 
         "gradients_of_class": vectors.sweep("gradients_of_class", (double,), (x,), 2, _gradient_elsewhere),
         "gradients_of_targets": vectors.sweep("gradients_of_targets", (double, x), (x,), 3, _gradient_of_target),
     }  # fmt: skip
-    for function in (_loss_of, _kernel):
+    for function in (rest_of_row, _loss_of, _kernel):
         scope[function.__name__] = FunctionType(function.__code__, scope, function.__name__)
     return optimised([scope["_kernel"]], machine, names=["kernel"])
 
@@ -155,23 +157,7 @@ def _kernel(operands: Words, n: int, how: int) -> int:
         place = row * length * SIZE
         x, dx, targets = source + place, target + place, options.targets + place
         peak = peak_of(x, length)
-        alone, again, rest = APART, 1, 0
-        while again:
-            clear(sums)
-            clear(ones)
-            for begin in range(0, length, PIECE):
-                count, space = min(PIECE, length - begin), waiting + 8 * (begin & within)
-                exponentials(x + begin * SIZE, space, count, peak)
-                if alone:
-                    add_others(sums, space, count)
-                    add_ones(ones, space, count)
-                else:
-                    add_up(sums, space, count)
-            rest = total(sums, total(ones, MINUS_ONE))
-            again = 0
-            if alone == 0:
-                again = is_small(rest)
-            alone = 1
+        rest = rest_of_row(x, length, peak, waiting, within, sums, ones)
         whole = _loss_of(options, row, x, targets, length, peak, rest, sums)
         if GRADIENT:
             g, at_class, class_place = ONE, 0, 0

@@ -167,7 +167,7 @@ class Rows(Structure):
 
 
 class RowOptions(Structure):
-    """What a call of rows has beside its arrays: which numbers of a row count, and what more its sum has.
+    """Options of a call of rows: which numbers of a row count, and what more its sum has.
 
     Where something lies for each row, it has a stride for each of some axes, in whose C order the rows are.
     """
@@ -185,7 +185,7 @@ class RowOptions(Structure):
 
 
 class LossOptions(Structure):
-    """What a call of losses has beside x and the gradient: addresses, of which some are 0."""
+    """Addresses that a call of losses has beside x and the gradient; some are 0."""
 
     classes: int  # of an integer for each row, or 0
     targets: int  # of an array of the shape and dtype of x, where there are no classes
